@@ -1,0 +1,1 @@
+"""The command `timeball`: `serve` starts the daemon, everything else is a client of the API."""

@@ -1,0 +1,1 @@
+"""The daemon's core: what is due, what runs, what is remembered. It knows nothing of HTTP."""

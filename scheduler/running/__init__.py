@@ -1,0 +1,1 @@
+"""From waiting to ended: dispatcher, runner, capture and recovery."""

@@ -1,0 +1,1 @@
+"""What is remembered: tables, one module an aggregate, and the migrations."""

@@ -1,0 +1,1 @@
+"""When: schedules, their arithmetic, and the clock that fires them."""
