@@ -1,0 +1,150 @@
+"""One run of a job: its snapshot, its status, and the only changes of status that exist.
+
+Pure data and one pure function. The store writes a status only through `store.execs.change_status`, which asks
+`check_transition` here and compares-and-sets in the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from scheduler.job import Command, ConcurrencyPolicy, PullPolicy
+
+
+class ExecStatus(StrEnum):
+    """Where a run stands."""
+
+    WAITING = "W"  # recorded, its container not started yet
+    RUNNING = "R"  # its container was started
+    SUCCEEDED = "S"  # its container ended with 0
+    FAILED = "F"  # it ended otherwise, or could not be started
+    CANCELLED = "C"  # somebody stopped it, or a newer run replaced it
+
+
+#: Every change of status that is allowed; what ends never changes again.
+TRANSITIONS: Final[Mapping[ExecStatus, frozenset[ExecStatus]]] = MappingProxyType(
+    {
+        ExecStatus.WAITING: frozenset({ExecStatus.RUNNING, ExecStatus.FAILED, ExecStatus.CANCELLED}),
+        ExecStatus.RUNNING: frozenset({ExecStatus.SUCCEEDED, ExecStatus.FAILED, ExecStatus.CANCELLED}),
+        ExecStatus.SUCCEEDED: frozenset(),
+        ExecStatus.FAILED: frozenset(),
+        ExecStatus.CANCELLED: frozenset(),
+    }
+)
+FINAL_STATUSES: Final = frozenset(status for status, after in TRANSITIONS.items() if not after)
+OPEN_STATUSES: Final = frozenset(TRANSITIONS) - FINAL_STATUSES
+
+
+def check_transition(before: ExecStatus, after: ExecStatus) -> None:
+    """Accept a change of status that the table allows.
+
+    Raises:
+        ValueError: the table has no such change; that is a defect of the caller.
+    """
+    if after not in TRANSITIONS[before]:
+        msg = f"an exec cannot go from {before.name} to {after.name}"
+        raise ValueError(msg)
+
+
+class TriggerMode(StrEnum):
+    """What made a run happen."""
+
+    MANUAL = "M"  # somebody asked for it
+    SCHEDULE = "S"  # it fell due
+    RETRY = "R"  # an earlier attempt failed
+    DEPENDENCY = "D"  # another job ended
+
+
+class FailReason(StrEnum):
+    """Why a run failed, for programs; the exec's `error` says it for people."""
+
+    EXIT_CODE = "exit_code"  # the command ended with a status other than 0
+    TIMEOUT = "timeout"  # it was stopped after timeout_seconds
+    OOM_KILLED = "oom_killed"  # it went beyond the memory of its size
+    IMAGE_PULL_FAILED = "image_pull_failed"  # the image could not be had
+    START_FAILED = "start_failed"  # the engine refused to create or start the container
+    ENGINE_LOST = "engine_lost"  # its container vanished, so its end is unknown
+    NO_CAPACITY = "no_capacity"  # its size is larger than the whole engine
+
+
+class Outcome(StrEnum):
+    """What became of a due time; the ledger has exactly one for each."""
+
+    RAN = "ran"  # an exec was made for it
+    SKIPPED = "skipped"  # an earlier run was still going, and the job forbids two
+    MISSED = "missed"  # the daemon was down, and the misfire policy let it go
+    EXPIRED = "expired"  # it could have run, but not in time to be of use
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecSpec:
+    """What a run is to do: a copy of its job's definition at the time, with the trigger's overrides.
+
+    Attributes:
+        cpus: processors reserved, from the size as it was defined then.
+        memory_bytes: memory reserved, likewise.
+    """
+
+    docker_image_repo: str
+    docker_image_tag: str
+    command: Command
+    runtime_vars: Mapping[str, str]
+    resource_size: str
+    cpus: float
+    memory_bytes: int
+    region_name: str
+    pull_policy: PullPolicy
+    concurrency_policy: ConcurrencyPolicy
+    timeout_seconds: int | None
+    stop_grace_seconds: int
+    max_retries: int
+    retry_backoff_seconds: int
+
+    @property
+    def image(self) -> str:
+        """The image as an engine takes it."""
+        return f"{self.docker_image_repo}:{self.docker_image_tag}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """One run, as stored. All times are aware UTC.
+
+    Attributes:
+        id: a UUID in text form.
+        scheduled_for: the due time that it serves; None when triggered by hand.
+        attempt: 1 for the first, then one more for each retry.
+        retry_of: the first attempt's id, on retries.
+        not_before: it does not start earlier (the back-off of a retry); None when it may start at once.
+        owner: the instance of the daemon that looks after it; None when none does.
+        dispatched_at: when its capacity was reserved and its launch began; None before.
+        stop_requested_at: when somebody asked for its end; None when nobody did.
+    """
+
+    id: str
+    job_id: int
+    namespace: str
+    spec: ExecSpec
+    status: ExecStatus
+    trigger_mode: TriggerMode
+    created_by: str
+    created_at: datetime
+    scheduled_for: datetime | None = None
+    attempt: int = 1
+    retry_of: str | None = None
+    not_before: datetime | None = None
+    owner: str | None = None
+    dispatched_at: datetime | None = None
+    stop_requested_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    fail_reason: FailReason | None = None
+    error: str | None = None
+    image_digest: str | None = None
+    node: str | None = None

@@ -1,0 +1,169 @@
+"""What a user defines: a job, its sizes and its policies.
+
+Pure data: imports nothing of the project and does no I/O. Rows of the store and shapes of the API are turned
+into these and back; nothing here knows of either.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+#: The region that exists without configuration, and the default of every job.
+LOCAL_REGION: Final = "LOCAL"
+DEFAULT_TAG: Final = "latest"
+DEFAULT_SIZE: Final = "XXS"
+
+
+class MisfirePolicy(StrEnum):
+    """What happens to runs that fell due while the daemon was down."""
+
+    LATEST = "latest"  # the newest one runs, the others are recorded as missed
+    SKIP = "skip"  # none runs, all are recorded as missed
+    ALL = "all"  # every one runs, paced by the engine's capacity
+
+
+class ConcurrencyPolicy(StrEnum):
+    """What happens when a run falls due while an earlier one of the same job is still going."""
+
+    ALLOW = "allow"  # both run
+    FORBID = "forbid"  # the new one is recorded as skipped
+    QUEUE = "queue"  # the new one waits until the earlier one has ended
+    REPLACE = "replace"  # the earlier one is stopped, then the new one runs
+
+
+class PullPolicy(StrEnum):
+    """When the image is fetched from its registry before a run."""
+
+    ALWAYS = "always"  # before every run
+    IF_NOT_PRESENT = "if_not_present"  # only when the engine does not have it
+    NEVER = "never"  # never; a run without the image fails
+
+
+class ScheduleState(StrEnum):
+    """Where a job's schedule stands, as users read it."""
+
+    NONE = "none"  # the job has no schedule
+    INACTIVE = "inactive"  # it has one, switched off
+    ACTIVE = "active"  # it is on, and a next run is known
+    FINISHED = "finished"  # it is on, and no run is left
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a run may use at most, and what is reserved for it on its engine.
+
+    Attributes:
+        cpus: processors, as a decimal number (0.25 is a quarter of one).
+        memory_mib: memory in MiB; the container has no swap beyond it.
+    """
+
+    cpus: float
+    memory_mib: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory in bytes."""
+        return self.memory_mib * 1024 * 1024
+
+
+#: XXS and XS are the sizes of the API that Timeball answers like; the larger ones are its own.
+STANDARD_SIZES: Final[Mapping[str, Size]] = MappingProxyType(
+    {
+        "XXS": Size(0.15, 64),
+        "XS": Size(0.25, 128),
+        "S": Size(0.5, 256),
+        "M": Size(1, 512),
+        "L": Size(2, 1024),
+        "XL": Size(4, 2048),
+    }
+)
+
+Command = str | list[str] | None
+
+
+def command_words(command: Command) -> tuple[str, ...] | None:
+    """The words that a container is started with; None runs the image's own command.
+
+    A string is split as a POSIX shell splits words; no shell runs. A list is taken as it is.
+
+    Raises:
+        ValueError: a quotation in the string is not closed, or it ends in a lone backslash.
+    """
+    if command is None:
+        return None
+    words = shlex.split(command) if isinstance(command, str) else command
+    return tuple(words) or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefinition:
+    """All that a user may set of a job; each field but two has a default."""
+
+    name: str
+    namespace: str
+    docker_image_repo: str
+    docker_image_tag: str = DEFAULT_TAG
+    command: Command = None
+    resource_size: str = DEFAULT_SIZE
+    region_name: str = LOCAL_REGION
+    runtime_vars: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    email_enabled: bool = False
+    is_schedule_active: bool = False
+    schedule_mode: str | None = None
+    schedule_timezone: str | None = None
+    misfire_policy: MisfirePolicy = MisfirePolicy.LATEST
+    misfire_grace_seconds: int = 1
+    concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.ALLOW
+    timeout_seconds: int | None = None
+    stop_grace_seconds: int = 10
+    max_retries: int = 0
+    retry_backoff_seconds: int = 10
+    pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+
+    @property
+    def misfire_grace(self) -> timedelta:
+        """How late a run may be and still simply run."""
+        return timedelta(seconds=self.misfire_grace_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleCursor:
+    """How far a job's schedule has been worked off.
+
+    Attributes:
+        revision: grows with every change of the schedule, so that a claim made for the old one fails.
+        active_since: when it was switched on (UTC); earlier due times never happened. None while off.
+        next_due_at: the first due time without an entry in the ledger (UTC); None when none is left.
+    """
+
+    revision: int = 0
+    active_since: datetime | None = None
+    next_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A stored job: its definition, where its schedule stands, and who made it when (UTC)."""
+
+    id: int
+    definition: JobDefinition
+    cursor: ScheduleCursor
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def schedule_state(self) -> ScheduleState:
+        """Where its schedule stands."""
+        if self.definition.schedule_mode is None:
+            return ScheduleState.NONE
+        if not self.definition.is_schedule_active:
+            return ScheduleState.INACTIVE
+        return ScheduleState.FINISHED if self.cursor.next_due_at is None else ScheduleState.ACTIVE

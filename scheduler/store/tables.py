@@ -1,0 +1,225 @@
+"""The tables, in a form that SQLite and PostgreSQL share.
+
+Moments are whole microseconds since 1970 (UTC) in a BIGINT, so that they sort, compare and index alike on both.
+Statuses and outcomes are guarded by CHECK constraints besides the code that writes them. Migrations make the
+same tables step by step; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from scheduler.execution import ExecStatus, FailReason, Outcome, TriggerMode
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Whole microseconds since 1970, exact over all of datetime's range."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The moment that many microseconds after 1970, aware UTC."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as whole microseconds since 1970."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: Any, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else from_micros(value)
+
+
+def _one_of(column: str, values: type[ExecStatus | TriggerMode | Outcome | FailReason]) -> sa.CheckConstraint:
+    quoted = ", ".join(f"'{member.value}'" for member in values)
+    return sa.CheckConstraint(f"{column} IN ({quoted})", name=f"{column}_is_known")
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: Facts about this installation, such as the id that its containers carry.
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+#: The daemons that use this database, and until when each is taken to be alive.
+instances = sa.Table(
+    "instances",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("started_at", Moment, nullable=False),
+    sa.Column("lease_until", Moment, nullable=False),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False, unique=True),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("username", sa.Text, nullable=False),
+    sa.Column("namespace", sa.Text, nullable=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("docker_image_repo", sa.Text, nullable=False),
+    sa.Column("docker_image_tag", sa.Text, nullable=False),
+    sa.Column("command", sa.JSON(none_as_null=True), nullable=True),
+    sa.Column("resource_size", sa.Text, nullable=False),
+    sa.Column("region_name", sa.Text, nullable=False),
+    sa.Column("runtime_vars", sa.JSON, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("email_enabled", sa.Boolean, nullable=False),
+    sa.Column("is_schedule_active", sa.Boolean, nullable=False),
+    sa.Column("schedule_mode", sa.Text, nullable=True),
+    sa.Column("schedule_timezone", sa.Text, nullable=True),
+    sa.Column("misfire_policy", sa.Text, nullable=False),
+    sa.Column("misfire_grace_seconds", sa.Integer, nullable=False),
+    sa.Column("concurrency_policy", sa.Text, nullable=False),
+    sa.Column("timeout_seconds", sa.Integer, nullable=True),
+    sa.Column("stop_grace_seconds", sa.Integer, nullable=False),
+    sa.Column("max_retries", sa.Integer, nullable=False),
+    sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
+    sa.Column("pull_policy", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("active_since", Moment, nullable=True),
+    sa.Column("next_due_at", Moment, nullable=True),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.UniqueConstraint("namespace", "name"),
+    sa.CheckConstraint("next_due_at IS NULL OR is_schedule_active", name="only_active_is_due"),
+    sqlite_autoincrement=True,
+)
+# The planner asks only for what is due soon; schedules that are off or finished are not in this index at all.
+sa.Index(
+    "ix_jobs_next_due_at",
+    jobs.c.next_due_at,
+    sqlite_where=jobs.c.next_due_at.is_not(None),
+    postgresql_where=jobs.c.next_due_at.is_not(None),
+)
+
+execs = sa.Table(
+    "execs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("docker_image_repo", sa.Text, nullable=False),
+    sa.Column("docker_image_tag", sa.Text, nullable=False),
+    sa.Column("command", sa.JSON(none_as_null=True), nullable=True),
+    sa.Column("runtime_vars", sa.JSON, nullable=False),
+    sa.Column("resource_size", sa.Text, nullable=False),
+    sa.Column("cpus", sa.Float, nullable=False),
+    sa.Column("memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("region_name", sa.Text, nullable=False),
+    sa.Column("pull_policy", sa.Text, nullable=False),
+    sa.Column("concurrency_policy", sa.Text, nullable=False),
+    sa.Column("timeout_seconds", sa.Integer, nullable=True),
+    sa.Column("stop_grace_seconds", sa.Integer, nullable=False),
+    sa.Column("max_retries", sa.Integer, nullable=False),
+    sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("trigger_mode", sa.Text, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("scheduled_for", Moment, nullable=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("retry_of", sa.Text, nullable=True),
+    sa.Column("not_before", Moment, nullable=True),
+    sa.Column("owner", sa.Text, nullable=True),
+    sa.Column("dispatched_at", Moment, nullable=True),
+    sa.Column("stop_requested_at", Moment, nullable=True),
+    sa.Column("started_at", Moment, nullable=True),
+    sa.Column("ended_at", Moment, nullable=True),
+    sa.Column("exit_code", sa.Integer, nullable=True),
+    sa.Column("fail_reason", sa.Text, nullable=True),
+    sa.Column("error", sa.Text, nullable=True),
+    sa.Column("image_digest", sa.Text, nullable=True),
+    sa.Column("node", sa.Text, nullable=True),
+    _one_of("status", ExecStatus),
+    _one_of("trigger_mode", TriggerMode),
+    _one_of("fail_reason", FailReason),
+    sa.CheckConstraint("status NOT IN ('R', 'S') OR started_at IS NOT NULL", name="running_has_started"),
+    sa.CheckConstraint("(status IN ('S', 'F', 'C')) = (ended_at IS NOT NULL)", name="ended_has_end"),
+    sa.CheckConstraint("(status = 'F') = (fail_reason IS NOT NULL)", name="failed_has_reason"),
+)
+sa.Index("ix_execs_job_id_created_at", execs.c.job_id, execs.c.created_at.desc(), execs.c.id.desc())
+# Only what still waits or runs is in this index, so that a long history costs recovery and dispatch nothing.
+sa.Index(
+    "ix_execs_open",
+    execs.c.job_id,
+    execs.c.created_at,
+    sqlite_where=execs.c.ended_at.is_(None),
+    postgresql_where=execs.c.ended_at.is_(None),
+)
+
+#: The ledger: one row for every due time, and its one outcome. Writing the row is the claim.
+occurrences = sa.Table(
+    "occurrences",
+    metadata,
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("due_at", Moment, primary_key=True),
+    sa.Column("outcome", sa.Text, nullable=False),
+    # No foreign key: an exec may be deleted, and the ledger still says which one it was.
+    sa.Column("exec_id", sa.Text, nullable=True),
+    sa.Column("reason", sa.Text, nullable=True),
+    sa.Column("decided_at", Moment, nullable=False),
+    _one_of("outcome", Outcome),
+    sa.CheckConstraint("(outcome = 'ran') = (exec_id IS NOT NULL)", name="ran_has_exec"),
+    sa.CheckConstraint("(outcome = 'ran') = (reason IS NULL)", name="others_have_reason"),
+    sqlite_with_rowid=False,
+)
+
+#: What runs printed, compressed; `scheduler.running.chunks` knows what is inside `data`.
+log_chunks = sa.Table(
+    "log_chunks",
+    metadata,
+    sa.Column("exec_id", sa.Text, sa.ForeignKey("execs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True),
+    # Arrival of the first and the last frame inside.
+    sa.Column("first_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False),
+    # Where each stream stands after this chunk, in bytes from its beginning: the cursor for resuming.
+    sa.Column("stdout_end", sa.BigInteger, nullable=False),
+    sa.Column("stderr_end", sa.BigInteger, nullable=False),
+    # How many lines end in this chunk, over all streams.
+    sa.Column("lines", sa.Integer, nullable=False),
+    # The chunk in which a line began that is still open when this one begins; null when none is.
+    sa.Column("open_from", sa.Integer, nullable=True),
+    sa.Column("raw_bytes", sa.Integer, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+sa.Index("ix_log_chunks_exec_id_last_at", log_chunks.c.exec_id, log_chunks.c.last_at)
