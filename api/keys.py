@@ -1,0 +1,12 @@
+"""Where handlers find what they need: typed keys of the application and of each request."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from scheduler.service import Caller, Service
+
+SERVICE: Final = web.AppKey("service", Service)
+CALLER: Final = web.RequestKey("caller", Caller)

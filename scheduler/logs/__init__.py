@@ -1,0 +1,1 @@
+"""What runs print: captured in compressed chunks, split into lines when read, found by time."""
