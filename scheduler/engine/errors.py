@@ -1,0 +1,44 @@
+"""What can go wrong between Timeball and an engine, told apart by what its caller should do next.
+
+Pure. `EngineUnavailableError` means: wait and try again; every other one is a fact about this run.
+"""
+
+from __future__ import annotations
+
+from scheduler.errors import TimeballError
+
+
+class EngineError(TimeballError):
+    """Any failure of a call to an engine."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine cannot be reached, does not answer in time, or broke the connection.
+
+    Nothing is known about the run that the call was about: the call may or may not have taken effect, so ask
+    again (`Engine.find`, `Engine.inspect`) once the engine is back.
+    """
+
+
+class StreamBrokenError(EngineUnavailableError):
+    """A stream of the engine ended in the middle of a frame, or holds what is no frame."""
+
+
+class ImagePullError(EngineError):
+    """The image cannot be had; the message carries the registry's or the engine's own words."""
+
+
+class LaunchError(EngineError):
+    """The container cannot be made or started, and trying again would change nothing.
+
+    The message carries the engine's own reason: a command that does not exist, a limit the machine cannot
+    give, an image without a command.
+    """
+
+
+class ImageMissingError(LaunchError):
+    """The container cannot be made because its image is not on the engine (any more)."""
+
+
+class RunGoneError(EngineError):
+    """The container that the call is about is not on the engine (any more)."""
