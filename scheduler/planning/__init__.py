@@ -1,0 +1,1 @@
+"""What falls due becomes an entry in the ledger and, where it runs, an exec that waits."""

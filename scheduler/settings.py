@@ -1,0 +1,180 @@
+"""The operator's settings: command line first, then `TIMEBALL_…` in the environment, then a TOML file.
+
+Reads the environment and at most one file, once, at start; whoever needs a setting is given it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from scheduler.errors import SettingsError
+from scheduler.job import DEFAULT_SIZE, LOCAL_REGION, STANDARD_SIZES, Size
+
+DEFAULT_PORT = 8601
+DEFAULT_DATA_DIR = Path("~/.timeball")
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
+
+RegionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+SizeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegionSettings(_Strict):
+    """One engine that jobs can name as their region."""
+
+    engine: Literal["docker"] = Field(default="docker", description="What kind of engine it is.")
+    url: str = Field(
+        description="Where it listens: unix:///path, tcp://host:port, https://host:port or ssh://user@host.",
+        pattern=r"^(unix|tcp|http|https|ssh)://.+",
+    )
+    tls_ca: Path | None = Field(default=None, description="The authority that signed the engine's certificate.")
+    tls_cert: Path | None = Field(default=None, description="Our certificate, where the engine asks for one.")
+    tls_key: Path | None = Field(default=None, description="The key of our certificate.")
+    cpus: float | None = Field(
+        default=None, gt=0, description="Processors to reserve from; what the engine has, if not given."
+    )
+    memory_mib: int | None = Field(
+        default=None, gt=0, description="Memory to reserve from, in MiB; what the engine has, if not given."
+    )
+
+
+class SizeSettings(_Strict):
+    """One size that jobs can name as their resource_size."""
+
+    cpus: float = Field(ge=0.01, description="Processors: limit and reservation.")
+    memory_mib: int = Field(ge=6, description="Memory in MiB: limit and reservation.")
+
+
+class Settings(BaseSettings):
+    """All of them, each with its default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIMEBALL_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address that the API listens on.")
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    data_dir: Path = Field(default=DEFAULT_DATA_DIR, description="Where the daemon keeps all that it keeps.")
+    database_url: str | None = Field(
+        default=None, description="sqlite:///… or postgresql+psycopg://…; SQLite in the data directory if not given."
+    )
+    default_region: RegionName = Field(default=LOCAL_REGION, description="The region of jobs that name none.")
+    default_size: SizeName = Field(default=DEFAULT_SIZE, description="The size of jobs that name none.")
+    regions: dict[RegionName, RegionSettings] = Field(
+        default_factory=dict, description="Engines by name; LOCAL exists even if it is not named here."
+    )
+    sizes: dict[SizeName, SizeSettings] = Field(
+        default_factory=dict, description="Sizes beside the standard ones, or instead of them."
+    )
+    pids_limit: int = Field(default=512, ge=2, description="Processes and threads that one run may have.")
+    horizon_seconds: int = Field(
+        default=60, ge=5, le=3600, description="How far ahead due times are held in memory."
+    )
+    max_body_bytes: int = Field(
+        default=1024 * 1024, ge=1024, description="The largest request body that is accepted."
+    )
+    lease_seconds: int = Field(
+        default=15, ge=3, le=600, description="For how long a silent daemon is taken to be alive."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="How much the daemon says about itself."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="For people or for programs; auto looks whether a terminal listens."
+    )
+
+    @model_validator(mode="after")
+    def _check_defaults(self) -> Settings:
+        if self.default_region not in self.all_regions():
+            msg = f"default_region names '{self.default_region}', which is not configured"
+            raise ValueError(msg)
+        if self.default_size not in self.all_sizes():
+            msg = f"default_size names '{self.default_size}', which is not configured"
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit values, then the environment; `load_settings` puts the file beneath."""
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+    def all_regions(self) -> Mapping[str, RegionSettings]:
+        """The configured regions, and LOCAL."""
+        local = {LOCAL_REGION: RegionSettings(url=os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)}
+        return local | self.regions
+
+    def all_sizes(self) -> Mapping[str, Size]:
+        """The standard sizes, changed and completed by the configured ones."""
+        return dict(STANDARD_SIZES) | {
+            name: Size(size.cpus, size.memory_mib) for name, size in self.sizes.items()
+        }
+
+    def resolved_data_dir(self) -> Path:
+        """The data directory as an absolute path."""
+        return self.data_dir.expanduser().absolute()
+
+    def resolved_database_url(self) -> str:
+        """The database's URL; SQLite in the data directory unless one was given."""
+        return self.database_url or f"sqlite:///{self.resolved_data_dir() / 'timeball.db'}"
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """The values of the TOML file that `load_settings` was given."""
+
+    values: Mapping[str, Any] = {}
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """One value of the file."""
+        return self.values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """All values of the file."""
+        return dict(self.values)
+
+
+def load_settings(config: Path | None = None, **explicit: Any) -> Settings:
+    """The settings from a TOML file, the environment and explicit values; later ones win.
+
+    Args:
+        config: the TOML file; None for none.
+        explicit: values from the command line; those that are None were not given.
+
+    Raises:
+        SettingsError: names the file or setting, the value, and what is wrong with it.
+    """
+    _FileSource.values = {} if config is None else _read_toml(config)
+    given = {name: value for name, value in explicit.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']} (got {item['input']!r})"
+            for item in error.errors()
+        ]
+        raise SettingsError("The settings cannot be used:\n  " + "\n  ".join(lines)) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--config {path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--config {path}: is not TOML: {error}") from error

@@ -1,0 +1,211 @@
+"""Execs as rows, and the one place that writes a status.
+
+Every function takes a connection inside a transaction of `Database`; none commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
+from scheduler.job import ConcurrencyPolicy, PullPolicy
+from scheduler.store.jobs import IDS_PER_STATEMENT
+from scheduler.store.tables import execs
+
+_open = execs.c.ended_at.is_(None)
+
+
+def from_row(row: Mapping[str, Any]) -> Exec:
+    """The exec that a row holds."""
+    return Exec(
+        id=row["id"],
+        job_id=row["job_id"],
+        namespace=row["namespace"],
+        spec=ExecSpec(
+            docker_image_repo=row["docker_image_repo"],
+            docker_image_tag=row["docker_image_tag"],
+            command=row["command"],
+            runtime_vars=row["runtime_vars"],
+            resource_size=row["resource_size"],
+            cpus=row["cpus"],
+            memory_bytes=row["memory_bytes"],
+            region_name=row["region_name"],
+            pull_policy=PullPolicy(row["pull_policy"]),
+            concurrency_policy=ConcurrencyPolicy(row["concurrency_policy"]),
+            timeout_seconds=row["timeout_seconds"],
+            stop_grace_seconds=row["stop_grace_seconds"],
+            max_retries=row["max_retries"],
+            retry_backoff_seconds=row["retry_backoff_seconds"],
+        ),
+        status=ExecStatus(row["status"]),
+        trigger_mode=TriggerMode(row["trigger_mode"]),
+        created_by=row["created_by"],
+        created_at=row["created_at"],
+        scheduled_for=row["scheduled_for"],
+        attempt=row["attempt"],
+        retry_of=row["retry_of"],
+        not_before=row["not_before"],
+        owner=row["owner"],
+        dispatched_at=row["dispatched_at"],
+        stop_requested_at=row["stop_requested_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        exit_code=row["exit_code"],
+        fail_reason=None if row["fail_reason"] is None else FailReason(row["fail_reason"]),
+        error=row["error"],
+        image_digest=row["image_digest"],
+        node=row["node"],
+    )
+
+
+def insert(connection: Connection, new: Iterable[Exec]) -> None:
+    """Store execs that wait."""
+    rows = []
+    for one in new:
+        row = asdict(one)
+        row.update(row.pop("spec"))
+        rows.append(row)
+    if rows:
+        connection.execute(execs.insert(), rows)
+
+
+def get(connection: Connection, exec_id: str) -> Exec | None:
+    """The exec of that id, or None."""
+    row = connection.execute(sa.select(execs).where(execs.c.id == exec_id)).mappings().first()
+    return None if row is None else from_row(row)
+
+
+def page(connection: Connection, *, job_id: int, offset: int, limit: int) -> tuple[int, list[Exec]]:
+    """How many execs the job has, and `limit` of them from `offset` on, newest first."""
+    wanted = execs.c.job_id == job_id
+    count = connection.execute(sa.select(sa.func.count()).select_from(execs).where(wanted)).scalar_one()
+    newest = (execs.c.created_at.desc(), execs.c.id.desc())
+    rows = connection.execute(sa.select(execs).where(wanted).order_by(*newest).offset(offset).limit(limit))
+    return count, [from_row(row) for row in rows.mappings()]
+
+
+def latest_of(connection: Connection, job_ids: Sequence[int]) -> dict[int, Exec]:
+    """The newest exec of each of the jobs that has one, by job id."""
+    found: dict[int, Exec] = {}
+    newest = sa.select(execs.c.id).order_by(execs.c.created_at.desc(), execs.c.id.desc()).limit(1)
+    for job_id in job_ids:
+        row = connection.execute(
+            sa.select(execs).where(
+                execs.c.id == newest.where(execs.c.job_id == job_id).scalar_subquery()
+            )
+        ).mappings().first()
+        if row is not None:
+            found[job_id] = from_row(row)
+    return found
+
+
+def open_of_job(connection: Connection, job_id: int) -> list[Exec]:
+    """The job's execs that wait or run, oldest first."""
+    query = sa.select(execs).where(execs.c.job_id == job_id, _open).order_by(execs.c.created_at)
+    return [from_row(row) for row in connection.execute(query).mappings()]
+
+
+def count_open(connection: Connection, job_ids: Collection[int]) -> dict[int, int]:
+    """How many execs wait or run, for each of the jobs that has any."""
+    found: dict[int, int] = {}
+    ids = sorted(set(job_ids))
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        query = (
+            sa.select(execs.c.job_id, sa.func.count())
+            .where(_open, execs.c.job_id.in_(ids[start : start + IDS_PER_STATEMENT]))
+            .group_by(execs.c.job_id)
+        )
+        found.update((job_id, count) for job_id, count in connection.execute(query))
+    return found
+
+
+def waiting(connection: Connection, *, limit: int, after: tuple[datetime, str] | None = None) -> list[Exec]:
+    """Execs that wait and have not been dispatched, oldest first.
+
+    Args:
+        connection: inside a transaction.
+        limit: how many at most.
+        after: (created_at, id) of the last one already seen, to go on from there.
+    """
+    query = sa.select(execs).where(_open, execs.c.dispatched_at.is_(None))
+    if after is not None:
+        query = query.where(sa.tuple_(execs.c.created_at, execs.c.id) > sa.tuple_(*after))
+    rows = connection.execute(query.order_by(execs.c.created_at, execs.c.id).limit(limit))
+    return [from_row(row) for row in rows.mappings()]
+
+
+def dispatched(connection: Connection) -> list[Exec]:
+    """Execs whose launch has begun and whose end is not recorded; the engine bounds how many there can be."""
+    query = sa.select(execs).where(_open, execs.c.dispatched_at.is_not(None)).order_by(execs.c.created_at)
+    return [from_row(row) for row in connection.execute(query).mappings()]
+
+
+def dispatch(connection: Connection, exec_ids: Collection[str], *, owner: str, now: datetime) -> set[str]:
+    """Take those of the waiting execs that nobody took and nobody stopped; answer which these are."""
+    statement = (
+        execs.update()
+        .where(
+            execs.c.id.in_(exec_ids),
+            execs.c.status == ExecStatus.WAITING,
+            execs.c.dispatched_at.is_(None),
+            execs.c.stop_requested_at.is_(None),
+        )
+        .values(owner=owner, dispatched_at=now)
+        .returning(execs.c.id)
+    )
+    return set(connection.execute(statement).scalars())
+
+
+def adopt(connection: Connection, exec_id: str, *, before: str | None, owner: str) -> bool:
+    """Make `owner` look after an exec that `before` looked after; False if somebody else was quicker."""
+    same = execs.c.owner.is_(None) if before is None else execs.c.owner == before
+    statement = execs.update().where(execs.c.id == exec_id, same, _open).values(owner=owner)
+    return connection.execute(statement).rowcount == 1
+
+
+def request_stop(connection: Connection, exec_id: str, *, now: datetime) -> bool:
+    """Note that an exec that has not ended is to end; False if it has ended. The first request counts."""
+    statement = (
+        execs.update()
+        .where(execs.c.id == exec_id, _open)
+        .values(stop_requested_at=sa.func.coalesce(execs.c.stop_requested_at, sa.bindparam("now", now, type_=execs.c.created_at.type)))
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def change_status(
+    connection: Connection, exec_id: str, before: ExecStatus, after: ExecStatus, **fields: Any
+) -> bool:
+    """Compare-and-set an exec's status together with the fields that belong to the change.
+
+    Returns:
+        Whether the exec was in status `before`, so that the change was made.
+
+    Raises:
+        ValueError: the table of transitions has no such change.
+    """
+    check_transition(before, after)
+    statement = (
+        execs.update().where(execs.c.id == exec_id, execs.c.status == before).values(status=after, **fields)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def delete(connection: Connection, exec_id: str) -> None:
+    """Remove the exec; its logs go with it by their foreign key."""
+    connection.execute(execs.delete().where(execs.c.id == exec_id))
+
+
+def existing_open(connection: Connection, exec_ids: Sequence[str]) -> set[str]:
+    """Those of the execs that exist and have not ended."""
+    found: set[str] = set()
+    for start in range(0, len(exec_ids), IDS_PER_STATEMENT):
+        some = exec_ids[start : start + IDS_PER_STATEMENT]
+        found.update(connection.execute(sa.select(execs.c.id).where(execs.c.id.in_(some), _open)).scalars())
+    return found

@@ -1,0 +1,169 @@
+"""Jobs as rows: making, finding, changing, deleting, and asking which fall due soon.
+
+Every function takes a connection inside a transaction of `Database`; none commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from scheduler.errors import ConflictError
+from scheduler.job import ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, PullPolicy, ScheduleCursor
+from scheduler.store.tables import jobs
+
+#: How many ids one statement carries; well under every database's limit of parameters.
+IDS_PER_STATEMENT = 500
+
+
+def from_row(row: Mapping[str, Any]) -> Job:
+    """The job that a row holds."""
+    return Job(
+        id=row["id"],
+        definition=JobDefinition(
+            name=row["name"],
+            namespace=row["namespace"],
+            docker_image_repo=row["docker_image_repo"],
+            docker_image_tag=row["docker_image_tag"],
+            command=row["command"],
+            resource_size=row["resource_size"],
+            region_name=row["region_name"],
+            runtime_vars=row["runtime_vars"],
+            labels=row["labels"],
+            email_enabled=row["email_enabled"],
+            is_schedule_active=row["is_schedule_active"],
+            schedule_mode=row["schedule_mode"],
+            schedule_timezone=row["schedule_timezone"],
+            misfire_policy=MisfirePolicy(row["misfire_policy"]),
+            misfire_grace_seconds=row["misfire_grace_seconds"],
+            concurrency_policy=ConcurrencyPolicy(row["concurrency_policy"]),
+            timeout_seconds=row["timeout_seconds"],
+            stop_grace_seconds=row["stop_grace_seconds"],
+            max_retries=row["max_retries"],
+            retry_backoff_seconds=row["retry_backoff_seconds"],
+            pull_policy=PullPolicy(row["pull_policy"]),
+        ),
+        cursor=ScheduleCursor(
+            revision=row["revision"], active_since=row["active_since"], next_due_at=row["next_due_at"]
+        ),
+        created_by=row["created_by"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def insert(
+    connection: Connection,
+    definition: JobDefinition,
+    cursor: ScheduleCursor,
+    *,
+    created_by: str,
+    now: datetime,
+) -> Job:
+    """Store a new job and return it with its id.
+
+    Raises:
+        ConflictError: the namespace has a job of that name.
+    """
+    values = {**asdict(definition), **asdict(cursor)}
+    statement = jobs.insert().values(**values, created_by=created_by, created_at=now, updated_at=now)
+    try:
+        with connection.begin_nested():
+            job_id = connection.execute(statement.returning(jobs.c.id)).scalar_one()
+    except IntegrityError as error:
+        raise _name_taken(definition) from error
+    return Job(
+        id=job_id, definition=definition, cursor=cursor, created_by=created_by, created_at=now, updated_at=now
+    )
+
+
+def get(connection: Connection, job_id: int) -> Job | None:
+    """The job of that id, or None."""
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().first()
+    return None if row is None else from_row(row)
+
+
+def page(
+    connection: Connection, *, namespace: str | None, offset: int, limit: int
+) -> tuple[int, list[Job]]:
+    """How many jobs there are, and `limit` of them from `offset` on, in the order they were made."""
+    wanted = sa.true() if namespace is None else jobs.c.namespace == namespace
+    count = connection.execute(sa.select(sa.func.count()).select_from(jobs).where(wanted)).scalar_one()
+    rows = connection.execute(sa.select(jobs).where(wanted).order_by(jobs.c.id).offset(offset).limit(limit))
+    return count, [from_row(row) for row in rows.mappings()]
+
+
+def update(
+    connection: Connection, job_id: int, definition: JobDefinition, cursor: ScheduleCursor, *, now: datetime
+) -> None:
+    """Replace what the job is and where its schedule stands.
+
+    Raises:
+        ConflictError: the namespace has another job of that name.
+    """
+    values = {**asdict(definition), **asdict(cursor)}
+    try:
+        with connection.begin_nested():
+            connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values, updated_at=now))
+    except IntegrityError as error:
+        raise _name_taken(definition) from error
+
+
+def delete(connection: Connection, job_id: int) -> None:
+    """Remove the job; its execs, logs and ledger go with it by their foreign keys."""
+    connection.execute(jobs.delete().where(jobs.c.id == job_id))
+
+
+def due_until(
+    connection: Connection, until: datetime, *, limit: int, after: tuple[datetime, int] | None = None
+) -> list[Job]:
+    """Active jobs whose next due time is not after `until`, soonest first.
+
+    Args:
+        connection: inside a transaction.
+        until: the end of the horizon, inclusive.
+        limit: how many at most.
+        after: (next_due_at, id) of the last one already seen, to go on from there.
+    """
+    query = sa.select(jobs).where(jobs.c.next_due_at <= until)
+    if after is not None:
+        query = query.where(sa.tuple_(jobs.c.next_due_at, jobs.c.id) > sa.tuple_(*after))
+    rows = connection.execute(query.order_by(jobs.c.next_due_at, jobs.c.id).limit(limit))
+    return [from_row(row) for row in rows.mappings()]
+
+
+def lock_many(connection: Connection, job_ids: Collection[int]) -> dict[int, Job]:
+    """Those of the jobs that exist, by id, locked against other daemons until the transaction ends."""
+    found: dict[int, Job] = {}
+    ids = sorted(set(job_ids))
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        some = ids[start : start + IDS_PER_STATEMENT]
+        # SQLite ignores FOR UPDATE: its writer's BEGIN IMMEDIATE has locked everything already.
+        rows = connection.execute(
+            sa.select(jobs).where(jobs.c.id.in_(some)).order_by(jobs.c.id).with_for_update()
+        )
+        found.update((row["id"], from_row(row)) for row in rows.mappings())
+    return found
+
+
+def advance(connection: Connection, moves: Iterable[tuple[int, datetime | None]]) -> None:
+    """Set where each job's schedule stands: (job id, its next due time or None)."""
+    parameters = [{"job": job_id, "due": due} for job_id, due in moves]
+    if parameters:
+        connection.execute(
+            jobs.update().where(jobs.c.id == sa.bindparam("job")).values(next_due_at=sa.bindparam("due")),
+            parameters,
+        )
+
+
+def _name_taken(definition: JobDefinition) -> ConflictError:
+    return ConflictError(
+        f"name: the namespace '{definition.namespace}' already has a job named '{definition.name}'; "
+        "choose another name, or change that job with PUT"
+    )

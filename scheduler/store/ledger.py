@@ -1,0 +1,99 @@
+"""The occurrence ledger: for every due time of every active schedule exactly one row with its outcome.
+
+Writing the row is the claim to run it. Two daemons may race for it; the primary key lets one win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from scheduler.execution import Outcome
+from scheduler.store.tables import occurrences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occurrence:
+    """One due time and what became of it.
+
+    Attributes:
+        job_id: whose schedule.
+        due_at: the due time (UTC).
+        outcome: its one, final outcome.
+        exec_id: the run that was made for it; None unless it ran.
+        reason: why it did not run, for people; None when it ran.
+        decided_at: when this was written (UTC).
+    """
+
+    job_id: int
+    due_at: datetime
+    outcome: Outcome
+    exec_id: str | None
+    reason: str | None
+    decided_at: datetime
+
+
+def record(connection: Connection, entries: Sequence[Occurrence]) -> set[tuple[int, datetime]]:
+    """Write entries that are not there yet; answer which (job, due time) were written, and so are ours."""
+    if not entries:
+        return set()
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = (
+        insert(occurrences).on_conflict_do_nothing().returning(occurrences.c.job_id, occurrences.c.due_at)
+    )
+    rows = connection.execute(statement, [asdict(entry) for entry in entries])
+    return {(job_id, due_at) for job_id, due_at in rows}
+
+
+def page(
+    connection: Connection,
+    *,
+    job_id: int,
+    start: datetime | None,
+    end: datetime | None,
+    outcomes: Sequence[Outcome] | None,
+    offset: int,
+    limit: int,
+) -> tuple[int, list[Occurrence]]:
+    """How many entries match, and `limit` of them from `offset` on, newest due time first.
+
+    Args:
+        connection: inside a transaction.
+        job_id: whose ledger.
+        start: earliest due time, inclusive.
+        end: latest due time, inclusive.
+        outcomes: only these; None for all.
+        offset: how many to pass over.
+        limit: how many to return at most.
+    """
+    wanted = [occurrences.c.job_id == job_id]
+    if start is not None:
+        wanted.append(occurrences.c.due_at >= start)
+    if end is not None:
+        wanted.append(occurrences.c.due_at <= end)
+    if outcomes is not None:
+        wanted.append(occurrences.c.outcome.in_(outcomes))
+    count = connection.execute(sa.select(sa.func.count()).select_from(occurrences).where(*wanted)).scalar_one()
+    rows = connection.execute(
+        sa.select(occurrences)
+        .where(*wanted)
+        .order_by(occurrences.c.due_at.desc())
+        .offset(offset)
+        .limit(limit)
+    )
+    return count, [
+        Occurrence(
+            job_id=row["job_id"],
+            due_at=row["due_at"],
+            outcome=Outcome(row["outcome"]),
+            exec_id=row["exec_id"],
+            reason=row["reason"],
+            decided_at=row["decided_at"],
+        )
+        for row in rows.mappings()
+    ]
