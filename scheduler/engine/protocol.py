@@ -1,7 +1,8 @@
 """What Timeball asks of a place where containers run, and the words it uses for it.
 
-Pure: data and a Protocol, no I/O. `docker.py` fulfils it with a Docker Engine; a Swarm fits as well, so nothing
-here assumes that a container is local: a handle names its node, logs are read from the engine, ends are told by events.
+Pure: data and a Protocol, no I/O. `docker.py` fulfils it with a Docker Engine; a Swarm fits as well, so
+nothing here assumes that a container is local: a handle names its node, logs are read from the engine, ends
+are told by events.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from scheduler.logs.stream import Stream
+
 LABEL_EXEC = "io.timeball.exec"
 """Label that carries the exec's id."""
 LABEL_JOB = "io.timeball.job"
 """Label that carries the job's id."""
 LABEL_INSTALLATION = "io.timeball.installation"
-"""Label that carries the installation's id: two Timeballs on one engine never touch each other's containers."""
+"""Label that carries the installation's id: two Timeballs on one engine leave each other's runs alone."""
 OWN_LABELS = frozenset({LABEL_EXEC, LABEL_JOB, LABEL_INSTALLATION})
 """Labels that the engine sets itself; a spec's own labels cannot replace them."""
 
@@ -50,13 +53,6 @@ class RunState(StrEnum):
     """Its main process has ended; it still has an exit code and logs."""
     GONE = "gone"
     """The engine does not know it."""
-
-
-class Stream(StrEnum):
-    """Which of a container's two outputs some bytes came from."""
-
-    STDOUT = "stdout"
-    STDERR = "stderr"
 
 
 class EventKind(StrEnum):
@@ -164,10 +160,10 @@ class Capacity:
 
 
 class LogFrame(NamedTuple):
-    """Some bytes of one stream, in the order they were written; cut anywhere, also within a line or a character.
+    """Some bytes of one stream, in the order they were written; cut anywhere, also within a character.
 
     Attributes:
-        stream: where they were written.
+        stream: where they were written, `Stream.STDOUT` or `Stream.STDERR`.
         data: the bytes, never empty.
         at: the engine's time of them, where it was asked for.
     """
@@ -287,7 +283,8 @@ class Engine(Protocol):
     async def attach(self, handle: Handle) -> FrameStream:
         """Listen to a container's output from now on; nothing is lost from the moment this returns.
 
-        For a container that has not been started: one that has ended already may keep the stream open for ever.
+        For a container that has not been started: with one that has ended already the stream may stay open
+        for ever.
 
         Raises:
             RunGoneError: there is no such container.
@@ -327,7 +324,7 @@ class Engine(Protocol):
         ...
 
     async def stop(self, handle: Handle, grace_seconds: int) -> None:
-        """SIGTERM (or the image's own stop signal), and SIGKILL after the grace period; returns when it has ended.
+        """SIGTERM (or the image's own stop signal), and SIGKILL after the grace period; return when it ended.
 
         One that has ended or is gone is fine.
         """

@@ -1,0 +1,330 @@
+"""Runs containers on one Docker Engine, near or far: the `Engine` protocol in the Engine's own terms.
+
+Control calls go through the Docker SDK in threads; output, events, pulls and stops are read with asyncio.
+Nothing here knows of jobs, the database or what becomes of the output.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from docker.api.client import APIClient
+from docker.types import LogConfig
+
+from scheduler.engine.docker_api import DockerApi, Limits, TlsFiles
+from scheduler.engine.docker_images import ensure_image
+from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream
+from scheduler.engine.docker_words import RefusedError, readable
+from scheduler.engine.errors import (
+    EngineUnavailableError,
+    ImageMissingError,
+    LaunchError,
+    RunGoneError,
+)
+from scheduler.engine.frames import parse_time
+from scheduler.engine.protocol import (
+    LABEL_EXEC,
+    LABEL_INSTALLATION,
+    LABEL_JOB,
+    Capacity,
+    EventKind,
+    Handle,
+    ImageInfo,
+    LaunchSpec,
+    OwnRun,
+    PullPolicy,
+    RunState,
+    RunStatus,
+    container_name,
+)
+
+LOG_FILE_MEGABYTES = 64
+LOG_FILES = 2
+"""The engine keeps between 64 and 128 MiB of each container's output (driver ``local``, uncompressed).
+
+It is only read after a crash, for what the attached stream had not delivered; more than this, printed while
+no daemon listened, is lost at its oldest end.
+"""
+_OOM_REMEMBERED = 1000
+_NEVER = "0001-01-01"  # how the engine writes a time that has not come
+_STATES = {
+    "created": RunState.CREATED,
+    "running": RunState.RUNNING,
+    "paused": RunState.RUNNING,
+    "restarting": RunState.RUNNING,
+    "exited": RunState.ENDED,
+    "dead": RunState.ENDED,
+    "removing": RunState.ENDED,
+}
+
+
+class DockerEngine:
+    """One Docker Engine. Making it touches nothing; the engine may come later.
+
+    Args:
+        base_url: ``unix:///path`` or ``tcp://host:port``.
+        installation: which of several Timeballs on the engine this is; it sees only its own containers.
+        tls: the files for TLS, for ``tcp://``.
+        limits: how long the engine is waited for.
+
+    Raises:
+        SettingsError: the address is of neither kind.
+    """
+
+    def __init__(
+        self, base_url: str, *, installation: str, tls: TlsFiles | None = None, limits: Limits | None = None
+    ) -> None:
+        self._api = DockerApi(base_url, tls=tls, limits=limits or Limits())
+        self._installation = installation
+        # With cgroup v1 the news of a lack of memory can reach the engine after that of the container's end,
+        # and is then missing from the container's state for good; the event still comes.
+        self._out_of_memory: OrderedDict[str, None] = OrderedDict()
+
+    async def ping(self) -> None:
+        """Return when the engine answers."""
+        await self._quick(lambda client: client.ping())
+
+    async def capacity(self) -> Capacity:
+        """What the engine's machine has in all."""
+        info = await self._quick(lambda client: client.info())
+        return Capacity(cpus=float(info["NCPU"]), memory_bytes=int(info["MemTotal"]))
+
+    async def ensure_image(
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+    ) -> ImageInfo:
+        """See to it that the image is on the engine."""
+        return await ensure_image(self._api, image, policy, progress)
+
+    async def create(self, spec: LaunchSpec) -> Handle:
+        """Make the container, or find the one that an earlier call made."""
+        name = container_name(spec.exec_id)
+        try:
+            made = await self._api.quick(lambda client: self._create(client, name, spec))
+        except RefusedError as error:
+            if error.in_trouble:
+                raise EngineUnavailableError(str(error)) from error
+            if error.status == 409 and (found := await self.find(spec.exec_id)) is not None:
+                return found
+            if error.status == 404:
+                raise ImageMissingError(f"no container from image {spec.image}: {error.words}") from error
+            raise LaunchError(f"the engine makes no such container: {error.words}") from error
+        return Handle(engine_id=str(made["Id"]), name=name)
+
+    async def find(self, exec_id: str) -> Handle | None:
+        """The container of an exec, if there is one."""
+        name = container_name(exec_id)
+        found = await self._inspect(name)
+        if found is None:
+            return None
+        labels = found["Config"].get("Labels") or {}
+        if labels.get(LABEL_INSTALLATION) != self._installation or labels.get(LABEL_EXEC) != exec_id:
+            return None
+        return Handle(engine_id=str(found["Id"]), name=name)
+
+    async def attach(self, handle: Handle) -> DockerFrameStream:
+        """Listen to a container's output from now on.
+
+        The engine subscribes the connection to the container's pipes before it sends the headers that this
+        waits for (moby, daemon/attach.go), so a start that follows loses nothing.
+        """
+        params = {"stream": "1", "stdout": "1", "stderr": "1"}
+        return await self._frames("POST", handle, "attach", params, timestamps=False)
+
+    async def start(self, handle: Handle) -> None:
+        """Start a container's main process; one that runs already is left alone."""
+        try:
+            await self._api.starting(lambda client: client.start(handle.engine_id))
+        except RefusedError as error:
+            if error.in_trouble:
+                raise EngineUnavailableError(str(error)) from error
+            if error.status == 404 and "no such container" in error.words.lower():
+                raise _gone(handle) from error
+            raise LaunchError(f"the container cannot be started: {error.words}") from error
+
+    async def inspect(self, handle: Handle) -> RunStatus:
+        """What the engine knows about a container; `RunState.GONE` if that is nothing."""
+        found = await self._inspect(handle.engine_id)
+        if found is None:
+            self._out_of_memory.pop(handle.engine_id, None)
+            return RunStatus(state=RunState.GONE)
+        return _status(found, oom_seen=handle.engine_id in self._out_of_memory)
+
+    async def logs(
+        self, handle: Handle, *, follow: bool, timestamps: bool = False, since: datetime | None = None
+    ) -> DockerFrameStream:
+        """A container's output from the beginning, as the engine has kept it."""
+        params = {
+            "stdout": "1",
+            "stderr": "1",
+            "follow": str(int(follow)),
+            "timestamps": str(int(timestamps)),
+        }
+        if since is not None:
+            params["since"] = f"{since.timestamp():.6f}"
+        return await self._frames("GET", handle, "logs", params, timestamps=timestamps)
+
+    async def stop(self, handle: Handle, grace_seconds: int) -> None:
+        """SIGTERM, and SIGKILL after the grace period; return when it ended.
+
+        The engine itself keeps to the grace period, so that a stop begun is finished even if the daemon dies;
+        and it is waited for without a thread, as it may take long.
+        """
+        try:
+            response = await self._api.open(
+                "POST",
+                f"/containers/{handle.engine_id}/stop",
+                params={"t": str(grace_seconds)},
+                answer_seconds=grace_seconds + self._api.limits.control,
+            )
+            response.release()
+        except RefusedError as error:
+            if error.status not in (304, 404):
+                raise EngineUnavailableError(str(error)) from error
+
+    async def kill(self, handle: Handle) -> None:
+        """SIGKILL at once. One that has ended or is gone is fine."""
+        try:
+            await self._api.quick(lambda client: client.kill(handle.engine_id))
+        except RefusedError as error:
+            if error.status not in (404, 409):  # 409: it does not run
+                raise EngineUnavailableError(str(error)) from error
+
+    async def remove(self, handle: Handle) -> None:
+        """Remove a container with its anonymous volumes, running or not. One that is gone is fine."""
+        try:
+            await self._api.removing(
+                lambda client: client.remove_container(handle.engine_id, v=True, force=True)
+            )
+        except RefusedError as error:
+            if error.status not in (404, 409):  # 409: someone is removing it just now
+                raise EngineUnavailableError(str(error)) from error
+        self._out_of_memory.pop(handle.engine_id, None)
+
+    async def events(self) -> DockerEventStream:
+        """Subscribe to what happens to this installation's containers, from now on."""
+        filters = {
+            "type": ["container"],
+            "event": [kind.value for kind in EventKind],
+            "label": [f"{LABEL_INSTALLATION}={self._installation}"],
+        }
+        try:
+            response = await self._api.open("GET", "/events", params={"filters": json.dumps(filters)})
+        except RefusedError as error:
+            raise EngineUnavailableError(str(error)) from error
+        return DockerEventStream(response, on_oom=self._note_out_of_memory)
+
+    async def list_ours(self) -> list[OwnRun]:
+        """All containers of this installation, in whatever state."""
+        label = f"{LABEL_INSTALLATION}={self._installation}"
+        found = await self._quick(lambda client: client.containers(all=True, filters={"label": label}))
+        return [
+            OwnRun(
+                exec_id=entry["Labels"][LABEL_EXEC],
+                handle=Handle(engine_id=entry["Id"], name=container_name(entry["Labels"][LABEL_EXEC])),
+                state=_STATES.get(entry["State"], RunState.RUNNING),
+            )
+            for entry in found
+            if LABEL_EXEC in entry["Labels"]
+        ]
+
+    async def close(self) -> None:
+        """Let go of connections and threads; containers go on."""
+        await self._api.close()
+
+    async def _quick(self, call: Callable[[APIClient], Any]) -> Any:
+        """What the SDK answers to a call that an engine in order does not refuse."""
+        try:
+            return await self._api.quick(call)
+        except RefusedError as error:
+            raise EngineUnavailableError(str(error)) from error
+
+    async def _inspect(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = await self._api.quick(lambda client: client.inspect_container(name))
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise EngineUnavailableError(str(error)) from error
+        return found
+
+    async def _frames(
+        self, method: str, handle: Handle, what: str, params: dict[str, str], *, timestamps: bool
+    ) -> DockerFrameStream:
+        try:
+            response = await self._api.open(method, f"/containers/{handle.engine_id}/{what}", params=params)
+        except RefusedError as error:
+            if error.status == 404:
+                raise _gone(handle) from error
+            raise EngineUnavailableError(str(error)) from error
+        return DockerFrameStream(response, timestamps=timestamps)
+
+    def _create(self, client: APIClient, name: str, spec: LaunchSpec) -> dict[str, Any]:
+        labels = {
+            **spec.labels,
+            LABEL_EXEC: spec.exec_id,
+            LABEL_JOB: str(spec.job_id),
+            LABEL_INSTALLATION: self._installation,
+        }
+        host = client.create_host_config(
+            nano_cpus=round(spec.cpus * 1_000_000_000),
+            mem_limit=spec.memory_bytes,
+            memswap_limit=spec.memory_bytes,  # the same: no swap beside the memory
+            pids_limit=spec.pids_limit,
+            log_config=LogConfig(
+                type="local",
+                config={
+                    "max-size": f"{LOG_FILE_MEGABYTES}m",
+                    "max-file": str(LOG_FILES),
+                    "compress": "false",
+                },
+            ),
+            security_opt=["no-new-privileges"],
+            # With an init process a command that does not exist would start well and then exit with 127.
+            init=False,
+        )
+        made: dict[str, Any] = client.create_container(
+            spec.image,
+            command=list(spec.command) if spec.command is not None else None,
+            name=name,
+            environment=dict(spec.environment),
+            labels=labels,
+            host_config=host,
+        )
+        return made
+
+    def _note_out_of_memory(self, engine_id: str) -> None:
+        self._out_of_memory[engine_id] = None
+        while len(self._out_of_memory) > _OOM_REMEMBERED:
+            self._out_of_memory.popitem(last=False)
+
+
+def _status(found: dict[str, Any], *, oom_seen: bool) -> RunStatus:
+    told = found["State"]
+    state = _STATES.get(told["Status"], RunState.RUNNING)
+    started_at = _time(told.get("StartedAt"))
+    if state is RunState.ENDED and started_at is None:  # is being removed without ever having run
+        state = RunState.GONE
+    ended = state is RunState.ENDED
+    return RunStatus(
+        state=state,
+        exit_code=told["ExitCode"] if ended else None,
+        oom_killed=bool(told.get("OOMKilled")) or oom_seen,
+        started_at=started_at,
+        finished_at=_time(told.get("FinishedAt")) if ended else None,
+        error=readable(told.get("Error") or "") or None,
+        image_id=found.get("Image"),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    if not text or text.startswith(_NEVER):
+        return None
+    return parse_time(text).astimezone(UTC)
+
+
+def _gone(handle: Handle) -> RunGoneError:
+    return RunGoneError(f"container {handle.name} is not on the engine (any more)")

@@ -1,0 +1,293 @@
+"""The connection to one Docker Engine: the SDK for control calls, aiohttp for whatever lasts long.
+
+Knows addresses, TLS, versions and time limits, and nothing of containers. Every failure leaves here as
+`EngineUnavailableError` (nothing is known) or `RefusedError` (the engine said no).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import aiohttp
+import requests
+from docker.api.client import APIClient
+from docker.constants import DEFAULT_DOCKER_API_VERSION, MINIMUM_DOCKER_API_VERSION
+from docker.errors import APIError, DockerException
+from docker.tls import TLSConfig
+from requests.adapters import HTTPAdapter
+
+from scheduler.engine.docker_calls import CallPool
+from scheduler.engine.docker_words import RefusedError
+from scheduler.engine.errors import EngineUnavailableError
+from scheduler.errors import SettingsError
+
+T = TypeVar("T")
+
+QUICK_CALLS = 8
+"""Calls such as inspect and create that run at once; each takes the engine a few milliseconds."""
+START_CALLS = 16
+"""Starts that run at once; each takes the engine some 200 ms."""
+REMOVE_CALLS = 8
+"""Removals that run at once; apart from the starts, so that neither waits for the other."""
+READ_BYTES = 256 * 1024
+"""What a stream reads ahead before the engine has to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The files with which a ``tcp://`` engine and Timeball recognise each other.
+
+    Attributes:
+        ca: the authority that signed the engine's certificate.
+        certificate: Timeball's own certificate.
+        key: its private key.
+    """
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long an engine is waited for, in seconds.
+
+    Attributes:
+        control: for the answer to a call; the engine counts as hung after that.
+        connect: for a connection.
+        pull_idle: for any progress of a pull; a pull as a whole may take as long as it needs.
+    """
+
+    control: float = 60
+    connect: float = 15
+    pull_idle: float = 180
+
+
+class DockerApi:
+    """One engine, spoken to by the SDK in threads and by aiohttp on the event loop.
+
+    Making it touches nothing: the engine may be absent, and is looked for with every call.
+
+    Args:
+        base_url: ``unix:///path`` or ``tcp://host:port``.
+        tls: the files for TLS; without them ``tcp://`` is not encrypted.
+        limits: how long to wait.
+
+    Raises:
+        SettingsError: the address is of neither kind.
+    """
+
+    def __init__(self, base_url: str, *, tls: TlsFiles | None, limits: Limits) -> None:
+        scheme, _, rest = base_url.partition("://")
+        if scheme not in ("unix", "tcp", "http", "https") or not rest.strip("/"):
+            raise SettingsError(
+                f"engine address {base_url!r}: write unix:///path/to/docker.sock, tcp://host:port or ssh://user@host"
+            )
+        self.base_url = base_url
+        self.limits = limits
+        self._tls = tls
+        self._socket_path = f"/{rest.lstrip('/')}" if scheme == "unix" else None
+        secure = scheme == "https" or tls is not None
+        self._http_url = (
+            "http://engine" if self._socket_path else f"http{'s' if secure else ''}://{rest}".rstrip("/")
+        )
+        self._lock = threading.Lock()
+        self._client: APIClient | None = None
+        self._version: str | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._quick = CallPool("engine-quick", size=QUICK_CALLS, seconds=limits.control)
+        self._starts = CallPool("engine-start", size=START_CALLS, seconds=limits.control)
+        self._removals = CallPool("engine-remove", size=REMOVE_CALLS, seconds=limits.control)
+
+    async def quick(self, call: Callable[[APIClient], T]) -> T:
+        """What the SDK answers to a call that takes the engine a few milliseconds.
+
+        Raises:
+            EngineUnavailableError: no answer.
+            RefusedError: the engine's answer is an error.
+        """
+        return await self._run(self._quick, call)
+
+    async def starting(self, call: Callable[[APIClient], T]) -> T:
+        """As `quick`, for starts."""
+        return await self._run(self._starts, call)
+
+    async def removing(self, call: Callable[[APIClient], T]) -> T:
+        """As `quick`, for removals."""
+        return await self._run(self._removals, call)
+
+    async def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        answer_seconds: float | None = None,
+        idle_seconds: float | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Send a request whose answer takes long or never ends; return when the answer begins.
+
+        Args:
+            method: the HTTP method.
+            path: below the API's version, with a slash before it.
+            params: the query.
+            headers: further headers.
+            answer_seconds: how long to wait for the beginning; `Limits.control` unless told.
+            idle_seconds: how long the body may bring nothing; for ever unless told.
+
+        Raises:
+            EngineUnavailableError: no answer.
+            RefusedError: the answer is an error (304 among them).
+        """
+        version = self._version
+        if version is None:
+            version = await self.quick(lambda client: client.api_version)
+        session = self._session_here()
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect, sock_read=idle_seconds)
+        try:
+            async with asyncio.timeout(answer_seconds or self.limits.control):
+                response = await session.request(
+                    method,
+                    f"{self._http_url}/v{version}{path}",
+                    params=params,
+                    headers=headers,
+                    timeout=limits,
+                    allow_redirects=False,
+                )
+                if response.status < 300 or response.status == 101:
+                    return response
+                async with response:
+                    body = await response.text(errors="replace")
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            self._give_up(error)
+        raise RefusedError(response.status, _message(body))
+
+    async def close(self) -> None:
+        """Close all connections; calls that still run in threads are left to end by themselves."""
+        for pool in (self._quick, self._starts, self._removals):
+            pool.close()
+        if self._session is not None:
+            await self._session.close()
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def _run(self, pool: CallPool, call: Callable[[APIClient], T]) -> T:
+        try:
+            return await pool.run(lambda: call(self._ready_client()))
+        except APIError as error:
+            status = error.status_code or 500
+            raise RefusedError(status, str(error.explanation or error)) from error
+        # ValueError: something answered that is no Docker Engine.
+        except (requests.RequestException, DockerException, OSError, ValueError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> NoReturn:
+        # An engine that comes back may be another version of itself, so ask it again.
+        self._version = None
+        words = (
+            "no answer in time" if isinstance(error, TimeoutError) and not str(error) else _innermost(error)
+        )
+        raise EngineUnavailableError(f"the engine at {self.base_url} cannot be reached: {words}") from error
+
+    def _ready_client(self) -> APIClient:
+        """The SDK's client with the version agreed on; runs in a thread."""
+        client = self._client
+        if client is not None and self._version is not None:
+            return client
+        self._knock()
+        # The SDK would ask for the version in its constructor, with its own idea of proxies and time limits.
+        with self._build_client(MINIMUM_DOCKER_API_VERSION, self.limits.control / 2) as probe:
+            offered = str(probe.version(api_version=False)["ApiVersion"])
+        version = min(offered, DEFAULT_DOCKER_API_VERSION, key=_version_number)
+        with self._lock:
+            if self._client is None or self._client.api_version != version:
+                self._client = self._build_client(version, self.limits.control)
+            self._version = version
+            return self._client
+
+    def _knock(self) -> None:
+        """Connect once, to fail early: the SDK forgets to close a unix socket that it cannot connect."""
+        if self._socket_path is not None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+                knocking.settimeout(self.limits.connect)
+                knocking.connect(self._socket_path)
+
+    def _build_client(self, version: str, seconds: float) -> APIClient:
+        tls = self._tls
+        config = TLSConfig((str(tls.certificate), str(tls.key)), str(tls.ca), verify=True) if tls else False
+        pool = QUICK_CALLS + START_CALLS + REMOVE_CALLS
+        client = APIClient(
+            self.base_url,
+            version,
+            timeout=seconds,  # type: ignore[arg-type] # requests takes a float, the stubs do not say so
+            tls=config,
+            max_pool_size=pool,
+        )
+        # The address is given: neither a proxy nor a .netrc of the environment has a say in it.
+        client.trust_env = False
+        if self._socket_path is None:
+            client.mount(self._http_url, HTTPAdapter(pool_connections=1, pool_maxsize=pool))
+        return client
+
+    def _session_here(self) -> aiohttp.ClientSession:
+        """The session for streams, made on the event loop that uses it."""
+        if self._session is None or self._session.closed:
+            connector: aiohttp.BaseConnector
+            # No limit to connections: every attached container holds one for as long as it runs.
+            if self._socket_path is not None:
+                connector = aiohttp.UnixConnector(self._socket_path, limit=0)
+            else:
+                connector = aiohttp.TCPConnector(limit=0, ssl=self._ssl_context() or True)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                read_bufsize=READ_BYTES,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _ssl_context(self) -> ssl.SSLContext | None:
+        if self._tls is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self._tls.ca))
+        context.load_cert_chain(str(self._tls.certificate), str(self._tls.key))
+        return context
+
+
+def _version_number(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _message(body: str) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:500]
+
+
+def _innermost(error: BaseException) -> str:
+    """The words of the error at the bottom: 'No such file or directory', not how requests came upon it."""
+    seen: BaseException = error
+    while True:
+        cause = (
+            seen.__cause__
+            or seen.__context__
+            or next((a for a in seen.args if isinstance(a, Exception)), None)
+        )
+        if cause is None or cause is seen:
+            break
+        seen = cause
+    if isinstance(seen, OSError) and seen.strerror:
+        return seen.strerror
+    return str(seen) or type(seen).__name__

@@ -1,0 +1,125 @@
+"""Runs the Docker SDK's blocking calls in threads of their own, so that they never hold up the event loop.
+
+The threads are daemons: a call that hangs in an engine must not keep the process from ending, which is why
+this is no ThreadPoolExecutor (the interpreter waits for those at its end). Every wait is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from scheduler.engine.errors import EngineUnavailableError
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    function: Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Any]
+    begun_at: float | None = None
+    abandoned: bool = False
+
+
+class CallPool:
+    """A few threads for one kind of blocking call; calls beyond their number wait their turn.
+
+    Args:
+        name: what its threads are called.
+        size: how many calls run at once.
+        seconds: how long one call may take, and how long one waits for its turn while none is finished.
+    """
+
+    def __init__(self, name: str, *, size: int, seconds: float) -> None:
+        self._name = name
+        self._size = size
+        self._seconds = seconds
+        self._queue: SimpleQueue[_Call | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._unfinished = 0
+        self._finished_at = time.monotonic()
+        self._closed = False
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """What the function returns or raises, run in one of the threads.
+
+        Cancelling does not interrupt a call that has begun.
+
+        Raises:
+            EngineUnavailableError: it takes too long.
+        """
+        if self._closed:
+            raise EngineUnavailableError("the connection to the engine has been closed")
+        loop = asyncio.get_running_loop()
+        call = _Call(function, loop, loop.create_future())
+        if not self._unfinished:
+            self._finished_at = time.monotonic()
+        self._unfinished += 1
+        self._queue.put(call)
+        if len(self._threads) < min(self._size, self._unfinished):
+            self._add_thread()
+        try:
+            await self._wait(call)
+            answer: T = call.answer.result()
+            # Only a good answer counts as progress for those who wait their turn: in an engine that hangs,
+            # each would otherwise wait for the failures of all before it.
+            self._finished_at = time.monotonic()
+            return answer
+        finally:
+            call.abandoned = True
+            self._unfinished -= 1
+
+    def close(self) -> None:
+        """Let the threads end after the calls that they are at; nobody waits for those."""
+        self._closed = True
+        for _ in self._threads:
+            self._queue.put(None)
+
+    async def _wait(self, call: _Call) -> None:
+        while True:
+            since = call.begun_at if call.begun_at is not None else self._finished_at
+            left = since + self._seconds - time.monotonic()
+            if left <= 0:
+                raise EngineUnavailableError(f"the engine did not answer within {self._seconds:g} s")
+            done, _ = await asyncio.wait((call.answer,), timeout=left)
+            if done:
+                return
+
+    def _add_thread(self) -> None:
+        name = f"{self._name}-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while (call := self._queue.get()) is not None:
+            if call.abandoned:
+                continue
+            call.begun_at = time.monotonic()
+            try:
+                result = call.function()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
+                _answer(call, error=error)
+            else:
+                _answer(call, result=result)
+
+
+def _answer(call: _Call, *, result: object = None, error: Exception | None = None) -> None:
+    def tell() -> None:
+        if call.abandoned or call.answer.done():
+            return
+        if error is None:
+            call.answer.set_result(result)
+        else:
+            call.answer.set_exception(error)
+
+    with suppress(RuntimeError):  # the event loop has ended, so nobody waits
+        call.loop.call_soon_threadsafe(tell)

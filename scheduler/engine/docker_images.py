@@ -1,0 +1,165 @@
+"""Sees to it that an image is on a Docker Engine, and tells how its pull goes on in a few readable lines.
+
+Pulls are read with asyncio and not by the SDK, which waits for ever when a registry stalls.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+from docker import auth
+from docker.api.client import APIClient
+from docker.credentials.errors import StoreError
+from docker.errors import DockerException
+from docker.utils import parse_repository_tag
+
+from scheduler.engine.docker_api import DockerApi
+from scheduler.engine.docker_words import RefusedError, readable
+from scheduler.engine.errors import EngineUnavailableError, ImagePullError
+from scheduler.engine.protocol import ImageInfo, PullPolicy
+
+PROGRESS_SECONDS = 2.0
+"""How far apart the lines about a pull's progress are at least."""
+MEGABYTE = 1_000_000
+
+
+async def ensure_image(
+    api: DockerApi, image: str, policy: PullPolicy, progress: Callable[[str], None]
+) -> ImageInfo:
+    """As `Engine.ensure_image`, on this engine."""
+    if policy is not PullPolicy.ALWAYS:
+        found = await _find_image(api, image, pulled=False)
+        if found is not None:
+            return found
+        if policy is PullPolicy.NEVER:
+            raise ImagePullError(
+                f"image {image} is not on the engine, and the pull policy 'never' forbids to ask its "
+                "registry; load it there, or use 'if_not_present'"
+            )
+    await _pull(api, image, progress)
+    found = await _find_image(api, image, pulled=True)
+    if found is None:
+        raise ImagePullError(f"image {image} was pulled, but is not on the engine; was it removed just now?")
+    return found
+
+
+class PullProgress:
+    """Turns the engine's many messages about a pull's layers into a line now and then.
+
+    Pure but for the clock it is given, which counts seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told_at = clock()
+        self._layers: dict[str, tuple[int, int]] = {}  # of each layer: bytes here, bytes in all
+        self._done: set[str] = set()
+
+    def feed(self, message: dict[str, Any]) -> str | None:
+        """A line worth showing after this message of the engine, or None.
+
+        Raises:
+            ImagePullError: the message says that the pull failed.
+        """
+        if error := message.get("error"):
+            raise ImagePullError(readable(str(error)))
+        status = str(message.get("status", ""))
+        layer = message.get("id")
+        if layer is None or status.startswith("Pulling from"):
+            return status or None
+        self._note(str(layer), status, message.get("progressDetail") or {})
+        now = self._clock()
+        if now - self._told_at < PROGRESS_SECONDS:
+            return None
+        self._told_at = now
+        here = sum(here for here, _ in self._layers.values())
+        total = sum(total for _, total in self._layers.values())
+        return (
+            f"{len(self._done)} of {len(self._layers)} layers done, "
+            f"{here / MEGABYTE:.1f} of {total / MEGABYTE:.1f} MB downloaded"
+        )
+
+    def _note(self, layer: str, status: str, detail: dict[str, Any]) -> None:
+        here, total = self._layers.get(layer, (0, 0))
+        if status == "Downloading":
+            here, total = int(detail.get("current") or here), int(detail.get("total") or total)
+        elif status in ("Download complete", "Pull complete", "Already exists", "Extracting"):
+            here = total
+        if status in ("Pull complete", "Already exists"):
+            self._done.add(layer)
+        self._layers[layer] = (here, total)
+
+
+async def _find_image(api: DockerApi, image: str, *, pulled: bool) -> ImageInfo | None:
+    def inspect(client: APIClient) -> dict[str, Any]:
+        found: dict[str, Any] = client.inspect_image(image)  # type: ignore[no-untyped-call] # stubs are vague
+        return found
+
+    try:
+        found = await api.quick(inspect)
+    except RefusedError as error:
+        if error.status == 404:
+            return None
+        raise ImagePullError(f"image {image}: {error.words}") from error
+    image_id = str(found["Id"])
+    repository, _ = parse_repository_tag(image)
+    digests = dict(entry.split("@", 1) for entry in found.get("RepoDigests") or () if "@" in entry)
+    digest = digests.get(repository) or next(iter(digests.values()), image_id)
+    return ImageInfo(digest=digest, image_id=image_id, pulled=pulled)
+
+
+async def _pull(api: DockerApi, image: str, progress: Callable[[str], None]) -> None:
+    repository, tag = parse_repository_tag(image)
+    headers = await api.quick(lambda _: _credentials(repository))
+    idle = api.limits.pull_idle
+    try:
+        response = await api.open(
+            "POST",
+            "/images/create",
+            params={"fromImage": repository, "tag": tag or "latest"},
+            headers=headers,
+            answer_seconds=idle,
+            idle_seconds=idle,
+        )
+        async with response:
+            await _follow(response, progress)
+    except RefusedError as error:
+        if error.in_trouble and error.status == 503:
+            raise EngineUnavailableError(str(error)) from error
+        raise ImagePullError(f"image {image} cannot be pulled: {error.words}") from error
+    except ImagePullError as error:
+        raise ImagePullError(f"image {image} cannot be pulled: {error}") from error
+    except (aiohttp.ClientError, OSError, EngineUnavailableError) as error:
+        # The engine is silent while its registry is: what answers this tells whose fault it is.
+        await api.quick(lambda client: client.ping())
+        if not _is_timeout(error):
+            raise EngineUnavailableError(f"the engine broke off the pull of {image}: {error}") from error
+        raise ImagePullError(f"image {image} cannot be pulled: no progress for {idle:g} s") from error
+
+
+async def _follow(response: aiohttp.ClientResponse, progress: Callable[[str], None]) -> None:
+    state = PullProgress()
+    rest = b""
+    while data := await response.content.readany():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line.strip() and (text := state.feed(json.loads(line))):
+                progress(text)
+
+
+def _is_timeout(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)
+
+
+def _credentials(repository: str) -> dict[str, str]:
+    """The header with what ``docker login`` has stored for the image's registry; read anew for every pull."""
+    try:
+        registry, _ = auth.resolve_repository_name(repository)
+        found = auth.resolve_authconfig(auth.load_config(), registry)
+    except (DockerException, StoreError) as error:
+        raise ImagePullError(f"credentials for the registry of {repository}: {error}") from error
+    return {"X-Registry-Auth": auth.encode_header(found).decode("ascii")} if found else {}

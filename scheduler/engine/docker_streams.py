@@ -1,0 +1,116 @@
+"""What a Docker Engine sends for as long as it lasts: a container's output, and the engine's events.
+
+Each stream is one aiohttp response that is read as fast as its user asks for more; the engine waits
+meanwhile, so nothing piles up here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from scheduler.engine.errors import EngineUnavailableError, StreamBrokenError
+from scheduler.engine.frames import FrameDecoder
+from scheduler.engine.protocol import LABEL_EXEC, EngineEvent, EventKind, LogFrame
+
+
+class _Reading:
+    """The part that all streams share: reading pieces, and closing."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection; the container goes on. Closing twice is fine."""
+        self._response.close()
+
+    async def _read(self) -> bytes:
+        """The next bytes as they come; empty at the end."""
+        if self._response.closed and not self._response.content.is_eof():
+            return b""
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            self._response.close()
+            raise EngineUnavailableError(f"the connection to the engine broke: {error}") from error
+
+
+class DockerFrameStream(_Reading):
+    """A container's output; one batch of frames for each read."""
+
+    def __init__(self, response: aiohttp.ClientResponse, *, timestamps: bool) -> None:
+        super().__init__(response)
+        self._decoder = FrameDecoder(timestamps=timestamps)
+
+    async def __anext__(self) -> list[LogFrame]:
+        while data := await self._read():
+            if frames := self._decoder.feed(data):
+                return frames
+        self._response.close()
+        self._decoder.finish()
+        raise StopAsyncIteration
+
+
+class DockerEventStream(_Reading):
+    """The events of this installation's containers.
+
+    Args:
+        response: the engine's answer, one JSON object a line.
+        on_oom: is told the engine's id of every container in which memory ran out.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, *, on_oom: Callable[[str], None]) -> None:
+        super().__init__(response)
+        self._on_oom = on_oom
+        self._rest = b""
+        self._events: deque[EngineEvent] = deque()
+
+    async def __anext__(self) -> EngineEvent:
+        while not self._events:
+            data = await self._read()
+            if not data:
+                self._response.close()
+                raise EngineUnavailableError("the engine ended the stream of its events")
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    self._take(line)
+        return self._events.popleft()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message: dict[str, Any] = json.loads(line)
+            kind = EventKind(message["Action"])
+            attributes: dict[str, str] = message["Actor"]["Attributes"]
+            exec_id = attributes.get(LABEL_EXEC)
+            if exec_id is None:  # someone else's container that carries our installation's label
+                return
+            event = EngineEvent(
+                kind=kind,
+                exec_id=exec_id,
+                at=datetime.fromtimestamp(message["timeNano"] / 1e9, UTC),
+                exit_code=int(attributes["exitCode"]) if kind is EventKind.DIE else None,
+            )
+            engine_id = str(message["Actor"]["ID"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StreamBrokenError(f"the engine sent what is no event: {line[:300]!r}") from error
+        if kind is EventKind.OOM:
+            self._on_oom(engine_id)
+        self._events.append(event)
