@@ -108,6 +108,7 @@ class Daemon:
         self.token_file = data_dir / "admin.token"
         self.url = ""
         self._lock: TextIO | None = None
+        self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
         # A proxy that the environment names cannot reach this machine's own address.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -145,6 +146,7 @@ class Daemon:
         command += ["--host", HOST, "--port", str(port), "--data-dir", str(self.data_dir)]
         began = time.monotonic()
         with self.log.open("ab") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -177,7 +179,7 @@ class Daemon:
         assert self._process is not None  # noqa: S101
         status = self._process.poll()
         if status is not None:
-            tail = self.log.read_text(errors="replace").splitlines()[-15:]
+            tail = self.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()[-15:]
             raise DemonstrationError(
                 f"The daemon has ended by itself (exit status {status}). From {shown(self.log)}:",
                 *(f"| {line}" for line in tail),

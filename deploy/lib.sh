@@ -168,7 +168,7 @@ setup_environment() {
     fi
   done
 
-  local started=$SECONDS
+  local started
   if [ -e "$VENV" ] && [ ! -e "$VENV/pyvenv.cfg" ] && [ -n "$(ls -A "$VENV")" ]; then
     fail "$VENV is there, but is no Python environment." "Move it away and start this again."
   fi
@@ -182,6 +182,7 @@ setup_environment() {
   fi
   rm -f "$VENV/.timeball-runtime" "$VENV/.timeball-dev"
 
+  started=$SECONDS
   note "Installing $(grep -c '^[a-z]' "$lock") locked packages …"
   if ! { pip_install --only-binary :all: --require-hashes --requirement "$lock" &&
     pip_install --no-deps --no-build-isolation --editable "$ROOT"; }; then
@@ -208,7 +209,9 @@ find_engine() {
   if ENGINE_WORDS=$(engine_ping 2>&1); then
     ENGINE_VERSION=$ENGINE_WORDS
     return 0
-  fi || ENGINE_STATUS=$?
+  else
+    ENGINE_STATUS=$?
+  fi
   [ -z "${DOCKER_HOST:-}" ] || return 1
   local socket words
   for socket in "${XDG_RUNTIME_DIR:-/nowhere}/docker.sock" "${HOME:-/nowhere}/.docker/run/docker.sock"; do
