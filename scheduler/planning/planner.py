@@ -38,7 +38,7 @@ MICROSECOND = timedelta(microseconds=1)
 CLAIM_LIMIT = 500
 CLAIM_LIMIT_PER_JOB = 200
 #: Rows that one step of a scan reads.
-SCAN_PAGE = 1_000
+SCAN_PAGE = 250
 #: A wall clock that moves by this much more or less than the steady one has been set, or the machine slept.
 JUMP = timedelta(seconds=2)
 #: Seconds between looks at the wall clock.
@@ -159,8 +159,10 @@ class Planner:
         while True:
             found = await self._database.read(_due_page(until, after))
             for job in found:
-                self._drop(job.id)
-                self._take(job)
+                # Held already, with a trigger that still fires: claims keep it up to date.
+                if job.id not in self._near or self._scheduler.get_job(str(job.id)) is None:
+                    self._drop(job.id)
+                    self._take(job)
             if len(found) < SCAN_PAGE:
                 return
             last = found[-1]
@@ -224,9 +226,13 @@ class Planner:
         if following is None or following > self._horizon_end:
             self._drop(job.id)
             return
-        self._near[job.id] = replace(job, cursor=replace(job.cursor, next_due_at=following))
-        if following <= self._clock.now():
-            self._look(job.id)
+        moved = replace(job, cursor=replace(job.cursor, next_due_at=following))
+        if self._scheduler.get_job(str(job.id)) is None:
+            self._take(moved)  # its trigger ended with an earlier horizon
+        else:
+            self._near[job.id] = moved
+            if following <= self._clock.now():
+                self._look(job.id)
 
     async def _reload(self, job_ids: Iterable[int]) -> None:
         for job_id in job_ids:

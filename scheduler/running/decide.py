@@ -1,0 +1,101 @@
+"""What an ended container means for its exec, and whether the run is tried again.
+
+Pure: facts in, decisions out.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Final
+
+from scheduler.engine.protocol import RunStatus
+from scheduler.execution import Exec, ExecStatus, FailReason
+
+#: The longest pause before a retry.
+LONGEST_BACKOFF: Final = timedelta(hours=24)
+#: Ends that another attempt may turn out better; a stop by somebody is never among them.
+RETRYABLE: Final = frozenset(FailReason) - {FailReason.NO_CAPACITY}
+
+
+class StopCause(Enum):
+    """Why Timeball itself ended a container."""
+
+    REQUEST = auto()  # somebody asked, or a newer run replaces it
+    TIMEOUT = auto()  # it ran longer than timeout_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended, as it is recorded."""
+
+    status: ExecStatus
+    exit_code: int | None = None
+    fail_reason: FailReason | None = None
+    error: str | None = None
+
+
+def end_of(one: Exec, status: RunStatus, cause: StopCause | None) -> End:
+    """What the end of its container means.
+
+    Args:
+        one: the exec.
+        status: of its container, which has ended.
+        cause: why Timeball stopped it; None when it ended by itself.
+    """
+    code = status.exit_code
+    if cause is StopCause.REQUEST:
+        return End(ExecStatus.CANCELLED, code, error="It was stopped on request.")
+    if cause is StopCause.TIMEOUT:
+        return End(
+            ExecStatus.FAILED,
+            code,
+            FailReason.TIMEOUT,
+            f"It was stopped after timeout_seconds = {one.spec.timeout_seconds}.",
+        )
+    if code == 0:
+        return End(ExecStatus.SUCCEEDED, 0)
+    if status.oom_killed:
+        return End(
+            ExecStatus.FAILED,
+            code,
+            FailReason.OOM_KILLED,
+            f"It was killed for using more than the {one.spec.memory_bytes >> 20} MiB of memory "
+            f"of its size {one.spec.resource_size}; a larger resource_size may help.",
+        )
+    words = f"The command ended with exit code {code}."
+    if status.error:
+        words = f"{words} {status.error}"
+    return End(ExecStatus.FAILED, code, FailReason.EXIT_CODE, words)
+
+
+def lost() -> End:
+    """What it means that a run's container is gone and its end unknown."""
+    return End(
+        ExecStatus.FAILED,
+        None,
+        FailReason.ENGINE_LOST,
+        "Its container is gone from the engine without Timeball having removed it, so its end is unknown.",
+    )
+
+
+def retry_at(one: Exec, end: End, now: datetime, *, jitter: float | None = None) -> datetime | None:
+    """When the run is to be tried again, or None if it is not.
+
+    The pause doubles with every attempt, from retry_backoff_seconds on, with up to a tenth more at random so
+    that runs that failed together do not come back together.
+
+    Args:
+        one: the exec that ended.
+        end: how.
+        now: the present (UTC).
+        jitter: between 0 and 1, instead of a random number.
+    """
+    if end.fail_reason not in RETRYABLE or one.attempt > one.spec.max_retries:
+        return None
+    exponent = min(one.attempt - 1, 32)
+    pause = min(timedelta(seconds=one.spec.retry_backoff_seconds * 2.0**exponent), LONGEST_BACKOFF)
+    share = random.random() if jitter is None else jitter  # noqa: S311 - it spreads load, it guards nothing
+    return now + pause * (1 + share / 10)

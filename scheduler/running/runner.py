@@ -1,0 +1,96 @@
+"""The set of runs that this daemon looks after, one asyncio task each while it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from scheduler.execution import Exec
+from scheduler.metrics import RUNNING
+from scheduler.running.regions import Region
+from scheduler.running.run import Run, Surroundings
+
+log = structlog.get_logger()
+
+
+class Runner:
+    """Looks after dispatched execs.
+
+    Args:
+        regions: all regions by name.
+        surroundings: what every run is given.
+        on_released: is told of every run that has given its capacity back.
+        on_defect: is given the exception of a run that died of a defect; the daemon stops for it.
+    """
+
+    def __init__(
+        self,
+        regions: Mapping[str, Region],
+        surroundings: Surroundings,
+        *,
+        on_released: Callable[[Exec], None],
+        on_defect: Callable[[BaseException], None],
+    ) -> None:
+        self._regions = regions
+        self._surroundings = surroundings
+        self._on_released = on_released
+        self._on_defect = on_defect
+        self._runs: dict[str, Run] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def launch(self, one: Exec, *, fresh: bool) -> None:
+        """Look after an exec whose capacity is reserved, until its end is recorded."""
+        if one.id in self._runs:
+            return
+        run = Run(one, self._regions[one.spec.region_name], self._surroundings, fresh=fresh)
+        self._runs[one.id] = run
+        task = asyncio.create_task(run.look_after(), name=f"run-{one.id}")
+        self._tasks[one.id] = task
+        task.add_done_callback(lambda done: self._done(run, done))
+        RUNNING.labels(region=one.spec.region_name).set(self._regions[one.spec.region_name].holding)
+
+    def _done(self, run: Run, task: asyncio.Task[None]) -> None:
+        one = run.exec
+        self._runs.pop(one.id, None)
+        self._tasks.pop(one.id, None)
+        region = self._regions[one.spec.region_name]
+        region.release(one.id)
+        RUNNING.labels(region=region.name).set(region.holding)
+        self._on_released(one)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_defect(error)
+
+    def looks_after(self, exec_id: str) -> bool:
+        """Whether the exec's run is being looked after here."""
+        return exec_id in self._runs
+
+    def stop(self, exec_id: str) -> None:
+        """End a run; one that is not looked after here is left alone."""
+        if (run := self._runs.get(exec_id)) is not None:
+            run.request_stop()
+
+    async def discard(self, exec_ids: list[str], *, grace_seconds: int, patience: float) -> None:
+        """End runs whose execs are being deleted, and wait until their containers are removed.
+
+        Args:
+            exec_ids: which; those that are not looked after here are left alone.
+            grace_seconds: between SIGTERM and SIGKILL.
+            patience: seconds to wait at most; what takes longer goes on by itself.
+        """
+        tasks = []
+        for exec_id in exec_ids:
+            if (run := self._runs.get(exec_id)) is not None:
+                run.discard(grace_seconds)
+                tasks.append(self._tasks[exec_id])
+        if tasks:
+            await asyncio.wait(tasks, timeout=patience)
+
+    async def close(self) -> None:
+        """Let go of all runs: their containers go on, and a later daemon adopts them."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
