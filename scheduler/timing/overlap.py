@@ -1,0 +1,51 @@
+"""What becomes of a run that falls due while earlier runs of its job are still going. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ConcurrencyPolicy(StrEnum):
+    """How many runs of one job may go at the same time."""
+
+    ALLOW = "allow"  #: any number, side by side
+    FORBID = "forbid"  #: one; a run due meanwhile is recorded as skipped
+    QUEUE = "queue"  #: one; a run due meanwhile waits for its turn
+    REPLACE = "replace"  #: one; a run due meanwhile stops the earlier one
+
+
+class Overlap(StrEnum):
+    """What to do with a run that has fallen due."""
+
+    START = "start"  #: start it
+    SKIP = "skip"  #: do not run it, record why
+    WAIT = "wait"  #: start it when the earlier ones have ended
+    REPLACE = "replace"  #: stop the earlier ones, then start it
+
+
+_WHEN_ACTIVE = {
+    ConcurrencyPolicy.ALLOW: Overlap.START,
+    ConcurrencyPolicy.FORBID: Overlap.SKIP,
+    ConcurrencyPolicy.QUEUE: Overlap.WAIT,
+    ConcurrencyPolicy.REPLACE: Overlap.REPLACE,
+}
+
+
+def decide_overlap(policy: ConcurrencyPolicy, active: int) -> Overlap:
+    """What to do with a run of a job that has ``active`` earlier runs waiting or running."""
+    return _WHEN_ACTIVE[policy] if active > 0 else Overlap.START
+
+
+def overlap_reason(overlap: Overlap, active: int) -> str | None:
+    """Why a run did not simply start, as a sentence for the ledger; None if it did."""
+    earlier = "An earlier run was" if active == 1 else f"{active} earlier runs were"
+    ended = "it has ended" if active == 1 else "they have ended"
+    match overlap:
+        case Overlap.START:
+            return None
+        case Overlap.SKIP:
+            return f"{earlier} still going; concurrency_policy 'forbid' starts no other beside it."
+        case Overlap.WAIT:
+            return f"{earlier} still going; concurrency_policy 'queue' starts this one when {ended}."
+        case Overlap.REPLACE:
+            return f"{earlier} still going and stopped to make room; concurrency_policy is 'replace'."

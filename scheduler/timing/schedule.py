@@ -1,0 +1,131 @@
+"""Schedules: what every one of them answers, and how a stored text becomes one.
+
+Pure. The planner, the preview and the API read schedules only through this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Protocol
+
+from scheduler.errors import ScheduleError
+from scheduler.timing.cron import CronSchedule, parse_cron
+from scheduler.timing.instants import LAST_TICK, moment_of, ticks_of
+from scheduler.timing.interval import IntervalSchedule, parse_interval
+from scheduler.timing.zones import Oddity, TimezoneError, check_timezone
+
+__all__ = [
+    "CronSchedule",
+    "IntervalSchedule",
+    "Schedule",
+    "TimezoneError",
+    "check_timezone",
+    "parse_schedule",
+    "start_schedule",
+]
+
+LONGEST_TEXT = 256
+"""Characters; the longest useful schedules have some 60."""
+
+
+class Schedule(Protocol):
+    """When a job runs: an ascending sequence of moments, each of them once.
+
+    Every moment that goes in is aware (in any zone), every one that comes out is aware and in UTC. Nothing
+    here raises OverflowError: what would lie beyond the years 1 to 9999, in UTC or in the schedule's zone, does
+    not occur.
+    """
+
+    @property
+    def text(self) -> str:
+        """The text as stored."""
+
+    @property
+    def timezone(self) -> str | None:
+        """The IANA zone whose wall clock the schedule follows, or None for UTC."""
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether it has no occurrences until ``start_schedule`` writes its start into the text."""
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The first occurrence strictly after ``moment``, or None when none is left."""
+
+    def last_before(self, moment: datetime) -> datetime | None:
+        """The last occurrence strictly before ``moment``, or None when there is none."""
+
+    def count_between(self, after: datetime, until: datetime) -> int:
+        """How many occurrences lie in (after, until]; the cost does not grow with their number."""
+
+    def occurrences(self, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
+        """The occurrences strictly after ``after``, up to and including ``until``, ascending."""
+
+    def oddity(self, moment: datetime) -> Oddity | None:
+        """What daylight saving did to the occurrence at ``moment``; None for any other moment."""
+
+
+def parse_schedule(text: str, timezone: str | None = None) -> Schedule:
+    """The schedule that ``text`` describes: an ISO 8601 repeating interval or a crontab expression.
+
+    Args:
+        text: as docs/schedules.md describes it, such as ``R5/2026-01-31T09:00:00/P1M`` or ``0 9 * * MON-FRI``.
+        timezone: the IANA zone of moments written without an offset and of the wall clock; None for UTC.
+
+    Raises:
+        ScheduleError: the text is neither; it says where and what to write instead.
+        TimezoneError: (a ScheduleError) there is no such zone.
+    """
+    return _parse(text, timezone)
+
+
+def start_schedule(text: str, timezone: str | None, now: datetime) -> str:
+    """The text with its start written in, if it lacks one (``Rn//<duration>``); any other as it is.
+
+    The start is ``now``, rounded up to the next whole millisecond so that it never lies before ``now``.
+
+    Raises:
+        ScheduleError: as ``parse_schedule``.
+    """
+    if not parse_schedule(text, timezone).needs_start:
+        return text
+    ticks = min(-(-ticks_of(now) // 1_000) * 1_000, LAST_TICK // 1_000 * 1_000)
+    start = moment_of(ticks).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    head, _, duration = text.partition("//")
+    return f"{head}/{start}Z/{duration}"
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str, timezone: str | None) -> IntervalSchedule | CronSchedule:
+    if len(text) > LONGEST_TEXT:
+        raise ScheduleError(
+            text,
+            LONGEST_TEXT,
+            f"the schedule is longer than {LONGEST_TEXT} characters",
+            "use ranges and steps, such as */5 or 1-5",
+        )
+    _check_characters(text)
+    # No crontab begins with R or P, and no interval without white space begins otherwise.
+    if text[0] in "RrPp" or (text[0] not in "@*" and " " not in text and "\t" not in text):
+        return parse_interval(text, timezone)
+    return parse_cron(text, timezone)
+
+
+def _check_characters(text: str) -> None:
+    if not text.strip():
+        raise ScheduleError(
+            text, 0, "the schedule is empty", "write R5/2026-01-31T09:00:00Z/P1M or 0 9 * * MON-FRI"
+        )
+    for position, character in enumerate(text):
+        if not (" " <= character <= "~" or character == "\t"):
+            what = (
+                f"{character!r} is a digit other than 0-9"
+                if character.isdigit()
+                else f"{character!r} stands there"
+            )
+            remedy = "write the plain letters, digits and signs of ASCII"
+            raise ScheduleError(text, position, what, remedy)
+    if text[0] in " \t" or text[-1] in " \t":
+        position = 0 if text[0] in " \t" else len(text.rstrip())
+        raise ScheduleError(text, position, "there is white space around the schedule", "leave it out")
