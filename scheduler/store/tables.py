@@ -203,7 +203,7 @@ occurrences = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: What runs printed, compressed; `scheduler.running.chunks` knows what is inside `data`.
+#: What runs printed, compressed; `scheduler.logs.chunks` knows what is inside `data`.
 log_chunks = sa.Table(
     "log_chunks",
     metadata,
@@ -215,11 +215,17 @@ log_chunks = sa.Table(
     # Where each stream stands after this chunk, in bytes from its beginning: the cursor for resuming.
     sa.Column("stdout_end", sa.BigInteger, nullable=False),
     sa.Column("stderr_end", sa.BigInteger, nullable=False),
+    # Which streams have frames inside, one bit each (1 << stream): a read of one stream skips the others' chunks.
+    sa.Column("streams", sa.Integer, nullable=False),
     # How many lines end in this chunk, over all streams.
     sa.Column("lines", sa.Integer, nullable=False),
-    # The chunk in which a line began that is still open when this one begins; null when none is.
-    sa.Column("open_from", sa.Integer, nullable=True),
+    # The chunk in which the stream's line began that is still open when this one begins; null when none is.
+    sa.Column("stdout_open_from", sa.Integer, nullable=True),
+    sa.Column("stderr_open_from", sa.Integer, nullable=True),
     sa.Column("raw_bytes", sa.Integer, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
-sa.Index("ix_log_chunks_exec_id_last_at", log_chunks.c.exec_id, log_chunks.c.last_at)
+# With `seq`, the first chunk of a time range is found without sorting those that ended in the same microsecond.
+sa.Index(
+    "ix_log_chunks_exec_id_last_at_seq", log_chunks.c.exec_id, log_chunks.c.last_at, log_chunks.c.seq
+)

@@ -1,0 +1,218 @@
+"""Takes down what a run prints, as it arrives.
+
+A `Capture` is the only writer of one exec's chunks. Bytes go in without waiting (`add`); the `CaptureHub`
+stores them. Nothing is ever dropped: whoever reads the stream waits for `room` and thereby holds the
+container back. All of this happens on the event loop; only the packing of much at once goes to a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, Protocol
+
+from scheduler.clock import Clock
+from scheduler.logs.builder import CHUNK_BYTES, ChunkBuilder, SealedChunk
+from scheduler.logs.cursor import LogCursor
+from scheduler.logs.stream import Stream
+from scheduler.store.logs import ChunkRow
+from scheduler.store.tables import to_micros
+
+#: A capture asks its stream to wait while it has more than this in memory.
+CAPTURE_BYTES: Final = 4 * 1024 * 1024
+#: The first bytes after a quiet time are stored this many seconds later, with what arrives meanwhile.
+PROMPT_SECONDS: Final = 0.03
+#: A busy stream is stored this often, or whenever a chunk is full.
+BUSY_SECONDS: Final = 1.0
+
+_STREAMS: Final = {stream.label: int(stream) for stream in Stream}
+_HARMLESS: Final = str.maketrans({"\n": "⏎", "\r": "⏎"})
+
+
+class Keeper(Protocol):
+    """What a capture asks of the hub that stores it."""
+
+    def changed(self) -> None:
+        """There is something to store, or it is due sooner than was said before."""
+        ...
+
+    def counted(self, size: int) -> None:
+        """So many bytes came into memory, or left it (negative)."""
+        ...
+
+    async def room(self, capture: Capture) -> None:
+        """Wait while too much is in memory."""
+        ...
+
+    async def flush(self, exec_id: str) -> None:
+        """Store all that has arrived for an exec."""
+        ...
+
+
+class Capture:
+    """One exec's log, being written. Made by `CaptureHub.open`.
+
+    Args:
+        exec_id: whose log it is.
+        cursor: how far it has been stored.
+        clock: tells arrival times.
+        keeper: stores what is gathered.
+    """
+
+    def __init__(self, exec_id: str, cursor: LogCursor, clock: Clock, keeper: Keeper) -> None:
+        self.exec_id = exec_id
+        #: When this should be stored (the event loop's time); infinite when there is nothing.
+        self.due = math.inf
+        #: Why nothing is taken any more, such as its exec's deletion; None as long as all is well.
+        self.lost: str | None = None
+        self._builder = ChunkBuilder(exec_id, cursor)
+        self._sealed: deque[SealedChunk] = deque()
+        self._clock = clock
+        self._keeper = keeper
+        self._bytes = 0
+        self._stored_at = -math.inf
+        self._drained_to = -1
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def cursor(self) -> LogCursor:
+        """How far the log goes, stored or not: where reading the engine's copy has to go on."""
+        return self._builder.cursor()
+
+    @property
+    def unstored_bytes(self) -> int:
+        """How much is in memory and not yet stored."""
+        return self._bytes
+
+    def system(self, message: str) -> None:
+        """Add one of Timeball's own lines; newlines in it become a visible sign."""
+        line = message.rstrip("\r\n").replace("\r\n", "\n").translate(_HARMLESS)
+        self.add(Stream.SYSTEM, line.encode("utf-8", "replace") + b"\n")
+
+    def add(self, stream: Stream, data: bytes, at: datetime | None = None) -> None:
+        """Add bytes that arrived.
+
+        Args:
+            stream: where they come from.
+            data: cut anywhere.
+            at: when they arrived, if not just now. Never believed to lie ahead, nor before what came earlier.
+        """
+        self._add(int(stream), data, self._arrival(at))
+
+    def add_frames(self, frames: Iterable[tuple[str, bytes, datetime | None]]) -> None:
+        """Add what came with one read: ``stdout`` or ``stderr``, bytes, and a time if the engine told it."""
+        now = to_micros(self._clock.now())
+        stream, arrival, pieces = -1, now, list[bytes]()
+        for label, data, at in frames:
+            number = _STREAMS[label]
+            time = now if at is None else min(to_micros(at), now)
+            if number != stream or time != arrival:
+                self._add(stream, b"".join(pieces), arrival)
+                stream, arrival, pieces = number, time, []
+            pieces.append(data)
+        self._add(stream, b"".join(pieces), arrival)
+
+    async def room(self) -> None:
+        """Wait while too much is in memory; call it before reading more from the engine."""
+        await self._keeper.room(self)
+
+    async def flush(self) -> None:
+        """Store all that has arrived.
+
+        Raises:
+            UnavailableError: the database refused; nothing is lost.
+        """
+        await self._keeper.flush(self.exec_id)
+
+    def end_output(self) -> None:
+        """Note that the container's output has ended, so that an unfinished last line counts as a line.
+
+        Call it when the output is complete, before the last of Timeball's own lines; `drain` does so too.
+        """
+        if self.lost is None and self._builder.end_lines(to_micros(self._clock.now())):
+            self._note(0)
+
+    def _arrival(self, at: datetime | None) -> int:
+        now = to_micros(self._clock.now())
+        return now if at is None else min(to_micros(at), now)
+
+    def _add(self, stream: int, data: bytes, at: int) -> None:
+        if not data or self.lost is not None:
+            return
+        for begin in range(0, len(data), CHUNK_BYTES):
+            piece = data[begin : begin + CHUNK_BYTES]
+            self._builder.append(stream, piece, at)
+            self._note(len(piece))
+
+    def _note(self, size: int) -> None:
+        self._bytes += size
+        self._keeper.counted(size)
+        now = self._loop.time()
+        if self._builder.is_full:
+            self._seal()
+            due = now
+        else:
+            due = max(now + PROMPT_SECONDS, self._stored_at + BUSY_SECONDS)
+        if due < self.due:
+            self.due = due
+            self._keeper.changed()
+
+    def _seal(self) -> None:
+        sealed = self._builder.seal()
+        if sealed is not None:
+            self._sealed.append(sealed)
+
+    def take(self) -> list[SealedChunk]:
+        """All that is not yet stored, as closed chunks; they stay until `stored` is told of them."""
+        self._seal()
+        self.due = math.inf
+        return list(self._sealed)
+
+    def stored(self, seq: int) -> None:
+        """Let go of the chunks up to a number, as they are committed."""
+        self._stored_at = self._loop.time()
+        freed = 0
+        while self._sealed and self._sealed[0].seq <= seq:
+            freed += self._sealed.popleft().row_without_data.raw_bytes
+        self._bytes -= freed
+        self._keeper.counted(-freed)
+
+    def rest_seconds(self, least: float) -> float:
+        """How long to wait until the last storing is `least` seconds ago."""
+        return max(0.0, self._stored_at + least - self._loop.time())
+
+    def put_back(self, due: float) -> None:
+        """Ask for another try at storing what was taken."""
+        if self._sealed:
+            self.due = min(self.due, due)
+
+    def lose(self, reason: str) -> None:
+        """Give up: what is in memory belongs nowhere any more, and nothing more is taken."""
+        self.lost = reason
+        self.due = math.inf
+        self._sealed.clear()
+        self._builder.seal()
+        self._keeper.counted(-self._bytes)
+        self._bytes = 0
+
+    def drain(self) -> list[ChunkRow]:
+        """The rows that are left to store, for the transaction that makes the exec's status final.
+
+        Ends open lines. Call `confirm` once that transaction is committed; if it is not, drain again. Rows
+        that are on their way to the database already are among them: storing a row twice is harmless.
+        """
+        self.end_output()
+        chunks = self.take()
+        self._drained_to = chunks[-1].seq if chunks else -1
+        # Until it is confirmed this must not be forgotten.
+        self.put_back(self._loop.time() + BUSY_SECONDS)
+        return [chunk.row() for chunk in chunks]
+
+    def confirm(self) -> None:
+        """The rows of the last `drain` are committed."""
+        self.stored(self._drained_to)
+        if not self._sealed and not self._builder.cost:
+            self.due = math.inf

@@ -1,0 +1,205 @@
+"""Stores what all captures take down: one task for all of them, many captures in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from scheduler.clock import Clock
+from scheduler.errors import UnavailableError
+from scheduler.logs.builder import SealedChunk
+from scheduler.logs.capture import CAPTURE_BYTES, Capture
+from scheduler.logs.loading import load_cursor
+from scheduler.store.database import Database
+from scheduler.store.logs import ChunkConflictError, insert_chunks, writable_execs
+
+#: All streams are asked to wait while the captures together have more than this in memory.
+ALL_BYTES: Final = 32 * 1024 * 1024
+#: Captures that would be due this many seconds later are stored along, which saves a commit.
+GATHER_SECONDS: Final = 0.02
+#: More than this is packed on a thread; less takes the event loop a fraction of a millisecond.
+INLINE_BYTES: Final = 64 * 1024
+#: The least time between two writes of one capture that readers ask for: each makes a chunk.
+LEAST_SECONDS_BETWEEN: Final = 0.02
+FIRST_BACKOFF_SECONDS: Final = 0.1
+LONGEST_BACKOFF_SECONDS: Final = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class CaptureHub:
+    """The captures of all execs that are being looked after.
+
+    Args:
+        database: where chunks go.
+        clock: tells arrival times.
+        owner: this daemon's instance id. Given, chunks are stored only for execs that it owns; a capture
+            whose exec has another owner by now is lost (see `Capture.lost`).
+    """
+
+    def __init__(self, database: Database, clock: Clock, *, owner: str | None = None) -> None:
+        self._database = database
+        self._clock = clock
+        self._owner = owner
+        self._captures: dict[str, Capture] = {}
+        self._opening: dict[str, asyncio.Task[Capture]] = {}
+        self._bytes = 0
+        self._changed = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._storing = asyncio.Lock()
+
+    @property
+    def unstored_bytes(self) -> int:
+        """How much all captures have in memory."""
+        return self._bytes
+
+    def get(self, exec_id: str) -> Capture | None:
+        """The capture of an exec, if it has one here."""
+        return self._captures.get(exec_id)
+
+    async def open(self, exec_id: str) -> Capture:
+        """The capture of an exec: the one that is there, or a new one that goes on where the stored log ends.
+
+        Raises:
+            UnavailableError: the database cannot be read.
+        """
+        if exec_id in self._captures:
+            return self._captures[exec_id]
+        if exec_id not in self._opening:
+            # Shared: two captures of one exec would write over each other.
+            task = asyncio.create_task(self._load(exec_id), name=f"open-log-{exec_id}")
+            self._opening[exec_id] = task
+            task.add_done_callback(lambda _: self._opening.pop(exec_id, None))
+        return await asyncio.shield(self._opening[exec_id])
+
+    async def _load(self, exec_id: str) -> Capture:
+        cursor = await self._database.read(lambda connection: load_cursor(connection, exec_id))
+        capture = Capture(exec_id, cursor, self._clock, self)
+        self._captures[exec_id] = capture
+        return capture
+
+    def release(self, exec_id: str) -> None:
+        """Forget a capture, after its last rows are confirmed or when its exec is gone."""
+        capture = self._captures.pop(exec_id, None)
+        if capture is not None:
+            capture.lose("released")
+            self._freed.set()
+
+    def changed(self) -> None:
+        """Something is due sooner than `run` thinks; called by captures."""
+        self._changed.set()
+
+    def counted(self, size: int) -> None:
+        """Bytes came into memory, or left it (negative); called by captures."""
+        self._bytes += size
+        if size < 0:
+            self._freed.set()
+
+    async def room(self, capture: Capture) -> None:
+        """Wait while too much is in memory; call it before reading more from the engine."""
+        while capture.lost is None and (capture.unstored_bytes > CAPTURE_BYTES or self._bytes > ALL_BYTES):
+            self._freed.clear()
+            await self._freed.wait()
+
+    async def flush(self, exec_id: str) -> None:
+        """Store all that has arrived for an exec; nothing to do if it has no capture here.
+
+        Raises:
+            UnavailableError: the database refused; nothing is lost.
+        """
+        capture = self._captures.get(exec_id)
+        if capture is None or math.isinf(capture.due):
+            return
+        await asyncio.sleep(capture.rest_seconds(LEAST_SECONDS_BETWEEN))
+        await self._store([capture])
+
+    async def run(self) -> None:
+        """Store what falls due, until cancelled; an error that is not the database's refusal is raised."""
+        loop = asyncio.get_running_loop()
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            self._changed.clear()
+            now = loop.time()
+            due = min((capture.due for capture in self._captures.values()), default=math.inf)
+            if due > now:
+                await self._wait(due - now)
+                continue
+            ready = [c for c in self._captures.values() if c.due <= now + GATHER_SECONDS]
+            try:
+                await self._store(ready)
+            except UnavailableError as error:
+                _log.warning("log_not_stored", captures=len(ready), bytes=self._bytes, error=str(error))
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+            else:
+                backoff = FIRST_BACKOFF_SECONDS
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    async def close(self) -> None:
+        """Store all that is left and forget all captures; `run` has been cancelled before.
+
+        Raises:
+            UnavailableError: the database refused. What is lost here the engine still has.
+        """
+        try:
+            await self._store(list(self._captures.values()))
+        finally:
+            for exec_id in list(self._captures):
+                self.release(exec_id)
+
+    async def _store(self, captures: list[Capture]) -> None:
+        async with self._storing:
+            taken = {c.exec_id: (c, chunks) for c in captures if (chunks := c.take())}
+            try:
+                while taken:
+                    refused = await self._write({key: chunks for key, (_, chunks) in taken.items()})
+                    for exec_id, reason in refused.items():
+                        taken.pop(exec_id)[0].lose(reason)
+                        _log.warning("log_lost", exec=exec_id, reason=reason)
+                    if not any(reason == _CONFLICT for reason in refused.values()):
+                        break
+            except BaseException:
+                # Also when cancelled: whether it was committed is not known, and storing twice is harmless.
+                for capture, _ in taken.values():
+                    capture.put_back(0.0)
+                raise
+            for capture, chunks in taken.values():
+                capture.stored(chunks[-1].seq)
+
+    async def _write(self, taken: dict[str, list[SealedChunk]]) -> dict[str, str]:
+        if sum(chunk.cost for chunks in taken.values() for chunk in chunks) > INLINE_BYTES:
+            await asyncio.to_thread(_pack, taken)
+        else:
+            _pack(taken)
+
+        def work(connection: Connection) -> dict[str, str]:
+            allowed = writable_execs(connection, taken.keys(), self._owner)
+            insert_chunks(
+                connection, [chunk.row() for key in taken if key in allowed for chunk in taken[key]]
+            )
+            return dict.fromkeys(taken.keys() - allowed, "its exec is gone or belongs to another daemon")
+
+        try:
+            return await self._database.write(work)
+        except ChunkConflictError as error:
+            _log.error("log_conflict", exec=error.exec_id, error=str(error))
+            return {error.exec_id: _CONFLICT}
+
+
+_CONFLICT: Final = "another daemon writes the same log"
+
+
+def _pack(taken: dict[str, list[SealedChunk]]) -> None:
+    for chunks in taken.values():
+        for chunk in chunks:
+            chunk.row()

@@ -1,0 +1,165 @@
+"""From frames to lines.
+
+Pure. A line's time is the arrival of the frame that completed it, so all lines of a run have one order and
+times never go back, also while the run goes on. A line that is still open is not shown: it comes out whole
+when its newline arrives, or when the capture notes the end of the output (a cursor would show it twice
+otherwise). A line's newline is taken off, and a carriage return right before it; other carriage returns stay.
+
+The splitter gives runs of lines (all that one frame completed) so that a million lines cost a few thousand
+steps. A position numbers a line by the chunk and the frame that completed it, whatever was asked for: it is
+what a cursor holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
+
+from scheduler.logs.chunks import LINE_ENDS, STREAM_BITS, Frame
+
+_SEQ_SHIFT: Final = 48
+_FRAME_SHIFT: Final = 24
+
+#: Makes the beginning of a line that was open where reading began; called only when it is needed.
+Head = Callable[[], bytes]
+
+
+def position_of(seq: int, frame: int, index: int = 0) -> int:
+    """The position of the index-th line that a frame of a chunk completed."""
+    return seq << _SEQ_SHIFT | frame << _FRAME_SHIFT | index
+
+
+def chunk_of(position: int) -> int:
+    """The `seq` of the chunk in which the line at a position ends."""
+    return position >> _SEQ_SHIFT
+
+
+class Run(NamedTuple):
+    """Lines that one frame completed.
+
+    Attributes:
+        at: their time, microseconds since 1970.
+        stream: their stream's number.
+        lines: their bytes, without newlines.
+        position: of the first; the others follow one by one.
+    """
+
+    at: int
+    stream: int
+    lines: list[bytes]
+    position: int
+
+
+class LineSplitter:
+    """Splits the frames of successive chunks into runs of lines, keeping what is open in between.
+
+    Args:
+        streams: numbers of the streams that are wanted; frames of others are passed over.
+        start: lines before this moment (microseconds) are left out.
+        end: lines after this moment are left out.
+        heads: for each stream whose line is open where the feeding begins, how to get that line's beginning.
+    """
+
+    def __init__(
+        self,
+        streams: Iterable[int],
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        heads: Mapping[int, Head] | None = None,
+    ) -> None:
+        self._wanted = frozenset(streams)
+        self._start = start
+        self._end = end
+        self._heads = dict(heads or {})
+        self._open: dict[int, list[bytes]] = {stream: [] for stream in self._wanted}
+
+    def feed(self, seq: int, frames: Iterable[Frame]) -> list[Run]:
+        """The lines that the frames of one chunk complete, in order."""
+        runs: list[Run] = []
+        for number, (kind, at, data) in enumerate(frames):
+            stream = kind & STREAM_BITS
+            if stream not in self._wanted:
+                continue
+            lines = self._complete(stream, data, kind, wanted=self._in_range(at))
+            if lines:
+                runs.append(Run(at, stream, lines, position_of(seq, number)))
+        return runs
+
+    def break_off(self, at: int, seq: int) -> list[Run]:
+        """Give out what is open, because a chunk that cannot be read follows.
+
+        Bytes before the gap and bytes after it must not look like one line.
+        """
+        runs: list[Run] = []
+        for stream in sorted(self._wanted):
+            if self._in_range(at) and (self._open[stream] or stream in self._heads):
+                line = self._take_head(stream) + b"".join(self._open[stream])
+                if line:
+                    runs.append(Run(at, stream, [line], position_of(seq, 0, stream)))
+            self._heads.pop(stream, None)
+            self._open[stream] = []
+        return runs
+
+    def _in_range(self, at: int) -> bool:
+        return (self._start is None or at >= self._start) and (self._end is None or at <= self._end)
+
+    def _take_head(self, stream: int) -> bytes:
+        head = self._heads.pop(stream, None)
+        return b"" if head is None else head()
+
+    def _complete(self, stream: int, data: bytes, kind: int, *, wanted: bool) -> list[bytes]:
+        pieces = self._open[stream]
+        if b"\n" not in data:
+            if data:
+                pieces.append(data)
+            if not kind & LINE_ENDS:
+                return []
+            self._open[stream] = []
+            if not wanted:
+                self._heads.pop(stream, None)
+                return []
+            line = self._take_head(stream) + b"".join(pieces)
+            return [line] if line else []
+        if not wanted:
+            self._heads.pop(stream, None)
+            rest = data[data.rindex(b"\n") + 1 :]
+            self._open[stream] = [rest] if rest and not kind & LINE_ENDS else []
+            return []
+        lines = data.split(b"\n")
+        has_returns = b"\r\n" in data
+        if pieces or stream in self._heads:
+            lines[0] = b"".join((self._take_head(stream), *pieces, lines[0]))
+            has_returns = has_returns or lines[0].endswith(b"\r")
+        if has_returns:
+            lines[:-1] = [line[:-1] if line.endswith(b"\r") else line for line in lines[:-1]]
+        rest = lines[-1]
+        if kind & LINE_ENDS:
+            self._open[stream] = []
+            if not rest:
+                lines.pop()
+        else:
+            lines.pop()
+            self._open[stream] = [rest] if rest else []
+        return lines
+
+
+def open_end(frames: Iterable[Frame], stream: int) -> tuple[bytes, bool]:
+    """What a stream's frames leave open at their end, and whether a line ended among them.
+
+    Returns:
+        the bytes after the last line's end (all of them when none ends), and whether one ended.
+    """
+    pieces: list[bytes] = []
+    ended = False
+    for kind, _, data in frames:
+        if kind & STREAM_BITS != stream:
+            continue
+        cut = data.rfind(b"\n")
+        if kind & LINE_ENDS:
+            pieces, ended = [], True
+        elif cut >= 0:
+            pieces, ended = [data[cut + 1 :]], True
+        else:
+            pieces.append(data)
+    return b"".join(pieces), ended

@@ -1,0 +1,94 @@
+"""Reads from the database how far an exec's log has been taken down.
+
+Touches the last chunk, and as many before it and after the first as the samples need: a few each, however
+long the log is.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import Connection
+
+from scheduler.logs import chunks
+from scheduler.logs.chunks import STREAM_BITS, DamagedChunkError, Frame
+from scheduler.logs.cursor import OUTPUTS, SAMPLE_BYTES, LogCursor, StreamCursor
+from scheduler.logs.lines import open_end
+from scheduler.logs.stream import Stream
+from scheduler.store import logs as store
+from scheduler.store.logs import ChunkRow
+from scheduler.store.tables import to_micros
+
+
+def stream_end(row: ChunkRow, stream: int) -> int:
+    """Where a stream stands after a chunk, in bytes from its beginning."""
+    return row.stdout_end if stream == Stream.STDOUT else row.stderr_end
+
+
+def stream_open_from(row: ChunkRow, stream: int) -> int | None:
+    """The chunk in which a stream's line began that is open when a chunk begins."""
+    if stream == Stream.SYSTEM:
+        return None
+    return row.stdout_open_from if stream == Stream.STDOUT else row.stderr_open_from
+
+
+def load_cursor(connection: Connection, exec_id: str) -> LogCursor:
+    """How far an exec's log has been taken down; damaged chunks make samples shorter, never an error."""
+    last = store.last_chunk(connection, exec_id)
+    if last is None:
+        return LogCursor()
+    try:
+        frames = chunks.decode(last.data)
+    except DamagedChunkError:
+        frames = None
+    streams = {stream: _load_stream(connection, exec_id, stream, last, frames) for stream in OUTPUTS}
+    return LogCursor(last.seq + 1, to_micros(last.last_at), streams)
+
+
+def _load_stream(
+    connection: Connection, exec_id: str, stream: Stream, last: ChunkRow, frames: list[Frame] | None
+) -> StreamCursor:
+    end = stream_end(last, stream)
+    head, _ = _sample(connection, exec_id, stream, last.seq, from_back=False)
+    tail, last_at = _sample(connection, exec_id, stream, last.seq, from_back=True)
+    if frames is None:
+        # Whether a line is open cannot be told; the damage is a gap between lines anyway. A tail from
+        # before the damage would be compared with the wrong place.
+        return StreamCursor(end, head, b"" if last.streams & (1 << stream) else tail, last_at)
+    rest, ended = open_end(frames, stream)
+    began = None if ended else stream_open_from(last, stream)
+    if began is not None:
+        beginning = next(store.chunks(connection, exec_id, began, began, 1 << stream, limit=1), None)
+        size = len(rest) if beginning is None else end - stream_end(beginning, stream)
+        return StreamCursor(end, head, tail, last_at, began, size)
+    return StreamCursor(end, head, tail, last_at, last.seq if rest else None, len(rest))
+
+
+def _sample(
+    connection: Connection, exec_id: str, stream: Stream, last_seq: int, *, from_back: bool
+) -> tuple[bytes, int | None]:
+    sample = b""
+    last_at: int | None = None
+    if not from_back and not _has_beginning(connection, exec_id):
+        return b"", None
+    first, last = 0, last_seq
+    while len(sample) < SAMPLE_BYTES and first <= last:
+        rows = store.chunks(connection, exec_id, first, last, 1 << stream, newest_first=from_back, limit=1)
+        row = next(rows, None)
+        if row is None:
+            break
+        try:
+            frames = [frame for frame in chunks.decode(row.data) if frame.kind & STREAM_BITS == stream]
+        except DamagedChunkError:
+            break
+        if last_at is None and frames:
+            last_at = frames[-1].at
+        piece = b"".join(frame.data for frame in frames)
+        if from_back:
+            sample, last = piece + sample, row.seq - 1
+        else:
+            sample, first = sample + piece, row.seq + 1
+    return (sample[-SAMPLE_BYTES:] if from_back else sample[:SAMPLE_BYTES]), last_at
+
+
+def _has_beginning(connection: Connection, exec_id: str) -> bool:
+    reach = store.extent(connection, exec_id)
+    return reach is not None and reach.first_seq == 0
