@@ -7,6 +7,8 @@ from typing import Final
 from aiohttp import web
 
 from scheduler.service import Caller, Service
+from scheduler.tokens import Tokens
 
 SERVICE: Final = web.AppKey("service", Service)
+TOKENS: Final = web.AppKey("tokens", Tokens)
 CALLER: Final = web.RequestKey("caller", Caller)

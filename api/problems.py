@@ -1,0 +1,144 @@
+"""Every error becomes RFC 9457 problem details: `application/problem+json`.
+
+A middleware around all handlers. What the core raises is translated by its class; what nobody foresaw is logged
+with its traceback and answered as 500 without its inner words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from scheduler.errors import (
+    ConflictError,
+    FieldError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    ScheduleError,
+    TimeballError,
+    UnauthorizedError,
+    UnavailableError,
+)
+
+log = structlog.get_logger()
+
+CONTENT_TYPE: Final = "application/problem+json"
+#: The most of a refused value that is shown back.
+LONGEST_VALUE: Final = 200
+
+_STATUS: Final[Mapping[type[TimeballError], HTTPStatus]] = {
+    InvalidInputError: HTTPStatus.BAD_REQUEST,
+    ScheduleError: HTTPStatus.BAD_REQUEST,
+    UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def problem(
+    status: HTTPStatus,
+    detail: str,
+    *,
+    errors: tuple[FieldError, ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """A problem as a response.
+
+    Args:
+        status: the HTTP status.
+        detail: what was wrong and what to do, for people.
+        errors: one for each field of the input that is wrong.
+        headers: more headers.
+    """
+    body: dict[str, Any] = {
+        "type": f"urn:timeball:problem:{status.phrase.lower().replace(' ', '-')}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = [
+            {"field": e.field, "value": _shown(e.value), "message": e.message, "remedy": e.remedy}
+            for e in errors
+        ]
+    return web.Response(
+        status=status.value,
+        body=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
+        content_type=CONTENT_TYPE,
+        headers=headers,
+    )
+
+
+def _shown(value: object) -> object:
+    """A value as it may be shown back: itself where that is short, else its beginning."""
+    if value is None or isinstance(value, bool | int | float):
+        return value if len(str(value)) <= LONGEST_VALUE else str(value)[:LONGEST_VALUE] + "…"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) > LONGEST_VALUE:
+        return text[:LONGEST_VALUE] + "…"
+    return value if isinstance(value, str | list | dict) else text
+
+
+def from_error(error: TimeballError) -> web.Response:
+    """The problem that an error of the core is."""
+    status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), None)
+    if status is None:
+        log.error("api.unforeseen", error=str(error), exc_info=error)
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Timeball made a mistake; its log says which.")
+    headers: dict[str, str] = {}
+    errors: tuple[FieldError, ...] = ()
+    if isinstance(error, InvalidInputError):
+        errors = tuple(error.errors)
+    if isinstance(error, UnavailableError):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = 'Token realm="timeball"'
+    return problem(status, _detail(error), errors=errors, headers=headers)
+
+
+def _detail(error: TimeballError) -> str:
+    if not isinstance(error, InvalidInputError):
+        return str(error)
+    parts = []
+    for one in error.errors:
+        shown = "" if one.value is None else f" ({json.dumps(_shown(one.value), ensure_ascii=False, default=str)})"
+        parts.append(f"{one.field}{shown}: {one.message}; {one.remedy}")
+    return ". ".join(parts)
+
+
+@web.middleware
+async def problems_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error as problem details."""
+    try:
+        return await handler(request)
+    except TimeballError as error:
+        return from_error(error)
+    except web.HTTPException as error:
+        return _from_http(request, error)
+    except Exception as error:  # noqa: BLE001 - a defect must not reach the client as a broken connection
+        log.error("api.unforeseen", method=request.method, path=request.path, exc_info=error)
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Timeball made a mistake; its log says which.")
+
+
+def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
+    headers = {}
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        headers["Allow"] = allowed
+        detail = f"{request.method} is not possible on {request.path}; use one of {allowed}"
+    elif isinstance(error, web.HTTPNotFound):
+        detail = f"There is nothing at {request.path}"
+    elif isinstance(error, web.HTTPRequestEntityTooLarge):
+        detail = f"The body is too large: {error.text}. Send a smaller one, or raise max_body_bytes"
+    else:
+        detail = error.text or error.reason
+    return problem(HTTPStatus(error.status), detail, headers=headers)

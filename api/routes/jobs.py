@@ -1,0 +1,52 @@
+"""`/v1/jobs`: defining jobs, and reading their schedules' ledgers."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from api.bodies import body_of
+from api.keys import CALLER, SERVICE
+from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.schemas.jobs import READ_ONLY, JobChange, JobCreate, JobOut
+
+
+async def create_job(request: web.Request) -> web.Response:
+    """`POST /v1/jobs`: 201 with the job."""
+    query_of(request, ())
+    body = await body_of(request, JobCreate, what="job", read_only=READ_ONLY)
+    view = await request.app[SERVICE].create_job(request[CALLER], body.given())
+    return web.json_response(
+        JobOut.of(view).model_dump(mode="json"), status=201, headers={"Location": f"/v1/jobs/{view.job.id}"}
+    )
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """`GET /v1/jobs?namespace=&page=&page_size=`: 200 with one page, oldest first."""
+    query = query_of(request, ("namespace", *PAGE_PARAMETERS))
+    page = page_of(query)
+    count, found = await request.app[SERVICE].list_jobs(
+        request[CALLER], namespace=query.get("namespace"), page=page
+    )
+    return envelope(request, page, count, [JobOut.of(view) for view in found])
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """`GET /v1/jobs/{job_id}`: 200 with the job."""
+    query_of(request, ())
+    view = await request.app[SERVICE].get_job(request[CALLER], request.match_info["job_id"])
+    return web.json_response(JobOut.of(view).model_dump(mode="json"))
+
+
+async def change_job(request: web.Request) -> web.Response:
+    """`PUT` and `PATCH /v1/jobs/{job_id}`: changes what the body names; 200 with the job."""
+    query_of(request, ())
+    body = await body_of(request, JobChange, what="job", read_only=READ_ONLY)
+    view = await request.app[SERVICE].update_job(request[CALLER], request.match_info["job_id"], body.given())
+    return web.json_response(JobOut.of(view).model_dump(mode="json"))
+
+
+async def delete_job(request: web.Request) -> web.Response:
+    """`DELETE /v1/jobs/{job_id}`: 204; its execs and logs go with it."""
+    query_of(request, ())
+    await request.app[SERVICE].delete_job(request[CALLER], request.match_info["job_id"])
+    return web.Response(status=204)

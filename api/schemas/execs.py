@@ -1,0 +1,120 @@
+"""Execs on the wire: what a trigger may carry, and a run as users receive it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+from pydantic import Field
+
+from api.schemas.common import Input, Moment, Output
+from api.schemas.jobs import CommandIn, Tag, Text, Variables, _JobOut, job_values
+from scheduler.drafting import Overrides
+from scheduler.execution import ExecStatus, FailReason, TriggerMode
+from scheduler.service import ExecView, JobView
+
+
+class ExecCreate(Input):
+    """The body of `POST /v1/jobs/{id}/execs`: what this run does otherwise than its job."""
+
+    command: CommandIn = None
+    runtime_vars: Variables | None = None
+    docker_image_tag: Tag | None = None
+    resource_size: Text | None = None
+
+    def overrides(self) -> Overrides:
+        """As the service takes them."""
+        return Overrides(
+            names=frozenset(self.model_fields_set),
+            command=self.command,
+            runtime_vars=self.runtime_vars,
+            docker_image_tag=self.docker_image_tag,
+            resource_size=self.resource_size,
+        )
+
+
+class ExecStop(Input):
+    """The body of `POST /v1/jobs/{id}/execs/{id}/stop`; there is nothing to say yet."""
+
+
+class DurationOut(Output):
+    """How long a run took, in whole hours, minutes and seconds."""
+
+    hours: int = Field(ge=0)
+    minutes: int = Field(ge=0, le=59)
+    seconds: int = Field(ge=0, le=59)
+
+
+class _ExecOut(Output):
+    id: str
+    docker_image_repo: str
+    docker_image_tag: str
+    command: str | list[str] | None
+    runtime_vars: dict[str, str]
+    resource_size: str
+    region_name: str
+    status: ExecStatus
+    trigger_mode: TriggerMode
+    created_by: str
+    created_at: Moment
+    started_at: Moment | None
+    ended_at: Moment | None
+    duration: DurationOut | None
+    exit_code: int | None
+    fail_reason: FailReason | None
+    error: str | None
+    scheduled_for: Moment | None
+    attempt: int
+    retry_of: str | None
+    image_digest: str | None
+    node: str | None
+    waiting_for: str | None
+
+
+class ExecOut(_ExecOut):
+    """A run in lists and on creation: its job is the job's id."""
+
+    job: int
+
+    @classmethod
+    def of(cls, view: ExecView) -> Self:
+        """The shape of a run."""
+        return cls(**_exec_values(view), job=view.exec.job_id)
+
+
+class JobInExecOut(_JobOut):
+    """The job inside a run's detail; its variables are a JSON string there, as the seed shows."""
+
+    runtime_vars: str
+
+
+class ExecDetailOut(_ExecOut):
+    """A run in detail: its job is the whole job as it is now."""
+
+    job: JobInExecOut
+
+    @classmethod
+    def of_both(cls, view: ExecView, job: JobView) -> Self:
+        """The shape of a run with its job."""
+        variables = json.dumps(dict(job.job.definition.runtime_vars), ensure_ascii=False)
+        return cls(
+            **_exec_values(view), job=JobInExecOut(**job_values(job), runtime_vars=variables)
+        )
+
+
+def _exec_values(view: ExecView) -> dict[str, Any]:
+    one = view.exec
+    own = ("id", "status", "trigger_mode", "created_by", "created_at", "started_at", "ended_at", "exit_code")
+    more = ("fail_reason", "error", "scheduled_for", "attempt", "retry_of", "image_digest", "node")
+    spec = ("docker_image_repo", "docker_image_tag", "command", "resource_size", "region_name")
+    duration = None
+    if one.started_at is not None and one.ended_at is not None:
+        minutes, seconds = divmod(int((one.ended_at - one.started_at).total_seconds()), 60)
+        duration = DurationOut(hours=minutes // 60, minutes=minutes % 60, seconds=seconds)
+    return {
+        **{name: getattr(one, name) for name in own + more},
+        **{name: getattr(one.spec, name) for name in spec},
+        "runtime_vars": dict(one.spec.runtime_vars),
+        "duration": duration,
+        "waiting_for": view.waiting_for,
+    }

@@ -1,0 +1,115 @@
+"""What a definition must satisfy beyond its shape, and where a changed schedule stands.
+
+Pure: asks the settings' sizes and regions and the schedule's arithmetic; reads and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from scheduler.errors import FieldError, InvalidInputError, ScheduleError
+from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, Size, command_words
+from scheduler.timing.schedule import parse_schedule, start_schedule
+
+MICROSECOND = timedelta(microseconds=1)
+#: The fields that decide when a job is due; a change of any of them starts its schedule anew.
+SCHEDULE_FIELDS = ("is_schedule_active", "schedule_mode", "schedule_timezone")
+
+
+def check_definition(
+    definition: JobDefinition, *, sizes: Mapping[str, Size], regions: Collection[str]
+) -> None:
+    """Accept a definition that can run.
+
+    Raises:
+        InvalidInputError: names every field that is wrong, its value, and what to write instead.
+    """
+    errors = [
+        *check_size(definition.resource_size, sizes),
+        *check_command(definition.command),
+        *_check_schedule(definition),
+    ]
+    if definition.region_name not in regions:
+        errors.append(
+            FieldError(
+                "region_name",
+                definition.region_name,
+                "is not a configured region",
+                f"use one of {', '.join(regions)}, or configure it",
+            )
+        )
+    if errors:
+        raise InvalidInputError(*errors)
+
+
+def check_size(name: str, sizes: Mapping[str, Size]) -> list[FieldError]:
+    """What is wrong with the name of a size; empty if nothing is."""
+    if name in sizes:
+        return []
+    return [FieldError("resource_size", name, "is not a configured size", f"use one of {', '.join(sizes)}")]
+
+
+def check_command(command: Command) -> list[FieldError]:
+    """What is wrong with a command; empty if nothing is."""
+    try:
+        command_words(command)
+    except ValueError as error:
+        return [
+            FieldError(
+                "command",
+                command,
+                f"cannot be split into words: {error}".replace("No closing", "no closing"),
+                "close the quotation, or give the words as a list of strings",
+            )
+        ]
+    return []
+
+
+def _check_schedule(definition: JobDefinition) -> list[FieldError]:
+    text = definition.schedule_mode
+    try:
+        # The zone is checked even where there is no schedule to step in it.
+        parse_schedule(text or "R/P1D/2000-01-01T00:00:00Z", definition.schedule_timezone)
+    except ScheduleError as error:
+        zone = definition.schedule_timezone
+        if zone is not None and error.text == zone and error.text != text:
+            return [FieldError("schedule_timezone", zone, error.message, error.remedy)]
+        where = f"{error.message} (at position {error.position + 1})"
+        return [FieldError("schedule_mode", text, where, error.remedy)]
+    if text is None and definition.is_schedule_active:
+        return [
+            FieldError(
+                "schedule_mode",
+                None,
+                "is needed to switch the schedule on",
+                "give a schedule such as R/2026-01-01T00:00:00Z/PT1H, or is_schedule_active: false",
+            )
+        ]
+    return []
+
+
+def with_schedule(
+    definition: JobDefinition, before: Job | None, now: datetime
+) -> tuple[JobDefinition, ScheduleCursor]:
+    """The definition with its start written in where it has none, and where its schedule stands now.
+
+    Args:
+        definition: checked.
+        before: the job as it was; None for a new one.
+        now: the present (UTC): due times before it never happened.
+    """
+    if before is not None and all(
+        getattr(before.definition, field) == getattr(definition, field) for field in SCHEDULE_FIELDS
+    ):
+        return definition, before.cursor
+    revision = 0 if before is None else before.cursor.revision + 1
+    if not definition.is_schedule_active or definition.schedule_mode is None:
+        return definition, ScheduleCursor(revision=revision)
+    text = start_schedule(definition.schedule_mode, definition.schedule_timezone, now)
+    schedule = parse_schedule(text, definition.schedule_timezone)
+    cursor = ScheduleCursor(
+        revision=revision, active_since=now, next_due_at=schedule.next_after(now - MICROSECOND)
+    )
+    return replace(definition, schedule_mode=text), cursor
