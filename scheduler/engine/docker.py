@@ -7,8 +7,8 @@ Nothing here knows of jobs, the database or what becomes of the output.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from docker.types import LogConfig
 
 from scheduler.engine.docker_api import DockerApi, Limits, TlsFiles
 from scheduler.engine.docker_images import ensure_image
+from scheduler.engine.docker_memory import MemoryDeaths
 from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream
 from scheduler.engine.docker_words import RefusedError, readable
 from scheduler.engine.errors import (
@@ -49,7 +50,6 @@ LOG_FILES = 2
 It is only read after a crash, for what the attached stream had not delivered; more than this, printed while
 no daemon listened, is lost at its oldest end.
 """
-_OOM_REMEMBERED = 1000
 _NEVER = "0001-01-01"  # how the engine writes a time that has not come
 _STATES = {
     "created": RunState.CREATED,
@@ -80,9 +80,7 @@ class DockerEngine:
     ) -> None:
         self._api = DockerApi(base_url, tls=tls, limits=limits or Limits())
         self._installation = installation
-        # With cgroup v1 the news of a lack of memory can reach the engine after that of the container's end,
-        # and is then missing from the container's state for good; the event still comes.
-        self._out_of_memory: OrderedDict[str, None] = OrderedDict()
+        self._memory_deaths = MemoryDeaths(self._api)
 
     async def ping(self) -> None:
         """Return when the engine answers."""
@@ -149,9 +147,11 @@ class DockerEngine:
         """What the engine knows about a container; `RunState.GONE` if that is nothing."""
         found = await self._inspect(handle.engine_id)
         if found is None:
-            self._out_of_memory.pop(handle.engine_id, None)
             return RunStatus(state=RunState.GONE)
-        return _status(found, oom_seen=handle.engine_id in self._out_of_memory)
+        status = _status(found)
+        if await self._memory_deaths.killed(handle.engine_id, status) != status.oom_killed:
+            status = replace(status, oom_killed=True)
+        return status
 
     async def logs(
         self, handle: Handle, *, follow: bool, timestamps: bool = False, since: datetime | None = None
@@ -173,6 +173,7 @@ class DockerEngine:
         The engine itself keeps to the grace period, so that a stop begun is finished even if the daemon dies;
         and it is waited for without a thread, as it may take long.
         """
+        self._memory_deaths.note_killed_by_us(handle.engine_id)
         try:
             response = await self._api.open(
                 "POST",
@@ -187,6 +188,7 @@ class DockerEngine:
 
     async def kill(self, handle: Handle) -> None:
         """SIGKILL at once. One that has ended or is gone is fine."""
+        self._memory_deaths.note_killed_by_us(handle.engine_id)
         try:
             await self._api.quick(lambda client: client.kill(handle.engine_id))
         except RefusedError as error:
@@ -202,7 +204,6 @@ class DockerEngine:
         except RefusedError as error:
             if error.status not in (404, 409):  # 409: someone is removing it just now
                 raise EngineUnavailableError(str(error)) from error
-        self._out_of_memory.pop(handle.engine_id, None)
 
     async def events(self) -> DockerEventStream:
         """Subscribe to what happens to this installation's containers, from now on."""
@@ -215,7 +216,7 @@ class DockerEngine:
             response = await self._api.open("GET", "/events", params={"filters": json.dumps(filters)})
         except RefusedError as error:
             raise EngineUnavailableError(str(error)) from error
-        return DockerEventStream(response, on_oom=self._note_out_of_memory)
+        return DockerEventStream(response)
 
     async def list_ours(self) -> list[OwnRun]:
         """All containers of this installation, in whatever state."""
@@ -296,25 +297,24 @@ class DockerEngine:
         )
         return made
 
-    def _note_out_of_memory(self, engine_id: str) -> None:
-        self._out_of_memory[engine_id] = None
-        while len(self._out_of_memory) > _OOM_REMEMBERED:
-            self._out_of_memory.popitem(last=False)
 
-
-def _status(found: dict[str, Any], *, oom_seen: bool) -> RunStatus:
+def _status(found: dict[str, Any]) -> RunStatus:
     told = found["State"]
     state = _STATES.get(told["Status"], RunState.RUNNING)
     started_at = _time(told.get("StartedAt"))
+    finished_at = _time(told.get("FinishedAt"))
     if state is RunState.ENDED and started_at is None:  # is being removed without ever having run
         state = RunState.GONE
     ended = state is RunState.ENDED
+    if ended and started_at and finished_at:
+        # The engine notes the start after the fact: a process of a millisecond ends before it 'started'.
+        started_at = min(started_at, finished_at)
     return RunStatus(
         state=state,
         exit_code=told["ExitCode"] if ended else None,
-        oom_killed=bool(told.get("OOMKilled")) or oom_seen,
+        oom_killed=bool(told.get("OOMKilled")),
         started_at=started_at,
-        finished_at=_time(told.get("FinishedAt")) if ended else None,
+        finished_at=finished_at if ended else None,
         error=readable(told.get("Error") or "") or None,
         image_id=found.get("Image"),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +24,7 @@ class _Reading:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self._closed = False
 
     def __aiter__(self) -> Self:
         return self
@@ -39,17 +39,23 @@ class _Reading:
 
     async def aclose(self) -> None:
         """Close the connection; the container goes on. Closing twice is fine."""
+        self._closed = True
         self._response.close()
 
     async def _read(self) -> bytes:
-        """The next bytes as they come; empty at the end."""
-        if self._response.closed and not self._response.content.is_eof():
+        """The next bytes as they come; empty at the end, and once the stream has been closed."""
+        if self._closed:
             return b""
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
+            if self._was_closed():  # by another task, while this one waited
+                return b""
             self._response.close()
             raise EngineUnavailableError(f"the connection to the engine broke: {error}") from error
+
+    def _was_closed(self) -> bool:
+        return self._closed
 
 
 class DockerFrameStream(_Reading):
@@ -63,22 +69,17 @@ class DockerFrameStream(_Reading):
         while data := await self._read():
             if frames := self._decoder.feed(data):
                 return frames
-        self._response.close()
-        self._decoder.finish()
+        if not self._closed:
+            await self.aclose()
+            self._decoder.finish()
         raise StopAsyncIteration
 
 
 class DockerEventStream(_Reading):
-    """The events of this installation's containers.
+    """The events of this installation's containers; the engine sends one JSON object a line."""
 
-    Args:
-        response: the engine's answer, one JSON object a line.
-        on_oom: is told the engine's id of every container in which memory ran out.
-    """
-
-    def __init__(self, response: aiohttp.ClientResponse, *, on_oom: Callable[[str], None]) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         super().__init__(response)
-        self._on_oom = on_oom
         self._rest = b""
         self._events: deque[EngineEvent] = deque()
 
@@ -86,6 +87,8 @@ class DockerEventStream(_Reading):
         while not self._events:
             data = await self._read()
             if not data:
+                if self._closed:
+                    raise StopAsyncIteration
                 self._response.close()
                 raise EngineUnavailableError("the engine ended the stream of its events")
             *lines, self._rest = (self._rest + data).split(b"\n")
@@ -108,9 +111,6 @@ class DockerEventStream(_Reading):
                 at=datetime.fromtimestamp(message["timeNano"] / 1e9, UTC),
                 exit_code=int(attributes["exitCode"]) if kind is EventKind.DIE else None,
             )
-            engine_id = str(message["Actor"]["ID"])
         except (ValueError, KeyError, TypeError) as error:
             raise StreamBrokenError(f"the engine sent what is no event: {line[:300]!r}") from error
-        if kind is EventKind.OOM:
-            self._on_oom(engine_id)
         self._events.append(event)

@@ -1,8 +1,8 @@
 """Takes apart the stream in which a Docker Engine sends both outputs of a container over one connection.
 
 Pure: bytes in, `LogFrame`s out. Each frame of the wire is a header of eight bytes (stream, three zeros,
-length as big-endian 32 bits) and that many bytes of output; see 'Stream format' under ContainerAttach in the Engine
-API's manual. Reads cut the stream anywhere, so the decoder is fed with whatever came and keeps what is
+length as big-endian 32 bits) and that many bytes of output; see 'Stream format' under ContainerAttach in the
+Engine API's manual. Reads cut the stream anywhere, so the decoder is fed with whatever came and keeps what is
 incomplete.
 """
 

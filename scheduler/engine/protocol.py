@@ -221,8 +221,8 @@ class FrameStream(Protocol):
 class EventStream(Protocol):
     """An open subscription to an engine's events.
 
-    It has no end of its own: iterating raises `EngineUnavailableError` when the connection breaks. Events
-    missed meanwhile are not told again; ask `Engine.list_ours` after every subscription.
+    It has no end but its closing: iterating raises `EngineUnavailableError` when the connection breaks.
+    Events missed meanwhile are not told again; ask `Engine.list_ours` after every subscription.
     """
 
     def __aiter__(self) -> Self: ...

@@ -1,0 +1,211 @@
+"""Makes a real engine, an image and an image registry available to tests, or says what to install.
+
+Nothing is pulled and nothing but Timeball's own test images and containers is touched.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker.errors
+import pytest
+from docker.api.client import APIClient
+
+from scheduler.engine.protocol import LABEL_INSTALLATION
+
+DEFAULT_ENGINE_URL = "unix:///var/run/docker.sock"
+BUSYBOX_IMAGE = "timeball-test/busybox:1"
+REGISTRY_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A real image registry on a loopback port.
+
+    Attributes:
+        address: ``127.0.0.1:port``, the first part of its images' names.
+        image: ``repo:tag`` of an image that it holds and the engine does not.
+        missing_image: ``repo:tag`` of one that it does not hold.
+    """
+
+    address: str
+    image: str
+    missing_image: str
+
+
+def find_engine_url() -> str:
+    """The engine that tests use: that of ``DOCKER_HOST``, else the local one."""
+    return os.environ.get("DOCKER_HOST") or DEFAULT_ENGINE_URL
+
+
+def why_no_engine() -> str | None:
+    """What is missing for tests on a real engine, or None if one answers and has an image to run."""
+    url = find_engine_url()
+    if url.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+            try:
+                knocking.connect(url.removeprefix("unix://"))
+            except OSError as error:
+                why = f"no engine at {url} ({error.strerror})"
+                return f"{why}; install docker.io and start dockerd, or set DOCKER_HOST"
+    try:
+        with connect(url) as client:
+            client.ping()
+            if not _has_image(client, BUSYBOX_IMAGE) and shutil.which("busybox") is None:
+                return f"no image {BUSYBOX_IMAGE} and no busybox to make it from; install busybox-static"
+    except (docker.errors.DockerException, OSError) as error:
+        return f"the engine at {url} does not answer ({error})"
+    return None
+
+
+def why_no_registry() -> str | None:
+    """What is missing for tests with a real image registry."""
+    if shutil.which("docker-registry") is None:
+        return "no docker-registry on the path; install docker-registry"
+    return None
+
+
+def connect(url: str) -> APIClient:
+    """A plain SDK client, for what tests do behind the engine's back."""
+    return APIClient(url, version="auto", timeout=60)
+
+
+@pytest.fixture(scope="session")
+def engine_url() -> str:
+    """The address of a real engine that answers."""
+    if reason := why_no_engine():
+        pytest.skip(reason)
+    return find_engine_url()
+
+
+@pytest.fixture(scope="session")
+def engine_client(engine_url: str) -> Iterator[APIClient]:
+    """An SDK client of the real engine, to look at it without Timeball."""
+    with connect(engine_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def busybox_image(engine_client: APIClient) -> str:
+    """The name of an image on the engine that holds busybox and no command of its own."""
+    if not _has_image(engine_client, BUSYBOX_IMAGE):
+        repository, tag = BUSYBOX_IMAGE.split(":")
+        engine_client.import_image_from_data(_busybox_tar(), repository=repository, tag=tag)
+    return BUSYBOX_IMAGE
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[str]:
+    """An installation's id of this session alone; its containers are removed at the end."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    if why_no_engine() is not None:
+        return
+    with connect(find_engine_url()) as client:
+        remove_all(client, name)
+
+
+def remove_all(client: APIClient, installation: str) -> None:
+    """Remove the containers of one installation, and no others."""
+    label = f"{LABEL_INSTALLATION}={installation}"
+    for found in client.containers(all=True, filters={"label": label}):
+        try:
+            client.remove_container(found["Id"], v=True, force=True)
+        except docker.errors.APIError as error:
+            if error.status_code not in (404, 409):  # gone, or going
+                raise
+
+
+@pytest.fixture(scope="session")
+def registry(
+    engine_client: APIClient, busybox_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Registry]:
+    """A real registry that holds one image, which the engine does not have under that name."""
+    if reason := why_no_registry():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    process = _start_registry(folder, address)
+    repository = f"{address}/timeball-test/busybox"
+    image = f"{repository}:1"
+    try:
+        _await_port(address, process, folder / "registry.log")
+        engine_client.tag(busybox_image, repository, "1")
+        for line in engine_client.push(repository, "1", stream=True, decode=True):
+            assert "error" not in line, line
+        engine_client.remove_image(image)
+        yield Registry(address=address, image=image, missing_image=f"{repository}:missing")
+        if _has_image(engine_client, image):
+            engine_client.remove_image(image, force=True)
+    finally:
+        process.terminate()
+        process.wait(timeout=REGISTRY_SECONDS)
+
+
+def _start_registry(folder: Path, address: str) -> subprocess.Popen[bytes]:
+    config = folder / "config.yml"
+    config.write_text(
+        "version: 0.1\n"
+        "log: {level: warn}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}, delete: {{enabled: true}}}}\n"
+        f"http: {{addr: '{address}'}}\n"
+    )
+    with (folder / "registry.log").open("wb") as log:
+        return subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+
+
+def _await_port(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    host, port = address.split(":")
+    deadline = time.monotonic() + REGISTRY_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"docker-registry did not come up on {address}: {log.read_text()[-2000:]}")
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _has_image(client: APIClient, image: str) -> bool:
+    try:
+        client.inspect_image(image)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def _busybox_tar() -> bytes:
+    path = shutil.which("busybox")
+    assert path is not None
+    applets = subprocess.run([path, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for folder, mode in (("bin", 0o755), ("tmp", 0o1777)):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, mode
+            tar.addfile(entry)
+        entry = tarfile.TarInfo("bin/busybox")
+        program = Path(path).read_bytes()
+        entry.size, entry.mode = len(program), 0o755
+        tar.addfile(entry, io.BytesIO(program))
+        for applet in applets:
+            if applet == "busybox":
+                continue
+            entry = tarfile.TarInfo(f"bin/{applet}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(entry)
+    return buffer.getvalue()

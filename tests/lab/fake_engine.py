@@ -1,0 +1,458 @@
+"""An engine in memory whose containers run Python functions, for tests that need no real one.
+
+It keeps the same promises as the real engine (the contract suite runs on both) and can be told to be absent,
+to break its streams or to fail the next call.
+
+    engine = FakeEngine()
+    engine.programs["greet", "you"] = prints(b"hello\\n", exit_code=3)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from scheduler.engine.errors import (
+    EngineUnavailableError,
+    ImageMissingError,
+    ImagePullError,
+    LaunchError,
+    RunGoneError,
+)
+from scheduler.engine.protocol import (
+    Capacity,
+    EngineEvent,
+    EventKind,
+    Handle,
+    ImageInfo,
+    LaunchSpec,
+    LogFrame,
+    OwnRun,
+    PullPolicy,
+    RunState,
+    RunStatus,
+    container_name,
+)
+from scheduler.logs.stream import Stream
+
+T = TypeVar("T")
+
+FAKE_IMAGE = "timeball-test/fake:1"
+KILLED = 137
+
+
+class OutOfMemory(Exception):  # noqa: N818 - what a program raises to have happen to it
+    """Raised by a program: the kernel kills it for want of memory."""
+
+
+@dataclass(slots=True, eq=False)
+class FakeProcess:
+    """What a program has of the world.
+
+    Attributes:
+        spec: what it was launched with.
+        stop_asked: set by SIGTERM. A program that does not look at it goes on until SIGKILL.
+    """
+
+    spec: LaunchSpec
+    stop_asked: asyncio.Event
+    write: Callable[[Stream, bytes], None]
+
+    def out(self, data: bytes) -> None:
+        """Print to standard output."""
+        self.write(Stream.STDOUT, data)
+
+    def err(self, data: bytes) -> None:
+        """Print to standard error."""
+        self.write(Stream.STDERR, data)
+
+
+Program = Callable[[FakeProcess], Awaitable[int]]
+"""Runs as a container's main process and returns its exit code."""
+
+
+def prints(out: bytes = b"", err: bytes = b"", *, exit_code: int = 0) -> Program:
+    """A program that prints and ends at once."""
+
+    async def program(process: FakeProcess) -> int:
+        if out:
+            process.out(out)
+        if err:
+            process.err(err)
+        return exit_code
+
+    return program
+
+
+def waits(
+    until: asyncio.Event | None = None, *, out: bytes = b"", last: bytes = b"", exit_code: int = 0
+) -> Program:
+    """A program that prints, waits for the event (or for ever), prints again and ends; SIGTERM does not move it."""
+
+    async def program(process: FakeProcess) -> int:
+        if out:
+            process.out(out)
+        await (until or asyncio.Event()).wait()
+        if last:
+            process.out(last)
+        return exit_code
+
+    return program
+
+
+def waits_for_stop(*, out: bytes = b"", last: bytes = b"", exit_code: int = 0) -> Program:
+    """A program that prints, waits for SIGTERM, prints again and ends."""
+
+    async def program(process: FakeProcess) -> int:
+        if out:
+            process.out(out)
+        await process.stop_asked.wait()
+        if last:
+            process.out(last)
+        return exit_code
+
+    return program
+
+
+async def runs_out_of_memory(process: FakeProcess) -> int:
+    """A program that the kernel kills for want of memory."""
+    raise OutOfMemory(process.spec.memory_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeImage:
+    """An image of the fake engine or its registry; a command of None means that it has none of its own."""
+
+    digest: str = "sha256:" + "0" * 64
+    command: tuple[str, ...] | None = None
+
+
+class _Feed(Generic[T]):
+    """A stream of things, ended by None or by an error."""
+
+    def __init__(self, on_close: Callable[[Self], None]) -> None:
+        self._queue: asyncio.Queue[T | EngineUnavailableError | None] = asyncio.Queue()
+        self._on_close = on_close
+        self._ended = False
+
+    def put(self, item: T | EngineUnavailableError | None) -> None:
+        self._queue.put_nowait(item)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        item = None if self._ended else await self._queue.get()
+        if item is None or isinstance(item, EngineUnavailableError):
+            self._ended = True
+            self._on_close(self)
+            raise item or StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        self._on_close(self)
+        self._ended = True
+        self.put(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+FrameFeed = _Feed[list[LogFrame]]
+EventFeed = _Feed[EngineEvent]
+
+
+@dataclass(slots=True, eq=False)
+class FakeContainer:
+    """One container of the fake engine."""
+
+    spec: LaunchSpec
+    handle: Handle
+    installation: str
+    status: RunStatus
+    stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    frames: list[LogFrame] = field(default_factory=list)
+    feeds: set[FrameFeed] = field(default_factory=set)
+    task: asyncio.Task[None] | None = None
+
+
+class FakeEngine:
+    """An engine in memory.
+
+    Attributes:
+        programs: what each command runs; a command that is not here does not exist.
+        images: what is on the engine, by ``repo:tag``.
+        registry: what can be pulled, by ``repo:tag``.
+        containers: every container, by its engine id, of whatever installation.
+        down: while True the engine cannot be reached; its containers go on.
+        failures: for a method's name, errors that its next calls raise, one each.
+        calls: the names of the methods called, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        installation: str = "fake",
+        cpus: float = 4.0,
+        memory_bytes: int = 8 << 30,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.programs: dict[tuple[str, ...], Program] = {}
+        self.images: dict[str, FakeImage] = {FAKE_IMAGE: FakeImage()}
+        self.registry: dict[str, FakeImage] = {}
+        self.containers: dict[str, FakeContainer] = {}
+        self.down = False
+        self.failures: dict[str, list[Exception]] = {}
+        self.calls: list[str] = []
+        self._capacity = Capacity(cpus=cpus, memory_bytes=memory_bytes)
+        self._installation = installation
+        self._clock = clock
+        self._event_feeds: set[EventFeed] = set()
+        self._made = 0
+
+    def break_streams(self, *, silently: bool = False) -> None:
+        """Break every open stream; silently: output streams seem to end well, as they do with a real engine."""
+        broken = EngineUnavailableError("the connection to the engine broke")
+        for container in self.containers.values():
+            for frame_feed in list(container.feeds):
+                frame_feed.put(None if silently else broken)
+            container.feeds.clear()
+        for event_feed in list(self._event_feeds):
+            event_feed.put(broken)
+        self._event_feeds.clear()
+
+    def container_of(self, exec_id: str) -> FakeContainer | None:
+        """The container of an exec, for tests to look into."""
+        name = container_name(exec_id)
+        return next((c for c in self.containers.values() if c.handle.name == name), None)
+
+    async def ping(self) -> None:
+        """Return when the engine is there."""
+        await self._enter("ping")
+
+    async def capacity(self) -> Capacity:
+        """What it was made with."""
+        await self._enter("capacity")
+        return self._capacity
+
+    async def ensure_image(
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+    ) -> ImageInfo:
+        """Take the image from `registry` into `images` as the policy says."""
+        await self._enter("ensure_image")
+        pulled = policy is PullPolicy.ALWAYS or (
+            policy is PullPolicy.IF_NOT_PRESENT and image not in self.images
+        )
+        if pulled:
+            found = self.registry.get(image)
+            if found is None:
+                raise ImagePullError(f"image {image} cannot be pulled: manifest for {image} not found")
+            progress(f"Pulling from {image.rsplit(':', 1)[0]}")
+            progress(f"Status: Downloaded newer image for {image}")
+            self.images[image] = found
+        elif image not in self.images:
+            raise ImagePullError(f"image {image} is not on the engine, and the pull policy is 'never'")
+        digest = self.images[image].digest
+        return ImageInfo(digest=digest, image_id=digest, pulled=pulled)
+
+    async def create(self, spec: LaunchSpec) -> Handle:
+        """Make the container, or find the one that an earlier call made."""
+        await self._enter("create")
+        earlier = self.container_of(spec.exec_id)
+        if earlier is not None:
+            return earlier.handle
+        image = self.images.get(spec.image)
+        if image is None:
+            raise ImageMissingError(f"no container from image {spec.image}: No such image: {spec.image}")
+        command = spec.command or image.command
+        if not command:
+            raise LaunchError("the engine makes no such container: No command specified")
+        if spec.cpus > self._capacity.cpus:
+            raise LaunchError(
+                f"the engine makes no such container: only {self._capacity.cpus} CPUs available"
+            )
+        self._made += 1
+        handle = Handle(engine_id=f"{self._made:064x}", name=container_name(spec.exec_id))
+        self.containers[handle.engine_id] = FakeContainer(
+            replace(spec, command=command),
+            handle,
+            self._installation,
+            RunStatus(state=RunState.CREATED, image_id=image.digest),
+        )
+        return handle
+
+    async def find(self, exec_id: str) -> Handle | None:
+        """The container of an exec, if there is one."""
+        await self._enter("find")
+        found = self.container_of(exec_id)
+        return found.handle if found is not None and found.installation == self._installation else None
+
+    async def attach(self, handle: Handle) -> FrameFeed:
+        """Listen to a container's output from now on."""
+        await self._enter("attach")
+        return self._feed_of(self._container(handle))
+
+    async def start(self, handle: Handle) -> None:
+        """Start the container's program."""
+        await self._enter("start")
+        container = self._container(handle)
+        if container.status.state is not RunState.CREATED:
+            return
+        assert container.spec.command is not None
+        program = self.programs.get(container.spec.command)
+        if program is None:
+            words = f'exec: "{container.spec.command[0]}": executable file not found in $PATH'
+            container.status = replace(container.status, error=words)
+            self._end_feeds(container)
+            raise LaunchError(f"the container cannot be started: {words}")
+        container.status = replace(container.status, state=RunState.RUNNING, started_at=self._clock())
+        self._tell(container, EventKind.START)
+        container.task = asyncio.create_task(self._run(container, program))
+
+    async def inspect(self, handle: Handle) -> RunStatus:
+        """What is known about a container."""
+        await self._enter("inspect")
+        container = self.containers.get(handle.engine_id)
+        return container.status if container is not None else RunStatus(state=RunState.GONE)
+
+    async def logs(
+        self, handle: Handle, *, follow: bool, timestamps: bool = False, since: datetime | None = None
+    ) -> FrameFeed:
+        """A container's output from the beginning."""
+        await self._enter("logs")
+        container = self._container(handle)
+        following = follow and container.status.state in (RunState.CREATED, RunState.RUNNING)
+        feed = self._feed_of(container) if following else FrameFeed(lambda _: None)
+        kept = [f for f in container.frames if since is None or f.at is None or f.at >= since]
+        for frame in kept:
+            feed.put([frame if timestamps else frame._replace(at=None)])
+        if not following:
+            feed.put(None)
+        return feed
+
+    async def stop(self, handle: Handle, grace_seconds: int) -> None:
+        """Ask the program to stop, and end it after the grace period."""
+        await self._enter("stop")
+        container = self.containers.get(handle.engine_id)
+        if container is None or container.status.state is not RunState.RUNNING:
+            return
+        container.stop_asked.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await container.ended.wait()
+        await self._kill(container)
+
+    async def kill(self, handle: Handle) -> None:
+        """End the program at once."""
+        await self._enter("kill")
+        container = self.containers.get(handle.engine_id)
+        if container is not None:
+            await self._kill(container)
+
+    async def remove(self, handle: Handle) -> None:
+        """Forget a container."""
+        await self._enter("remove")
+        container = self.containers.get(handle.engine_id)
+        if container is None:
+            return
+        await self._kill(container)
+        self.containers.pop(handle.engine_id, None)
+        self._tell(container, EventKind.DESTROY)
+
+    async def events(self) -> EventFeed:
+        """Subscribe to what happens to this installation's containers."""
+        await self._enter("events")
+        feed = EventFeed(self._event_feeds.discard)
+        self._event_feeds.add(feed)
+        return feed
+
+    async def list_ours(self) -> list[OwnRun]:
+        """All containers of this installation."""
+        await self._enter("list_ours")
+        return [
+            OwnRun(c.spec.exec_id, c.handle, c.status.state)
+            for c in self.containers.values()
+            if c.installation == self._installation
+        ]
+
+    async def close(self) -> None:
+        """End every program, so that no task outlives the test."""
+        for container in self.containers.values():
+            await self._kill(container)
+        self.break_streams(silently=True)
+
+    async def _enter(self, method: str) -> None:
+        self.calls.append(method)
+        await asyncio.sleep(0)  # as with a real engine, others get their turn
+        if self.down:
+            raise EngineUnavailableError("the engine cannot be reached: it is down")
+        if failures := self.failures.get(method):
+            raise failures.pop(0)
+
+    def _container(self, handle: Handle) -> FakeContainer:
+        container = self.containers.get(handle.engine_id)
+        if container is None:
+            raise RunGoneError(f"container {handle.name} is not on the engine (any more)")
+        return container
+
+    def _feed_of(self, container: FakeContainer) -> FrameFeed:
+        feed = FrameFeed(container.feeds.discard)
+        container.feeds.add(feed)
+        return feed
+
+    async def _run(self, container: FakeContainer, program: Program) -> None:
+        def write(stream: Stream, data: bytes) -> None:
+            frame = LogFrame(stream, data, self._clock())
+            container.frames.append(frame)
+            for feed in container.feeds:
+                feed.put([frame._replace(at=None)])
+
+        oom_killed = False
+        try:
+            exit_code = await program(FakeProcess(container.spec, container.stop_asked, write))
+        except OutOfMemory:
+            exit_code, oom_killed = KILLED, True
+            self._tell(container, EventKind.OOM)
+        except asyncio.CancelledError:
+            exit_code = KILLED
+        container.status = replace(
+            container.status,
+            state=RunState.ENDED,
+            exit_code=exit_code,
+            oom_killed=oom_killed,
+            finished_at=self._clock(),
+        )
+        container.ended.set()
+        self._end_feeds(container)
+        self._tell(container, EventKind.DIE, exit_code)
+
+    async def _kill(self, container: FakeContainer) -> None:
+        if container.task is not None and not container.task.done():
+            # A task that was cancelled before its first step would not come to note its end.
+            await asyncio.sleep(0)
+            container.task.cancel()
+            await asyncio.wait({container.task})
+
+    def _end_feeds(self, container: FakeContainer) -> None:
+        feeds: Iterable[FrameFeed] = list(container.feeds)
+        container.feeds.clear()
+        for feed in feeds:
+            feed.put(None)
+
+    def _tell(self, container: FakeContainer, kind: EventKind, exit_code: int | None = None) -> None:
+        if container.installation != self._installation:
+            return
+        event = EngineEvent(kind=kind, exec_id=container.spec.exec_id, at=self._clock(), exit_code=exit_code)
+        for feed in self._event_feeds:
+            feed.put(event)
