@@ -77,7 +77,6 @@ class Capture:
         self._drained_to = -1
         self._loop = asyncio.get_running_loop()
 
-    @property
     def cursor(self) -> LogCursor:
         """How far the log goes, stored or not: where reading the engine's copy has to go on."""
         return self._builder.cursor()
@@ -92,15 +91,17 @@ class Capture:
         line = message.rstrip("\r\n").replace("\r\n", "\n").translate(_HARMLESS)
         self.add(Stream.SYSTEM, line.encode("utf-8", "replace") + b"\n")
 
-    def add(self, stream: Stream, data: bytes, at: datetime | None = None) -> None:
-        """Add bytes that arrived.
+    def add(self, stream: Stream | str, data: bytes, at: datetime | None = None) -> None:
+        """Add bytes that arrived; `add_frames` is faster for many at once.
 
         Args:
-            stream: where they come from.
+            stream: where they come from; a stream's name will do.
             data: cut anywhere.
             at: when they arrived, if not just now. Never believed to lie ahead, nor before what came earlier.
         """
-        self._add(int(stream), data, self._arrival(at))
+        number = _STREAMS[stream] if isinstance(stream, str) else int(stream)
+        now = to_micros(self._clock.now())
+        self._add(number, data, now if at is None else min(to_micros(at), now))
 
     def add_frames(self, frames: Iterable[tuple[str, bytes, datetime | None]]) -> None:
         """Add what came with one read: ``stdout`` or ``stderr``, bytes, and a time if the engine told it."""
@@ -134,10 +135,6 @@ class Capture:
         """
         if self.lost is None and self._builder.end_lines(to_micros(self._clock.now())):
             self._note(0)
-
-    def _arrival(self, at: datetime | None) -> int:
-        now = to_micros(self._clock.now())
-        return now if at is None else min(to_micros(at), now)
 
     def _add(self, stream: int, data: bytes, at: int) -> None:
         if not data or self.lost is not None:
@@ -197,6 +194,10 @@ class Capture:
         self._builder.seal()
         self._keeper.counted(-self._bytes)
         self._bytes = 0
+
+    def discard(self) -> None:
+        """Take nothing more and store nothing more: the exec is being deleted."""
+        self.lose("discarded")
 
     def drain(self) -> list[ChunkRow]:
         """The rows that are left to store, for the transaction that makes the exec's status final.

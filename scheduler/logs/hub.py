@@ -15,7 +15,7 @@ from scheduler.logs.builder import SealedChunk
 from scheduler.logs.capture import CAPTURE_BYTES, Capture
 from scheduler.logs.loading import load_cursor
 from scheduler.store.database import Database
-from scheduler.store.logs import ChunkConflictError, insert_chunks, writable_execs
+from scheduler.store.logs import ChunkConflictError, insert, writable_execs
 
 #: All streams are asked to wait while the captures together have more than this in memory.
 ALL_BYTES: Final = 32 * 1024 * 1024
@@ -82,12 +82,20 @@ class CaptureHub:
         self._captures[exec_id] = capture
         return capture
 
-    def release(self, exec_id: str) -> None:
-        """Forget a capture, after its last rows are confirmed or when its exec is gone."""
-        capture = self._captures.pop(exec_id, None)
-        if capture is not None:
-            capture.lose("released")
-            self._freed.set()
+    async def close(self, exec_id: str) -> None:
+        """Store what is left of a capture, if anything, and forget it; the next `open` loads it anew.
+
+        What the database refuses here is not lost: the engine still has it, and the stored cursor says so.
+        """
+        try:
+            await self.flush(exec_id)
+        except UnavailableError as error:
+            _log.warning("log_not_stored", exec=exec_id, error=str(error))
+        finally:
+            capture = self._captures.pop(exec_id, None)
+            if capture is not None:
+                capture.lose("closed")
+                self._freed.set()
 
     def changed(self) -> None:
         """Something is due sooner than `run` thinks; called by captures."""
@@ -145,17 +153,9 @@ class CaptureHub:
         except TimeoutError:
             pass
 
-    async def close(self) -> None:
-        """Store all that is left and forget all captures; `run` has been cancelled before.
-
-        Raises:
-            UnavailableError: the database refused. What is lost here the engine still has.
-        """
-        try:
-            await self._store(list(self._captures.values()))
-        finally:
-            for exec_id in list(self._captures):
-                self.release(exec_id)
+    async def close_all(self) -> None:
+        """Store what is left of all captures, and forget them; `run` has been cancelled before."""
+        await asyncio.gather(*(self.close(exec_id) for exec_id in list(self._captures)))
 
     async def _store(self, captures: list[Capture]) -> None:
         async with self._storing:
@@ -184,9 +184,7 @@ class CaptureHub:
 
         def work(connection: Connection) -> dict[str, str]:
             allowed = writable_execs(connection, taken.keys(), self._owner)
-            insert_chunks(
-                connection, [chunk.row() for key in taken if key in allowed for chunk in taken[key]]
-            )
+            insert(connection, [chunk.row() for key in taken if key in allowed for chunk in taken[key]])
             return dict.fromkeys(taken.keys() - allowed, "its exec is gone or belongs to another daemon")
 
         try:

@@ -13,9 +13,11 @@ what a cursor holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from scheduler.logs.chunks import LINE_ENDS, STREAM_BITS, Frame
+from scheduler.logs.stream import Stream
 
 _SEQ_SHIFT: Final = 48
 _FRAME_SHIFT: Final = 24
@@ -48,6 +50,27 @@ class Run(NamedTuple):
     stream: int
     lines: list[bytes]
     position: int
+
+
+class Line(NamedTuple):
+    """One line of a log.
+
+    Attributes:
+        at: when the frame arrived that completed it, aware UTC.
+        stream: where it was printed.
+        data: its bytes without the newline.
+        position: its place among all lines of the log, which `cursor` spells.
+    """
+
+    at: datetime
+    stream: Stream
+    data: bytes
+    position: int
+
+    @property
+    def cursor(self) -> str:
+        """What to ask with for the lines after this one."""
+        return f"1-{self.position:x}"
 
 
 class LineSplitter:

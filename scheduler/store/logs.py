@@ -6,7 +6,7 @@ Every function takes a connection and runs inside the caller's transaction. Noth
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -69,7 +69,7 @@ def writable_execs(connection: Connection, exec_ids: Collection[str], owner: str
     return set(connection.execute(query).scalars())
 
 
-def insert_chunks(connection: Connection, rows: Sequence[ChunkRow]) -> None:
+def insert(connection: Connection, rows: Sequence[ChunkRow]) -> None:
     """Store chunks; those that are stored already are left alone, so that a write may safely be repeated.
 
     Raises:
@@ -149,11 +149,13 @@ def chunks(
     *,
     newest_first: bool = False,
     limit: int,
-) -> Iterator[ChunkRow]:
+) -> Generator[ChunkRow]:
     """Chunks between two numbers (inclusive) that have any of the streams (one bit each), at most `limit`."""
     query = chunks_query(exec_id, first_seq, last_seq, streams, newest_first=newest_first, limit=limit)
-    for row in connection.execute(query):
-        yield ChunkRow(*row)
+    # Closed at once when the caller has enough: chunks are fetched one by one.
+    with connection.execute(query) as result:
+        for row in result:
+            yield ChunkRow(*row)
 
 
 def last_chunk(connection: Connection, exec_id: str) -> ChunkRow | None:

@@ -1,0 +1,311 @@
+"""Going on with a log from the engine's own copy of it: every byte once.
+
+Pure. The engine gives its copy from the very beginning. Usually it is byte for byte what was taken down, and
+an `Aligner` passes over as many bytes as are stored, comparing the beginning and the last stored bytes on the
+way (no memory is needed for that). It can differ, though: the oldest part is lost when the engine rotates the
+file, ``json-file`` replaces each invalid byte by U+FFFD, and ``local`` loses the newline of a line longer
+than 16 KiB (Engine 20.10). Then the aligner says that it is lost, and a `Locator` reads the whole copy once to
+search it for the last stored bytes; the aligner that it makes goes on there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from scheduler.logs.cursor import OUTPUTS, SAMPLE_BYTES, LogCursor, StreamCursor
+from scheduler.logs.stream import Stream
+from scheduler.store.tables import to_micros
+
+#: A stream's name (``stdout`` or ``stderr``), bytes of it, and the engine's time of them if it told it.
+EngineFrame = tuple[str, bytes, datetime | None]
+
+_BY_LABEL: Final = {stream.label: stream for stream in OUTPUTS}
+#: How much of the tail is searched for, the longest that is found counting.
+_PATTERN_LENGTHS: Final = (SAMPLE_BYTES, 1024, 256, 64)
+#: A match this long is believed whatever the engine's times say; a shorter one can be a chance likeness.
+_STRONG_BYTES: Final = 1024
+#: Searching is done when so many bytes have come together.
+_SCAN_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the engine's copy of a stream new bytes begin.
+
+    Attributes:
+        offset: how many bytes of the copy are stored already.
+        before: the bytes right before, or fewer; compared when they come by.
+        head: the copy's first bytes, or fewer; likewise.
+    """
+
+    offset: int
+    before: bytes = b""
+    head: bytes = b""
+
+
+class _StreamAligner:
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._at = 0
+        self.has_passed = place.offset == 0
+        self.is_lost = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What is new of some bytes; sets `is_lost` when they are not what was expected."""
+        if self.has_passed:
+            return data
+        place, begin = self._place, self._at
+        self._at = end = begin + len(data)
+        if _differs(data, begin, place.head, 0) or _differs(
+            data, begin, place.before, place.offset - len(place.before)
+        ):
+            self.is_lost = True
+            return b""
+        self.has_passed = end >= place.offset
+        return data[place.offset - begin :] if self.has_passed else b""
+
+
+def _differs(data: bytes, begin: int, sample: bytes, sample_begin: int) -> bool:
+    first = max(begin, sample_begin)
+    last = min(begin + len(data), sample_begin + len(sample))
+    return (
+        first < last
+        and data[first - begin : last - begin] != (sample[first - sample_begin : last - sample_begin])
+    )
+
+
+class Aligner:
+    """Passes on what is new in the engine's copy of a log.
+
+    Args:
+        cursor: how far the log has been taken down.
+        places: where to go on, if that is known better than by counting.
+    """
+
+    def __init__(self, cursor: LogCursor, places: Mapping[Stream, Place] | None = None) -> None:
+        self._streams = {
+            stream.label: _StreamAligner(
+                Place(one.end, one.tail, one.head) if places is None else places[stream]
+            )
+            for stream, one in cursor.streams.items()
+        }
+        #: Whether the copy is not what is stored; nothing more is passed on then: use a `Locator`.
+        self.is_lost = False
+
+    def feed(self, frames: Iterable[EngineFrame]) -> list[EngineFrame]:
+        """What is new of the next frames of the copy."""
+        new: list[EngineFrame] = []
+        for label, data, at in frames:
+            if self.is_lost:
+                break
+            stream = self._streams[label]
+            if rest := stream.feed(data):
+                new.append((label, rest, at))
+            self.is_lost = stream.is_lost
+        return new
+
+    def finish(self) -> bool:
+        """Say that the copy has ended, and hear whether it held all that is stored."""
+        self.is_lost = self.is_lost or not all(one.has_passed for one in self._streams.values())
+        return not self.is_lost
+
+
+@dataclass(slots=True)
+class _Matches:
+    """Where one pattern was found; only those that may be chosen are kept."""
+
+    pattern: bytes
+    count: int = 0
+    first: Place | None = None
+    nearest: Place | None = None
+    timely: Place | None = None
+
+    def add(self, place: Place, cursor: StreamCursor, at: int | None) -> None:
+        self.count += 1
+        self.first = self.first or place
+        if self.nearest is None or abs(place.offset - cursor.end) < abs(self.nearest.offset - cursor.end):
+            self.nearest = place
+        # What was taken down had been written before it arrived: the newest such match is the right one.
+        if at is not None and cursor.last_at is not None and at <= cursor.last_at:
+            self.timely = place
+
+
+@dataclass(slots=True)
+class _Window:
+    """The newest bytes of a stream's copy, with the times of the frames they came in."""
+
+    base: int = 0
+    data: bytes = b""
+    pieces: list[bytes] = field(default_factory=list)
+    size: int = 0
+    starts: list[int] = field(default_factory=list)
+    times: list[int | None] = field(default_factory=list)
+
+    def add(self, data: bytes, at: int | None) -> None:
+        self.starts.append(self.base + len(self.data) + self.size)
+        self.times.append(at)
+        self.pieces.append(data)
+        self.size += len(data)
+
+    def join(self) -> int:
+        """Put the pieces together; returns how many bytes were there before."""
+        old = len(self.data)
+        self.data = b"".join((self.data, *self.pieces))
+        self.pieces.clear()
+        self.size = 0
+        return old
+
+    def trim(self, keep: int) -> None:
+        cut = max(0, len(self.data) - keep)
+        self.base += cut
+        self.data = self.data[cut:]
+        gone = max(0, bisect_right(self.starts, self.base) - 1)
+        del self.starts[:gone], self.times[:gone]
+
+    def time_at(self, offset: int) -> int | None:
+        index = bisect_right(self.starts, offset) - 1
+        return self.times[index] if index >= 0 else None
+
+    def before(self, offset: int) -> bytes:
+        end = offset - self.base
+        return self.data[max(0, end - SAMPLE_BYTES) : end]
+
+
+class _StreamLocator:
+    def __init__(self, stream: Stream, cursor: StreamCursor) -> None:
+        self._stream = stream
+        self._cursor = cursor
+        self._matches = [_Matches(pattern) for pattern in _patterns(cursor.tail)]
+        self._window = _Window()
+        self._head = b""
+        self._has_times = True
+        self._first_later: Place | None = None
+        self._expected: Place | None = None
+        self._end = 0
+
+    def feed(self, data: bytes, at: int | None) -> None:
+        if not data:
+            return
+        if len(self._head) < SAMPLE_BYTES:
+            self._head += data[: SAMPLE_BYTES - len(self._head)]
+        if at is None:
+            self._has_times = False
+        elif self._first_later is None and at > (self._cursor.last_at or 0):
+            self._scan()
+            self._first_later = self._place(self._end)
+        if self._expected is None and self._end + len(data) >= self._cursor.end:
+            self._window.add(data, at)
+            self._end += len(data)
+            self._scan()
+            self._expected = self._place(self._cursor.end)
+            return
+        self._window.add(data, at)
+        self._end += len(data)
+        if self._window.size >= _SCAN_BYTES:
+            self._scan()
+
+    def _place(self, offset: int) -> Place:
+        return Place(offset, self._window.before(offset), self._head)
+
+    def _scan(self) -> None:
+        window = self._window
+        old = window.join()
+        for matches in self._matches:
+            length = len(matches.pattern)
+            found = window.data.find(matches.pattern, max(0, old - length + 1))
+            while found >= 0:
+                offset = window.base + found + length
+                matches.add(self._place(offset), self._cursor, window.time_at(offset - 1))
+                found = window.data.find(matches.pattern, found + 1)
+        # More than the longest pattern (replacements make it three times as long) and a sample before it.
+        window.trim(4 * SAMPLE_BYTES)
+
+    def choose(self) -> tuple[Place, str | None]:
+        """The best place, and what has to be said about it if it is not certain."""
+        self._scan()
+        if self._cursor.end == 0:
+            return Place(0), None
+        return self._best_match() or self._without_match()
+
+    @property
+    def _unsure(self) -> str:
+        name = self._stream.label
+        return f"After an interruption {name} goes on at the likeliest place: lines may be missing or twice."
+
+    @property
+    def _begins_alike(self) -> bool:
+        head = self._cursor.head
+        return bool(head) and self._head[: len(head)] == head[: len(self._head)]
+
+    def _best_match(self) -> tuple[Place, str | None] | None:
+        for matches in self._matches:
+            if self._has_times and matches.timely is not None:
+                return matches.timely, None
+            is_strong = len(matches.pattern) >= _STRONG_BYTES
+            if matches.first is None or (self._has_times and not is_strong):
+                continue
+            if matches.count == 1:
+                return matches.first, None if is_strong else self._unsure
+            best = matches.nearest if self._begins_alike else matches.first
+            return best or matches.first, self._unsure
+        return None
+
+    def _without_match(self) -> tuple[Place, str | None]:
+        if self._has_times and self._end:
+            place = self._first_later or self._place(self._end)
+        elif self._begins_alike:
+            place = self._expected or self._place(self._end)
+        else:
+            place = Place(0)
+        if place.offset or not self._end:
+            return place, self._unsure
+        name = self._stream.label
+        return place, f"Some of {name} is missing here: the engine has thrown it away (its log was rotated)."
+
+
+def _patterns(tail: bytes) -> list[bytes]:
+    """The tail's last bytes as they may stand in the engine's copy, longest first."""
+    patterns: list[bytes] = []
+    for length in _PATTERN_LENGTHS:
+        raw = tail[-length:]
+        # A character cut at the beginning is whole in the copy, so its rest is not looked for.
+        text = raw.lstrip(bytes(range(0x80, 0xC0))) if len(raw) > 3 else raw
+        for pattern in (raw, text.decode("utf-8", "replace").encode()):
+            if pattern and pattern not in patterns:
+                patterns.append(pattern)
+    return patterns
+
+
+class Locator:
+    """Searches the engine's copy of a log, as far as it goes now, for the place where new bytes begin.
+
+    Feed it the whole copy, then ask for `aligner`, and read the copy once more with that. If the engine
+    throws away more in between, that aligner is lost too: begin again.
+
+    Args:
+        cursor: how far the log has been taken down.
+    """
+
+    def __init__(self, cursor: LogCursor) -> None:
+        self._cursor = cursor
+        self._streams = {stream: _StreamLocator(stream, one) for stream, one in cursor.streams.items()}
+        #: What the log's reader should know: bytes lost, or a doubtful place. Complete after `aligner`.
+        self.notes: list[str] = []
+
+    def feed(self, frames: Iterable[EngineFrame]) -> None:
+        """Take the next frames of the copy."""
+        for label, data, at in frames:
+            self._streams[_BY_LABEL[label]].feed(data, None if at is None else to_micros(at))
+
+    def aligner(self) -> Aligner:
+        """An aligner that goes on at the places found."""
+        places: dict[Stream, Place] = {}
+        for stream, locator in self._streams.items():
+            places[stream], note = locator.choose()
+            if note is not None:
+                self.notes.append(note)
+        return Aligner(self._cursor, places)

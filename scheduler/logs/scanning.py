@@ -1,0 +1,200 @@
+"""Walks over an exec's chunks, forward or backward, and gives the lines that are wanted.
+
+A scan is made for one read and stepped on threads of the database, one short transaction a step. Which chunks
+it touches follows from the index on times; a line that began before the first of them is fetched only if it is
+wanted. The end is fixed in the first step, so that a busy run cannot keep a reader for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from functools import partial
+from typing import Final
+
+from sqlalchemy.engine import Connection
+
+from scheduler.logs import chunks
+from scheduler.logs.chunks import DamagedChunkError, Frame
+from scheduler.logs.lines import LineSplitter, Run, chunk_of, open_end, position_of
+from scheduler.logs.loading import stream_open_from
+from scheduler.logs.stream import Stream
+from scheduler.store import logs as store
+from scheduler.store.logs import ChunkRow
+from scheduler.store.tables import from_micros, to_micros
+
+#: One step reads about so much, unless fewer lines are wanted.
+STEP_BYTES: Final = 1024 * 1024
+STEP_LINES: Final = 32 * 1024
+STEP_CHUNKS: Final = 64
+#: Behind the lines that `LineSplitter.break_off` can give.
+_DAMAGE_INDEX: Final = len(Stream)
+
+
+class _Scan:
+    """What both directions share.
+
+    Args:
+        exec_id: whose log.
+        streams: which streams' lines are wanted.
+        start: no lines before this moment, microseconds since 1970.
+        end: no lines after this moment.
+        after: no lines up to this position in the scan's direction, nor this one.
+        limit: about how many lines are wanted: no more chunks are read at once than that takes.
+    """
+
+    def __init__(
+        self,
+        exec_id: str,
+        streams: Iterable[Stream],
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self._exec_id = exec_id
+        self._streams = frozenset(streams)
+        self._mask = sum(1 << stream for stream in self._streams)
+        self._start = start
+        self._end = end
+        self._after = after
+        self._lines = STEP_LINES if limit is None else min(limit, STEP_LINES)
+        self._bounds: tuple[int, int] | None = None
+
+    def _find_bounds(self, connection: Connection) -> tuple[int, int]:
+        """The first and the last chunk that can matter; last < first when none does."""
+        nothing = (0, -1)
+        reach = store.extent(connection, self._exec_id)
+        if reach is None:
+            return nothing
+        first, last = reach.first_seq, reach.last_seq
+        if self._start is not None:
+            found = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._start))
+            if found is None:
+                return nothing
+            first = found
+        if self._end is not None:
+            # The first chunk that reaches beyond the end can still have lines before it; the next cannot.
+            beyond = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._end + 1))
+            last = last if beyond is None else beyond
+        return first, last
+
+    def _fetch(self, connection: Connection, first: int, last: int, *, newest_first: bool) -> list[ChunkRow]:
+        rows: list[ChunkRow] = []
+        size = lines = 0
+        found = store.chunks(
+            connection, self._exec_id, first, last, self._mask, newest_first=newest_first, limit=STEP_CHUNKS
+        )
+        with closing(found):
+            for row in found:
+                rows.append(row)
+                size += row.raw_bytes
+                lines += row.lines
+                if size >= STEP_BYTES or lines >= self._lines:
+                    break
+        return rows
+
+    def _splitter(self, first: ChunkRow) -> LineSplitter:
+        began = {stream: stream_open_from(first, stream) for stream in self._streams}
+        heads: dict[int, Callable[[], bytes]] = {
+            int(stream): partial(self._head, int(stream), seq, first.seq - 1)
+            for stream, seq in began.items()
+            if seq is not None
+        }
+        return LineSplitter(map(int, self._streams), start=self._start, end=self._end, heads=heads)
+
+    def _head(self, stream: int, first: int, last: int) -> bytes:
+        """The beginning of a line that is open after chunk `last`."""
+        pieces: list[bytes] = []
+        while first <= last:
+            rows = store.chunks(self._connection, self._exec_id, first, last, 1 << stream, limit=STEP_CHUNKS)
+            fetched = 0
+            for row in rows:
+                fetched += 1
+                first = row.seq + 1
+                try:
+                    rest, ended = open_end(chunks.decode(row.data), stream)
+                except DamagedChunkError:
+                    pieces.clear()
+                else:
+                    pieces = [rest] if ended else [*pieces, rest]
+            if fetched < STEP_CHUNKS:
+                break
+        return b"".join(pieces)
+
+    def _split(self, connection: Connection, splitter: LineSplitter, rows: Iterable[ChunkRow]) -> list[Run]:
+        self._connection = connection
+        runs: list[Run] = []
+        for row in rows:
+            try:
+                frames: list[Frame] = chunks.decode(row.data)
+            except DamagedChunkError as error:
+                runs += self._damaged(splitter, row, error)
+            else:
+                runs += splitter.feed(row.seq, frames)
+        return runs
+
+    def _damaged(self, splitter: LineSplitter, row: ChunkRow, error: DamagedChunkError) -> list[Run]:
+        # Shown whatever streams are asked for: a gap must not pass for silence.
+        at = max(to_micros(row.first_at), self._start or 0)
+        runs = splitter.break_off(at, row.seq)
+        if self._end is None or at <= self._end:
+            text = f"Part of the log ({row.lines} lines) is damaged and cannot be shown: {error}"
+            runs.append(Run(at, Stream.SYSTEM, [text.encode()], position_of(row.seq, 0, _DAMAGE_INDEX)))
+        return runs
+
+
+class ForwardScan(_Scan):
+    """Oldest lines first."""
+
+    _current: LineSplitter | None = None
+
+    def step(self, connection: Connection) -> list[Run] | None:
+        """The next lines, oldest first; maybe none yet. None at the end."""
+        if self._bounds is None:
+            first, last = self._find_bounds(connection)
+            if self._after is not None:
+                first = max(first, chunk_of(self._after))
+            self._bounds = first, last
+        first, last = self._bounds
+        rows = self._fetch(connection, first, last, newest_first=False) if first <= last else []
+        if not rows:
+            return None
+        if self._current is None:
+            self._current = self._splitter(rows[0])
+        runs = self._split(connection, self._current, rows)
+        self._bounds = rows[-1].seq + 1, last
+        return runs if self._after is None else [later for run in runs for later in self._later(run)]
+
+    def _later(self, run: Run) -> list[Run]:
+        skip = 0 if self._after is None else max(0, self._after - run.position + 1)
+        if skip == 0:
+            return [run]
+        lines = run.lines[skip:]
+        return [run._replace(lines=lines, position=run.position + skip)] if lines else []
+
+
+class BackwardScan(_Scan):
+    """Newest lines first."""
+
+    def step(self, connection: Connection) -> list[Run] | None:
+        """The next older lines, in the order they were printed; maybe none yet. None at the beginning."""
+        if self._bounds is None:
+            first, last = self._find_bounds(connection)
+            if self._after is not None:
+                last = min(last, chunk_of(self._after))
+            self._bounds = first, last
+        first, last = self._bounds
+        rows = self._fetch(connection, first, last, newest_first=True) if first <= last else []
+        if not rows:
+            return None
+        rows.reverse()
+        # A line that goes on beyond these chunks has come out already, with the chunk that ends it.
+        runs = self._split(connection, self._splitter(rows[0]), rows)
+        self._bounds = first, rows[0].seq - 1
+        return runs if self._after is None else [older for run in runs for older in self._older(run)]
+
+    def _older(self, run: Run) -> list[Run]:
+        keep = len(run.lines) if self._after is None else self._after - run.position
+        return [run._replace(lines=run.lines[:keep])] if keep > 0 else []
