@@ -359,6 +359,7 @@ def demonstrate(daemon: Daemon) -> None:
             "resource_size": "XXS",
             "schedule_mode": schedule,
             "is_schedule_active": True,
+            "misfire_policy": "skip",  # what Ctrl-C cuts off is not made up for at the next start
         },
     )
     say(f"✓ Job {job['id']} '{job['name']}' is scheduled: {schedule}")
