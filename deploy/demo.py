@@ -174,11 +174,11 @@ class Daemon:
             f"The daemon is not ready after {START_SECONDS} s: {readiness}", f"See its log: {shown(self.log)}"
         )
 
-    def must_live(self) -> None:
-        """Raises an error with the log's last lines if the daemon has ended."""
+    def must_live(self, *, patience: float = 0) -> None:
+        """Raises an error with the log's last lines if the daemon has ended, or does so within the patience."""
         assert self._process is not None  # noqa: S101
-        status = self._process.poll()
-        if status is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(patience)
             tail = self.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()[-15:]
             raise DemonstrationError(
                 f"The daemon has ended by itself (exit status {status}). From {shown(self.log)}:",
@@ -227,7 +227,7 @@ class Daemon:
                 f"See the daemon's log: {shown(self.log)}",
             ) from error
         except (urllib.error.URLError, OSError) as error:
-            self.must_live()
+            self.must_live(patience=2)
             raise DemonstrationError(
                 f"{method} {path} was not answered: {error}", f"See the daemon's log: {shown(self.log)}"
             ) from error
