@@ -28,7 +28,6 @@ PROMPT_SECONDS: Final = 0.03
 #: A busy stream is stored this often, or whenever a chunk is full.
 BUSY_SECONDS: Final = 1.0
 
-_STREAMS: Final = {stream.label: int(stream) for stream in Stream}
 _HARMLESS: Final = str.maketrans({"\n": "⏎", "\r": "⏎"})
 
 
@@ -91,30 +90,28 @@ class Capture:
         line = message.rstrip("\r\n").replace("\r\n", "\n").translate(_HARMLESS)
         self.add(Stream.SYSTEM, line.encode("utf-8", "replace") + b"\n")
 
-    def add(self, stream: Stream | str, data: bytes, at: datetime | None = None) -> None:
+    def add(self, stream: Stream, data: bytes, at: datetime | None = None) -> None:
         """Add bytes that arrived; `add_frames` is faster for many at once.
 
         Args:
-            stream: where they come from; a stream's name will do.
+            stream: where they come from.
             data: cut anywhere.
             at: when they arrived, if not just now. Never believed to lie ahead, nor before what came earlier.
         """
-        number = _STREAMS[stream] if isinstance(stream, str) else int(stream)
         now = to_micros(self._clock.now())
-        self._add(number, data, now if at is None else min(to_micros(at), now))
+        self._add(int(stream), data, now if at is None else min(to_micros(at), now))
 
-    def add_frames(self, frames: Iterable[tuple[str, bytes, datetime | None]]) -> None:
-        """Add what came with one read: ``stdout`` or ``stderr``, bytes, and a time if the engine told it."""
+    def add_frames(self, frames: Iterable[tuple[Stream, bytes, datetime | None]]) -> None:
+        """Add what came with one read: a stream, bytes of it, and a time if the engine told it."""
         now = to_micros(self._clock.now())
-        stream, arrival, pieces = -1, now, list[bytes]()
-        for label, data, at in frames:
-            number = _STREAMS[label]
+        last, arrival, pieces = Stream.STDOUT, now, list[bytes]()
+        for stream, data, at in frames:
             time = now if at is None else min(to_micros(at), now)
-            if number != stream or time != arrival:
-                self._add(stream, b"".join(pieces), arrival)
-                stream, arrival, pieces = number, time, []
+            if stream is not last or time != arrival:
+                self._add(int(last), b"".join(pieces), arrival)
+                last, arrival, pieces = stream, time, []
             pieces.append(data)
-        self._add(stream, b"".join(pieces), arrival)
+        self._add(int(last), b"".join(pieces), arrival)
 
     async def room(self) -> None:
         """Wait while too much is in memory; call it before reading more from the engine."""

@@ -4,8 +4,8 @@ Pure. The engine gives its copy from the very beginning. Usually it is byte for 
 an `Aligner` passes over as many bytes as are stored, comparing the beginning and the last stored bytes on the
 way (no memory is needed for that). It can differ, though: the oldest part is lost when the engine rotates the
 file, ``json-file`` replaces each invalid byte by U+FFFD, and ``local`` loses the newline of a line longer
-than 16 KiB (Engine 20.10). Then the aligner says that it is lost, and a `Locator` reads the whole copy once to
-search it for the last stored bytes; the aligner that it makes goes on there.
+than 16 KiB (Engine 20.10). Then the aligner says that it is lost, and a `Locator` reads the whole copy once
+to search it for the last stored bytes; the aligner that it makes goes on there.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from scheduler.logs.cursor import OUTPUTS, SAMPLE_BYTES, LogCursor, StreamCursor
+from scheduler.logs.cursor import SAMPLE_BYTES, LogCursor, StreamCursor
 from scheduler.logs.stream import Stream
 from scheduler.store.tables import to_micros
 
-#: A stream's name (``stdout`` or ``stderr``), bytes of it, and the engine's time of them if it told it.
-EngineFrame = tuple[str, bytes, datetime | None]
+#: A stream, bytes of it, and the engine's time of them if it told it.
+EngineFrame = tuple[Stream, bytes, datetime | None]
 
-_BY_LABEL: Final = {stream.label: stream for stream in OUTPUTS}
 #: How much of the tail is searched for, the longest that is found counting.
 _PATTERN_LENGTHS: Final = (SAMPLE_BYTES, 1024, 256, 64)
 #: A match this long is believed whatever the engine's times say; a shorter one can be a chance likeness.
@@ -88,9 +87,7 @@ class Aligner:
 
     def __init__(self, cursor: LogCursor, places: Mapping[Stream, Place] | None = None) -> None:
         self._streams = {
-            stream.label: _StreamAligner(
-                Place(one.end, one.tail, one.head) if places is None else places[stream]
-            )
+            stream: _StreamAligner(Place(one.end, one.tail, one.head) if places is None else places[stream])
             for stream, one in cursor.streams.items()
         }
         #: Whether the copy is not what is stored; nothing more is passed on then: use a `Locator`.
@@ -99,13 +96,13 @@ class Aligner:
     def feed(self, frames: Iterable[EngineFrame]) -> list[EngineFrame]:
         """What is new of the next frames of the copy."""
         new: list[EngineFrame] = []
-        for label, data, at in frames:
+        for stream, data, at in frames:
             if self.is_lost:
                 break
-            stream = self._streams[label]
-            if rest := stream.feed(data):
-                new.append((label, rest, at))
-            self.is_lost = stream.is_lost
+            aligner = self._streams[stream]
+            if rest := aligner.feed(data):
+                new.append((stream, rest, at))
+            self.is_lost = aligner.is_lost
         return new
 
     def finish(self) -> bool:
@@ -298,8 +295,8 @@ class Locator:
 
     def feed(self, frames: Iterable[EngineFrame]) -> None:
         """Take the next frames of the copy."""
-        for label, data, at in frames:
-            self._streams[_BY_LABEL[label]].feed(data, None if at is None else to_micros(at))
+        for stream, data, at in frames:
+            self._streams[stream].feed(data, None if at is None else to_micros(at))
 
     def aligner(self) -> Aligner:
         """An aligner that goes on at the places found."""

@@ -1,8 +1,8 @@
 """Walks over an exec's chunks, forward or backward, and gives the lines that are wanted.
 
 A scan is made for one read and stepped on threads of the database, one short transaction a step. Which chunks
-it touches follows from the index on times; a line that began before the first of them is fetched only if it is
-wanted. The end is fixed in the first step, so that a busy run cannot keep a reader for ever.
+it touches follows from the index on times; a line that began before the first of them is fetched only if it
+is wanted. The end is fixed in the first step, so that a busy run cannot keep a reader for ever.
 """
 
 from __future__ import annotations

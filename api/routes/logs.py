@@ -1,0 +1,125 @@
+"""`/v1/jobs/{job_id}/execs/{exec_id}/logs`: what a run printed.
+
+Without `limit` the answer is streamed: a few chunks' worth of lines are in memory, however long the log.
+With `limit` it is a page, collected first so that its headers can say how to go on:
+
+- ``X-Next-Cursor``: the cursor of the page's last line (or the one that was asked with, if there is none), to
+  ask for what comes after it, also when that is yet to be printed;
+- ``Link: <…>; rel="next"``: the next page's address, if there is more already.
+
+A page ends early when it grows beyond `PAGE_BYTES`; `Link` says then that there is more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from api.keys import CALLER, SERVICE
+from api.paging import query_of
+from api.schemas.logs import LOG_PARAMETERS, LogParameters, json_lines, parse_log_parameters
+from scheduler.errors import TimeballError
+from scheduler.logs.lines import Line
+
+#: A page is not collected beyond this.
+PAGE_BYTES: Final = 16 * 1024 * 1024
+#: More than this is encoded on a thread; less takes the event loop a few milliseconds.
+INLINE_BYTES: Final = 512 * 1024
+
+_log = structlog.get_logger(__name__)
+_CONTENT_TYPES: Final = {
+    "json": "application/json; charset=utf-8",
+    "ndjson": "application/x-ndjson; charset=utf-8",
+    "text": "text/plain; charset=utf-8",
+}
+#: What goes before the first line, between two lines, after the last.
+_FRAMES: Final = {"json": (b"[", b",\n", b"]\n"), "ndjson": (b"", b"\n", b"\n"), "text": (b"", b"\n", b"\n")}
+
+
+async def get_exec_logs(request: web.Request) -> web.StreamResponse:
+    """`GET …/logs?start_time=&end_time=&stream=&limit=&order=&cursor=&format=`: 200 with the lines."""
+    parameters = parse_log_parameters(query_of(request, LOG_PARAMETERS))
+    query = parameters.query()
+    if query.limit is not None:
+        # One more than asked for tells whether there is a next page.
+        query = replace(query, limit=query.limit + 1)
+    batches = request.app[SERVICE].read_logs(
+        request[CALLER], request.match_info["job_id"], request.match_info["exec_id"], query
+    )
+    if parameters.limit is not None:
+        return await _page(request, parameters, parameters.limit, batches)
+    return await _stream(request, parameters, batches)
+
+
+async def _page(
+    request: web.Request, parameters: LogParameters, limit: int, batches: AsyncIterator[list[Line]]
+) -> web.Response:
+    lines: list[Line] = []
+    size = 0
+    has_more = False
+    async for batch in batches:
+        for line in batch:
+            if len(lines) == limit or size > PAGE_BYTES:
+                has_more = True
+                break
+            lines.append(line)
+            size += len(line.data)
+        if has_more:
+            break
+    headers = {"Content-Type": _CONTENT_TYPES[parameters.format]}
+    cursor = lines[-1].cursor if lines else parameters.cursor
+    if cursor is not None:
+        headers["X-Next-Cursor"] = cursor
+    if has_more and cursor is not None:
+        headers["Link"] = f'<{request.url.update_query(cursor=cursor)}>; rel="next"'
+    before, between, after = _FRAMES[parameters.format]
+    if not lines and parameters.format != "json":
+        after = b""
+    body = b"".join((before, await _encode(lines, parameters.format, between), after))
+    return web.Response(body=body, headers=headers)
+
+
+async def _stream(
+    request: web.Request, parameters: LogParameters, batches: AsyncIterator[list[Line]]
+) -> web.StreamResponse:
+    # What is wrong shows with the first batch, while the answer can still be a problem.
+    batch = await anext(batches, None)
+    response = web.StreamResponse(headers={"Content-Type": _CONTENT_TYPES[parameters.format]})
+    await response.prepare(request)
+    before, between, after = _FRAMES[parameters.format]
+    lead = before
+    try:
+        while batch is not None:
+            if batch:
+                await response.write(lead + await _encode(batch, parameters.format, between))
+                lead = between
+            batch = await anext(batches, None)
+        if lead is not before or before:
+            await response.write((before if lead is before else b"") + after)
+        await response.write_eof()
+    except ConnectionError:
+        _log.debug("log_reader_left", path=request.path)
+    except TimeballError as error:
+        # The status is sent already. A connection cut before the last chunk is how HTTP/1.1 says that the
+        # answer is not whole (RFC 9112, section 8).
+        _log.warning("log_answer_cut", path=request.path, error=str(error))
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+async def _encode(lines: Sequence[Line], form: str, between: bytes) -> bytes:
+    if sum(len(line.data) for line in lines) > INLINE_BYTES:
+        return await asyncio.to_thread(_encoded, lines, form, between)
+    return _encoded(lines, form, between)
+
+
+def _encoded(lines: Sequence[Line], form: str, between: bytes) -> bytes:
+    if form == "text":
+        return between.join([line.data for line in lines])
+    return between.decode().join(json_lines(lines)).encode()
