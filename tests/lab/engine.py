@@ -182,7 +182,7 @@ def _await_port(address: str, process: subprocess.Popen[bytes], log: Path) -> No
 
 def _has_image(client: APIClient, image: str) -> bool:
     try:
-        client.inspect_image(image)
+        client.inspect_image(image)  # type: ignore[no-untyped-call] # stubs are vague
     except docker.errors.ImageNotFound:
         return False
     return True

@@ -4,18 +4,17 @@ It keeps the same promises as the real engine (the contract suite runs on both) 
 to break its streams or to fail the next call.
 
     engine = FakeEngine()
-    engine.programs["greet", "you"] = prints(b"hello\\n", exit_code=3)
+    engine.programs["greet", "you"] = prints(b"hello", exit_code=3)
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Generic, Self, TypeVar
 
 from scheduler.engine.errors import (
     EngineUnavailableError,
@@ -39,89 +38,11 @@ from scheduler.engine.protocol import (
     container_name,
 )
 from scheduler.logs.stream import Stream
-
-T = TypeVar("T")
+from tests.lab.fake_feed import EventFeed, FrameFeed
+from tests.lab.fake_programs import FakeProcess, OutOfMemory, Program
 
 FAKE_IMAGE = "timeball-test/fake:1"
 KILLED = 137
-
-
-class OutOfMemory(Exception):  # noqa: N818 - what a program raises to have happen to it
-    """Raised by a program: the kernel kills it for want of memory."""
-
-
-@dataclass(slots=True, eq=False)
-class FakeProcess:
-    """What a program has of the world.
-
-    Attributes:
-        spec: what it was launched with.
-        stop_asked: set by SIGTERM. A program that does not look at it goes on until SIGKILL.
-    """
-
-    spec: LaunchSpec
-    stop_asked: asyncio.Event
-    write: Callable[[Stream, bytes], None]
-
-    def out(self, data: bytes) -> None:
-        """Print to standard output."""
-        self.write(Stream.STDOUT, data)
-
-    def err(self, data: bytes) -> None:
-        """Print to standard error."""
-        self.write(Stream.STDERR, data)
-
-
-Program = Callable[[FakeProcess], Awaitable[int]]
-"""Runs as a container's main process and returns its exit code."""
-
-
-def prints(out: bytes = b"", err: bytes = b"", *, exit_code: int = 0) -> Program:
-    """A program that prints and ends at once."""
-
-    async def program(process: FakeProcess) -> int:
-        if out:
-            process.out(out)
-        if err:
-            process.err(err)
-        return exit_code
-
-    return program
-
-
-def waits(
-    until: asyncio.Event | None = None, *, out: bytes = b"", last: bytes = b"", exit_code: int = 0
-) -> Program:
-    """A program that prints, waits for the event (or for ever), prints again and ends; SIGTERM does not move it."""
-
-    async def program(process: FakeProcess) -> int:
-        if out:
-            process.out(out)
-        await (until or asyncio.Event()).wait()
-        if last:
-            process.out(last)
-        return exit_code
-
-    return program
-
-
-def waits_for_stop(*, out: bytes = b"", last: bytes = b"", exit_code: int = 0) -> Program:
-    """A program that prints, waits for SIGTERM, prints again and ends."""
-
-    async def program(process: FakeProcess) -> int:
-        if out:
-            process.out(out)
-        await process.stop_asked.wait()
-        if last:
-            process.out(last)
-        return exit_code
-
-    return program
-
-
-async def runs_out_of_memory(process: FakeProcess) -> int:
-    """A program that the kernel kills for want of memory."""
-    raise OutOfMemory(process.spec.memory_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,46 +51,6 @@ class FakeImage:
 
     digest: str = "sha256:" + "0" * 64
     command: tuple[str, ...] | None = None
-
-
-class _Feed(Generic[T]):
-    """A stream of things, ended by None or by an error."""
-
-    def __init__(self, on_close: Callable[[Self], None]) -> None:
-        self._queue: asyncio.Queue[T | EngineUnavailableError | None] = asyncio.Queue()
-        self._on_close = on_close
-        self._ended = False
-
-    def put(self, item: T | EngineUnavailableError | None) -> None:
-        self._queue.put_nowait(item)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> T:
-        item = None if self._ended else await self._queue.get()
-        if item is None or isinstance(item, EngineUnavailableError):
-            self._ended = True
-            self._on_close(self)
-            raise item or StopAsyncIteration
-        return item
-
-    async def aclose(self) -> None:
-        self._on_close(self)
-        self._ended = True
-        self.put(None)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-FrameFeed = _Feed[list[LogFrame]]
-EventFeed = _Feed[EngineEvent]
 
 
 @dataclass(slots=True, eq=False)
@@ -222,7 +103,7 @@ class FakeEngine:
         self._made = 0
 
     def break_streams(self, *, silently: bool = False) -> None:
-        """Break every open stream; silently: output streams seem to end well, as they do with a real engine."""
+        """Break every open stream; silently: output streams seem to end well, as a real engine's can."""
         broken = EngineUnavailableError("the connection to the engine broke")
         for container in self.containers.values():
             for frame_feed in list(container.feeds):
@@ -251,9 +132,8 @@ class FakeEngine:
     ) -> ImageInfo:
         """Take the image from `registry` into `images` as the policy says."""
         await self._enter("ensure_image")
-        pulled = policy is PullPolicy.ALWAYS or (
-            policy is PullPolicy.IF_NOT_PRESENT and image not in self.images
-        )
+        missing = image not in self.images
+        pulled = policy is PullPolicy.ALWAYS or (missing and policy is PullPolicy.IF_NOT_PRESENT)
         if pulled:
             found = self.registry.get(image)
             if found is None:
@@ -261,7 +141,7 @@ class FakeEngine:
             progress(f"Pulling from {image.rsplit(':', 1)[0]}")
             progress(f"Status: Downloaded newer image for {image}")
             self.images[image] = found
-        elif image not in self.images:
+        elif missing:
             raise ImagePullError(f"image {image} is not on the engine, and the pull policy is 'never'")
         digest = self.images[image].digest
         return ImageInfo(digest=digest, image_id=digest, pulled=pulled)
@@ -301,7 +181,10 @@ class FakeEngine:
     async def attach(self, handle: Handle) -> FrameFeed:
         """Listen to a container's output from now on."""
         await self._enter("attach")
-        return self._feed_of(self._container(handle))
+        container = self._container(handle)
+        feed = FrameFeed(container.feeds.discard)
+        container.feeds.add(feed)
+        return feed
 
     async def start(self, handle: Handle) -> None:
         """Start the container's program."""
@@ -333,11 +216,13 @@ class FakeEngine:
         await self._enter("logs")
         container = self._container(handle)
         following = follow and container.status.state in (RunState.CREATED, RunState.RUNNING)
-        feed = self._feed_of(container) if following else FrameFeed(lambda _: None)
-        kept = [f for f in container.frames if since is None or f.at is None or f.at >= since]
-        for frame in kept:
-            feed.put([frame if timestamps else frame._replace(at=None)])
-        if not following:
+        feed = FrameFeed(container.feeds.discard, timestamps=timestamps)
+        for frame in container.frames:
+            if since is None or frame.at is None or frame.at >= since:
+                feed.put_frame(frame)
+        if following:
+            container.feeds.add(feed)
+        else:
             feed.put(None)
         return feed
 
@@ -406,17 +291,12 @@ class FakeEngine:
             raise RunGoneError(f"container {handle.name} is not on the engine (any more)")
         return container
 
-    def _feed_of(self, container: FakeContainer) -> FrameFeed:
-        feed = FrameFeed(container.feeds.discard)
-        container.feeds.add(feed)
-        return feed
-
     async def _run(self, container: FakeContainer, program: Program) -> None:
         def write(stream: Stream, data: bytes) -> None:
             frame = LogFrame(stream, data, self._clock())
             container.frames.append(frame)
             for feed in container.feeds:
-                feed.put([frame._replace(at=None)])
+                feed.put_frame(frame)
 
         oom_killed = False
         try:
@@ -426,6 +306,9 @@ class FakeEngine:
             self._tell(container, EventKind.OOM)
         except asyncio.CancelledError:
             exit_code = KILLED
+        except Exception:  # noqa: BLE001 - as any other program, it ends with a trace of what was wrong
+            write(Stream.STDERR, traceback.format_exc().encode())
+            exit_code = 1
         container.status = replace(
             container.status,
             state=RunState.ENDED,
@@ -445,7 +328,7 @@ class FakeEngine:
             await asyncio.wait({container.task})
 
     def _end_feeds(self, container: FakeContainer) -> None:
-        feeds: Iterable[FrameFeed] = list(container.feeds)
+        feeds = list(container.feeds)
         container.feeds.clear()
         for feed in feeds:
             feed.put(None)
