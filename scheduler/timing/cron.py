@@ -144,9 +144,10 @@ class CronSchedule:
             at = wall - offset
             change = self._clock.transition_after(after + 1)
             if change is not None and at >= change.at:
-                # Nothing before the change. A time already past can come again soon after it only, so that a
-                # far candidate is approached in one leap.
-                after = max(change.at - 1, at - 2 * DAY)
+                # Nothing before the change. One that is near can bring back times already past; over later
+                # ones the candidate is approached in one leap.
+                near = change.at - after <= 2 * DAY
+                after = change.at - 1 if near else max(change.at - 1, at - 2 * DAY)
             elif at - after > _CHANGES_KNOWN:
                 after = at - 2 * DAY
             else:
@@ -161,7 +162,8 @@ class CronSchedule:
             at = wall - offset
             change = self._clock.transition_until(before - 1)
             if change is not None and at < change.at:
-                before = min(change.at, at + 2 * DAY)
+                near = before - change.at <= 2 * DAY
+                before = change.at if near else min(change.at, at + 2 * DAY)
             elif before - at > _CHANGES_KNOWN:
                 before = at + 2 * DAY
             else:
@@ -204,7 +206,7 @@ class CronSchedule:
 
 @lru_cache(maxsize=64)
 def _day_counts(fields: CronFields) -> tuple[tuple[int, ...], dict[tuple[int, bool], tuple[int, ...]]]:
-    """How many days match before each year (index: year less one) and before each day of the 14 kinds of year.
+    """How many days match before each year (index: year less one) and each day of the 14 kinds of year.
 
     A kind of year is the weekday of its 1 January (Sunday is 0) and whether it is a leap year.
     """

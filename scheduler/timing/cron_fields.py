@@ -216,27 +216,24 @@ class _Field:
         kind = self._kind
         if written in kind.names:
             return kind.names[written]
+        names = f", or {', '.join(kind.names)}" if kind.names else ""
+        remedy = f"write {kind.low} to {kind.high}{names}"
         if not written:
-            self._refuse(at, f"a {kind.name} is missing", f"write {kind.low}-{kind.high}")
+            self._refuse(at, f"a {kind.name} is missing", remedy)
         wrong = re.search(r"[^0-9]", written)
         if wrong:
-            self._refuse_value(at, written, wrong)
+            self._refuse_value(at, written, wrong.start(), remedy)
         if len(written.lstrip("0")) > _MOST_DIGITS or not kind.low <= int(written) <= kind.high:
-            self._refuse(
-                at, f"the {kind.name} {written[:9]} is out of range", f"write {kind.low} to {kind.high}"
-            )
+            self._refuse(at, f"the {kind.name} {written[:9]} is out of range", remedy)
         return int(written)
 
-    def _refuse_value(self, at: int, written: str, wrong: re.Match[str]) -> NoReturn:
-        kind = self._kind
-        names = f" or {', '.join(kind.names)}" if kind.names else ""
-        remedy = f"write {kind.low} to {kind.high}{names}"
+    def _refuse_value(self, at: int, written: str, wrong: int, remedy: str) -> NoReturn:
         foreign = next((c for c in written if c in "?#~"), None) or (
             written.lstrip("0123456789")[:1] if re.fullmatch(r"[0-9]*(L|LW|W|H)", written) else None
         )
         if foreign:
             self._refuse(at, _FOREIGN[foreign], _FOREIGN_REMEDIES.get(foreign, remedy))
-        self._refuse(at + wrong.start(), f"{written[:9]!r} is no {kind.name}", remedy)
+        self._refuse(at + wrong, f"{written[:9]!r} is no {self._kind.name}", remedy)
 
     def _read_step(self, at: int, written: str) -> int:
         if not written or re.search(r"[^0-9]", written):

@@ -42,20 +42,8 @@ def read_repeating_interval(text: str) -> RepeatingInterval:
     Raises:
         ScheduleError: with the position of the first thing wrong.
     """
-    _check_letters(text)
-    parts = text.split("/")
-    if not parts[0].startswith("R"):
-        raise ScheduleError(text, 0, "a repeating interval begins with R", f"write {_FORMS}")
-    count = _read_count(text, parts[0])
-    if len(parts) < 3:
-        _refuse_missing_part(text, parts)
-    if len(parts) > 3:
-        position = len("/".join(parts[:3]))
-        raise ScheduleError(
-            text, position, "nothing may follow the third part", f"end the schedule here: {text[:position]}"
-        )
-    _, first, second = parts
-    first_at = len(parts[0]) + 1
+    count, first, second = _split(text)
+    first_at = text.index("/") + 1
     second_at = first_at + len(first) + 1
     if not second:
         raise ScheduleError(
@@ -67,7 +55,7 @@ def read_repeating_interval(text: str) -> RepeatingInterval:
     if not first:
         if not _is_duration(second):
             raise ScheduleError(
-                text, second_at, "without a start, a duration must follow", f"write {parts[0]}//PT1H"
+                text, second_at, "without a start, a duration must follow", f"write {text[:first_at]}/PT1H"
             )
         return RepeatingInterval(count, None, None, _read_step(text, second_at, second, count), second)
     if _is_duration(first):
@@ -76,7 +64,7 @@ def read_repeating_interval(text: str) -> RepeatingInterval:
                 text,
                 second_at,
                 "there are two durations and no moment",
-                f"write {parts[0]}//{second} to start when the schedule is switched on",
+                f"write {text[:first_at]}/{second} to start when the schedule is switched on",
             )
         step = _read_step(text, first_at, first, count)
         return RepeatingInterval(count, None, read_moment(text, second_at, second), step, first)
@@ -84,6 +72,26 @@ def read_repeating_interval(text: str) -> RepeatingInterval:
     if _is_duration(second):
         return RepeatingInterval(count, start, None, _read_step(text, second_at, second, count), second)
     return RepeatingInterval(count, start, read_moment(text, second_at, second), None, "")
+
+
+def _split(text: str) -> tuple[int | None, str, str]:
+    """The number of runs and the texts of the two parts after it."""
+    _check_letters(text)
+    parts = text.split("/")
+    if not parts[0].startswith("R"):
+        if len(parts) == 1 and _is_duration(text):
+            read_duration(text, 0, text)
+            raise ScheduleError(text, 0, "a duration alone does not repeat", f"write R//{text}")
+        raise ScheduleError(text, 0, "a repeating interval begins with R", f"write {_FORMS}")
+    count = _read_count(text, parts[0])
+    if len(parts) < 3:
+        _refuse_missing_part(text, parts)
+    if len(parts) > 3:
+        position = len("/".join(parts[:3]))
+        raise ScheduleError(
+            text, position, "nothing may follow the third part", f"end the schedule here: {text[:position]}"
+        )
+    return count, parts[1], parts[2]
 
 
 def _check_letters(text: str) -> None:

@@ -31,8 +31,8 @@ _MOST_DIGITS = 12
 def read_duration(text: str, position: int, part: str) -> Step:
     """The step of a duration such as ``P1M`` or ``P1DT2H``, which stands at ``position`` of ``text``.
 
-    Fractions may stand in the last place only, and not in years or months. Weeks may stand beside other units,
-    as in ISO 8601-2. A duration longer than the calendar becomes one that leaves it.
+    Fractions may stand in the last place only, and not in years or months. Weeks may stand beside other
+    units, as in ISO 8601-2. A duration longer than the calendar becomes one that leaves it.
 
     Raises:
         ScheduleError: with the position of the first thing wrong.

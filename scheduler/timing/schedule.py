@@ -34,8 +34,8 @@ class Schedule(Protocol):
     """When a job runs: an ascending sequence of moments, each of them once.
 
     Every moment that goes in is aware (in any zone), every one that comes out is aware and in UTC. Nothing
-    here raises OverflowError: what would lie beyond the years 1 to 9999, in UTC or in the schedule's zone, does
-    not occur.
+    here raises OverflowError: what would lie beyond the years 1 to 9999, in UTC or in the schedule's zone,
+    does not occur.
     """
 
     @property
@@ -70,7 +70,7 @@ def parse_schedule(text: str, timezone: str | None = None) -> Schedule:
     """The schedule that ``text`` describes: an ISO 8601 repeating interval or a crontab expression.
 
     Args:
-        text: as docs/schedules.md describes it, such as ``R5/2026-01-31T09:00:00/P1M`` or ``0 9 * * MON-FRI``.
+        text: see docs/schedules.md; such as ``R5/2026-01-31T09:00:00/P1M`` or ``0 9 * * MON-FRI``.
         timezone: the IANA zone of moments written without an offset and of the wall clock; None for UTC.
 
     Raises:

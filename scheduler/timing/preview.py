@@ -1,0 +1,59 @@
+"""What a schedule will do, for people to read before they trust it: its next occurrences and one sentence.
+
+Pure. The command and the API show the same preview.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+
+from scheduler.timing.describe import Language, describe
+from scheduler.timing.instants import moment_of
+from scheduler.timing.iso8601_moment import read_moment
+from scheduler.timing.schedule import Schedule, check_timezone
+from scheduler.timing.zones import Oddity, wall_clock
+
+__all__ = ["MOST_OCCURRENCES", "Language", "Occurrence", "describe", "parse_moment", "preview"]
+
+MOST_OCCURRENCES = 1000
+"""The most that one preview may list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One due time.
+
+    Attributes:
+        at: the moment, in UTC.
+        local: the same moment on the wall clock of the schedule's zone, with its offset.
+        note: ``gap`` if the wall-clock time meant is skipped by daylight saving, so that the run moved to the
+            first moment after; ``fold`` if it comes twice and this is the one that runs; else None.
+    """
+
+    at: datetime
+    local: datetime
+    note: Oddity | None
+
+
+def preview(schedule: Schedule, after: datetime, count: int) -> list[Occurrence]:
+    """The next ``count`` occurrences strictly after ``after``; fewer if no more are left."""
+    zone = UTC if schedule.timezone is None else check_timezone(schedule.timezone)
+    return [
+        Occurrence(at, at.astimezone(zone), schedule.oddity(at))
+        for at in islice(schedule.occurrences(after), count)
+    ]
+
+
+def parse_moment(text: str, timezone: str | None = None) -> datetime:
+    """The moment that an ISO 8601 text names, in UTC; without an offset it is on the zone's wall clock.
+
+    Raises:
+        ScheduleError: the text is no moment between the years 1 and 9999.
+        TimezoneError: there is no such zone.
+    """
+    clock = wall_clock(timezone)
+    written = read_moment(text, 0, text)
+    at = clock.resolve(written.wall)[0] if written.offset is None else written.wall - written.offset
+    return moment_of(min(max(at, clock.first), clock.last))
