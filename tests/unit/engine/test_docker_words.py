@@ -1,0 +1,54 @@
+"""Whose fault it is, told by an engine's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.engine.docker_words import RefusedError, readable
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (
+            "OCI runtime create failed: container_linux.go:380: starting container process caused: "
+            'exec: "nope": executable file not found in $PATH: unknown'
+        ),
+        (
+            "failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
+            'container process: exec: "nope": executable file not found in $PATH: unknown'
+        ),
+        (
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc "
+            "create failed: unable to start container process: error during container init: "
+            'exec: "nope": executable file not found in $PATH: unknown'
+        ),
+    ],
+)
+def test_the_runtimes_call_stack_is_left_out(words: str) -> None:
+    """Engines of all ages say the same in the end."""
+    assert readable(words) == 'exec: "nope": executable file not found in $PATH'
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "in_trouble"),
+    [
+        (503, "This node is not a swarm manager", True),
+        (500, "context deadline exceeded: unknown", True),
+        (500, 'connection error: desc = "transport: error while dialing: dial unix containerd.sock"', True),
+        (500, 'exec: "nope": executable file not found in $PATH', False),
+        (400, 'exec: "connection refused": executable file not found in $PATH', False),
+        (404, "No such image: x", False),
+        (409, "Conflict", False),
+    ],
+)
+def test_an_engine_in_trouble_is_told_apart_from_a_run_that_is_wrong(
+    status: int, words: str, in_trouble: bool
+) -> None:
+    """Only what may go well later is the engine's fault."""
+    assert RefusedError(status, words).in_trouble is in_trouble
+
+
+def test_a_refusal_without_words_still_says_something() -> None:
+    """The status stands in for the missing reason."""
+    assert "418" in RefusedError(418, "").words
