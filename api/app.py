@@ -9,7 +9,7 @@ from aiohttp import web
 from api.auth import auth_middleware
 from api.keys import SERVICE, TOKENS
 from api.problems import problems_middleware
-from api.routes import execs, health, jobs, logs
+from api.routes import execs, health, jobs, logs, schedules
 from scheduler.service import Service
 from scheduler.tokens import Tokens
 
@@ -19,9 +19,7 @@ EXEC: Final = JOB + "/execs/{exec_id}"
 
 def build_app(service: Service, tokens: Tokens, *, max_body_bytes: int) -> web.Application:
     """The application: every route, behind the middlewares."""
-    app = web.Application(
-        middlewares=[problems_middleware, auth_middleware], client_max_size=max_body_bytes
-    )
+    app = web.Application(middlewares=[problems_middleware, auth_middleware], client_max_size=max_body_bytes)
     app[SERVICE] = service
     app[TOKENS] = tokens
     app.add_routes(
@@ -35,6 +33,9 @@ def build_app(service: Service, tokens: Tokens, *, max_body_bytes: int) -> web.A
             web.put(JOB, jobs.change_job),
             web.patch(JOB, jobs.change_job),
             web.delete(JOB, jobs.delete_job),
+            web.get("/v1/schedules/preview", schedules.preview_schedule),
+            web.get(JOB + "/schedule", schedules.get_job_schedule),
+            web.get(JOB + "/occurrences", schedules.list_occurrences),
             web.post(JOB + "/execs", execs.create_exec),
             web.get(JOB + "/execs", execs.list_execs),
             web.get(EXEC, execs.get_exec),

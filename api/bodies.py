@@ -13,7 +13,12 @@ T = TypeVar("T", bound=Input)
 
 
 async def body_of(
-    request: web.Request, model: type[T], *, what: str, read_only: tuple[str, ...] = (), optional: bool = False
+    request: web.Request,
+    model: type[T],
+    *,
+    what: str,
+    read_only: tuple[str, ...] = (),
+    optional: bool = False,
 ) -> T:
     """The request's body as the model.
 

@@ -50,11 +50,17 @@ def page_of(query: Mapping[str, str]) -> Page:
         InvalidInputError: `page` or `page_size` is not a number in its range.
     """
     return Page(
-        _number(query, "page", 1, LAST_PAGE), _number(query, "page_size", DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE)
+        number_of(query, "page", 1, LAST_PAGE),
+        number_of(query, "page_size", DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE),
     )
 
 
-def _number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+def number_of(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    """A parameter that is a whole number from 1 on.
+
+    Raises:
+        InvalidInputError: it is not, or larger than `largest`.
+    """
     text = query.get(name)
     if text is None:
         return default

@@ -110,7 +110,11 @@ def _detail(error: TimeballError) -> str:
         return str(error)
     parts = []
     for one in error.errors:
-        shown = "" if one.value is None else f" ({json.dumps(_shown(one.value), ensure_ascii=False, default=str)})"
+        shown = (
+            ""
+            if one.value is None
+            else f" ({json.dumps(_shown(one.value), ensure_ascii=False, default=str)})"
+        )
         parts.append(f"{one.field}{shown}: {one.message}; {one.remedy}")
     return ". ".join(parts)
 
@@ -124,7 +128,7 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
         return from_error(error)
     except web.HTTPException as error:
         return _from_http(request, error)
-    except Exception as error:  # noqa: BLE001 - a defect must not reach the client as a broken connection
+    except Exception as error:
         log.error("api.unforeseen", method=request.method, path=request.path, exc_info=error)
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Timeball made a mistake; its log says which.")
 

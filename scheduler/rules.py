@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, Size, command_words
-from scheduler.timing.schedule import parse_schedule, start_schedule
+from scheduler.timing.schedule import TimezoneError, parse_schedule, start_schedule
 
 MICROSECOND = timedelta(microseconds=1)
 #: The fields that decide when a job is due; a change of any of them starts its schedule anew.
@@ -72,10 +72,10 @@ def _check_schedule(definition: JobDefinition) -> list[FieldError]:
     try:
         # The zone is checked even where there is no schedule to step in it.
         parse_schedule(text or "R/P1D/2000-01-01T00:00:00Z", definition.schedule_timezone)
-    except ScheduleError as error:
+    except TimezoneError as error:
         zone = definition.schedule_timezone
-        if zone is not None and error.text == zone and error.text != text:
-            return [FieldError("schedule_timezone", zone, error.message, error.remedy)]
+        return [FieldError("schedule_timezone", zone, error.message, error.remedy)]
+    except ScheduleError as error:
         where = f"{error.message} (at position {error.position + 1})"
         return [FieldError("schedule_mode", text, where, error.remedy)]
     if text is None and definition.is_schedule_active:

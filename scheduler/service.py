@@ -160,7 +160,9 @@ class Service:
         self._planner.job_changed(job)
         return JobView(job, None)
 
-    async def list_jobs(self, caller: Caller, *, namespace: str | None, page: Page) -> tuple[int, list[JobView]]:
+    async def list_jobs(
+        self, caller: Caller, *, namespace: str | None, page: Page
+    ) -> tuple[int, list[JobView]]:
         """How many jobs the caller may see there, and one page of them, oldest first."""
         if caller.namespace is not None:
             if namespace not in (None, caller.namespace):
@@ -489,7 +491,9 @@ def _demand(caller: Caller, role: Role, namespace: str) -> None:
     if caller.namespace not in (None, namespace):
         raise ForbiddenError(f"This token is for the namespace '{caller.namespace}', not for '{namespace}'")
     if caller.role < role:
-        raise ForbiddenError(f"This needs the role {role.name.lower()}; this token has {caller.role.name.lower()}")
+        raise ForbiddenError(
+            f"This needs the role {role.name.lower()}; this token has {caller.role.name.lower()}"
+        )
 
 
 def _visible_job(connection: Connection, caller: Caller, job_id: str) -> Job:

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from scheduler.errors import SettingsError
 from scheduler.job import DEFAULT_SIZE, LOCAL_REGION, STANDARD_SIZES, Size
@@ -37,7 +42,9 @@ class RegionSettings(_Strict):
         description="Where it listens: unix:///path, tcp://host:port, https://host:port or ssh://user@host.",
         pattern=r"^(unix|tcp|http|https|ssh)://.+",
     )
-    tls_ca: Path | None = Field(default=None, description="The authority that signed the engine's certificate.")
+    tls_ca: Path | None = Field(
+        default=None, description="The authority that signed the engine's certificate."
+    )
     tls_cert: Path | None = Field(default=None, description="Our certificate, where the engine asks for one.")
     tls_key: Path | None = Field(default=None, description="The key of our certificate.")
     cpus: float | None = Field(
@@ -46,6 +53,14 @@ class RegionSettings(_Strict):
     memory_mib: int | None = Field(
         default=None, gt=0, description="Memory to reserve from, in MiB; what the engine has, if not given."
     )
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> RegionSettings:
+        given = [path is not None for path in (self.tls_ca, self.tls_cert, self.tls_key)]
+        if any(given) and not all(given):
+            msg = "tls_ca, tls_cert and tls_key belong together: give all three or none"
+            raise ValueError(msg)
+        return self
 
 
 class SizeSettings(_Strict):
@@ -66,7 +81,8 @@ class Settings(BaseSettings):
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Its port; 0 takes a free one.")
     data_dir: Path = Field(default=DEFAULT_DATA_DIR, description="Where the daemon keeps all that it keeps.")
     database_url: str | None = Field(
-        default=None, description="sqlite:///… or postgresql+psycopg://…; SQLite in the data directory if not given."
+        default=None,
+        description="sqlite:///… or postgresql+psycopg://…; SQLite in the data directory if not given.",
     )
     default_region: RegionName = Field(default=LOCAL_REGION, description="The region of jobs that name none.")
     default_size: SizeName = Field(default=DEFAULT_SIZE, description="The size of jobs that name none.")
@@ -103,18 +119,6 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Explicit values, then the environment; `load_settings` puts the file beneath."""
-        return init_settings, env_settings, _FileSource(settings_cls)
-
     def all_regions(self) -> Mapping[str, RegionSettings]:
         """The configured regions, and LOCAL."""
         local = {LOCAL_REGION: RegionSettings(url=os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)}
@@ -135,20 +139,6 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.resolved_data_dir() / 'timeball.db'}"
 
 
-class _FileSource(PydanticBaseSettingsSource):
-    """The values of the TOML file that `load_settings` was given."""
-
-    values: Mapping[str, Any] = {}
-
-    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """One value of the file."""
-        return self.values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """All values of the file."""
-        return dict(self.values)
-
-
 def load_settings(config: Path | None = None, **explicit: Any) -> Settings:
     """The settings from a TOML file, the environment and explicit values; later ones win.
 
@@ -159,10 +149,23 @@ def load_settings(config: Path | None = None, **explicit: Any) -> Settings:
     Raises:
         SettingsError: names the file or setting, the value, and what is wrong with it.
     """
-    _FileSource.values = {} if config is None else _read_toml(config)
+    stored = {} if config is None else _read_toml(config)
     given = {name: value for name, value in explicit.items() if value is not None}
+
+    class _Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=stored)
+
     try:
-        return Settings(**given)
+        return _Layered(**given)
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']} (got {item['input']!r})"

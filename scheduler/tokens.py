@@ -51,7 +51,9 @@ class Tokens:
         stored = await self._database.read(lambda connection: identity.find_token(connection, digest))
         if stored is None:
             self._seen.pop(digest, None)
-            raise UnauthorizedError("This token is not valid; it may have been revoked, or cut when it was copied")
+            raise UnauthorizedError(
+                "This token is not valid; it may have been revoked, or cut when it was copied"
+            )
         caller = Caller(stored.username, stored.namespace, Role[stored.role.upper()])
         if len(self._seen) >= REMEMBERED:
             self._seen.clear()

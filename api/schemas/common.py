@@ -79,7 +79,11 @@ _REMEDIES: Final[Mapping[str, str]] = {
 
 
 def invalid_input(
-    error: ValidationError, *, fields: Sequence[str] = (), read_only: Sequence[str] = (), what: str = "request"
+    error: ValidationError,
+    *,
+    fields: Sequence[str] = (),
+    read_only: Sequence[str] = (),
+    what: str = "request",
 ) -> InvalidInputError:
     """The project's own error for what pydantic refused.
 
@@ -107,9 +111,7 @@ def _is_branch(part: int | str) -> bool:
     return isinstance(part, str) and (part in {"str", "none"} or "[" in part)
 
 
-def _explain(
-    item: Any, name: str, fields: Sequence[str], read_only: Sequence[str], what: str
-) -> FieldError:
+def _explain(item: Any, name: str, fields: Sequence[str], read_only: Sequence[str], what: str) -> FieldError:
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         return _explain_unknown(name, item["input"], fields, read_only, what)

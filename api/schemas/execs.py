@@ -97,9 +97,7 @@ class ExecDetailOut(_ExecOut):
     def of_both(cls, view: ExecView, job: JobView) -> Self:
         """The shape of a run with its job."""
         variables = json.dumps(dict(job.job.definition.runtime_vars), ensure_ascii=False)
-        return cls(
-            **_exec_values(view), job=JobInExecOut(**job_values(job), runtime_vars=variables)
-        )
+        return cls(**_exec_values(view), job=JobInExecOut(**job_values(job), runtime_vars=variables))
 
 
 def _exec_values(view: ExecView) -> dict[str, Any]:

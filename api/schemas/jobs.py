@@ -124,7 +124,9 @@ def _check_labels(labels: dict[str, str]) -> dict[str, str]:
                 "use letters, digits, '.', '_', '-' and '/', at most 128",
             )
         if len(value) > 1_000 or not (value.isprintable() or value == ""):
-            raise refuse(f"has a value for {name} that is too long or not printable", "use 1000 characters at most")
+            raise refuse(
+                f"has a value for {name} that is too long or not printable", "use 1000 characters at most"
+            )
     return labels
 
 

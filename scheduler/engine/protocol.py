@@ -14,6 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from scheduler.job import PullPolicy as PullPolicy
 from scheduler.logs.stream import Stream
 
 LABEL_EXEC = "io.timeball.exec"
@@ -29,17 +30,6 @@ OWN_LABELS = frozenset({LABEL_EXEC, LABEL_JOB, LABEL_INSTALLATION})
 def container_name(exec_id: str) -> str:
     """The name of an exec's container (or service), the same every time."""
     return f"timeball-{exec_id}"
-
-
-class PullPolicy(StrEnum):
-    """When an image is asked of its registry."""
-
-    ALWAYS = "always"
-    """Before every run, so that a moved tag is noticed."""
-    IF_NOT_PRESENT = "if_not_present"
-    """Only when the engine does not have it."""
-    NEVER = "never"
-    """Not at all; an image that is not there is an error."""
 
 
 class RunState(StrEnum):

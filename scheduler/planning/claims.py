@@ -140,7 +140,7 @@ def _decide(
         return refused(Outcome.MISSED, misfire.reason or "missed")
     overlap = decide_overlap(job.definition.concurrency_policy, active)
     if overlap is Overlap.SKIP:
-        return refused(Outcome.SKIPPED, overlap_reason(job.definition.concurrency_policy, active))
+        return refused(Outcome.SKIPPED, overlap_reason(overlap, active) or "skipped")
     try:
         draft = draft_exec(
             job,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 
 import structlog
@@ -236,7 +237,7 @@ class Planner:
 
     async def _reload(self, job_ids: Iterable[int]) -> None:
         for job_id in job_ids:
-            job = await self._database.read(lambda connection, wanted=job_id: jobs.get(connection, wanted))
+            job = await self._database.read(partial(jobs.get, job_id=job_id))
             if job is None:
                 self._drop(job_id)
             else:
@@ -266,9 +267,7 @@ class Planner:
             self._look(job_id)
 
 
-def _due_page(
-    until: datetime, after: tuple[datetime, int] | None
-) -> Callable[[Connection], list[Job]]:
+def _due_page(until: datetime, after: tuple[datetime, int] | None) -> Callable[[Connection], list[Job]]:
     return lambda connection: jobs.due_until(connection, until, limit=SCAN_PAGE, after=after)
 
 

@@ -19,14 +19,21 @@ from sqlalchemy.engine import Connection
 
 from scheduler.clock import Clock
 from scheduler.drafting import draft_retry
-from scheduler.engine.errors import EngineUnavailableError, ImageMissingError, ImagePullError, LaunchError, RunGoneError
-from scheduler.engine.protocol import FrameStream, Handle, LaunchSpec, PullPolicy, RunState, RunStatus
+from scheduler.engine.errors import (
+    EngineUnavailableError,
+    ImageMissingError,
+    ImagePullError,
+    LaunchError,
+    RunGoneError,
+)
+from scheduler.engine.protocol import FrameStream, Handle, LaunchSpec, RunState, RunStatus
 from scheduler.errors import UnavailableError
 from scheduler.execution import FINAL_STATUSES, Exec, ExecStatus, FailReason
 from scheduler.job import command_words
-from scheduler.logs.capture import Capture, CaptureHub
-from scheduler.logs.resume import Aligner
-from scheduler.metrics import ENDED, LAUNCH, LOG_BYTES
+from scheduler.logs.capture import Capture
+from scheduler.logs.hub import CaptureHub
+from scheduler.logs.recovering import read_on
+from scheduler.metrics import DEFECTS, ENDED, LAUNCH, LOG_BYTES
 from scheduler.running.decide import End, StopCause, end_of, lost, retry_at
 from scheduler.running.regions import Region
 from scheduler.store import execs
@@ -42,6 +49,8 @@ DRAIN_LIMIT = 10.0
 INSPECT_INTERVAL = 5.0
 #: Seconds before something is tried again that the database or the engine refused.
 RETRY_INTERVAL = 0.5
+#: The longest pause before a run that failed by a defect of ours is taken up again.
+LONGEST_DEFECT_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,7 @@ class Run:
     async def look_after(self) -> None:
         """Bring the run to its recorded end; returns when its container is removed."""
         self._capture = await self._retry_database(lambda: self._with.hub.open(self.exec.id))
+        pause = RETRY_INTERVAL
         try:
             while True:
                 if not self._region.up.is_set():
@@ -125,6 +135,15 @@ class Run:
                     self._forget_stopping()
                     self._log.info("run.engine_unavailable", error=str(error))
                     await asyncio.sleep(RETRY_INTERVAL)
+                except (RunDiscardedError, asyncio.CancelledError):
+                    raise
+                except Exception as error:  # noqa: BLE001 - one run's defect must not end all the others
+                    self._fresh = False
+                    self._forget_stopping()
+                    self._log.error("run.defect", exc_info=error)
+                    DEFECTS.inc()
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, LONGEST_DEFECT_PAUSE)
                 else:
                     return
         except RunDiscardedError:
@@ -159,7 +178,7 @@ class Run:
         self.capture.system(f"Start pulling image: {one.spec.image}")
         try:
             image = await self._unless_stopped(
-                engine.ensure_image(one.spec.image, PullPolicy(one.spec.pull_policy), self.capture.system)
+                engine.ensure_image(one.spec.image, one.spec.pull_policy, self.capture.system)
             )
             if image is None:
                 await self._record(_cancelled_before_start())
@@ -216,11 +235,8 @@ class Run:
     async def _read(self, stream: FrameStream) -> None:
         capture = self.capture
         async for frames in stream:
-            size = 0
-            for frame in frames:
-                capture.add(frame.stream, frame.data, frame.at)
-                size += len(frame.data)
-            LOG_BYTES.inc(size)
+            capture.add_frames(frames)
+            LOG_BYTES.inc(sum(len(frame.data) for frame in frames))
             await capture.room()
 
     async def _mark_running(self, status: RunStatus) -> None:
@@ -253,19 +269,12 @@ class Run:
         await self._settle(handle, status)
 
     async def _read_log(self, handle: Handle, *, follow: bool) -> None:
-        capture = self.capture
-        await capture.flush()
-        aligner = Aligner(capture.cursor())
-        async with await self._region.engine.logs(handle, follow=follow, timestamps=True) as stream:
-            async for frames in stream:
-                for frame in frames:
-                    for new in aligner.feed(frame.stream, frame.data, frame.at):
-                        capture.add(new.stream, new.data, new.at)
-                await capture.room()
-        for new in aligner.finish():
-            capture.add(new.stream, new.data, new.at)
-        for note in aligner.notes():
-            capture.system(note)
+        engine = self._region.engine
+        await read_on(
+            self.capture,
+            lambda follow: engine.logs(handle, follow=follow, timestamps=True),
+            follow=follow,
+        )
 
     async def _until(self, handle: Handle, reading: asyncio.Task[None], ended: asyncio.Event) -> None:
         """Wait until the output or the container ends, stopping the container when that is asked or due."""
@@ -375,13 +384,13 @@ class Run:
             fields["image_digest"] = self.exec.image_digest
         await self._change(end.status, fields, retry)
         ENDED.labels(status=end.status.value, reason=end.fail_reason or "").inc()
-        self._log.info("run.ended", status=end.status.name.lower(), exit_code=end.exit_code, reason=end.fail_reason)
+        self._log.info(
+            "run.ended", status=end.status.name.lower(), exit_code=end.exit_code, reason=end.fail_reason
+        )
         if retry is not None:
             self._with.on_retry(retry)
 
-    async def _change(
-        self, after: ExecStatus, fields: Mapping[str, Any], retry: Exec | None = None
-    ) -> None:
+    async def _change(self, after: ExecStatus, fields: Mapping[str, Any], retry: Exec | None = None) -> None:
         """Compare-and-set the status; with a final one goes all output that is not stored yet."""
         before, exec_id = self.exec.status, self.exec.id
         last = self.capture.drain() if after in FINAL_STATUSES else []

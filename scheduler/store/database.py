@@ -50,7 +50,9 @@ class Database:
         self._writer.start()
 
     def _engine(self, *, pool_size: int, for_writing: bool) -> Engine:
-        engine = sa.create_engine(self.url, pool_size=pool_size, max_overflow=0, pool_pre_ping=not self.is_sqlite)
+        engine = sa.create_engine(
+            self.url, pool_size=pool_size, max_overflow=0, pool_pre_ping=not self.is_sqlite
+        )
         if self.is_sqlite:
             begin = "BEGIN IMMEDIATE" if for_writing else "BEGIN"
             event.listen(engine, "connect", _prepare_sqlite)
@@ -150,8 +152,8 @@ class Database:
             return
         for future, result in done:
             future.set_result(result)
-        for future, error in failed:
-            future.set_exception(error)
+        for future, reason in failed:
+            future.set_exception(reason)
 
 
 def _unavailable(error: DBAPIError) -> UnavailableError:

@@ -5,13 +5,13 @@ Every function takes a connection inside a transaction of `Database`; none commi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, RowMapping
 
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.job import ConcurrencyPolicy, PullPolicy
@@ -21,7 +21,7 @@ from scheduler.store.tables import execs
 _open = execs.c.ended_at.is_(None)
 
 
-def from_row(row: Mapping[str, Any]) -> Exec:
+def from_row(row: RowMapping) -> Exec:
     """The exec that a row holds."""
     return Exec(
         id=row["id"],
@@ -95,11 +95,13 @@ def latest_of(connection: Connection, job_ids: Sequence[int]) -> dict[int, Exec]
     found: dict[int, Exec] = {}
     newest = sa.select(execs.c.id).order_by(execs.c.created_at.desc(), execs.c.id.desc()).limit(1)
     for job_id in job_ids:
-        row = connection.execute(
-            sa.select(execs).where(
-                execs.c.id == newest.where(execs.c.job_id == job_id).scalar_subquery()
+        row = (
+            connection.execute(
+                sa.select(execs).where(execs.c.id == newest.where(execs.c.job_id == job_id).scalar_subquery())
             )
-        ).mappings().first()
+            .mappings()
+            .first()
+        )
         if row is not None:
             found[job_id] = from_row(row)
     return found
@@ -174,7 +176,11 @@ def request_stop(connection: Connection, exec_id: str, *, now: datetime) -> bool
     statement = (
         execs.update()
         .where(execs.c.id == exec_id, _open)
-        .values(stop_requested_at=sa.func.coalesce(execs.c.stop_requested_at, sa.bindparam("now", now, type_=execs.c.created_at.type)))
+        .values(
+            stop_requested_at=sa.func.coalesce(
+                execs.c.stop_requested_at, sa.bindparam("now", now, type_=execs.c.created_at.type)
+            )
+        )
     )
     return connection.execute(statement).rowcount == 1
 

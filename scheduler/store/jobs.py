@@ -5,13 +5,12 @@ Every function takes a connection inside a transaction of `Database`; none commi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.errors import ConflictError
@@ -22,7 +21,7 @@ from scheduler.store.tables import jobs
 IDS_PER_STATEMENT = 500
 
 
-def from_row(row: Mapping[str, Any]) -> Job:
+def from_row(row: RowMapping) -> Job:
     """The job that a row holds."""
     return Job(
         id=row["id"],
@@ -89,9 +88,7 @@ def get(connection: Connection, job_id: int) -> Job | None:
     return None if row is None else from_row(row)
 
 
-def page(
-    connection: Connection, *, namespace: str | None, offset: int, limit: int
-) -> tuple[int, list[Job]]:
+def page(connection: Connection, *, namespace: str | None, offset: int, limit: int) -> tuple[int, list[Job]]:
     """How many jobs there are, and `limit` of them from `offset` on, in the order they were made."""
     wanted = sa.true() if namespace is None else jobs.c.namespace == namespace
     count = connection.execute(sa.select(sa.func.count()).select_from(jobs).where(wanted)).scalar_one()

@@ -78,7 +78,9 @@ def page(
         wanted.append(occurrences.c.due_at <= end)
     if outcomes is not None:
         wanted.append(occurrences.c.outcome.in_(outcomes))
-    count = connection.execute(sa.select(sa.func.count()).select_from(occurrences).where(*wanted)).scalar_one()
+    count = connection.execute(
+        sa.select(sa.func.count()).select_from(occurrences).where(*wanted)
+    ).scalar_one()
     rows = connection.execute(
         sa.select(occurrences)
         .where(*wanted)

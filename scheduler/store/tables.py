@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from scheduler.execution import ExecStatus, FailReason, Outcome, TriggerMode
+from scheduler.execution import ExecStatus, Outcome, TriggerMode
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -43,7 +43,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
         return None if value is None else from_micros(value)
 
 
-def _one_of(column: str, values: type[ExecStatus | TriggerMode | Outcome | FailReason]) -> sa.CheckConstraint:
+def _one_of(column: str, values: type[ExecStatus | TriggerMode | Outcome]) -> sa.CheckConstraint:
     quoted = ", ".join(f"'{member.value}'" for member in values)
     return sa.CheckConstraint(f"{column} IN ({quoted})", name=f"{column}_is_known")
 
@@ -171,7 +171,6 @@ execs = sa.Table(
     sa.Column("node", sa.Text, nullable=True),
     _one_of("status", ExecStatus),
     _one_of("trigger_mode", TriggerMode),
-    _one_of("fail_reason", FailReason),
     sa.CheckConstraint("status NOT IN ('R', 'S') OR started_at IS NOT NULL", name="running_has_started"),
     sa.CheckConstraint("(status IN ('S', 'F', 'C')) = (ended_at IS NOT NULL)", name="ended_has_end"),
     sa.CheckConstraint("(status = 'F') = (fail_reason IS NOT NULL)", name="failed_has_reason"),
@@ -226,6 +225,4 @@ log_chunks = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 # With `seq`, the first chunk of a time range is found without sorting those that ended in the same microsecond.
-sa.Index(
-    "ix_log_chunks_exec_id_last_at_seq", log_chunks.c.exec_id, log_chunks.c.last_at, log_chunks.c.seq
-)
+sa.Index("ix_log_chunks_exec_id_last_at_seq", log_chunks.c.exec_id, log_chunks.c.last_at, log_chunks.c.seq)

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-
-class MisfirePolicy(StrEnum):
-    """Which of the missed runs are made up for."""
-
-    LATEST = "latest"  #: the newest one runs, the others are recorded as missed
-    SKIP = "skip"  #: none runs, all are recorded as missed
-    ALL = "all"  #: all run, at a pace the engine can bear
+from scheduler.job import MisfirePolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-
-class ConcurrencyPolicy(StrEnum):
-    """How many runs of one job may go at the same time."""
-
-    ALLOW = "allow"  #: any number, side by side
-    FORBID = "forbid"  #: one; a run due meanwhile is recorded as skipped
-    QUEUE = "queue"  #: one; a run due meanwhile waits for its turn
-    REPLACE = "replace"  #: one; a run due meanwhile stops the earlier one
+from scheduler.job import ConcurrencyPolicy
 
 
 class Overlap(StrEnum):

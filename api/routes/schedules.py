@@ -1,0 +1,125 @@
+"""When jobs run: previews, a job's schedule, and the ledger of what became of every due time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+
+from api.keys import CALLER, SERVICE
+from api.paging import PAGE_PARAMETERS, envelope, number_of, page_of, query_of
+from api.schemas.schedules import JobScheduleOut, OccurrenceOut, PreviewAnswer
+from scheduler.errors import FieldError, InvalidInputError, ScheduleError
+from scheduler.execution import Outcome
+from scheduler.timing.preview import MOST_OCCURRENCES, Language, parse_moment
+from scheduler.timing.schedule import TimezoneError, parse_schedule
+
+DEFAULT_COUNT: Final = 5
+
+
+async def preview_schedule(request: web.Request) -> web.Response:
+    """`GET /v1/schedules/preview?schedule=&timezone=&after=&count=`: 200 with what the schedule will do."""
+    query = query_of(request, ("schedule", "timezone", "after", "count"))
+    text = query.get("schedule")
+    if text is None:
+        raise InvalidInputError(
+            FieldError("schedule", None, "is required", "give one such as R5/2026-01-31T09:00:00Z/P1M")
+        )
+    if text[0] in "Rr":
+        text = _with_plus(text)
+    zone = query.get("timezone")
+    try:
+        schedule = parse_schedule(text, zone)
+    except TimezoneError as error:
+        raise InvalidInputError(FieldError("timezone", zone, error.message, error.remedy)) from error
+    except ScheduleError as error:
+        where = f"{error.message} (at position {error.position + 1})"
+        raise InvalidInputError(FieldError("schedule", text, where, error.remedy)) from error
+    after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
+    answer = PreviewAnswer.of(schedule, after, _count_of(query), _language_of(request))
+    return web.json_response(answer.model_dump(mode="json"), headers={"Vary": "Accept-Language"})
+
+
+async def get_job_schedule(request: web.Request) -> web.Response:
+    """`GET /v1/jobs/{job_id}/schedule?after=&count=`: 200 with where its schedule stands and what comes."""
+    query = query_of(request, ("after", "count"))
+    view = await request.app[SERVICE].get_job(request[CALLER], request.match_info["job_id"])
+    zone = view.job.definition.schedule_timezone
+    after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
+    answer = JobScheduleOut.of_job(view.job, after, _count_of(query), _language_of(request))
+    return web.json_response(answer.model_dump(mode="json"), headers={"Vary": "Accept-Language"})
+
+
+async def list_occurrences(request: web.Request) -> web.Response:
+    """`GET /v1/jobs/{job_id}/occurrences?from=&to=&outcome=&page=&page_size=`: 200, newest due time first."""
+    query = query_of(request, ("from", "to", "outcome", *PAGE_PARAMETERS))
+    start, end = _moment_of(query, "from"), _moment_of(query, "to")
+    if start is not None and end is not None and start > end:
+        raise InvalidInputError(
+            FieldError("from", query["from"], f"lies after to={query['to']}", "swap them")
+        )
+    page = page_of(query)
+    count, found = await request.app[SERVICE].list_occurrences(
+        request[CALLER],
+        request.match_info["job_id"],
+        start=start,
+        end=end,
+        outcomes=_outcomes_of(query),
+        page=page,
+    )
+    return envelope(request, page, count, [OccurrenceOut.of(one) for one in found])
+
+
+def _outcomes_of(query: Mapping[str, str]) -> list[Outcome] | None:
+    text = query.get("outcome")
+    if text is None:
+        return None
+    known = [outcome.value for outcome in Outcome]
+    wanted = text.split(",")
+    for word in wanted:
+        if word not in known:
+            raise InvalidInputError(
+                FieldError(
+                    "outcome", word, "is not an outcome", f"use {', '.join(known)}; several with commas"
+                )
+            )
+    return [Outcome(word) for word in wanted]
+
+
+def _moment_of(query: Mapping[str, str], name: str, zone: str | None = None) -> datetime | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    try:
+        return parse_moment(_with_plus(text), zone)
+    except ScheduleError as error:
+        raise InvalidInputError(
+            FieldError(name, text, f"{error.message} (at position {error.position + 1})", error.remedy)
+        ) from error
+
+
+def _with_plus(text: str) -> str:
+    """Undo what URL decoding does to the '+' of an offset that was not encoded."""
+    return text.replace(" ", "+")
+
+
+def _count_of(query: Mapping[str, str]) -> int:
+    return number_of(query, "count", DEFAULT_COUNT, MOST_OCCURRENCES)
+
+
+def _language_of(request: web.Request) -> Language:
+    """Chinese where the client prefers it to English, else English."""
+    best: tuple[float, Language] = (0.0, "en")
+    for position, part in enumerate(request.headers.get("Accept-Language", "").split(",")):
+        tag, _, weight = part.strip().partition(";q=")
+        try:
+            quality = float(weight) if weight else 1.0
+        except ValueError:
+            continue
+        primary = tag.lower().split("-")[0]
+        quality -= position * 1e-6  # the first of equals
+        if primary in {"en", "zh"} and quality > best[0]:
+            best = (quality, "zh" if primary == "zh" else "en")
+    return best[1]

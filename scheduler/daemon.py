@@ -1,0 +1,299 @@
+"""Puts the parts together; starts them in order and stops them in the opposite one.
+
+Only here are concrete engines named. A part that dies of a defect stops the whole daemon in order, with its
+traceback in the log; an engine or a database that does not answer never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import uuid
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+
+from scheduler.clock import Clock, SystemClock
+from scheduler.engine.docker import DockerEngine
+from scheduler.engine.docker_api import TlsFiles
+from scheduler.engine.protocol import Engine, OwnRun
+from scheduler.errors import SettingsError, UnavailableError
+from scheduler.execution import Exec
+from scheduler.logs.hub import CaptureHub
+from scheduler.logs.reader import LogReader
+from scheduler.planning.claims import Claims
+from scheduler.planning.planner import Planner
+from scheduler.running.dispatcher import Dispatcher
+from scheduler.running.regions import Limits, Region
+from scheduler.running.run import Surroundings
+from scheduler.running.runner import Runner
+from scheduler.service import Service
+from scheduler.settings import RegionSettings, Settings
+from scheduler.store import execs, identity
+from scheduler.store.database import Database
+from scheduler.store.migrate import migrate
+from scheduler.tokens import Tokens
+
+log = structlog.get_logger()
+
+EngineFactory = Callable[[RegionSettings, str], Engine]
+
+
+def docker_engine(settings: RegionSettings, installation: str) -> Engine:
+    """The engine that a region's settings describe."""
+    tls = None
+    if settings.tls_ca and settings.tls_cert and settings.tls_key:
+        tls = TlsFiles(ca=settings.tls_ca, certificate=settings.tls_cert, key=settings.tls_key)
+    return DockerEngine(settings.url, installation=installation, tls=tls)
+
+
+class Daemon:
+    """One daemon over one data directory.
+
+    Args:
+        settings: the operator's.
+        clock: tells the time.
+        make_engine: makes the engine of a region; tests bring their own.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, make_engine: EngineFactory = docker_engine
+    ) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._make_engine = make_engine
+        self._data_dir = settings.resolved_data_dir()
+        self._lock: IO[str] | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._regions: dict[str, Region] = {}
+        self._database: Database | None = None
+        #: Set when a part has died; `failure` says of what.
+        self.failed = asyncio.Event()
+        self.failure: BaseException | None = None
+
+    # ---- starting ----------------------------------------------------------------------------------------
+
+    async def start(self) -> tuple[Service, Tokens]:
+        """Bring everything up; returns what the API needs.
+
+        Raises:
+            SettingsError: the data directory or the database cannot be used; the message says what to do.
+        """
+        settings = self._settings
+        self._data_dir = _prepare_directory(self._data_dir)
+        self._lock = _lock_directory(self._data_dir)
+        self._instance = _instance_id(self._data_dir)
+        try:
+            self._database = database = Database(settings.resolved_database_url())
+            await asyncio.to_thread(migrate, database)
+        except (UnavailableError, OSError) as error:
+            raise SettingsError(
+                f"The database {settings.resolved_database_url()} cannot be used: {error}"
+            ) from error
+        installation = await database.write(identity.installation_id)
+        await self._renew_lease()
+        tokens = Tokens(database)
+        token_file = await tokens.ensure_admin(self._data_dir, self._clock)
+
+        self._regions = {
+            name: Region(
+                name,
+                self._make_engine(region, installation),
+                Limits(region.cpus, None if region.memory_mib is None else region.memory_mib << 20),
+            )
+            for name, region in settings.all_regions().items()
+        }
+        self._hub = CaptureHub(database, self._clock, owner=self._instance)
+        surroundings = Surroundings(
+            database=database,
+            clock=self._clock,
+            hub=self._hub,
+            pids_limit=settings.pids_limit,
+            on_retry=lambda retry: self._dispatcher.offer([retry]),
+        )
+        self._runner = Runner(
+            self._regions,
+            surroundings,
+            on_released=lambda one: self._dispatcher.released(one),
+            on_defect=self._fail,
+        )
+        self._dispatcher = Dispatcher(
+            database, self._clock, self._regions, self._runner, instance=self._instance
+        )
+        self._planner = Planner(
+            database,
+            self._clock,
+            settings.all_sizes(),
+            horizon=timedelta(seconds=settings.horizon_seconds),
+            on_claims=self._take_claims,
+        )
+        service = Service(
+            database,
+            self._clock,
+            sizes=settings.all_sizes(),
+            regions=self._regions,
+            default_region=settings.default_region,
+            default_size=settings.default_size,
+            planner=self._planner,
+            dispatcher=self._dispatcher,
+            runner=self._runner,
+            logs=LogReader(database, self._hub),
+        )
+        await self._adopt()
+        self._spawn("captures", self._hub.run())
+        for region in self._regions.values():
+            self._spawn(f"region {region.name}", region.monitor(self._clear_orphans, self._dispatcher.wake))
+        self._spawn("dispatcher", self._dispatcher.run())
+        self._spawn("planner", self._planner.run())
+        self._spawn("lease", self._keep_lease())
+        log.info("daemon.started", data_dir=str(self._data_dir), token_file=str(token_file))
+        return service, tokens
+
+    def _take_claims(self, claims: Claims) -> None:
+        for exec_id in claims.replaced:
+            self._dispatcher.withdraw(exec_id)
+            self._runner.stop(exec_id)
+        self._dispatcher.offer(claims.execs)
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks[name] = task
+        task.add_done_callback(self._part_ended)
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Note that a part died of a defect; whoever runs the daemon stops it."""
+        log.critical("daemon.part_died", exc_info=error)
+        if self.failure is None:
+            self.failure = error
+        self.failed.set()
+
+    # ---- what an earlier daemon left ---------------------------------------------------------------------
+
+    async def _adopt(self) -> None:
+        """Take over the runs of this instance's earlier life, and of daemons whose lease has ended."""
+        database, now = self._db, self._clock.now()
+
+        def work(connection: Any) -> list[Exec]:
+            live = identity.live_instances(connection, now) - {self._instance}
+            taken = []
+            for one in execs.dispatched(connection):
+                if one.owner == self._instance or (
+                    one.owner not in live
+                    and execs.adopt(connection, one.id, before=one.owner, owner=self._instance)
+                ):
+                    taken.append(one)
+            return taken
+
+        for one in await database.write(work):
+            if not self._runner.looks_after(one.id):
+                log.info("daemon.adopted", exec=one.id, status=one.status.name.lower())
+                self._dispatcher.adopt(one)
+
+    async def _clear_orphans(self, region: Region) -> None:
+        """Remove containers of ours that belong to no exec any more."""
+        found: list[OwnRun] = await region.engine.list_ours()
+        if not found:
+            return
+        ids = [own.exec_id for own in found]
+        open_ids = await self._db.read(lambda connection: execs.existing_open(connection, ids))
+        for own in found:
+            if own.exec_id not in open_ids and not self._runner.looks_after(own.exec_id):
+                log.info("region.orphan_removed", region=region.name, exec=own.exec_id)
+                await region.engine.remove(own.handle)
+
+    async def _renew_lease(self) -> None:
+        now = self._clock.now()
+        until = now + timedelta(seconds=self._settings.lease_seconds)
+        await self._db.write(
+            lambda connection: identity.renew_lease(connection, self._instance, now=now, until=until)
+        )
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / 3)
+            try:
+                await self._renew_lease()
+                await self._adopt()
+            except UnavailableError as error:
+                log.warning("daemon.lease_not_renewed", error=str(error))
+
+    # ---- stopping ----------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Take everything down in order; runs in progress go on, and the next start adopts them."""
+        for name in ("planner", "dispatcher", "lease"):
+            await self._end(name)
+        if hasattr(self, "_runner"):
+            await self._runner.close()
+        for name in list(self._tasks):
+            await self._end(name)
+        if hasattr(self, "_hub"):
+            await self._hub.close_all()
+        for region in self._regions.values():
+            await region.engine.close()
+        if self._database is not None:
+            with suppress(UnavailableError):
+                await self._database.write(lambda connection: identity.end_lease(connection, self._instance))
+            await self._database.close()
+        if self._lock is not None:
+            self._lock.close()
+        log.info("daemon.stopped")
+
+    async def _end(self, name: str) -> None:
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+    @property
+    def _db(self) -> Database:
+        assert self._database is not None  # noqa: S101 - `start` opens it first of all
+        return self._database
+
+
+def _prepare_directory(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(13, "no permission to write there")
+    except OSError as error:
+        raise SettingsError(
+            f"data_dir {path}: {error.strerror or error}. Name another with --data-dir, or mend its permissions"
+        ) from error
+    return path
+
+
+def _lock_directory(path: Path) -> IO[str]:
+    """Hold the directory for this process alone, until the file is closed."""
+    file = (path / "daemon.lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise SettingsError(
+            f"data_dir {path}: another daemon uses it. Stop that one, or name another with --data-dir"
+        ) from error
+    return file
+
+
+def _instance_id(path: Path) -> str:
+    """This directory's daemon, the same after every restart: the lock proves that the earlier one is gone."""
+    file = path / "instance"
+    with suppress(FileNotFoundError):
+        if found := file.read_text(encoding="ascii").strip():
+            return found
+    made = uuid.uuid4().hex
+    draft = file.with_suffix(".new")
+    draft.write_text(made + "\n", encoding="ascii")
+    draft.replace(file)
+    return made

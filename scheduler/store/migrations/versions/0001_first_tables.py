@@ -1,0 +1,201 @@
+"""The first tables.
+
+Moments are whole microseconds since 1970 (UTC).
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "facts",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_facts")),
+    )
+    op.create_table(
+        "instances",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("docker_image_repo", sa.Text(), nullable=False),
+        sa.Column("docker_image_tag", sa.Text(), nullable=False),
+        sa.Column("command", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("resource_size", sa.Text(), nullable=False),
+        sa.Column("region_name", sa.Text(), nullable=False),
+        sa.Column("runtime_vars", sa.JSON(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("email_enabled", sa.Boolean(), nullable=False),
+        sa.Column("is_schedule_active", sa.Boolean(), nullable=False),
+        sa.Column("schedule_mode", sa.Text(), nullable=True),
+        sa.Column("schedule_timezone", sa.Text(), nullable=True),
+        sa.Column("misfire_policy", sa.Text(), nullable=False),
+        sa.Column("misfire_grace_seconds", sa.Integer(), nullable=False),
+        sa.Column("concurrency_policy", sa.Text(), nullable=False),
+        sa.Column("timeout_seconds", sa.Integer(), nullable=True),
+        sa.Column("stop_grace_seconds", sa.Integer(), nullable=False),
+        sa.Column("max_retries", sa.Integer(), nullable=False),
+        sa.Column("retry_backoff_seconds", sa.Integer(), nullable=False),
+        sa.Column("pull_policy", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("active_since", sa.BigInteger(), nullable=True),
+        sa.Column("next_due_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "next_due_at IS NULL OR is_schedule_active", name=op.f("ck_jobs_only_active_is_due")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+        sa.UniqueConstraint("namespace", "name", name=op.f("uq_jobs_namespace_name")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_jobs_next_due_at",
+        "jobs",
+        ["next_due_at"],
+        unique=False,
+        sqlite_where=sa.text("next_due_at IS NOT NULL"),
+        postgresql_where=sa.text("next_due_at IS NOT NULL"),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
+        sa.Column("username", sa.Text(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=True),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_tokens_sha256")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "execs",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("docker_image_repo", sa.Text(), nullable=False),
+        sa.Column("docker_image_tag", sa.Text(), nullable=False),
+        sa.Column("command", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("runtime_vars", sa.JSON(), nullable=False),
+        sa.Column("resource_size", sa.Text(), nullable=False),
+        sa.Column("cpus", sa.Float(), nullable=False),
+        sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("region_name", sa.Text(), nullable=False),
+        sa.Column("pull_policy", sa.Text(), nullable=False),
+        sa.Column("concurrency_policy", sa.Text(), nullable=False),
+        sa.Column("timeout_seconds", sa.Integer(), nullable=True),
+        sa.Column("stop_grace_seconds", sa.Integer(), nullable=False),
+        sa.Column("max_retries", sa.Integer(), nullable=False),
+        sa.Column("retry_backoff_seconds", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("trigger_mode", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("scheduled_for", sa.BigInteger(), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("retry_of", sa.Text(), nullable=True),
+        sa.Column("not_before", sa.BigInteger(), nullable=True),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("dispatched_at", sa.BigInteger(), nullable=True),
+        sa.Column("stop_requested_at", sa.BigInteger(), nullable=True),
+        sa.Column("started_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("fail_reason", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("image_digest", sa.Text(), nullable=True),
+        sa.Column("node", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "(status = 'F') = (fail_reason IS NOT NULL)", name=op.f("ck_execs_failed_has_reason")
+        ),
+        sa.CheckConstraint(
+            "(status IN ('S', 'F', 'C')) = (ended_at IS NOT NULL)", name=op.f("ck_execs_ended_has_end")
+        ),
+        sa.CheckConstraint("status IN ('W', 'R', 'S', 'F', 'C')", name=op.f("ck_execs_status_is_known")),
+        sa.CheckConstraint(
+            "status NOT IN ('R', 'S') OR started_at IS NOT NULL", name=op.f("ck_execs_running_has_started")
+        ),
+        sa.CheckConstraint(
+            "trigger_mode IN ('M', 'S', 'R', 'D')", name=op.f("ck_execs_trigger_mode_is_known")
+        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_execs_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_execs")),
+    )
+    op.create_index(
+        "ix_execs_job_id_created_at",
+        "execs",
+        ["job_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+    )
+    op.create_index(
+        "ix_execs_open",
+        "execs",
+        ["job_id", "created_at"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_table(
+        "occurrences",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("exec_id", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("decided_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "(outcome = 'ran') = (exec_id IS NOT NULL)", name=op.f("ck_occurrences_ran_has_exec")
+        ),
+        sa.CheckConstraint(
+            "(outcome = 'ran') = (reason IS NULL)", name=op.f("ck_occurrences_others_have_reason")
+        ),
+        sa.CheckConstraint(
+            "outcome IN ('ran', 'skipped', 'missed', 'expired')", name=op.f("ck_occurrences_outcome_is_known")
+        ),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("fk_occurrences_job_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", "due_at", name=op.f("pk_occurrences")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "log_chunks",
+        sa.Column("exec_id", sa.Text(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("stdout_end", sa.BigInteger(), nullable=False),
+        sa.Column("stderr_end", sa.BigInteger(), nullable=False),
+        sa.Column("streams", sa.Integer(), nullable=False),
+        sa.Column("lines", sa.Integer(), nullable=False),
+        sa.Column("stdout_open_from", sa.Integer(), nullable=True),
+        sa.Column("stderr_open_from", sa.Integer(), nullable=True),
+        sa.Column("raw_bytes", sa.Integer(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["exec_id"], ["execs.id"], name=op.f("fk_log_chunks_exec_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("exec_id", "seq", name=op.f("pk_log_chunks")),
+    )
+    op.create_index(
+        "ix_log_chunks_exec_id_last_at_seq", "log_chunks", ["exec_id", "last_at", "seq"], unique=False
+    )
+    # ### end Alembic commands ###
