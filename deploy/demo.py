@@ -41,6 +41,7 @@ echo "$GREETING from container $(hostname), $(uname -s) $(uname -r)."
 echo "It is $(date -u '+%H:%M:%S') UTC, and I may use $((${{limit:-0}} / 1048576)) MiB of memory."
 sleep 1
 echo "{ERROR_LINE}" >&2
+sleep 0.2  # two streams reach the engine on two pipes; lines written at once can overtake each other
 echo "{FAREWELL}"
 """
 STATUS_WORDS = {"W": "waiting", "R": "running", "S": "succeeded", "F": "failed", "C": "cancelled"}
@@ -175,7 +176,7 @@ class Daemon:
         )
 
     def must_live(self, *, patience: float = 0) -> None:
-        """Raises an error with the log's last lines if the daemon has ended, or does so within the patience."""
+        """Raises an error with the log's last lines if the daemon has ended, or ends within the patience."""
         assert self._process is not None  # noqa: S101
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(patience)
