@@ -1,4 +1,4 @@
-"""Options and fixtures of the whole suite; what needs a part that is missing is left out, and named at the end."""
+"""Options and fixtures of the whole suite; what needs a missing part is left out, and named at the end."""
 
 from __future__ import annotations
 

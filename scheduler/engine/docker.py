@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from docker.api.client import APIClient
@@ -37,11 +38,11 @@ from scheduler.engine.protocol import (
     ImageInfo,
     LaunchSpec,
     OwnRun,
-    PullPolicy,
     RunState,
     RunStatus,
     container_name,
 )
+from scheduler.job import PullPolicy
 
 LOG_FILE_MEGABYTES = 64
 LOG_FILES = 2
@@ -66,19 +67,26 @@ class DockerEngine:
     """One Docker Engine. Making it touches nothing; the engine may come later.
 
     Args:
-        base_url: ``unix:///path`` or ``tcp://host:port``.
+        base_url: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host[:port][/path/of/docker.sock]``.
         installation: which of several Timeballs on the engine this is; it sees only its own containers.
         tls: the files for TLS, for ``tcp://``.
+        ssh_config: an ssh configuration file instead of the user's own, for ``ssh://``.
         limits: how long the engine is waited for.
 
     Raises:
-        SettingsError: the address is of neither kind.
+        SettingsError: the address is of no such kind.
     """
 
     def __init__(
-        self, base_url: str, *, installation: str, tls: TlsFiles | None = None, limits: Limits | None = None
+        self,
+        base_url: str,
+        *,
+        installation: str,
+        tls: TlsFiles | None = None,
+        ssh_config: Path | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self._api = DockerApi(base_url, tls=tls, limits=limits or Limits())
+        self._api = DockerApi(base_url, tls=tls, ssh_config=ssh_config, limits=limits or Limits())
         self._installation = installation
         self._memory_deaths = MemoryDeaths(self._api)
 

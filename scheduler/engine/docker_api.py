@@ -27,6 +27,7 @@ from requests.adapters import HTTPAdapter
 from scheduler.engine.docker_calls import CallPool
 from scheduler.engine.docker_words import RefusedError
 from scheduler.engine.errors import EngineUnavailableError
+from scheduler.engine.ssh import SshTunnel
 from scheduler.errors import SettingsError
 
 T = TypeVar("T")
@@ -77,24 +78,35 @@ class DockerApi:
     Making it touches nothing: the engine may be absent, and is looked for with every call.
 
     Args:
-        base_url: ``unix:///path`` or ``tcp://host:port``.
+        base_url: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host``.
         tls: the files for TLS; without them ``tcp://`` is not encrypted.
+        ssh_config: an ssh configuration file instead of the user's own.
         limits: how long to wait.
 
     Raises:
-        SettingsError: the address is of neither kind.
+        SettingsError: the address is of no such kind.
     """
 
-    def __init__(self, base_url: str, *, tls: TlsFiles | None, limits: Limits) -> None:
+    def __init__(
+        self, base_url: str, *, tls: TlsFiles | None, ssh_config: Path | None, limits: Limits
+    ) -> None:
         scheme, _, rest = base_url.partition("://")
-        if scheme not in ("unix", "tcp", "http", "https") or not rest.strip("/"):
+        if scheme not in ("unix", "tcp", "http", "https", "ssh") or not rest.strip("/"):
             raise SettingsError(
                 f"engine address {base_url!r}: write unix:///path/to/docker.sock, tcp://host:port or ssh://user@host"
             )
         self.base_url = base_url
         self.limits = limits
         self._tls = tls
-        self._socket_path = f"/{rest.lstrip('/')}" if scheme == "unix" else None
+        self._tunnel: SshTunnel | None = None
+        self._socket_path: str | None = None
+        self._sdk_url = base_url
+        if scheme == "ssh":
+            self._tunnel = SshTunnel(base_url, config=ssh_config, seconds=limits.connect)
+            self._socket_path = self._tunnel.socket_path
+            self._sdk_url = f"unix://{self._socket_path}"
+        elif scheme == "unix":
+            self._socket_path = f"/{rest.lstrip('/')}"
         secure = scheme == "https" or tls is not None
         self._http_url = (
             "http://engine" if self._socket_path else f"http{'s' if secure else ''}://{rest}".rstrip("/")
@@ -151,6 +163,8 @@ class DockerApi:
         version = self._version
         if version is None:
             version = await self.quick(lambda client: client.api_version)
+        if self._tunnel is not None:
+            await self._tunnel.ready()
         session = self._session_here()
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect, sock_read=idle_seconds)
         try:
@@ -181,8 +195,12 @@ class DockerApi:
             client, self._client = self._client, None
         if client is not None:
             client.close()
+        if self._tunnel is not None:
+            await self._tunnel.close()
 
     async def _run(self, pool: CallPool, call: Callable[[APIClient], T]) -> T:
+        if self._tunnel is not None:
+            await self._tunnel.ready()
         try:
             return await pool.run(lambda: call(self._ready_client()))
         except APIError as error:
@@ -198,6 +216,8 @@ class DockerApi:
         words = (
             "no answer in time" if isinstance(error, TimeoutError) and not str(error) else _innermost(error)
         )
+        if self._tunnel is not None and self._tunnel.last_words:
+            words = f"{words} (ssh: {self._tunnel.last_words})"
         raise EngineUnavailableError(f"the engine at {self.base_url} cannot be reached: {words}") from error
 
     def _ready_client(self) -> APIClient:
@@ -228,7 +248,7 @@ class DockerApi:
         config = TLSConfig((str(tls.certificate), str(tls.key)), str(tls.ca), verify=True) if tls else False
         pool = QUICK_CALLS + START_CALLS + REMOVE_CALLS
         client = APIClient(
-            self.base_url,
+            self._sdk_url,
             version,
             timeout=seconds,  # type: ignore[arg-type] # requests takes a float, the stubs do not say so
             tls=config,

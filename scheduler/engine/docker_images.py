@@ -20,7 +20,8 @@ from docker.utils import parse_repository_tag
 from scheduler.engine.docker_api import DockerApi
 from scheduler.engine.docker_words import RefusedError, readable
 from scheduler.engine.errors import EngineUnavailableError, ImagePullError
-from scheduler.engine.protocol import ImageInfo, PullPolicy
+from scheduler.engine.protocol import ImageInfo
+from scheduler.job import PullPolicy
 
 PROGRESS_SECONDS = 2.0
 """How far apart the lines about a pull's progress are at least."""
@@ -128,7 +129,7 @@ async def _pull(api: DockerApi, image: str, progress: Callable[[str], None]) -> 
         async with response:
             await _follow(response, progress)
     except RefusedError as error:
-        if error.in_trouble and error.status == 503:
+        if error.status == 503:
             raise EngineUnavailableError(str(error)) from error
         raise ImagePullError(f"image {image} cannot be pulled: {error.words}") from error
     except ImagePullError as error:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from scheduler.job import PullPolicy as PullPolicy
+from scheduler.job import PullPolicy
 from scheduler.logs.stream import Stream
 
 LABEL_EXEC = "io.timeball.exec"

@@ -19,11 +19,11 @@ from scheduler.engine.protocol import (
     LABEL_INSTALLATION,
     LABEL_JOB,
     EventKind,
-    PullPolicy,
     RunState,
     container_name,
 )
 from scheduler.errors import SettingsError
+from scheduler.job import PullPolicy
 from scheduler.logs.stream import Stream
 from tests.lab.engine_scene import EXITS_0, EXITS_3, NEVER_STOPS, Scene, all_of, event_of, text_of
 from tests.lab.proxy import EngineProxy

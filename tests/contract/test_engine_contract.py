@@ -17,7 +17,8 @@ from scheduler.engine.errors import (
     LaunchError,
     RunGoneError,
 )
-from scheduler.engine.protocol import Engine, EventKind, Handle, PullPolicy, RunState, container_name
+from scheduler.engine.protocol import Engine, EventKind, Handle, RunState, container_name
+from scheduler.job import PullPolicy
 from scheduler.logs.stream import Stream
 from tests.lab.engine import Registry
 from tests.lab.engine_scene import (

@@ -32,11 +32,11 @@ from scheduler.engine.protocol import (
     LaunchSpec,
     LogFrame,
     OwnRun,
-    PullPolicy,
     RunState,
     RunStatus,
     container_name,
 )
+from scheduler.job import PullPolicy
 from scheduler.logs.stream import Stream
 from tests.lab.fake_feed import EventFeed, FrameFeed
 from tests.lab.fake_programs import FakeProcess, OutOfMemory, Program
