@@ -106,7 +106,7 @@ def written_out(anchor_wall, zone, step, count, direction):
     return sorted(sequence)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(intervals(), st.data())
 def test_every_answer_about_an_interval_agrees_with_its_sequence_written_out(interval, data):
     """Next, last, count and the whole sequence, forward and backward, near changes of offset."""
@@ -129,7 +129,7 @@ def test_every_answer_about_an_interval_agrees_with_its_sequence_written_out(int
         assert list(schedule.occurrences(probe, other)) == [m for m in expected if probe < m <= other]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(intervals())
 def test_an_anchor_written_with_its_offset_runs_at_that_very_moment(interval):
     """In the second pass of a doubled hour as well; the sequence stays strictly ascending."""
@@ -190,7 +190,7 @@ def parsed_unless_impossible(text: str, zone: str) -> Schedule:
         raise
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(cron_fields(), st.sampled_from(ZONES), st.data())
 @example(
     ("0 * * * *", [{0}, set(range(24)), set(range(1, 32)), set(range(1, 13)), set(range(7))]), "UTC", None
@@ -224,7 +224,7 @@ def test_every_answer_about_a_crontab_agrees_with_walking_through_the_minutes(fi
         assert bisect_left(expected, low) == schedule.count_between(before, low - timedelta(microseconds=1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cron_fields(), st.sampled_from(ZONES), st.integers(1900, 2200))
 def test_a_crontabs_count_over_years_is_the_length_of_its_sequence(fields, name, year):
     """Counting in closed form agrees with walking, where the sequence is short enough to walk."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from scheduler.errors import ScheduleError
+from scheduler.timing.describe import describe
 from scheduler.timing.schedule import TimezoneError, check_timezone, parse_schedule
 from scheduler.timing.zones import wall_clock
 
@@ -335,16 +336,21 @@ def mutated(text: str, dice: random.Random) -> str:
 def accept_or_refuse(text: str, zone: str | None) -> bool:
     """Reads a text and asks the schedule everything; whether it was accepted."""
     now = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)
+    refusal = None
     try:
         schedule = parse_schedule(text, zone)
     except ScheduleError as error:
-        assert error.message
-        assert error.remedy
-        assert 0 <= error.position <= len(error.text)
+        refusal = error
+    if refusal is not None:
+        assert refusal.message
+        assert refusal.remedy
+        assert 0 <= refusal.position <= len(refusal.text)
         return False
     following, previous = schedule.next_after(now), schedule.last_before(now)
     assert following is None or following > now
     assert previous is None or previous < now
+    assert describe(schedule, "en")
+    assert describe(schedule, "zh")
     return True
 
 
@@ -352,7 +358,7 @@ def fuzz(count: int) -> float:
     """Tries ``count`` texts; the slowest one's time in seconds."""
     for zone in ZONES:
         wall_clock(zone)
-    dice = random.Random(8601)
+    dice = random.Random(8601)  # noqa: S311  repeatable on purpose
     slowest, accepted = 0.0, 0
     for number in range(count):
         if number % 3:

@@ -1,0 +1,148 @@
+"""What people are shown: the description, the API's shape, the command."""
+
+# ruff: noqa: E501  the table of sentences reads best with one case a line
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner
+
+from api.cli.preview import preview as command
+from api.schemas.schedules import PreviewAnswer
+from scheduler.errors import ScheduleError
+from scheduler.timing.preview import describe, parse_moment
+from scheduler.timing.schedule import parse_schedule
+
+SENTENCES = [
+    ("R5/2026-01-31T00:00:00Z/P1M", None, "Runs 5 times, every month, the first time at 2026-01-31 00:00 UTC; months without a day 31 run on their last day.", "每月运行一次，共 5 次，首次为 2026-01-31 00:00（UTC）；没有 31 日的月份在当月最后一天运行。"),
+    ("R/2026-01-01T09:00:00/P1D", "Asia/Shanghai", "Runs every day, beginning at 2026-01-01 09:00 Asia/Shanghai.", "每天运行一次，首次为 2026-01-01 09:00（Asia/Shanghai）。"),
+    ("R1/2026-01-01T09:00:30Z/P1D", None, "Runs once, at 2026-01-01 09:00:30 UTC.", "只运行一次，时间为 2026-01-01 09:00:30（UTC）。"),
+    ("R0/2026-01-01T09:00:30Z/P1D", None, "Never runs.", "从不运行。"),
+    ("R3//PT90M", None, "Runs 3 times, every 90 minutes, the first time when the schedule is switched on.", "每隔 90 分钟运行一次，共 3 次，首次为启用时。"),
+    ("R//PT1H", None, "Runs every hour, beginning when the schedule is switched on.", "每小时运行一次，首次为启用时。"),
+    ("R1//PT0S", None, "Runs once, when the schedule is switched on.", "只在启用时运行一次。"),
+    ("R/P1W/2026-03-01T00:00:00Z", None, "Runs every week until 2026-03-01 00:00 UTC.", "每周运行一次，直到 2026-03-01 00:00（UTC）。"),
+    ("R3/P1Y2M3DT4H/2026-03-01T00:00:00Z", None, "Runs 3 times, every 1 year, 2 months, 3 days and 4 hours, the last time at 2026-03-01 00:00 UTC.", "每隔 1 年 2 个月 3 天 4 小时运行一次，共 3 次，最后一次为 2026-03-01 00:00（UTC）。"),
+    ("R/2026-01-01T00:00Z/2026-01-02T01:30:00.5Z", None, "Runs every 25 hours, 30 minutes and 0.5 seconds, beginning at 2026-01-01 00:00 UTC.", "每隔 25 小时 30 分钟 0.5 秒运行一次，首次为 2026-01-01 00:00（UTC）。"),
+    ("* * * * *", None, "Runs every minute (UTC).", "每分钟运行（UTC）。"),
+    ("*/5 * * * *", None, "Runs every 5 minutes (UTC).", "每 5 分钟运行（UTC）。"),
+    ("*/7 * * * *", None, "Runs every hour at minutes 0, 7, 14, …, 56 (UTC).", "每小时的第 0、7、14、…、56 分钟运行（UTC）。"),
+    ("@hourly", None, "Runs every hour on the hour (UTC).", "每小时整点运行（UTC）。"),
+    ("0 9 * * MON-FRI", "Europe/Berlin", "Runs at 09:00 on Monday to Friday (Europe/Berlin).", "每周一至周五的 09:00 运行（Europe/Berlin）。"),
+    ("@daily", None, "Runs at 00:00 every day (UTC).", "每天 00:00 运行（UTC）。"),
+    ("@weekly", None, "Runs at 00:00 on Sunday (UTC).", "每周日的 00:00 运行（UTC）。"),
+    ("@yearly", None, "Runs at 00:00 on day 1 of the month in January (UTC).", "每年 1 月的 1 日的 00:00 运行（UTC）。"),
+    ("30 9,12 1,15 * *", None, "Runs at 09:30 and 12:30 on days 1 and 15 of the month (UTC).", "每月 1 日、15 日的 09:30、12:30 运行（UTC）。"),
+    ("0 0 13 * FRI", None, "Runs at 00:00 on day 13 of the month and on every Friday (UTC).", "每月 13 日以及每周五的 00:00 运行（UTC）。"),
+    ("0 0 1-7,*/30 * FRI", None, "Runs at 00:00 on days 1 to 7 and 31 of the month and on every Friday (UTC).", "每月 1 日 至 7 日、31 日以及每周五的 00:00 运行（UTC）。"),
+    ("*/10 9-17 * 6-8 1-5", None, "Runs every 10 minutes of the hours 9 to 17 on Monday to Friday in June to August (UTC).", "每年 6 月 至 8 月的每周一至周五的 9 至 17 点内每 10 分钟运行（UTC）。"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "zone", "english", "chinese"), SENTENCES)
+def test_a_description_is_one_plain_sentence(text, zone, english, chinese):
+    """In English and in Chinese."""
+    schedule = parse_schedule(text, zone)
+    assert describe(schedule) == english
+    assert describe(schedule, "zh") == chinese
+
+
+def test_the_answer_has_exactly_the_shape_of_the_contract():
+    """Times with microseconds and an offset; the local one on the zone's wall clock; the note null, gap or fold."""
+    schedule = parse_schedule("R3/2026-03-28T02:30:00/P1D", "Europe/Berlin")
+    answer = json.loads(PreviewAnswer.of(schedule, datetime(2026, 1, 1, tzinfo=UTC), 2).model_dump_json())
+    assert answer == {
+        "occurrences": [
+            {
+                "at": "2026-03-28T01:30:00.000000+00:00",
+                "local": "2026-03-28T02:30:00.000000+01:00",
+                "note": None,
+            },
+            {
+                "at": "2026-03-29T01:00:00.000000+00:00",
+                "local": "2026-03-29T03:00:00.000000+02:00",
+                "note": "gap",
+            },
+        ],
+        "description": "Runs 3 times, every day, the first time at 2026-03-28 02:30 Europe/Berlin.",
+    }
+
+
+def test_a_moment_without_an_offset_is_in_the_zone():
+    """Those of ``--after`` and ``after=``."""
+    assert parse_moment("2026-07-01T00:00", "Europe/Berlin") == datetime(2026, 6, 30, 22, tzinfo=UTC)
+    assert parse_moment("2026-07-01T00:00:00.5Z", "Europe/Berlin").microsecond == 500_000
+    with pytest.raises(ScheduleError):
+        parse_moment("yesterday")
+
+
+def run(*arguments: str):
+    """The command, as from a shell."""
+    return CliRunner().invoke(command, list(arguments))
+
+
+def test_the_command_prints_the_answer_as_json():
+    """The example of the manual."""
+    result = run("R5/2026-01-31T00:00:00Z/P1M", "--count", "5", "--after", "2026-01-01T00:00:00Z", "--json")
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert [o["at"][:10] for o in answer["occurrences"]] == [
+        *("2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30", "2026-05-31")
+    ]
+    assert answer["description"].startswith("Runs 5 times")
+
+
+def test_the_command_prints_a_table_that_explains_daylight_saving():
+    """One line an occurrence, aligned."""
+    result = run("30 2 * * *", "--timezone", "Europe/Berlin", "--after", "2026-03-28T12:00", "--count", "2")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "Runs at 02:30 every day (Europe/Berlin).",
+        "",
+        "   UTC                      Europe/Berlin",
+        "1  Sun 2026-03-29 01:00:00  Sun 2026-03-29 03:00:00+0200  moved: daylight saving skips this time",
+        "2  Mon 2026-03-30 00:30:00  Mon 2026-03-30 02:30:00+0200",
+    ]
+
+
+def test_the_command_says_when_nothing_is_left():
+    """A finished schedule is no error."""
+    result = run("R1/2020-01-01T00:00:00Z/P1D")
+    assert result.exit_code == 0
+    assert "Nothing is due after that moment." in result.stdout
+
+
+def test_the_command_points_at_what_is_wrong_and_ends_with_status_two():
+    """On the standard error stream, with the remedy."""
+    result = run("R/2026-01-01T00:00:00Z/P1H")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        "  R/2026-01-01T00:00:00Z/P1H",
+        "                           ^",
+        "Error: hours come after T.",
+        "Remedy: write PT1H",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("@daily", "--count", "0"),
+        ("@daily", "--count", "1001"),
+        ("@daily", "--timezone", "Europe/Berln"),
+        ("@daily", "--after", "noon"),
+        ("R/" + "1" * 5000,),
+        ("柏林\0",),
+        ("",),
+        (),
+    ],
+)
+def test_wrong_usage_of_the_command_ends_with_status_two(arguments):
+    """Whatever is wrong, the standard output stays empty."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr
