@@ -10,14 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from scheduler.timing.instants import DAY, MEAN_MONTH, SECOND, add_months
+from scheduler.timing.instants import HOUR, MEAN_MONTH, add_months
 from scheduler.timing.zones import Oddity, WallClock
 
-# How far k mean steps can lie from k real ones: months differ from their mean by some four days at most
-# (clamping, leap years), a zone's offset by a little more than one.
-_SLACK = 12 * DAY
 # No zone ever skipped more than a day (Samoa on 2011-12-30).
-_LONGEST_GAP = 26 * 3600 * SECOND
+_LONGEST_GAP = 26 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +107,20 @@ class Progression:
             return 1
         if not self.on_wall_clock:
             return distance // mean + 1
-        margin = _SLACK // mean + 2
-        low = max(0, distance // mean - margin)
-        high = low + 2 * margin
-        while low and not self._within(low, limit):
-            low = max(0, low - margin)
-        while self._within(high, limit):
-            high += margin
+        # The mean step leads to within a step or two; from there the true place is closed in by doubling strides.
+        stride = 1
+        high = distance // mean
+        if self._within(high, limit):
+            low, high = high, high + stride
+            while self._within(high, limit):
+                stride *= 2
+                low, high = high, high + stride
+        else:
+            low = high - stride
+            while low > 0 and not self._within(low, limit):
+                stride *= 2
+                low, high = low - stride, low
+            low = max(low, 0)
         while high - low > 1:
             middle = (low + high) // 2
             if self._within(middle, limit):
