@@ -12,7 +12,8 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from contextlib import nullcontext
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -28,7 +29,11 @@ GROUP_LIMIT: Final = 64
 READERS: Final = 4
 BUSY_TIMEOUT_MS: Final = 5_000
 
-_Job = tuple[Callable[[Connection], Any], "Future[Any]"]
+
+class _Write(NamedTuple):
+    work: Callable[[Connection], Any]
+    future: Future[Any]
+    durable: bool
 
 
 class Database:
@@ -44,8 +49,9 @@ class Database:
         self._write_engine = self._engine(pool_size=1, for_writing=True)
         self._read_engine = self._engine(pool_size=READERS, for_writing=False)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closed = False
+        self._is_durable = True  # what a new connection is set to
         self._writer = threading.Thread(target=self._write_loop, name="db-write", daemon=True)
         self._writer.start()
 
@@ -59,10 +65,15 @@ class Database:
             event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Run `work` in a transaction that may change things, and return what it returns once committed.
 
         An exception from `work` undoes its own changes alone and is raised here.
+
+        Args:
+            work: is given the connection, on the writer's thread; it must not wait for anything else.
+            durable: whether what is committed must outlive a power cut. What must not still outlives the
+                process, and reaches the disk with the next write that must.
 
         Raises:
             UnavailableError: the database did not answer: locked, read-only, disk full, connection lost.
@@ -70,7 +81,7 @@ class Database:
         if self._closed:
             raise UnavailableError("The database is closed: the daemon is stopping")
         future: Future[T] = Future()
-        self._queue.put((work, future))
+        self._queue.put(_Write(work, future, durable))
         # A caller that is cancelled must not tear the write out of a group that is being committed.
         return await asyncio.shield(asyncio.wrap_future(future))
 
@@ -127,33 +138,39 @@ class Database:
             if stopping:
                 return
 
-    def _commit_group(self, group: list[_Job]) -> None:
+    def _commit_group(self, group: list[_Write]) -> None:
         done: list[tuple[Future[Any], Any]] = []
-        failed: list[tuple[Future[Any], BaseException]] = []
+        failed: list[tuple[Future[Any], Exception]] = []
         try:
-            with self._write_engine.begin() as connection:
-                for work, future in group:
-                    try:
-                        if len(group) == 1:
-                            done.append((future, work(connection)))
-                        else:
-                            with connection.begin_nested():
-                                done.append((future, work(connection)))
-                    except (OperationalError, InterfaceError):
-                        raise
-                    except Exception as error:
-                        if len(group) == 1:
+            with self._write_engine.connect() as connection:
+                self._set_durability(connection, durable=any(one.durable for one in group))
+                with connection.begin():
+                    for one in group:
+                        try:
+                            # A savepoint confines what fails; a write that is alone needs none.
+                            with connection.begin_nested() if len(group) > 1 else nullcontext():
+                                done.append((one.future, one.work(connection)))
+                        except (OperationalError, InterfaceError):
                             raise
-                        failed.append((future, error))
+                        except Exception as error:
+                            if len(group) == 1:
+                                raise
+                            failed.append((one.future, error))
         except Exception as error:  # noqa: BLE001 - every waiting caller is told, whatever happened
             shown = _unavailable(error) if isinstance(error, OperationalError | InterfaceError) else error
-            for _, future in group:
-                future.set_exception(shown)
+            for one in group:
+                one.future.set_exception(shown)
             return
         for future, result in done:
             future.set_result(result)
         for future, reason in failed:
             future.set_exception(reason)
+
+    def _set_durability(self, connection: Connection, *, durable: bool) -> None:
+        if self.is_sqlite and durable is not self._is_durable:
+            raw: Any = connection.connection.driver_connection
+            raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._is_durable = durable
 
 
 def _unavailable(error: DBAPIError) -> UnavailableError:

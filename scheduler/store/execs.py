@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.job import ConcurrencyPolicy, PullPolicy
 from scheduler.store.jobs import IDS_PER_STATEMENT
-from scheduler.store.tables import execs
+from scheduler.store.tables import Moment, execs
 
 _open = execs.c.ended_at.is_(None)
 
@@ -137,7 +137,8 @@ def waiting(connection: Connection, *, limit: int, after: tuple[datetime, str] |
     """
     query = sa.select(execs).where(_open, execs.c.dispatched_at.is_(None))
     if after is not None:
-        query = query.where(sa.tuple_(execs.c.created_at, execs.c.id) > sa.tuple_(*after))
+        seen = sa.tuple_(sa.literal(after[0], Moment), sa.literal(after[1], sa.Text))
+        query = query.where(sa.tuple_(execs.c.created_at, execs.c.id) > seen)
     rows = connection.execute(query.order_by(execs.c.created_at, execs.c.id).limit(limit))
     return [from_row(row) for row in rows.mappings()]
 

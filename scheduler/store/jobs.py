@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.errors import ConflictError
 from scheduler.job import ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, PullPolicy, ScheduleCursor
-from scheduler.store.tables import jobs
+from scheduler.store.tables import Moment, jobs
 
 #: How many ids one statement carries; well under every database's limit of parameters.
 IDS_PER_STATEMENT = 500
@@ -130,7 +130,8 @@ def due_until(
     """
     query = sa.select(jobs).where(jobs.c.next_due_at <= until)
     if after is not None:
-        query = query.where(sa.tuple_(jobs.c.next_due_at, jobs.c.id) > sa.tuple_(*after))
+        seen = sa.tuple_(sa.literal(after[0], Moment), sa.literal(after[1], sa.Integer))
+        query = query.where(sa.tuple_(jobs.c.next_due_at, jobs.c.id) > seen)
     rows = connection.execute(query.order_by(jobs.c.next_due_at, jobs.c.id).limit(limit))
     return [from_row(row) for row in rows.mappings()]
 

@@ -1,10 +1,13 @@
 """Brings a database to the present form of the tables, whatever form it has.
 
-Alembic does the work; it is loaded only when there is some, which a start without news saves.
+Alembic does the work, in a process of its own: it is needed once for every new version, and the daemon would
+otherwise hold it in memory for the rest of its life.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import resources
 from typing import Final
 
@@ -17,18 +20,34 @@ from scheduler.store.database import Database
 #: The newest migration; a test compares it with the files.
 HEAD: Final = "0001"
 VERSION_TABLE: Final = "alembic_version"
+#: Seconds that a migration may take; a large history is rewritten at some 100 MB a second.
+LIMIT: Final = 3600
 
 
 def migrate(database: Database) -> None:
-    """Run the migrations that the database lacks, in one transaction each on PostgreSQL and SQLite.
+    """Run the migrations that the database lacks.
 
     Raises:
-        SettingsError: a newer Timeball has used the database.
+        SettingsError: a newer Timeball has used the database, or a migration failed.
         UnavailableError: the database does not answer.
     """
     if database.migrate(_version) == HEAD:
         return
-    database.migrate(_upgrade)
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", __name__],
+        # Not an argument: a URL may hold a password, and everybody can read a process's arguments.
+        input=database.url.render_as_string(hide_password=False),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SettingsError(
+            f"The database {database.url} cannot be brought to this version of Timeball: "
+            f"{(done.stderr.strip().splitlines() or ['no reason given'])[-1]}. "
+            "Start the version that used it last, or restore a backup"
+        )
 
 
 def _version(connection: Connection) -> str | None:
@@ -38,18 +57,16 @@ def _version(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _upgrade(connection: Connection) -> None:
-    from alembic import command  # noqa: PLC0415
+def upgrade(connection: Connection) -> None:
+    """Run the migrations that are missing on a connection, in its transaction."""
+    from alembic import command  # noqa: PLC0415 - only this process pays for it
     from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(resources.files("scheduler.store") / "migrations"))
     config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise SettingsError(
-            f"This database was used by another version of Timeball ({error}); "
-            "start the version that used it last, or restore a backup"
-        ) from error
+    command.upgrade(config, "head")
+
+
+if __name__ == "__main__":
+    Database(sys.stdin.read()).migrate(upgrade)
