@@ -28,7 +28,7 @@ class StreamCursor:
         tail: its last bytes, at most `SAMPLE_BYTES`; empty when they cannot be read.
         last_at: arrival of the last of them, microseconds since 1970; None when there is none.
         open_from: the `seq` of the chunk in which its open line began; None when no line is open.
-        open_bytes: roughly how many bytes that open line has so far.
+        open_bytes: how many bytes that open line has so far.
     """
 
     end: int = 0

@@ -56,10 +56,21 @@ def _load_stream(
     rest, ended = open_end(frames, stream)
     began = None if ended else stream_open_from(last, stream)
     if began is not None:
-        beginning = next(store.chunks(connection, exec_id, began, began, 1 << stream, limit=1), None)
-        size = len(rest) if beginning is None else end - stream_end(beginning, stream)
+        size = _open_bytes(connection, exec_id, stream, began, end)
         return StreamCursor(end, head, tail, last_at, began, size)
     return StreamCursor(end, head, tail, last_at, last.seq if rest else None, len(rest))
+
+
+def _open_bytes(connection: Connection, exec_id: str, stream: Stream, began: int, end: int) -> int:
+    """How long a line is by now that is open since chunk `began`."""
+    row = next(store.chunks(connection, exec_id, began, began, 1 << stream, limit=1), None)
+    if row is None:
+        return 0
+    try:
+        rest, _ = open_end(chunks.decode(row.data), stream)
+    except DamagedChunkError:
+        rest = b""
+    return len(rest) + end - stream_end(row, stream)
 
 
 def _sample(
