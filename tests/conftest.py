@@ -19,12 +19,15 @@ from tests.lab.engine import (
     why_no_registry,
 )
 
-__all__ = ["busybox_image", "engine_client", "engine_url", "installation", "registry"]
+from tests.lab.postgresql import postgresql_url, why_no_postgresql
+
+__all__ = ["busybox_image", "engine_client", "engine_url", "installation", "postgresql_url", "registry"]
 
 # For each mark that stands for a real part: what tells why there is none (None if there is one).
 PARTS: dict[str, Callable[[], str | None]] = {
     "engine": cache(why_no_engine),
     "registry": cache(why_no_registry),
+    "postgresql": cache(why_no_postgresql),
 }
 # Marks of tests that only run when asked for, by the option of the same name.
 ON_REQUEST = ("slow", "bench")

@@ -1,0 +1,367 @@
+"""What the store promises, on every database that it supports."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.exc import IntegrityError
+
+from scheduler.drafting import draft_exec
+from scheduler.errors import ConflictError
+from scheduler.execution import Exec, ExecStatus, FailReason, Outcome, TriggerMode
+from scheduler.job import STANDARD_SIZES, ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, ScheduleCursor
+from scheduler.planning.claims import Claims, DueTimes, claim
+from scheduler.store import execs, identity, jobs, ledger, tables
+from scheduler.store.database import Database
+from scheduler.store.ledger import Occurrence
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def definition(name: str = "job", **changes) -> JobDefinition:
+    base = JobDefinition(
+        name=name,
+        namespace="team",
+        docker_image_repo="busybox",
+        command=["echo", "a b"],
+        runtime_vars={"GRÜSSE": "你好"},
+        is_schedule_active=True,
+        schedule_mode="R/2026-03-01T12:00:00Z/PT1S",
+    )
+    return replace(base, **changes)
+
+
+async def make_job(
+    database: Database, name: str = "job", next_due_at: datetime | None = NOW, **changes
+) -> Job:
+    cursor = ScheduleCursor(revision=0, active_since=NOW, next_due_at=next_due_at)
+    return await database.write(
+        lambda c: jobs.insert(c, definition(name, **changes), cursor, created_by="ada", now=NOW)
+    )
+
+
+async def make_exec(database: Database, job: Job, **changes) -> Exec:
+    draft = draft_exec(job, STANDARD_SIZES, trigger_mode=TriggerMode.MANUAL, created_by="ada", now=NOW)
+    draft = replace(draft, **changes)
+    await database.write(lambda c: execs.insert(c, [draft]))
+    return draft
+
+
+def due(job: Job, *moments: datetime, following: datetime | None = None) -> DueTimes:
+    return DueTimes(job=job, due=list(moments), newest=moments[-1], following=following)
+
+
+async def claim_all(
+    database: Database, *groups: DueTimes, now: datetime = NOW, up_since: datetime = NOW
+) -> Claims:
+    return await database.write(lambda c: claim(c, groups, sizes=STANDARD_SIZES, now=now, up_since=up_since))
+
+
+async def ledger_of(database: Database, job: Job) -> list[Occurrence]:
+    _, found = await database.read(
+        lambda c: ledger.page(c, job_id=job.id, start=None, end=None, outcomes=None, offset=0, limit=1000)
+    )
+    return found
+
+
+async def test_the_migrations_make_exactly_the_tables_that_the_code_uses(database: Database) -> None:
+    """Migrated and declared tables do not differ."""
+
+    def differences(connection: sa.Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), tables.metadata))
+
+    assert await database.read(differences) == []
+
+
+async def test_a_job_comes_back_as_it_was_stored(database: Database) -> None:
+    """Every field survives, Unicode and microseconds included."""
+    job = await make_job(database, "每日 job", labels={"team": "a"}, misfire_policy=MisfirePolicy.ALL)
+
+    assert await database.read(lambda c: jobs.get(c, job.id)) == job
+
+
+async def test_a_name_is_unique_within_its_namespace_alone(database: Database) -> None:
+    """The second of a name is refused, in another namespace it is not."""
+    await make_job(database)
+
+    with pytest.raises(ConflictError, match="already has a job named 'job'"):
+        await make_job(database)
+    await make_job(database, namespace="other")
+
+
+async def test_a_renamed_job_cannot_take_the_name_of_another(database: Database) -> None:
+    """The refusal leaves both as they were."""
+    job = await make_job(database, "one")
+    await make_job(database, "two")
+
+    with pytest.raises(ConflictError):
+        await database.write(lambda c: jobs.update(c, job.id, definition("two"), job.cursor, now=NOW))
+    assert await database.read(lambda c: jobs.get(c, job.id)) == job
+
+
+async def test_an_id_is_never_given_twice(database: Database) -> None:
+    """Deleting the newest job does not free its id."""
+    job = await make_job(database)
+    await database.write(lambda c: jobs.delete(c, job.id))
+
+    assert (await make_job(database)).id > job.id
+
+
+async def test_what_is_due_soon_is_found_in_order_page_by_page(database: Database) -> None:
+    """Paging by (due time, id) passes over nothing and repeats nothing, also among equal due times."""
+    made = [await make_job(database, f"job {n}", NOW + SECOND * (n // 3)) for n in range(10)]
+    await make_job(database, "off", None, is_schedule_active=False)
+    await make_job(database, "far", NOW + SECOND * 60)
+
+    seen: list[int] = []
+    after = None
+    while page := await database.read(
+        lambda c, after=after: jobs.due_until(c, NOW + SECOND * 10, limit=2, after=after)
+    ):
+        seen += [job.id for job in page]
+        last = page[-1]
+        assert last.cursor.next_due_at is not None
+        after = (last.cursor.next_due_at, last.id)
+
+    assert seen == [job.id for job in made]
+
+
+async def test_waiting_execs_are_found_in_order_page_by_page(database: Database) -> None:
+    """Only what waits and was not dispatched, oldest first."""
+    job = await make_job(database)
+    made = [await make_exec(database, job, created_at=NOW + SECOND * (n // 2)) for n in range(5)]
+    await make_exec(database, job, dispatched_at=NOW, owner="x")
+    expected = sorted(made, key=lambda one: (one.created_at, one.id))
+
+    first = await database.read(lambda c: execs.waiting(c, limit=3))
+    rest = await database.read(
+        lambda c: execs.waiting(c, limit=3, after=(first[-1].created_at, first[-1].id))
+    )
+
+    assert first + rest == expected
+
+
+async def test_a_claim_writes_ledger_and_exec_and_moves_the_schedule_on(database: Database) -> None:
+    """One due time, one row, one exec that waits, and the next due time stored."""
+    job = await make_job(database)
+
+    claims = await claim_all(database, due(job, NOW, following=NOW + SECOND))
+
+    [one] = claims.execs
+    assert (one.scheduled_for, one.trigger_mode, one.status) == (
+        NOW,
+        TriggerMode.SCHEDULE,
+        ExecStatus.WAITING,
+    )
+    assert await database.read(lambda c: execs.get(c, one.id)) == one
+    [entry] = await ledger_of(database, job)
+    assert (entry.due_at, entry.outcome, entry.exec_id, entry.reason) == (NOW, Outcome.RAN, one.id, None)
+    stored = await database.read(lambda c: jobs.get(c, job.id))
+    assert stored is not None
+    assert stored.cursor.next_due_at == NOW + SECOND
+
+
+async def test_of_two_daemons_that_claim_one_due_time_one_wins(database: Database) -> None:
+    """The second claim, made from the same reading, is stale and writes nothing."""
+    job = await make_job(database)
+
+    first, second = await asyncio.gather(
+        claim_all(database, due(job, NOW, following=NOW + SECOND)),
+        claim_all(database, due(job, NOW, following=NOW + SECOND)),
+    )
+
+    assert sorted([len(first.execs), len(second.execs)]) == [0, 1]
+    assert first.stale | second.stale == {job.id}
+    assert len(await ledger_of(database, job)) == 1
+
+
+async def test_two_connections_that_claim_at_once_do_not_both_win(database: Database) -> None:
+    """As two daemons would: each with a writer of its own on the same database."""
+    made = [await make_job(database, f"job {n}") for n in range(20)]
+    other = Database(database.url.render_as_string(hide_password=False))
+    try:
+        both = await asyncio.gather(
+            *(
+                claim_all(where, due(job, NOW, following=NOW + SECOND))
+                for job in made
+                for where in (database, other)
+            )
+        )
+    finally:
+        await other.close()
+
+    assert sum(len(claims.execs) for claims in both) == len(made)
+    for job in made:
+        assert len(await ledger_of(database, job)) == 1
+
+
+async def test_a_claim_for_a_changed_schedule_fails(database: Database) -> None:
+    """A schedule that was changed after it was read is not worked off by its old self."""
+    job = await make_job(database)
+    changed = replace(job.cursor, revision=1)
+    await database.write(lambda c: jobs.update(c, job.id, job.definition, changed, now=NOW))
+
+    claims = await claim_all(database, due(job, NOW))
+
+    assert claims.stale == {job.id}
+    assert await ledger_of(database, job) == []
+
+
+async def test_a_due_time_with_a_row_is_not_run_again(database: Database) -> None:
+    """As after a clock that was set back: the row decides, not the schedule's position."""
+    job = await make_job(database)
+    await claim_all(database, due(job, NOW, following=NOW))
+
+    claims = await claim_all(database, due(job, NOW, following=NOW + SECOND))
+
+    assert claims.execs == []
+    assert claims.advanced == {job.id}
+    assert len(await ledger_of(database, job)) == 1
+
+
+async def test_latest_runs_the_newest_of_those_missed_and_records_the_others(database: Database) -> None:
+    """Five due times while down: four missed with a reason, one run."""
+    job = await make_job(database)
+    moments = [NOW + SECOND * n for n in range(5)]
+    later = NOW + SECOND * 60
+
+    claims = await claim_all(database, due(job, *moments), now=later, up_since=later)
+
+    assert [one.scheduled_for for one in claims.execs] == [moments[-1]]
+    outcomes = {entry.due_at: entry.outcome for entry in await ledger_of(database, job)}
+    assert outcomes == dict.fromkeys(moments[:-1], Outcome.MISSED) | {moments[-1]: Outcome.RAN}
+
+
+async def test_forbid_skips_while_an_earlier_run_has_not_ended(database: Database) -> None:
+    """Within one claim as well: the first runs, the second is skipped with a reason."""
+    job = await make_job(database, concurrency_policy=ConcurrencyPolicy.FORBID)
+
+    claims = await claim_all(database, due(job, NOW, NOW + SECOND))
+
+    assert [one.scheduled_for for one in claims.execs] == [NOW]
+    newest, _ = await ledger_of(database, job)
+    assert newest.outcome is Outcome.SKIPPED
+    assert "forbid" in (newest.reason or "")
+
+
+async def test_replace_asks_the_earlier_runs_to_stop(database: Database) -> None:
+    """They are named to the caller, and the wish is stored."""
+    job = await make_job(database, concurrency_policy=ConcurrencyPolicy.REPLACE)
+    earlier = await make_exec(database, job)
+
+    claims = await claim_all(database, due(job, NOW))
+
+    assert claims.replaced == [earlier.id]
+    stored = await database.read(lambda c: execs.get(c, earlier.id))
+    assert stored is not None
+    assert stored.stop_requested_at == NOW
+
+
+async def test_a_status_changes_only_from_the_status_it_had(database: Database) -> None:
+    """Compare and set: the second of two equal changes is refused."""
+    one = await make_exec(database, await make_job(database))
+
+    def start(connection: sa.Connection) -> bool:
+        return execs.change_status(connection, one.id, ExecStatus.WAITING, ExecStatus.RUNNING, started_at=NOW)
+
+    assert await database.write(start)
+    assert not await database.write(start)
+
+
+async def test_a_change_of_status_that_the_table_lacks_is_a_defect(database: Database) -> None:
+    """What has ended never changes."""
+    one = await make_exec(database, await make_job(database))
+
+    with pytest.raises(ValueError, match="cannot go from SUCCEEDED to RUNNING"):
+        await database.write(
+            lambda c: execs.change_status(c, one.id, ExecStatus.SUCCEEDED, ExecStatus.RUNNING)
+        )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "X"},
+        {"status": "S", "ended_at": NOW},
+        {"status": "C"},
+        {"status": "F", "ended_at": NOW},
+        {"fail_reason": FailReason.TIMEOUT},
+        {"trigger_mode": "Q"},
+    ],
+)
+async def test_the_database_itself_refuses_contradictions(database: Database, fields: dict) -> None:
+    """CHECK constraints guard statuses against any code that would write them wrongly."""
+    one = await make_exec(database, await make_job(database))
+
+    with pytest.raises(IntegrityError):
+        await database.write(
+            lambda c: c.execute(tables.execs.update().where(tables.execs.c.id == one.id).values(**fields))
+        )
+
+
+async def test_only_one_daemon_dispatches_a_waiting_exec(database: Database) -> None:
+    """The second is told that it got nothing; stopped ones are not given out."""
+    job = await make_job(database)
+    one, stopped = await make_exec(database, job), await make_exec(database, job)
+    await database.write(lambda c: execs.request_stop(c, stopped.id, now=NOW))
+
+    ids = [one.id, stopped.id]
+    first = await database.write(lambda c: execs.dispatch(c, ids, owner="a", now=NOW))
+    second = await database.write(lambda c: execs.dispatch(c, ids, owner="b", now=NOW))
+
+    assert (first, second) == ({one.id}, set())
+    [found] = await database.read(execs.dispatched)
+    assert found.owner == "a"
+
+
+async def test_an_exec_of_a_dead_daemon_is_adopted_once(database: Database) -> None:
+    """Two that want it: one gets it."""
+    one = await make_exec(database, await make_job(database), owner="dead", dispatched_at=NOW)
+
+    assert await database.write(lambda c: execs.adopt(c, one.id, before="dead", owner="a"))
+    assert not await database.write(lambda c: execs.adopt(c, one.id, before="dead", owner="b"))
+
+
+async def test_a_lease_ends_when_it_is_not_renewed(database: Database) -> None:
+    """Alive until the moment said last."""
+    await database.write(lambda c: identity.renew_lease(c, "a", now=NOW, until=NOW + SECOND))
+    await database.write(lambda c: identity.renew_lease(c, "b", now=NOW, until=NOW + SECOND))
+    await database.write(lambda c: identity.renew_lease(c, "a", now=NOW, until=NOW + SECOND * 9))
+
+    assert await database.read(lambda c: identity.live_instances(c, NOW)) == {"a", "b"}
+    assert await database.read(lambda c: identity.live_instances(c, NOW + SECOND * 2)) == {"a"}
+
+
+async def test_deleting_a_job_takes_everything_of_it_along(database: Database) -> None:
+    """Execs, ledger and logs go by their foreign keys."""
+    job = await make_job(database)
+    claims = await claim_all(database, due(job, NOW))
+
+    await database.write(lambda c: jobs.delete(c, job.id))
+
+    assert await database.read(lambda c: execs.get(c, claims.execs[0].id)) is None
+    assert await ledger_of(database, job) == []
+
+
+async def test_a_failed_write_in_a_group_undoes_itself_alone(database: Database) -> None:
+    """Others that were committed with it are stored."""
+
+    def fail(connection: sa.Connection) -> None:
+        jobs.insert(connection, definition("bad"), ScheduleCursor(), created_by="ada", now=NOW)
+        msg = "on purpose"
+        raise RuntimeError(msg)
+
+    results = await asyncio.gather(
+        make_job(database, "a"), database.write(fail), make_job(database, "b"), return_exceptions=True
+    )
+
+    assert [type(result).__name__ for result in results] == ["Job", "RuntimeError", "Job"]
+    count, _ = await database.read(lambda c: jobs.page(c, namespace=None, offset=0, limit=10))
+    assert count == 2
