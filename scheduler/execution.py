@@ -82,6 +82,27 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Occurrence:
+    """One due time and what became of it.
+
+    Attributes:
+        job_id: whose schedule.
+        due_at: the due time (UTC).
+        outcome: its one, final outcome.
+        exec_id: the run that was made for it; None unless it ran.
+        reason: why it did not run, for people; None when it ran.
+        decided_at: when this was written (UTC).
+    """
+
+    job_id: int
+    due_at: datetime
+    outcome: Outcome
+    exec_id: str | None
+    reason: str | None
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecSpec:
     """What a run is to do: a copy of its job's definition at the time, with the trigger's overrides.
 

@@ -8,9 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from api.schemas.common import Moment, Output
-from scheduler.execution import Outcome
+from scheduler.execution import Occurrence, Outcome
 from scheduler.job import Job, ScheduleState
-from scheduler.store.ledger import Occurrence
 from scheduler.timing.preview import Language, describe, preview
 from scheduler.timing.schedule import Schedule, parse_schedule
 

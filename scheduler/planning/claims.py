@@ -14,10 +14,9 @@ from sqlalchemy.engine import Connection
 
 from scheduler.drafting import draft_exec
 from scheduler.errors import InvalidInputError
-from scheduler.execution import Exec, Outcome, TriggerMode
+from scheduler.execution import Exec, Occurrence, Outcome, TriggerMode
 from scheduler.job import ConcurrencyPolicy, Job, Size
 from scheduler.store import execs, jobs, ledger
-from scheduler.store.ledger import Occurrence
 from scheduler.timing.misfire import decide_misfire
 from scheduler.timing.overlap import Overlap, decide_overlap, overlap_reason
 

@@ -6,36 +6,15 @@ Writing the row is the claim to run it. Two daemons may race for it; the primary
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from scheduler.execution import Outcome
+from scheduler.execution import Occurrence, Outcome
 from scheduler.store.tables import occurrences
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occurrence:
-    """One due time and what became of it.
-
-    Attributes:
-        job_id: whose schedule.
-        due_at: the due time (UTC).
-        outcome: its one, final outcome.
-        exec_id: the run that was made for it; None unless it ran.
-        reason: why it did not run, for people; None when it ran.
-        decided_at: when this was written (UTC).
-    """
-
-    job_id: int
-    due_at: datetime
-    outcome: Outcome
-    exec_id: str | None
-    reason: str | None
-    decided_at: datetime
 
 
 def record(connection: Connection, entries: Sequence[Occurrence]) -> set[tuple[int, datetime]]:

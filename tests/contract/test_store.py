@@ -14,18 +14,18 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.drafting import draft_exec
 from scheduler.errors import ConflictError
-from scheduler.execution import Exec, ExecStatus, FailReason, Outcome, TriggerMode
+from scheduler.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome, TriggerMode
 from scheduler.job import STANDARD_SIZES, ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, ScheduleCursor
 from scheduler.planning.claims import Claims, DueTimes, claim
 from scheduler.store import execs, identity, jobs, ledger, tables
 from scheduler.store.database import Database
-from scheduler.store.ledger import Occurrence
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
 def definition(name: str = "job", **changes) -> JobDefinition:
+    """A job's definition; `changes` are fields."""
     base = JobDefinition(
         name=name,
         namespace="team",
@@ -41,6 +41,7 @@ def definition(name: str = "job", **changes) -> JobDefinition:
 async def make_job(
     database: Database, name: str = "job", next_due_at: datetime | None = NOW, **changes
 ) -> Job:
+    """A stored job that is due."""
     cursor = ScheduleCursor(revision=0, active_since=NOW, next_due_at=next_due_at)
     return await database.write(
         lambda c: jobs.insert(c, definition(name, **changes), cursor, created_by="ada", now=NOW)
@@ -48,6 +49,7 @@ async def make_job(
 
 
 async def make_exec(database: Database, job: Job, **changes) -> Exec:
+    """A stored exec that waits."""
     draft = draft_exec(job, STANDARD_SIZES, trigger_mode=TriggerMode.MANUAL, created_by="ada", now=NOW)
     draft = replace(draft, **changes)
     await database.write(lambda c: execs.insert(c, [draft]))
@@ -55,16 +57,19 @@ async def make_exec(database: Database, job: Job, **changes) -> Exec:
 
 
 def due(job: Job, *moments: datetime, following: datetime | None = None) -> DueTimes:
+    """Due times of a job that were read together."""
     return DueTimes(job=job, due=list(moments), newest=moments[-1], following=following)
 
 
 async def claim_all(
     database: Database, *groups: DueTimes, now: datetime = NOW, up_since: datetime = NOW
 ) -> Claims:
+    """Decide due times in one transaction."""
     return await database.write(lambda c: claim(c, groups, sizes=STANDARD_SIZES, now=now, up_since=up_since))
 
 
 async def ledger_of(database: Database, job: Job) -> list[Occurrence]:
+    """The job's ledger, newest due time first."""
     _, found = await database.read(
         lambda c: ledger.page(c, job_id=job.id, start=None, end=None, outcomes=None, offset=0, limit=1000)
     )
