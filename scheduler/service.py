@@ -6,6 +6,7 @@ dispatcher or the runner afterwards, so that a change takes effect at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +19,7 @@ from scheduler import rules
 from scheduler.clock import Clock
 from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
 from scheduler.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
-from scheduler.execution import Exec, ExecStatus, Outcome, TriggerMode
+from scheduler.execution import Exec, ExecStatus, Occurrence, Outcome, TriggerMode
 from scheduler.job import ConcurrencyPolicy, Job, JobDefinition, Size
 from scheduler.logs.lines import Line
 from scheduler.logs.reader import LogQuery, LogReader
@@ -28,7 +29,6 @@ from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
 from scheduler.store import execs, jobs, ledger
 from scheduler.store.database import Database
-from scheduler.store.ledger import Occurrence
 
 #: Seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most.
 DELETE_GRACE: Final = 2
@@ -36,6 +36,10 @@ DELETE_GRACE: Final = 2
 DELETE_PATIENCE: Final = 20.0
 #: Ids are 64-bit in the database; a larger number in a path is the id of nothing.
 LARGEST_ID: Final = 2**63 - 1
+#: Of an id that is none, so much is shown.
+LONGEST_SHOWN_ID: Final = 100
+_JOB_ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_EXEC_ID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 class Role(IntEnum):
@@ -498,16 +502,16 @@ def _demand(caller: Caller, role: Role, namespace: str) -> None:
 
 def _visible_job(connection: Connection, caller: Caller, job_id: str) -> Job:
     job = None
-    if job_id.isascii() and job_id.isdigit() and len(job_id) <= 19 and int(job_id) <= LARGEST_ID:
+    if _JOB_ID.fullmatch(job_id) and int(job_id) <= LARGEST_ID:
         job = jobs.get(connection, int(job_id))
     if job is None or caller.namespace not in (None, job.definition.namespace):
-        raise NotFoundError(f"There is no job with the id '{job_id}'")
+        raise NotFoundError(f"There is no job with the id '{job_id[:LONGEST_SHOWN_ID]}'")
     return job
 
 
 def _visible_exec(connection: Connection, caller: Caller, job_id: str, exec_id: str) -> tuple[Job, Exec]:
     job = _visible_job(connection, caller, job_id)
-    one = execs.get(connection, exec_id)
+    one = execs.get(connection, exec_id.lower()) if _EXEC_ID.fullmatch(exec_id) else None
     if one is None or one.job_id != job.id:
-        raise NotFoundError(f"Job {job.id} has no exec with the id '{exec_id}'")
+        raise NotFoundError(f"Job {job.id} has no exec with the id '{exec_id[:LONGEST_SHOWN_ID]}'")
     return job, one
