@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from api.auth import auth_middleware
+from api.finishing import CHANGES, finish, finishing_middleware
 from api.keys import SERVICE, TOKENS
 from api.problems import problems_middleware
 from api.routes import execs, health, jobs, logs, schedules
@@ -19,7 +20,12 @@ EXEC: Final = JOB + "/execs/{exec_id}"
 
 def build_app(service: Service, tokens: Tokens, *, max_body_bytes: int) -> web.Application:
     """The application: every route, behind the middlewares."""
-    app = web.Application(middlewares=[problems_middleware, auth_middleware], client_max_size=max_body_bytes)
+    app = web.Application(
+        middlewares=[finishing_middleware, problems_middleware, auth_middleware],
+        client_max_size=max_body_bytes,
+    )
+    app[CHANGES] = set()
+    app.on_shutdown.append(finish)
     app[SERVICE] = service
     app[TOKENS] = tokens
     app.add_routes(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import BaseModel
 
+from api.answers import answer
 from api.schemas.common import ListOut
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.service import Page
-
-T = TypeVar("T", bound=BaseModel)
 
 DEFAULT_PAGE_SIZE: Final = 20
 LARGEST_PAGE_SIZE: Final = 1_000
@@ -85,7 +84,7 @@ def flag_of(query: Mapping[str, str], name: str) -> bool:
     raise InvalidInputError(FieldError(name, text, "is neither true nor false", "use true or false"))
 
 
-def envelope(request: web.Request, page: Page, count: int, results: list[T]) -> web.Response:
+def envelope(request: web.Request, page: Page, count: int, results: Sequence[BaseModel]) -> web.Response:
     """A page of a list as a response.
 
     Raises:
@@ -94,15 +93,14 @@ def envelope(request: web.Request, page: Page, count: int, results: list[T]) -> 
     last = max(1, -(-count // page.size))
     if page.number > last:
         raise NotFoundError(f"page={page.number} does not exist: the last page is {last}")
-    out = ListOut[Any](
-        count=count,
-        previous=_url(request, page.number - 1) if page.number > 1 else None,
-        next=_url(request, page.number + 1) if page.number < last else None,
-        results=[],
+    return answer(
+        ListOut[Any](
+            count=count,
+            previous=_url(request, page.number - 1) if page.number > 1 else None,
+            next=_url(request, page.number + 1) if page.number < last else None,
+            results=list(results),
+        )
     )
-    body = out.model_dump()
-    body["results"] = [result.model_dump(mode="json") for result in results]
-    return web.json_response(body)
 
 
 def _url(request: web.Request, number: int) -> str:

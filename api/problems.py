@@ -67,7 +67,7 @@ def problem(
     }
     if errors:
         body["errors"] = [
-            {"field": e.field, "value": _shown(e.value), "message": e.message, "remedy": e.remedy}
+            {"field": _shown(e.field), "value": _shown(e.value), "message": e.message, "remedy": e.remedy}
             for e in errors
         ]
     return web.Response(
@@ -79,13 +79,14 @@ def problem(
 
 
 def _shown(value: object) -> object:
-    """A value as it may be shown back: itself where that is short, else its beginning."""
-    if value is None or isinstance(value, bool | int | float):
-        return value if len(str(value)) <= LONGEST_VALUE else str(value)[:LONGEST_VALUE] + "…"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    if len(text) > LONGEST_VALUE:
-        return text[:LONGEST_VALUE] + "…"
-    return value if isinstance(value, str | list | dict) else text
+    """A value as it may be shown back: itself where that is short and JSON has it, else its beginning as text."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "…"
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # NaN and infinities, which JSON has not
+        return str(value)[:LONGEST_VALUE]
+    return value if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
 
 
 def from_error(error: TimeballError) -> web.Response:
@@ -110,12 +111,8 @@ def _detail(error: TimeballError) -> str:
         return str(error)
     parts = []
     for one in error.errors:
-        shown = (
-            ""
-            if one.value is None
-            else f" ({json.dumps(_shown(one.value), ensure_ascii=False, default=str)})"
-        )
-        parts.append(f"{one.field}{shown}: {one.message}; {one.remedy}")
+        shown = "" if one.value is None else f" ({json.dumps(_shown(one.value), ensure_ascii=False)})"
+        parts.append(f"{_shown(one.field)}{shown}: {one.message}; {one.remedy}")
     return ". ".join(parts)
 
 
@@ -123,13 +120,18 @@ def _detail(error: TimeballError) -> str:
 async def problems_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as problem details."""
     try:
+        request.url  # noqa: B018 - made here, where a Host that is none can still be refused (RFC 9112, 3.2)
+    except ValueError:
+        host = _shown(request.headers.get("Host", ""))
+        return problem(HTTPStatus.BAD_REQUEST, f"The header 'Host: {host}' names no host; send the real one")
+    try:
         return await handler(request)
     except TimeballError as error:
         return from_error(error)
     except web.HTTPException as error:
         return _from_http(request, error)
-    except Exception as error:
-        log.error("api.unforeseen", method=request.method, path=request.path, exc_info=error)
+    except Exception:
+        log.exception("api.unforeseen", method=request.method, path=request.path)
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Timeball made a mistake; its log says which.")
 
 
@@ -140,7 +142,9 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
         headers["Allow"] = allowed
         detail = f"{request.method} is not possible on {request.path}; use one of {allowed}"
     elif isinstance(error, web.HTTPNotFound):
-        detail = f"There is nothing at {request.path}"
+        detail = f"There is nothing at {_shown(request.path)}"
+        if request.path.endswith("/"):
+            detail += "; leave out the '/' at its end"
     elif isinstance(error, web.HTTPRequestEntityTooLarge):
         detail = f"The body is too large: {error.text}. Send a smaller one, or raise max_body_bytes"
     else:

@@ -54,7 +54,7 @@ def check_size(name: str, sizes: Mapping[str, Size]) -> list[FieldError]:
 def check_command(command: Command) -> list[FieldError]:
     """What is wrong with a command; empty if nothing is."""
     try:
-        command_words(command)
+        words = command_words(command)
     except ValueError as error:
         return [
             FieldError(
@@ -64,6 +64,15 @@ def check_command(command: Command) -> list[FieldError]:
                 "close the quotation, or give the words as a list of strings",
             )
         ]
+    if words is not None and not words[0]:
+        return [
+            FieldError(
+                "command",
+                command,
+                "begins with an empty word, which is no program's name",
+                "begin with a program, or give null for the image's own command",
+            )
+        ]
     return []
 
 
@@ -71,7 +80,7 @@ def _check_schedule(definition: JobDefinition) -> list[FieldError]:
     text = definition.schedule_mode
     try:
         # The zone is checked even where there is no schedule to step in it.
-        parse_schedule(text or "R/P1D/2000-01-01T00:00:00Z", definition.schedule_timezone)
+        parse_schedule("R0//P1D" if text is None else text, definition.schedule_timezone)
     except TimezoneError as error:
         zone = definition.schedule_timezone
         return [FieldError("schedule_timezone", zone, error.message, error.remedy)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from api.answers import answer
 from api.bodies import body_of
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, flag_of, page_of, query_of
@@ -18,8 +19,8 @@ async def create_exec(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].trigger(
         request[CALLER], job_id, body.overrides(), force=flag_of(query, "force")
     )
-    return web.json_response(
-        ExecOut.of(view).model_dump(mode="json"),
+    return answer(
+        ExecOut.of(view),
         status=201,
         headers={"Location": f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"},
     )
@@ -40,7 +41,7 @@ async def get_exec(request: web.Request) -> web.Response:
     view, job = await request.app[SERVICE].get_exec(
         request[CALLER], request.match_info["job_id"], request.match_info["exec_id"]
     )
-    return web.json_response(ExecDetailOut.of_both(view, job).model_dump(mode="json"))
+    return answer(ExecDetailOut.of_both(view, job))
 
 
 async def stop_exec(request: web.Request) -> web.Response:
@@ -50,7 +51,7 @@ async def stop_exec(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].stop_exec(
         request[CALLER], request.match_info["job_id"], request.match_info["exec_id"]
     )
-    return web.json_response(ExecOut.of(view).model_dump(mode="json"), status=202)
+    return answer(ExecOut.of(view), status=202)
 
 
 async def delete_exec(request: web.Request) -> web.Response:

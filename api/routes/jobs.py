@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from api.answers import answer
 from api.bodies import body_of
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from api.schemas.jobs import READ_ONLY, JobChange, JobCreate, JobOut
+from scheduler.errors import FieldError, InvalidInputError
 
 
 async def create_job(request: web.Request) -> web.Response:
@@ -15,18 +18,18 @@ async def create_job(request: web.Request) -> web.Response:
     query_of(request, ())
     body = await body_of(request, JobCreate, what="job", read_only=READ_ONLY)
     view = await request.app[SERVICE].create_job(request[CALLER], body.given())
-    return web.json_response(
-        JobOut.of(view).model_dump(mode="json"), status=201, headers={"Location": f"/v1/jobs/{view.job.id}"}
-    )
+    return answer(JobOut.of(view), status=201, headers={"Location": f"/v1/jobs/{view.job.id}"})
 
 
 async def list_jobs(request: web.Request) -> web.Response:
     """`GET /v1/jobs?namespace=&page=&page_size=`: 200 with one page, oldest first."""
     query = query_of(request, ("namespace", *PAGE_PARAMETERS))
-    page = page_of(query)
-    count, found = await request.app[SERVICE].list_jobs(
-        request[CALLER], namespace=query.get("namespace"), page=page
-    )
+    page, namespace = page_of(query), query.get("namespace")
+    if namespace is not None and not is_namespace(namespace):
+        raise InvalidInputError(
+            FieldError("namespace", namespace, "is not a namespace's name", NAMESPACE_REMEDY)
+        )
+    count, found = await request.app[SERVICE].list_jobs(request[CALLER], namespace=namespace, page=page)
     return envelope(request, page, count, [JobOut.of(view) for view in found])
 
 
@@ -34,7 +37,7 @@ async def get_job(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}`: 200 with the job."""
     query_of(request, ())
     view = await request.app[SERVICE].get_job(request[CALLER], request.match_info["job_id"])
-    return web.json_response(JobOut.of(view).model_dump(mode="json"))
+    return answer(JobOut.of(view))
 
 
 async def change_job(request: web.Request) -> web.Response:
@@ -42,7 +45,7 @@ async def change_job(request: web.Request) -> web.Response:
     query_of(request, ())
     body = await body_of(request, JobChange, what="job", read_only=READ_ONLY)
     view = await request.app[SERVICE].update_job(request[CALLER], request.match_info["job_id"], body.given())
-    return web.json_response(JobOut.of(view).model_dump(mode="json"))
+    return answer(JobOut.of(view))
 
 
 async def delete_job(request: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from api.answers import answer
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, number_of, page_of, query_of
 from api.schemas.schedules import JobScheduleOut, OccurrenceOut, PreviewAnswer
@@ -38,8 +39,8 @@ async def preview_schedule(request: web.Request) -> web.Response:
         where = f"{error.message} (at position {error.position + 1})"
         raise InvalidInputError(FieldError("schedule", text, where, error.remedy)) from error
     after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
-    answer = PreviewAnswer.of(schedule, after, _count_of(query), _language_of(request))
-    return web.json_response(answer.model_dump(mode="json"), headers={"Vary": "Accept-Language"})
+    preview = PreviewAnswer.of(schedule, after, _count_of(query), _language_of(request))
+    return answer(preview, headers={"Vary": "Accept-Language"})
 
 
 async def get_job_schedule(request: web.Request) -> web.Response:
@@ -48,8 +49,8 @@ async def get_job_schedule(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].get_job(request[CALLER], request.match_info["job_id"])
     zone = view.job.definition.schedule_timezone
     after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
-    answer = JobScheduleOut.of_job(view.job, after, _count_of(query), _language_of(request))
-    return web.json_response(answer.model_dump(mode="json"), headers={"Vary": "Accept-Language"})
+    schedule = JobScheduleOut.of_job(view.job, after, _count_of(query), _language_of(request))
+    return answer(schedule, headers={"Vary": "Accept-Language"})
 
 
 async def list_occurrences(request: web.Request) -> web.Response:

@@ -6,7 +6,8 @@ Pure: pydantic models and the translation of pydantic's complaints into the proj
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -56,32 +57,32 @@ def refuse(message: str, remedy: str) -> PydanticCustomError:
     )
 
 
-#: What to do about pydantic's own complaints, by their type; the context fills the braces.
-_REMEDIES: Final[Mapping[str, str]] = {
-    "missing": "give it",
-    "string_type": 'write a JSON string, such as "text"',
-    "bool_type": "write true or false, without quotes",
-    "int_type": "write a whole number, without quotes",
-    "int_from_float": "write a whole number",
-    "dict_type": 'write a JSON object, such as {{"NAME": "value"}}',
-    "list_type": 'write a JSON list, such as ["a", "b"]',
-    "model_type": "write a JSON object",
-    "model_attributes_type": "write a JSON object",
-    "enum": "use {expected}",
-    "literal_error": "use {expected}",
-    "greater_than_equal": "use {ge} or more",
-    "less_than_equal": "use {le} or less",
-    "string_too_long": "use {max_length} characters at most",
-    "string_too_short": "use {min_length} characters at least",
-    "too_long": "use {max_length} at most",
-    "json_invalid": "send one valid JSON document, encoded in UTF-8",
+#: What pydantic complains of, and what to do about it, by its own names; the context fills the braces.
+_EXPLAINED: Final[Mapping[str, tuple[str, str]]] = {
+    "string_type": ("is not a string", 'write a JSON string, such as "text"'),
+    "bool_type": ("is neither true nor false", "write true or false, without quotes"),
+    "int_type": ("is not a whole number", "write a whole number, without quotes"),
+    "dict_type": ("is not an object", 'write a JSON object, such as {{"NAME": "value"}}'),
+    "model_type": ("is not an object", "write a JSON object"),
+    "enum": ("is none of the possible values", "use {expected}"),
+    "literal_error": ("is none of the possible values", "use {expected}"),
+    "greater_than_equal": ("is too small", "use {ge} or more"),
+    "less_than_equal": ("is too large", "use {le} or less"),
+    "string_too_long": ("is too long", "use {max_length} characters at most"),
+    "json_invalid": ("is not valid JSON: {error}", "send one valid JSON document, encoded in UTF-8"),
+    "missing": ("is required", "give it"),
 }
+#: Where a pydantic location ends when a mapping's key is meant.
+_KEY: Final = "[key]"
+#: Values up to this length are written out in a remedy.
+_SHORT: Final = 40
 
 
 def invalid_input(
     error: ValidationError,
     *,
     fields: Sequence[str] = (),
+    optional: Collection[str] = (),
     read_only: Sequence[str] = (),
     what: str = "request",
 ) -> InvalidInputError:
@@ -90,40 +91,40 @@ def invalid_input(
     Args:
         error: pydantic's.
         fields: the names that exist, to suggest the one that was meant.
+        optional: those of them that may be left out.
         read_only: names that exist in answers alone.
         what: what the fields belong to, for people.
     """
     found: dict[str, FieldError] = {}
     for item in error.errors(include_url=False):
-        location = [str(part) for part in item["loc"] if not _is_branch(part)]
-        name = ".".join(location) or "body"
-        one = _explain(item, name, fields, read_only, what)
-        # A union complains once for each of its types; the first says enough, the others add theirs.
-        if name in found and one.remedy not in found[name].remedy:
-            first = found[name]
-            one = FieldError(name, first.value, first.message, f"{first.remedy}; or {one.remedy}")
-        found[name] = one
+        location = item["loc"]
+        if len(location) > 2 and location[-1] == _KEY:
+            location = location[:-1]
+        name = ".".join(str(part) for part in location) or "body"
+        if item["type"] == "extra_forbidden":
+            one = _explain_unknown(name, item["input"], fields, read_only, what)
+        else:
+            one = _explain(item, name, can_be_left_out=name in optional)
+        found.setdefault(name, one)
     return InvalidInputError(*found.values())
 
 
-def _is_branch(part: int | str) -> bool:
-    """Whether a part of a location names a branch of a union instead of a field."""
-    return isinstance(part, str) and (part in {"str", "none"} or "[" in part)
-
-
-def _explain(item: Any, name: str, fields: Sequence[str], read_only: Sequence[str], what: str) -> FieldError:
-    kind, context = item["type"], item.get("ctx", {})
-    if kind == "extra_forbidden":
-        return _explain_unknown(name, item["input"], fields, read_only, what)
-    if kind == "missing":
-        return FieldError(name, None, "is required", "give it")
-    if kind == "json_invalid":
-        return FieldError("body", None, f"is not valid JSON: {context.get('error', '')}", _REMEDIES[kind])
+def _explain(item: Any, name: str, *, can_be_left_out: bool) -> FieldError:
+    kind, context, value = item["type"], item.get("ctx", {}), item["input"]
     if kind == "refused":
-        return FieldError(name, item["input"], context["message"].replace("{{", "{"), context["remedy"])
-    message = str(item["msg"])
-    remedy = _REMEDIES.get(kind, "correct it").format(**context)
-    return FieldError(name, item["input"], message[0].lower() + message[1:], remedy)
+        return FieldError(name, value, context["message"].replace("{{", "{"), context["remedy"])
+    if kind in {"missing", "json_invalid"}:
+        value = None  # pydantic shows what surrounds it
+    message, remedy = _EXPLAINED.get(kind, (str(item["msg"]), "correct it"))
+    message, remedy = message.format(**context), remedy.format(**context)
+    if value is None and kind.endswith("_type"):
+        message = "is null"
+        remedy += ", or leave it out" if can_be_left_out else ""
+    elif kind == "string_type" and isinstance(value, int | float):
+        text = json.dumps(value)
+        if len(text) <= _SHORT:
+            remedy = f'write it in quotes: "{text}"'
+    return FieldError(name, value, message, remedy)
 
 
 def _explain_unknown(
@@ -131,6 +132,6 @@ def _explain_unknown(
 ) -> FieldError:
     if name in read_only:
         return FieldError(name, value, "is read-only", "leave it out")
-    near = difflib.get_close_matches(name, fields, n=1)
+    near = difflib.get_close_matches(name[:_SHORT], fields, n=1)
     remedy = f"did you mean '{near[0]}'? Else leave it out" if near else "leave it out"
     return FieldError(name, value, f"is not a field of a {what}", remedy)

@@ -8,7 +8,8 @@ from typing import Any, Self
 from pydantic import Field
 
 from api.schemas.common import Input, Moment, Output
-from api.schemas.jobs import CommandIn, Tag, Text, Variables, _JobOut, job_values
+from api.schemas.fields import CommandIn, Tag, Text, Variables
+from api.schemas.jobs import _JobOut, job_values
 from scheduler.drafting import Overrides
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
 from scheduler.service import ExecView, JobView

@@ -2,142 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Final, Self
+from typing import Any, Final, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field
 
-from api.schemas.common import Input, Moment, Output, refuse
+from api.schemas.common import Input, Moment, Output
+from api.schemas.fields import CommandIn, Labels, Name, Namespace, Repository, Tag, Text, Variables
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
 from scheduler.job import ConcurrencyPolicy, MisfirePolicy, PullPolicy, ScheduleState
 from scheduler.service import JobView
 
 #: A year; longer times are mistakes of unit.
 LONGEST_SECONDS: Final = 366 * 24 * 3600
-LARGEST_COMMAND_BYTES: Final = 128 * 1024
-#: Linux takes no single variable beyond 128 KiB, name and value together.
-LARGEST_VARIABLE_BYTES: Final = 128 * 1024 - 2
-LARGEST_VARIABLES_BYTES: Final = 512 * 1024
-MOST_ENTRIES: Final = 1_000
-
-# The grammar of image names, from the distribution project's reference package.
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_HOST_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_HOST = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]{{1,5}})?"
-_REPOSITORY = re.compile(rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*", re.ASCII)
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_NAMESPACE = re.compile(r"\w[\w.-]{0,99}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
-_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,126}[A-Za-z0-9])?", re.ASCII)
-
-
-def _check_name(name: str) -> str:
-    if not name.strip():
-        raise refuse("is empty", "give the job a name")
-    if name != name.strip():
-        raise refuse("begins or ends with white space", "remove it")
-    if not name.isprintable():
-        raise refuse("holds a control character", "use printable characters")
-    return name
-
-
-def _check_namespace(name: str) -> str:
-    if not _NAMESPACE.fullmatch(name):
-        raise refuse(
-            "is not a namespace's name",
-            "use letters, digits, '.', '_' and '-', at most 100, beginning with a letter or digit",
-        )
-    return name
-
-
-def _check_repository(repository: str) -> str:
-    if _REPOSITORY.fullmatch(repository):
-        return repository
-    head, colon, tail = repository.rpartition(":")
-    if "@" in repository:
-        remedy = "leave out what follows '@'"
-    elif colon and _REPOSITORY.fullmatch(head) and _TAG.fullmatch(tail):
-        remedy = f'write "docker_image_repo": "{head}" and "docker_image_tag": "{tail}"'
-    elif _REPOSITORY.fullmatch(repository.lower()):
-        remedy = f"image names are in lower case: {repository.lower()}"
-    elif "://" in repository:
-        remedy = "leave out the scheme: registry.example.com/team/image"
-    else:
-        remedy = "write it like busybox, team/image or registry.example.com:5000/team/image"
-    raise refuse("is not the name of an image repository", remedy)
-
-
-def _check_tag(tag: str) -> str:
-    if not _TAG.fullmatch(tag):
-        raise refuse(
-            "is not an image tag",
-            "use letters, digits, '_', '.' and '-', at most 128, beginning with a letter, digit or '_'",
-        )
-    return tag
-
-
-def _check_text(text: str) -> str:
-    if "\x00" in text:
-        raise refuse("holds a NUL character", "remove it")
-    return text
-
-
-def _check_command(command: str | list[str] | None) -> str | list[str] | None:
-    words = [command] if isinstance(command, str) else command or []
-    for word in words:
-        _check_text(word)
-    if sum(len(word.encode()) for word in words) > LARGEST_COMMAND_BYTES:
-        raise refuse(f"is longer than {LARGEST_COMMAND_BYTES} bytes", "put the script into the image")
-    return command
-
-
-def _check_variables(variables: dict[str, str]) -> dict[str, str]:
-    if len(variables) > MOST_ENTRIES:
-        raise refuse(f"has {len(variables)} entries", f"use {MOST_ENTRIES} at most")
-    total = 0
-    for name, value in variables.items():
-        if not _VARIABLE.fullmatch(name):
-            raise refuse(
-                f"has an entry named {name!r}, which is no variable's name",
-                "use letters, digits, '_', '.' and '-', beginning with a letter or '_'",
-            )
-        if "\x00" in value:
-            raise refuse(f"holds a NUL character in {name}", "remove it")
-        size = len(name.encode()) + len(value.encode())
-        if size > LARGEST_VARIABLE_BYTES:
-            raise refuse(
-                f"has {size} bytes in {name}", f"use {LARGEST_VARIABLE_BYTES} bytes a variable at most"
-            )
-        total += size
-    if total > LARGEST_VARIABLES_BYTES:
-        raise refuse(f"has {total} bytes in all", f"use {LARGEST_VARIABLES_BYTES} bytes at most")
-    return variables
-
-
-def _check_labels(labels: dict[str, str]) -> dict[str, str]:
-    if len(labels) > MOST_ENTRIES:
-        raise refuse(f"has {len(labels)} entries", f"use {MOST_ENTRIES} at most")
-    for name, value in labels.items():
-        if not _LABEL.fullmatch(name):
-            raise refuse(
-                f"has an entry named {name!r}, which is no label's name",
-                "use letters, digits, '.', '_', '-' and '/', at most 128",
-            )
-        if len(value) > 1_000 or not (value.isprintable() or value == ""):
-            raise refuse(
-                f"has a value for {name} that is too long or not printable", "use 1000 characters at most"
-            )
-    return labels
-
-
-Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(_check_name)]
-Namespace = Annotated[str, AfterValidator(_check_namespace)]
-Repository = Annotated[str, StringConstraints(max_length=255), AfterValidator(_check_repository)]
-Tag = Annotated[str, AfterValidator(_check_tag)]
-Text = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_check_text)]
-CommandIn = Annotated[str | list[str] | None, AfterValidator(_check_command)]
-Variables = Annotated[dict[str, str], AfterValidator(_check_variables)]
-Labels = Annotated[dict[str, str], AfterValidator(_check_labels)]
 
 
 class _JobFields(Input):

@@ -1,0 +1,25 @@
+"""Answers: models as JSON, in UTF-8 as they are, so that people can read Chinese names in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+from pydantic import BaseModel
+
+
+def answer(model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A model as a response.
+
+    Args:
+        model: of the shapes that users receive.
+        status: the HTTP status.
+        headers: more headers.
+    """
+    return web.Response(
+        status=status,
+        body=model.model_dump_json().encode(),
+        content_type="application/json",
+        charset="utf-8",
+        headers=headers,
+    )

@@ -1,0 +1,187 @@
+"""The fields that jobs and triggers share: what each may hold, and what is said of what it may not.
+
+Pure. Each type here is an annotation for pydantic whose check raises with a message and a remedy of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from api.schemas.common import refuse
+
+LARGEST_COMMAND_BYTES: Final = 128 * 1024
+#: Linux takes no single variable beyond 128 KiB, name and value together.
+LARGEST_VARIABLE_BYTES: Final = 128 * 1024 - 2
+LARGEST_VARIABLES_BYTES: Final = 512 * 1024
+MOST_ENTRIES: Final = 1_000
+LONGEST_LABEL: Final = 1_000
+
+# The grammar of image names, from the distribution project's reference package.
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_HOST = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]{{1,5}})?"
+_REPOSITORY = re.compile(rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*", re.ASCII)
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_NAMESPACE = re.compile(r"\w[\w.-]{0,99}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,126}[A-Za-z0-9])?", re.ASCII)
+#: Unicode's categories of what would break a line or a terminal: controls, line and paragraph separators.
+_UNSHOWABLE: Final = frozenset({"Cc", "Zl", "Zp", "Cs"})
+
+
+def _is_one_line(text: str) -> bool:
+    return not any(unicodedata.category(character) in _UNSHOWABLE for character in text)
+
+
+def _check_name(name: str) -> str:
+    if not name.strip():
+        raise refuse("is empty", "give the job a name")
+    if name != name.strip():
+        raise refuse("begins or ends with white space", "remove it")
+    if not _is_one_line(name):
+        raise refuse("holds a control character or a line break", "remove it")
+    return name
+
+
+def _check_namespace(name: str) -> str:
+    if not is_namespace(name):
+        raise refuse("is not a namespace's name", NAMESPACE_REMEDY)
+    return name
+
+
+NAMESPACE_REMEDY: Final = (
+    "use letters, digits, '.', '_' and '-', at most 100, beginning with a letter, digit or '_'"
+)
+
+
+def is_namespace(name: str) -> bool:
+    """Whether a namespace could have that name."""
+    return _NAMESPACE.fullmatch(name) is not None
+
+
+def _check_repository(repository: str) -> str:
+    if _REPOSITORY.fullmatch(repository):
+        return repository
+    head, colon, tail = repository.rpartition(":")
+    if "://" in repository:
+        remedy = "leave out the scheme: registry.example.com/team/image"
+    elif "@" in repository:
+        remedy = "leave out what follows '@', and give a docker_image_tag"
+    elif colon and _REPOSITORY.fullmatch(head) and _TAG.fullmatch(tail):
+        remedy = f'write "docker_image_repo": "{head}" and "docker_image_tag": "{tail}"'
+    elif _REPOSITORY.fullmatch(repository.lower()):
+        remedy = f"image names are in lower case: {repository.lower()}"
+    else:
+        remedy = "write it like busybox, team/image or registry.example.com:5000/team/image"
+    raise refuse("is not the name of an image repository", remedy)
+
+
+def _check_tag(tag: str) -> str:
+    if not _TAG.fullmatch(tag):
+        raise refuse(
+            "is not an image tag",
+            "use letters, digits, '_', '.' and '-', at most 128, beginning with a letter, digit or '_'",
+        )
+    return tag
+
+
+def _check_text(text: str) -> str:
+    if "\x00" in text:
+        raise refuse("holds a NUL character", "remove it")
+    return text
+
+
+def _check_command_type(command: object) -> object:
+    """Say once what a union of types would say once for each of them."""
+    if command is None or isinstance(command, str):
+        return command
+    if not isinstance(command, list):
+        raise refuse(
+            "is neither a string nor a list of strings",
+            'write "sh -c true", ["sh", "-c", "true"], or null for the image\'s own command',
+        )
+    for number, word in enumerate(command, 1):
+        if not isinstance(word, str):
+            raise refuse(f"has a word that is not a string, number {number} of the list", "quote it")
+    return command
+
+
+def _check_command(command: str | list[str] | None) -> str | list[str] | None:
+    words = [command] if isinstance(command, str) else command or []
+    for word in words:
+        _check_text(word)
+    if sum(len(word.encode()) for word in words) > LARGEST_COMMAND_BYTES:
+        raise refuse(f"is longer than {LARGEST_COMMAND_BYTES} bytes", "put the script into the image")
+    return command
+
+
+def _check_variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise refuse(
+            "is not a variable's name",
+            "use letters, digits, '_', '.' and '-', beginning with a letter or '_'",
+        )
+    return name
+
+
+def _check_variables(variables: dict[str, str]) -> dict[str, str]:
+    if len(variables) > MOST_ENTRIES:
+        raise refuse(f"has {len(variables)} entries", f"use {MOST_ENTRIES} at most")
+    total = 0
+    for name, value in variables.items():
+        size = len(name.encode()) + len(value.encode())
+        if size > LARGEST_VARIABLE_BYTES:
+            raise refuse(
+                f"has {size} bytes in {name[:100]}", f"use {LARGEST_VARIABLE_BYTES} bytes a variable at most"
+            )
+        total += size
+    if total > LARGEST_VARIABLES_BYTES:
+        raise refuse(f"has {total} bytes in all", f"use {LARGEST_VARIABLES_BYTES} bytes at most")
+    return variables
+
+
+def _check_label(name: str) -> str:
+    if not _LABEL.fullmatch(name):
+        raise refuse(
+            "is not a label's name",
+            "use letters, digits, '.', '_', '-' and '/', at most 128, with a letter or digit at both ends",
+        )
+    return name
+
+
+def _check_label_value(value: str) -> str:
+    if len(value) > LONGEST_LABEL:
+        raise refuse(f"has {len(value)} characters", f"use {LONGEST_LABEL} characters at most")
+    if not _is_one_line(value):
+        raise refuse("holds a control character or a line break", "remove it")
+    return value
+
+
+def _check_labels(labels: dict[str, str]) -> dict[str, str]:
+    if len(labels) > MOST_ENTRIES:
+        raise refuse(f"has {len(labels)} entries", f"use {MOST_ENTRIES} at most")
+    return labels
+
+
+Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(_check_name)]
+Namespace = Annotated[str, AfterValidator(_check_namespace)]
+Repository = Annotated[str, StringConstraints(max_length=255), AfterValidator(_check_repository)]
+Tag = Annotated[str, AfterValidator(_check_tag)]
+Text = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_check_text)]
+CommandIn = Annotated[
+    str | list[str] | None, AfterValidator(_check_command), BeforeValidator(_check_command_type)
+]
+"""A string is split into words as a shell splits them, a list is taken as it is; null, an empty string and an
+empty list run the image's own command."""
+Variables = Annotated[
+    dict[Annotated[str, AfterValidator(_check_variable)], Annotated[str, AfterValidator(_check_text)]],
+    AfterValidator(_check_variables),
+]
+Labels = Annotated[
+    dict[Annotated[str, AfterValidator(_check_label)], Annotated[str, AfterValidator(_check_label_value)]],
+    AfterValidator(_check_labels),
+]
