@@ -293,7 +293,7 @@ class Service:
             elif policy is ConcurrencyPolicy.REPLACE:
                 earlier = execs.open_of_job(connection, job.id)
                 for one in earlier:
-                    self._stop_stored(connection, one, now)
+                    execs.request_end(connection, one, now=now)
             new = draft_exec(
                 job,
                 self._sizes,
@@ -353,7 +353,7 @@ class Service:
             _demand(caller, Role.OPERATOR, job.definition.namespace)
             if one.ended_at is not None:
                 raise ConflictError(f"exec {one.id} has ended already (status {one.status.value})")
-            self._stop_stored(connection, one, now)
+            execs.request_end(connection, one, now=now)
             return execs.get(connection, one.id) or one
 
         one = await self._database.write(work)
@@ -385,7 +385,7 @@ class Service:
                         f"exec {one.id} has not ended (status {one.status.value}); "
                         "stop it first with POST …/stop, or delete it with ?force=true"
                     )
-                self._stop_stored(connection, one, now)
+                execs.request_end(connection, one, now=now)
             return one
 
         one = await self._database.write(check)
@@ -461,23 +461,10 @@ class Service:
         waits = one.status is ExecStatus.WAITING
         return ExecView(one, f"waits for {self._dispatcher.reason(one)}" if waits else None)
 
-    def _stop_stored(self, connection: Connection, one: Exec, now: datetime) -> None:
-        """Store the wish for a run's end; one that nobody has dispatched ends in the same transaction."""
-        execs.request_stop(connection, one.id, now=now)
-        if one.status is ExecStatus.WAITING and one.dispatched_at is None:
-            execs.change_status(
-                connection,
-                one.id,
-                ExecStatus.WAITING,
-                ExecStatus.CANCELLED,
-                ended_at=now,
-                error="It was stopped before its container started.",
-            )
-
     def _stop_all(self, connection: Connection, job_id: int, now: datetime) -> list[str]:
         going = execs.open_of_job(connection, job_id)
         for one in going:
-            self._stop_stored(connection, one, now)
+            execs.request_end(connection, one, now=now)
         return [one.id for one in going]
 
     def _tell_stopped(self, exec_ids: Any) -> None:

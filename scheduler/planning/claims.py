@@ -9,16 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.engine import Connection
 
 from scheduler.drafting import draft_exec
 from scheduler.errors import InvalidInputError
 from scheduler.execution import Exec, Occurrence, Outcome, TriggerMode
-from scheduler.job import ConcurrencyPolicy, Job, Size
+from scheduler.job import ConcurrencyPolicy, Job, MisfirePolicy, Size
 from scheduler.store import execs, jobs, ledger
 from scheduler.timing.misfire import decide_misfire
 from scheduler.timing.overlap import Overlap, decide_overlap, overlap_reason
+
+#: A job that runs all that it missed gets no further runs while it has this many that have not ended.
+PACE: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedRow:
+    """Due times of an outage so long that they share one row of the ledger.
+
+    Attributes:
+        count: how many there are.
+        last: the last of them (UTC).
+    """
+
+    count: int
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +45,16 @@ class DueTimes:
     Attributes:
         job: as it was read; the claim holds only while its schedule stands where it stood then.
         due: ascending, beginning with the job's `next_due_at`, none skipped.
-        newest: the schedule's last due time that is not in the future.
+        newest_missed: the schedule's last due time before the planner began to watch; None when there is none.
         following: the first due time after these; None when none is left.
+        shared: if given, `due` stands for these, which are all missed.
     """
 
     job: Job
     due: Sequence[datetime]
-    newest: datetime
+    newest_missed: datetime | None
     following: datetime | None
+    shared: SharedRow | None = None
 
 
 @dataclass(slots=True)
@@ -45,15 +64,17 @@ class Claims:
     Attributes:
         execs: the new runs, which wait.
         replaced: ids of runs that are to be stopped for newer ones.
-        advanced: job ids whose schedule has moved on as asked.
+        advanced: where the schedules have moved on to, by job id.
         stale: job ids whose schedule stood elsewhere; read them again.
+        held: job ids that run all they missed and have enough runs going; look again later.
         outcomes: how many due times got which outcome.
     """
 
     execs: list[Exec] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
-    advanced: set[int] = field(default_factory=set)
+    advanced: dict[int, datetime | None] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)
+    held: set[int] = field(default_factory=set)
     outcomes: dict[Outcome, int] = field(default_factory=dict)
 
 
@@ -67,6 +88,46 @@ def claim(
 ) -> Claims:
     """Decide every due time of the groups, write the outcomes, and make the execs of those that run."""
     claims = Claims()
+    current = _current(connection, groups, claims)
+    active = execs.count_open(
+        connection, [group.job.id for group in current if _counts_runs(group, up_since)]
+    )
+    entries: list[Occurrence] = []
+    drafts: dict[tuple[int, datetime], Exec] = {}
+    moves: dict[int, datetime | None] = {}
+    newest: dict[int, str] = {}  # the run that replaces all others, by job id
+    for group in current:
+        job_id = group.job.id
+        for due_at in group.due:
+            going = active.get(job_id, 0)
+            if going >= PACE and _catches_up(group, due_at, up_since):
+                claims.held.add(job_id)
+                moves[job_id] = due_at
+                break
+            decision = _decide(group, due_at, going, _Present(sizes, now, up_since))
+            entries.append(decision.entry)
+            if decision.draft is not None:
+                drafts[job_id, due_at] = decision.draft
+                active[job_id] = going + 1
+            if decision.replaces and decision.draft is not None:
+                newest[job_id] = decision.draft.id
+        else:
+            moves[job_id] = group.following
+    written = ledger.record(connection, entries)
+    claims.execs = [draft for key, draft in drafts.items() if key in written]
+    execs.insert(connection, claims.execs)
+    for job_id, exec_id in newest.items():
+        claims.replaced += _stop_all_but(connection, job_id, exec_id, now)
+    jobs.advance(connection, moves.items())
+    claims.advanced = moves
+    for entry in entries:
+        if (entry.job_id, entry.due_at) in written:
+            claims.outcomes[entry.outcome] = claims.outcomes.get(entry.outcome, 0) + 1
+    return claims
+
+
+def _current(connection: Connection, groups: Sequence[DueTimes], claims: Claims) -> list[DueTimes]:
+    """The groups whose schedule still stands where it was read; the others are stale."""
     locked = jobs.lock_many(connection, [group.job.id for group in groups])
     current = []
     for group in groups:
@@ -75,63 +136,64 @@ def claim(
             claims.stale.add(group.job.id)
         else:
             current.append(group)
-    active = execs.count_open(
-        connection,
-        [
-            group.job.id
-            for group in current
-            if group.job.definition.concurrency_policy is not ConcurrencyPolicy.ALLOW
-        ],
-    )
-    entries: list[Occurrence] = []
-    drafts: dict[tuple[int, datetime], Exec] = {}
-    replacing: set[int] = set()
-    for group in current:
-        for due_at in group.due:
-            entry, draft, replaces = _decide(group, due_at, active.get(group.job.id, 0), sizes, now, up_since)
-            entries.append(entry)
-            if draft is not None:
-                drafts[group.job.id, due_at] = draft
-                active[group.job.id] = active.get(group.job.id, 0) + 1
-            if replaces:
-                replacing.add(group.job.id)
-    written = ledger.record(connection, entries)
-    for job_id in replacing:
-        for earlier in execs.open_of_job(connection, job_id):
-            execs.request_stop(connection, earlier.id, now=now)
-            claims.replaced.append(earlier.id)
-    claims.execs = [draft for key, draft in drafts.items() if key in written]
-    execs.insert(connection, claims.execs)
-    jobs.advance(connection, [(group.job.id, group.following) for group in current])
-    claims.advanced = {group.job.id for group in current}
-    for entry in entries:
-        if (entry.job_id, entry.due_at) in written:
-            claims.outcomes[entry.outcome] = claims.outcomes.get(entry.outcome, 0) + 1
-    return claims
+    return current
 
 
-def _decide(
-    group: DueTimes,
-    due_at: datetime,
-    active: int,
-    sizes: Mapping[str, Size],
-    now: datetime,
-    up_since: datetime,
-) -> tuple[Occurrence, Exec | None, bool]:
+def _counts_runs(group: DueTimes, up_since: datetime) -> bool:
+    """Whether the decision depends on how many runs of the job have not ended."""
+    policy = group.job.definition.concurrency_policy
+    return policy is not ConcurrencyPolicy.ALLOW or _catches_up(group, group.due[0], up_since)
+
+
+def _catches_up(group: DueTimes, due_at: datetime, up_since: datetime) -> bool:
+    return group.job.definition.misfire_policy is MisfirePolicy.ALL and due_at < up_since
+
+
+def _stop_all_but(connection: Connection, job_id: int, exec_id: str, now: datetime) -> list[str]:
+    """Ask the job's other runs to stop, and answer which these are."""
+    others = [one for one in execs.open_of_job(connection, job_id) if one.id != exec_id]
+    for one in others:
+        execs.stop(connection, one, now=now)
+    return [one.id for one in others]
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    sizes: Mapping[str, Size]
+    now: datetime
+    up_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
     """The ledger's entry for one due time, the run if there is one, and whether it replaces earlier runs."""
-    job = group.job
 
-    def refused(outcome: Outcome, reason: str) -> tuple[Occurrence, None, bool]:
-        entry = Occurrence(
-            job_id=job.id, due_at=due_at, outcome=outcome, exec_id=None, reason=reason, decided_at=now
+    entry: Occurrence
+    draft: Exec | None = None
+    replaces: bool = False
+
+
+def _decide(group: DueTimes, due_at: datetime, active: int, present: _Present) -> _Decision:
+    job, now = group.job, present.now
+
+    def refused(outcome: Outcome, reason: str) -> _Decision:
+        return _Decision(
+            Occurrence(
+                job_id=job.id, due_at=due_at, outcome=outcome, exec_id=None, reason=reason, decided_at=now
+            )
         )
-        return entry, None, False
 
+    if group.shared is not None:
+        return refused(
+            Outcome.MISSED,
+            f"The daemon was not running at this time and the {group.shared.count - 1} due times after it "
+            f"until {group.shared.last.isoformat()}; they share this entry because there are so many.",
+        )
     misfire = decide_misfire(
         due_at,
-        newest=group.newest,
+        newest=group.newest_missed,
         now=now,
-        up_since=up_since,
+        up_since=present.up_since,
         policy=job.definition.misfire_policy,
         grace=job.definition.misfire_grace,
     )
@@ -143,7 +205,7 @@ def _decide(
     try:
         draft = draft_exec(
             job,
-            sizes,
+            present.sizes,
             trigger_mode=TriggerMode.SCHEDULE,
             created_by=job.created_by,
             now=now,
@@ -154,4 +216,4 @@ def _decide(
     entry = Occurrence(
         job_id=job.id, due_at=due_at, outcome=Outcome.RAN, exec_id=draft.id, reason=None, decided_at=now
     )
-    return entry, draft, overlap is Overlap.REPLACE
+    return _Decision(entry, draft, overlap is Overlap.REPLACE)

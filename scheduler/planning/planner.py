@@ -8,8 +8,8 @@ where the schedule stands there. A schedule that is further away costs nothing h
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,9 +24,9 @@ from sqlalchemy.engine import Connection
 from scheduler.clock import Clock
 from scheduler.errors import ScheduleError, UnavailableError
 from scheduler.execution import Exec
-from scheduler.job import Job, Size
+from scheduler.job import Job, MisfirePolicy, Size
 from scheduler.metrics import LATENESS, OCCURRENCES
-from scheduler.planning.claims import Claims, DueTimes, claim
+from scheduler.planning.claims import Claims, DueTimes, SharedRow, claim
 from scheduler.store import jobs
 from scheduler.store.database import Database
 from scheduler.timing.schedule import Schedule, parse_schedule
@@ -44,6 +44,10 @@ SCAN_PAGE = 250
 JUMP = timedelta(seconds=2)
 #: Seconds between looks at the wall clock.
 WATCH_INTERVAL = 1.0
+#: Seconds before the next look at a job that catches up faster than its runs end.
+PACE_INTERVAL = 1.0
+#: Due times that one outage may leave in the ledger with a row each, for one job; older ones share a row.
+LONGEST_BACKLOG = 100_000
 #: Seconds before a claim that the database refused is tried again.
 RETRY_INTERVAL = 1.0
 
@@ -76,6 +80,7 @@ class Planner:
         self._near: dict[int, Job] = {}
         self._due: dict[int, None] = {}  # an ordered set of job ids
         self._wake = asyncio.Event()
+        self._rescan = asyncio.Event()
         self._horizon_end = clock.now()
         self._scheduler = AsyncIOScheduler(
             executors={"default": DebugExecutor()},
@@ -85,7 +90,7 @@ class Planner:
         )
         #: Since when due times have been watched without a gap; earlier ones are subject to misfire policies.
         self.up_since = clock.now()
-        self._steady = time.monotonic()
+        self._steady = clock.steady()
         self._wall = clock.now()
 
     async def run(self) -> None:
@@ -113,25 +118,25 @@ class Planner:
     def _drop(self, job_id: int) -> None:
         self._due.pop(job_id, None)
         if self._near.pop(job_id, None) is not None:
-            try:
+            with suppress(JobLookupError):  # its trigger may have had no time left within the horizon
                 self._scheduler.remove_job(str(job_id))
-            except JobLookupError:
-                pass  # its trigger had no time left within the horizon
 
     def _take(self, job: Job) -> None:
         """Hold a job whose next due time lies within the horizon."""
+        self._near[job.id] = job
+        self._arm(job)
+        if job.cursor.next_due_at is not None and job.cursor.next_due_at <= self._clock.now():
+            self._look(job.id)
+
+    def _arm(self, job: Job) -> None:
+        """Have APScheduler say 'look' at every due time of the job from now to the horizon."""
         schedule = _schedule_of(job)
         due = job.cursor.next_due_at
         if schedule is None or due is None:
             return
-        self._near[job.id] = job
-        now = self._clock.now()
-        if due <= now:
-            self._look(job.id)
-            due = now
         self._scheduler.add_job(
             self._look,
-            ScheduleTrigger(schedule, after=due - MICROSECOND, until=self._horizon_end),
+            ScheduleTrigger(schedule, max(due, self._clock.now()) - MICROSECOND, self._horizon_end),
             args=(job.id,),
             id=str(job.id),
             replace_existing=True,
@@ -150,7 +155,9 @@ class Planner:
                 await asyncio.sleep(RETRY_INTERVAL)
                 continue
             # Half a horizon: what becomes near is held at least that long before it is due.
-            await asyncio.sleep(self._horizon.total_seconds() / 2)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._rescan.wait(), self._horizon.total_seconds() / 2)
+            self._rescan.clear()
 
     async def _scan(self) -> None:
         """Extend the horizon and take up every job that is due within it."""
@@ -194,7 +201,7 @@ class Planner:
             job = self._near.get(job_id)
             if job is None:
                 continue
-            group = _due_times(job, now)
+            group = _due_times(job, now, self.up_since)
             if group is not None:
                 groups.append(group)
                 total += len(group.due)
@@ -210,7 +217,9 @@ class Planner:
         claims = await self._database.write(work)
         for group in groups:
             if group.job.id in claims.advanced:
-                self._advance(group)
+                self._advance(group.job, claims.advanced[group.job.id], held=group.job.id in claims.held)
+        for job_id in claims.held:
+            asyncio.get_running_loop().call_later(PACE_INTERVAL, self._look, job_id)
         if claims.stale:
             await self._reload(claims.stale)
         for outcome, count in claims.outcomes.items():
@@ -218,22 +227,19 @@ class Planner:
         _observe_lateness(claims.execs, now)
         self._on_claims(claims)
 
-    def _advance(self, group: DueTimes) -> None:
+    def _advance(self, read: Job, following: datetime | None, *, held: bool) -> None:
         """Follow in memory what the transaction did in the database."""
-        job = self._near.get(group.job.id)
-        if job is None or job.cursor != group.job.cursor:
+        job = self._near.get(read.id)
+        if job is None or job.cursor != read.cursor:
             return  # it was changed meanwhile, and the change has been taken up
-        following = group.following
         if following is None or following > self._horizon_end:
             self._drop(job.id)
             return
-        moved = replace(job, cursor=replace(job.cursor, next_due_at=following))
+        self._near[job.id] = replace(job, cursor=replace(job.cursor, next_due_at=following))
         if self._scheduler.get_job(str(job.id)) is None:
-            self._take(moved)  # its trigger ended with an earlier horizon
-        else:
-            self._near[job.id] = moved
-            if following <= self._clock.now():
-                self._look(job.id)
+            self._arm(self._near[job.id])  # its trigger ended with an earlier horizon
+        if following <= self._clock.now() and not held:
+            self._look(job.id)
 
     async def _reload(self, job_ids: Iterable[int]) -> None:
         for job_id in job_ids:
@@ -254,7 +260,7 @@ class Planner:
         After a jump forward, what fell due within it is treated as if the daemon had been down. After a jump
         back, nothing runs again: how far each schedule has come is stored.
         """
-        steady, wall = time.monotonic(), self._clock.now()
+        steady, wall = self._clock.steady(), self._clock.now()
         jumped = (wall - self._wall) - timedelta(seconds=steady - self._steady)
         self._steady, self._wall = steady, wall
         if abs(jumped) < JUMP:
@@ -262,6 +268,8 @@ class Planner:
         log.warning("planner.clock_jumped", seconds=round(jumped.total_seconds(), 3))
         if jumped > timedelta(0):
             self.up_since = wall
+        # What lay beyond the horizon may be due now, and timers count steady seconds.
+        self._rescan.set()
         self._scheduler.wakeup()
         for job_id in self._near:
             self._look(job_id)
@@ -279,24 +287,48 @@ def _schedule_of(job: Job) -> Schedule | None:
         return parse_schedule(text, job.definition.schedule_timezone)
     except ScheduleError as error:
         # It was accepted once; a time zone may have left the machine's database since.
-        log.error("planner.schedule_unreadable", job=job.id, error=str(error))
+        log.exception("planner.schedule_unreadable", job=job.id, error=str(error))
         return None
 
 
-def _due_times(job: Job, now: datetime) -> DueTimes | None:
+def _due_times(job: Job, now: datetime, up_since: datetime) -> DueTimes | None:
     """The job's due times up to now that are not decided yet, or None if it is not due."""
     first = job.cursor.next_due_at
     schedule = _schedule_of(job)
     if first is None or first > now or schedule is None:
         return None
+    newest = schedule.last_before(now + MICROSECOND) or first
+    if first < up_since and job.definition.misfire_policy is not MisfirePolicy.ALL:
+        backlog = schedule.count_between(first - MICROSECOND, now)
+        if backlog > LONGEST_BACKLOG:
+            return _shared(job, schedule, first, newest, backlog - LONGEST_BACKLOG)
     due = list(islice(schedule.occurrences(first - MICROSECOND, now), CLAIM_LIMIT_PER_JOB))
     if not due:
         return None
     return DueTimes(
         job=job,
         due=due,
-        newest=schedule.last_before(now + MICROSECOND) or due[-1],
+        newest_missed=schedule.last_before(up_since),
         following=schedule.next_after(due[-1]),
+    )
+
+
+def _shared(job: Job, schedule: Schedule, first: datetime, newest: datetime, count: int) -> DueTimes:
+    """The oldest `count` due times of a long outage, to be recorded in one row."""
+    before = first - MICROSECOND
+    low, high = first, newest  # the last of them lies from `low` on and before `high`
+    while high - low > MICROSECOND:
+        middle = low + (high - low) // 2
+        if schedule.count_between(before, middle) > count:
+            high = middle
+        else:
+            low = middle
+    return DueTimes(
+        job=job,
+        due=[first],
+        newest_missed=None,
+        following=schedule.next_after(low),
+        shared=SharedRow(count=count, last=schedule.last_before(low + MICROSECOND) or first),
     )
 
 

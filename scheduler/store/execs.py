@@ -172,18 +172,23 @@ def adopt(connection: Connection, exec_id: str, *, before: str | None, owner: st
     return connection.execute(statement).rowcount == 1
 
 
-def request_stop(connection: Connection, exec_id: str, *, now: datetime) -> bool:
-    """Note that an exec that has not ended is to end; False if it has ended. The first request counts."""
-    statement = (
-        execs.update()
-        .where(execs.c.id == exec_id, _open)
-        .values(
-            stop_requested_at=sa.func.coalesce(
-                execs.c.stop_requested_at, sa.bindparam("now", now, type_=execs.c.created_at.type)
-            )
-        )
-    )
-    return connection.execute(statement).rowcount == 1
+def stop(connection: Connection, one: Exec, *, now: datetime) -> None:
+    """Store the wish that an exec ends; one that nobody has dispatched ends at once.
+
+    The first wish counts; one that has ended is left alone.
+    """
+    if one.status is ExecStatus.WAITING and one.dispatched_at is None:
+        fields = {
+            "stop_requested_at": now,
+            "ended_at": now,
+            "error": "It was stopped before its container started.",
+        }
+        if _change(
+            connection, one.id, one.status, ExecStatus.CANCELLED, execs.c.dispatched_at.is_(None), **fields
+        ):
+            return
+    wanted = sa.and_(execs.c.id == one.id, _open, execs.c.stop_requested_at.is_(None))
+    connection.execute(execs.update().where(wanted).values(stop_requested_at=now))
 
 
 def change_status(
@@ -197,11 +202,40 @@ def change_status(
     Raises:
         ValueError: the table of transitions has no such change.
     """
+    return _change(connection, exec_id, before, after, sa.true(), **fields)
+
+
+def _change(
+    connection: Connection,
+    exec_id: str,
+    before: ExecStatus,
+    after: ExecStatus,
+    condition: sa.ColumnElement[bool],
+    **fields: Any,
+) -> bool:
     check_transition(before, after)
-    statement = (
-        execs.update().where(execs.c.id == exec_id, execs.c.status == before).values(status=after, **fields)
-    )
-    return connection.execute(statement).rowcount == 1
+    same = sa.and_(execs.c.id == exec_id, execs.c.status == before, condition)
+    return connection.execute(execs.update().where(same).values(status=after, **fields)).rowcount == 1
+
+
+def request_end(connection: Connection, one: Exec, *, now: datetime) -> None:
+    """Note that an exec is to end; one that nobody has dispatched ends in the same transaction.
+
+    Args:
+        connection: inside a transaction.
+        one: as this transaction reads it.
+        now: the present (UTC).
+    """
+    request_stop(connection, one.id, now=now)
+    if one.status is ExecStatus.WAITING and one.dispatched_at is None:
+        change_status(
+            connection,
+            one.id,
+            ExecStatus.WAITING,
+            ExecStatus.CANCELLED,
+            ended_at=now,
+            error="It was stopped before its container started.",
+        )
 
 
 def delete(connection: Connection, exec_id: str) -> None:

@@ -227,7 +227,7 @@ async def test_a_due_time_with_a_row_is_not_run_again(database: Database) -> Non
     claims = await claim_all(database, due(job, NOW, following=NOW + SECOND))
 
     assert claims.execs == []
-    assert claims.advanced == {job.id}
+    assert claims.advanced == {job.id: NOW + SECOND}
     assert len(await ledger_of(database, job)) == 1
 
 
