@@ -55,7 +55,7 @@ def _no_waiting_between_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.logs.hub.LEAST_SECONDS_BETWEEN", 0)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_any_query_gives_what_its_words_say(
     scene: LogScene, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +64,7 @@ async def test_any_query_gives_what_its_words_say(
     every = await print_something(scene, seed)
     chance = random.Random(seed + 100)  # noqa: S311 - as above
     assert plain(await scene.lines()) == every
-    for _ in range(60):
+    for _ in range(25):
         start, end = sorted(chance.choice(every)[0] + timedelta(microseconds=chance.choice([-1, 0, 1])) for _ in "ab")
         query: dict[str, Any] = {
             "start": chance.choice([None, start]),
@@ -82,7 +82,7 @@ async def test_any_query_gives_what_its_words_say(
         if query["order"] == "desc":
             wanted.reverse()
         assert plain(await scene.lines(**query)) == wanted
-        limit = chance.choice([1, 3, 7, 50])
+        limit = chance.choice([1, 3, 7]) if len(wanted) < 30 else chance.choice([20, 50])
         cursor: str | None = None
         for begin in range(0, len(wanted) + limit, limit):
             page = await scene.lines(**query, limit=limit, cursor=cursor)
