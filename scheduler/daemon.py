@@ -21,7 +21,8 @@ import structlog
 from scheduler.clock import Clock, SystemClock
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import TlsFiles
-from scheduler.engine.protocol import Engine, OwnRun
+from scheduler.engine.errors import EngineError
+from scheduler.engine.protocol import Engine
 from scheduler.errors import SettingsError, UnavailableError
 from scheduler.execution import Exec
 from scheduler.logs.hub import CaptureHub
@@ -29,8 +30,8 @@ from scheduler.logs.reader import LogReader
 from scheduler.planning.claims import Claims
 from scheduler.planning.planner import Planner
 from scheduler.running.dispatcher import Dispatcher
+from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Limits, Region
-from scheduler.running.run import Surroundings
 from scheduler.running.runner import Runner
 from scheduler.service import Service
 from scheduler.settings import RegionSettings, Settings
@@ -40,6 +41,9 @@ from scheduler.store.migrate import migrate
 from scheduler.tokens import Tokens
 
 log = structlog.get_logger()
+
+#: Seconds between looks for containers that belong to no exec; they are also looked for when an engine comes up.
+SWEEP_INTERVAL = 60.0
 
 EngineFactory = Callable[[RegionSettings, str], Engine]
 
@@ -144,13 +148,14 @@ class Daemon:
             runner=self._runner,
             logs=LogReader(database, self._hub),
         )
-        await self._adopt()
+        await self._adopt(at_start=True)
         self._spawn("captures", self._hub.run())
         for region in self._regions.values():
             self._spawn(f"region {region.name}", region.monitor(self._clear_orphans, self._dispatcher.wake))
         self._spawn("dispatcher", self._dispatcher.run())
         self._spawn("planner", self._planner.run())
         self._spawn("lease", self._keep_lease())
+        self._spawn("sweeper", self._keep_clear())
         log.info("daemon.started", data_dir=str(self._data_dir), token_file=str(token_file))
         return service, tokens
 
@@ -178,37 +183,46 @@ class Daemon:
 
     # ---- what an earlier daemon left ---------------------------------------------------------------------
 
-    async def _adopt(self) -> None:
-        """Take over the runs of this instance's earlier life, and of daemons whose lease has ended."""
+    async def _adopt(self, *, at_start: bool = False) -> None:
+        """Take over the runs of daemons whose lease has ended; at the start this one's own as well."""
         database, now = self._db, self._clock.now()
 
         def work(connection: Any) -> list[Exec]:
             live = identity.live_instances(connection, now) - {self._instance}
             taken = []
             for one in execs.dispatched(connection):
-                if one.owner == self._instance or (
-                    one.owner not in live
-                    and execs.adopt(connection, one.id, before=one.owner, owner=self._instance)
+                if one.owner == self._instance:
+                    if at_start:
+                        taken.append(one)
+                elif one.owner not in live and execs.adopt(
+                    connection, one.id, before=one.owner, owner=self._instance
                 ):
                     taken.append(one)
             return taken
 
         for one in await database.write(work):
-            if not self._runner.looks_after(one.id):
-                log.info("daemon.adopted", exec=one.id, status=one.status.name.lower())
-                self._dispatcher.adopt(one)
+            log.info("daemon.adopted", exec=one.id, status=one.status.name.lower())
+            await self._dispatcher.adopt(one)
 
     async def _clear_orphans(self, region: Region) -> None:
-        """Remove containers of ours that belong to no exec any more."""
-        found: list[OwnRun] = await region.engine.list_ours()
-        if not found:
-            return
-        ids = [own.exec_id for own in found]
-        open_ids = await self._db.read(lambda connection: execs.existing_open(connection, ids))
-        for own in found:
-            if own.exec_id not in open_ids and not self._runner.looks_after(own.exec_id):
-                log.info("region.orphan_removed", region=region.name, exec=own.exec_id)
-                await region.engine.remove(own.handle)
+        """Remove containers of ours that belong to no open exec; what cannot be removed now stays for later."""
+        try:
+            found = await region.engine.list_ours()
+            ids = [own.exec_id for own in found]
+            open_ids = await self._db.read(lambda connection: execs.existing_open(connection, ids))
+            for own in found:
+                if own.exec_id not in open_ids and not self._runner.looks_after(own.exec_id):
+                    await region.engine.remove(own.handle)
+                    log.info("region.orphan_removed", region=region.name, exec=own.exec_id)
+        except (EngineError, UnavailableError) as error:
+            log.warning("region.orphans_left", region=region.name, error=str(error))
+
+    async def _keep_clear(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL)
+            for region in self._regions.values():
+                if region.up.is_set():
+                    await self._clear_orphans(region)
 
     async def _renew_lease(self) -> None:
         now = self._clock.now()
@@ -230,7 +244,7 @@ class Daemon:
 
     async def stop(self) -> None:
         """Take everything down in order; runs in progress go on, and the next start adopts them."""
-        for name in ("planner", "dispatcher", "lease"):
+        for name in ("planner", "dispatcher", "lease", "sweeper"):
             await self._end(name)
         if hasattr(self, "_runner"):
             await self._runner.close()

@@ -16,6 +16,8 @@ from scheduler.execution import Exec, ExecStatus, FailReason
 
 #: The longest pause before a retry.
 LONGEST_BACKOFF: Final = timedelta(hours=24)
+#: Exit codes of a container that was stopped: 128 + SIGTERM, 128 + SIGKILL.
+STOPPED_BY_SIGNAL: Final = frozenset({143, 137})
 #: Ends that another attempt may turn out better; a stop by somebody is never among them.
 RETRYABLE: Final = frozenset(FailReason) - {FailReason.NO_CAPACITY}
 
@@ -55,6 +57,14 @@ def end_of(one: Exec, status: RunStatus, cause: StopCause | None) -> End:
             FailReason.TIMEOUT,
             f"It was stopped after timeout_seconds = {one.spec.timeout_seconds}.",
         )
+    if code in STOPPED_BY_SIGNAL and _outlasted(one, status):
+        # An earlier daemon asked the engine to stop it, and did not live to see that.
+        return End(
+            ExecStatus.FAILED,
+            code,
+            FailReason.TIMEOUT,
+            f"It was stopped for running longer than timeout_seconds = {one.spec.timeout_seconds}.",
+        )
     if code == 0:
         return End(ExecStatus.SUCCEEDED, 0)
     if status.oom_killed:
@@ -71,14 +81,55 @@ def end_of(one: Exec, status: RunStatus, cause: StopCause | None) -> End:
     return End(ExecStatus.FAILED, code, FailReason.EXIT_CODE, words)
 
 
-def lost() -> End:
-    """What it means that a run's container is gone and its end unknown."""
+def _outlasted(one: Exec, status: RunStatus) -> bool:
+    """Whether the container lived longer than its run may take."""
+    limit = one.spec.timeout_seconds
+    if limit is None or status.started_at is None or status.finished_at is None or status.oom_killed:
+        return False
+    return status.finished_at - status.started_at >= timedelta(seconds=limit)
+
+
+def cancelled_before_start() -> End:
+    """What it means that a run was stopped while its container did not run yet."""
+    return End(ExecStatus.CANCELLED, error="It was stopped before its container started.")
+
+
+def lost(cause: StopCause | None) -> End:
+    """What it means that a run's container is gone and its end unknown.
+
+    Args:
+        cause: why Timeball meant to stop it; None when it did not.
+    """
+    if cause is StopCause.REQUEST:
+        return End(ExecStatus.CANCELLED, error="It was stopped on request; its container is gone.")
     return End(
         ExecStatus.FAILED,
         None,
         FailReason.ENGINE_LOST,
         "Its container is gone from the engine without Timeball having removed it, so its end is unknown.",
     )
+
+
+def region_missing(one: Exec) -> End:
+    """What it means that a run's region is not configured (any more)."""
+    region = one.spec.region_name
+    if one.dispatched_at is None:
+        reason = FailReason.START_FAILED
+        words = f"Its region {region} is not configured; name another, or configure it."
+    else:
+        reason = FailReason.ENGINE_LOST
+        words = (
+            f"Its region {region} is not configured any more, so its end is unknown; "
+            "a container of it is removed when the region is configured again."
+        )
+    return End(ExecStatus.FAILED, None, reason, words)
+
+
+def stop_words(one: Exec, cause: StopCause | None) -> str:
+    """What the log says when the engine is asked to stop the container."""
+    if cause is StopCause.TIMEOUT:
+        return f"Stopping: it has run for timeout_seconds = {one.spec.timeout_seconds}"
+    return "Stopping on request"
 
 
 def retry_at(one: Exec, end: End, now: datetime, *, jitter: float | None = None) -> datetime | None:

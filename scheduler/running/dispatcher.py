@@ -21,8 +21,10 @@ from scheduler.errors import UnavailableError
 from scheduler.execution import Exec, ExecStatus, FailReason
 from scheduler.job import ConcurrencyPolicy
 from scheduler.metrics import WAITING
+from scheduler.running.decide import End, region_missing
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
+from scheduler.running.tasks import wait_for_event
 from scheduler.store import execs
 from scheduler.store.database import Database
 
@@ -98,14 +100,18 @@ class Dispatcher:
         """Look again, for an engine has come or gone."""
         self._wake.set()
 
-    def adopt(self, one: Exec) -> None:
-        """Look after an exec that was dispatched before, by an earlier daemon."""
+    async def adopt(self, one: Exec) -> None:
+        """Look after an exec that was dispatched before, by an earlier daemon.
+
+        Raises:
+            UnavailableError: its region is not configured any more, and the database cannot be told so.
+        """
         region = self._regions.get(one.spec.region_name)
         if region is None:
-            log.error("dispatcher.region_not_configured", exec=one.id, region=one.spec.region_name)
-            return
-        self._hold(one, region)
-        self._runner.launch(one, fresh=False)
+            await self._fail(one, region_missing(one))
+        elif not self._runner.looks_after(one.id):
+            self._hold(one, region)
+            self._runner.launch(one, fresh=False)
 
     def reason(self, one: Exec) -> str:
         """What an exec waits for, for people."""
@@ -132,10 +138,7 @@ class Dispatcher:
             except UnavailableError as error:
                 log.warning("dispatcher.database_unavailable", error=str(error))
                 pause = RETRY_INTERVAL
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                pass
+            await wait_for_event(self._wake, pause)
             self._wake.clear()
 
     async def _pass(self) -> float:
@@ -144,8 +147,8 @@ class Dispatcher:
             await self._read_stored()
         while True:
             chosen, hopeless, pause = self._choose(self._clock.now())
-            for one in hopeless:
-                await self._fail(one)
+            for one, end in hopeless:
+                await self._fail(one, end)
             if not chosen:
                 break
             await self._dispatch(chosen)
@@ -161,10 +164,10 @@ class Dispatcher:
             if not self._runner.looks_after(one.id):
                 self._waiting.setdefault(one.id, one)
 
-    def _choose(self, now: datetime) -> tuple[list[Exec], list[Exec], float]:
+    def _choose(self, now: datetime) -> tuple[list[Exec], list[tuple[Exec, End]], float]:
         """Reserve capacity for those that can start now; also those that never can, and when to look again."""
         chosen: list[Exec] = []
-        hopeless: list[Exec] = []
+        hopeless: list[tuple[Exec, End]] = []
         full: set[str] = set()
         turns = Counter(self._busy)
         pause = BACKSTOP
@@ -173,7 +176,7 @@ class Dispatcher:
                 break
             region = self._regions.get(one.spec.region_name)
             if region is None:
-                hopeless.append(one)
+                hopeless.append((one, region_missing(one)))
                 continue
             if region.name in full:
                 continue
@@ -183,11 +186,10 @@ class Dispatcher:
             if one.not_before is not None and one.not_before > now:
                 pause = min(pause, (one.not_before - now).total_seconds())
                 continue
-            if one.spec.concurrency_policy in ONE_AT_A_TIME:
-                if turns[one.job_id]:
-                    continue
+            if one.spec.concurrency_policy in ONE_AT_A_TIME and turns[one.job_id]:
+                continue
             if not region.fits_at_all(one.spec):
-                hopeless.append(one)
+                hopeless.append((one, _too_large(one, region)))
                 continue
             if not region.fits_now(one.spec):
                 full.add(region.name)
@@ -221,32 +223,33 @@ class Dispatcher:
             if one.id in taken:
                 self._runner.launch(replace(one, owner=self._instance, dispatched_at=now), fresh=True)
 
-    async def _fail(self, one: Exec) -> None:
-        """End an exec that can never start."""
-        region = self._regions.get(one.spec.region_name)
-        if region is None:
-            reason = FailReason.START_FAILED
-            words = f"Its region {one.spec.region_name} is not configured; name another, or configure it."
-        else:
-            reason = FailReason.NO_CAPACITY
-            words = (
-                f"Its size {one.spec.resource_size} reserves {one.spec.cpus:g} CPU and "
-                f"{one.spec.memory_bytes >> 20} MiB; region {region.name} has {region.capacity.cpus:g} CPU and "
-                f"{region.capacity.memory_bytes >> 20} MiB in all. Choose a smaller resource_size."
-            )
+    async def _fail(self, one: Exec, end: End) -> None:
+        """End an exec that can never start, or whose engine nobody knows any more."""
         now = self._clock.now()
 
         def work(connection: Connection) -> None:
             execs.change_status(
                 connection,
                 one.id,
-                ExecStatus.WAITING,
-                ExecStatus.FAILED,
-                ended_at=now,
-                fail_reason=reason,
-                error=words,
+                one.status,
+                end.status,
+                ended_at=max(now, one.started_at or now),
+                fail_reason=end.fail_reason,
+                error=end.error,
             )
 
         await self._database.write(work)
         self._waiting.pop(one.id, None)
-        log.info("run.ended", exec=one.id, job=one.job_id, status="failed", reason=reason)
+        log.info("run.ended", exec=one.id, job=one.job_id, status="failed", reason=end.fail_reason)
+
+
+def _too_large(one: Exec, region: Region) -> End:
+    return End(
+        ExecStatus.FAILED,
+        fail_reason=FailReason.NO_CAPACITY,
+        error=(
+            f"Its size {one.spec.resource_size} reserves {one.spec.cpus:g} CPU and "
+            f"{one.spec.memory_bytes >> 20} MiB; region {region.name} has {region.capacity.cpus:g} CPU and "
+            f"{region.capacity.memory_bytes >> 20} MiB in all. Choose a smaller resource_size."
+        ),
+    )

@@ -165,10 +165,6 @@ class Region:
         self.up.clear()
         ENGINE_UP.labels(region=self.name).set(0)
 
-    def report_down(self, problem: str) -> None:
-        """Take a run's word that the engine does not answer, before the monitor notices."""
-        self.problem = problem
-
 
 def _first_message(group: BaseExceptionGroup[EngineError]) -> str:
     error: BaseException = group

@@ -9,10 +9,14 @@ import structlog
 
 from scheduler.execution import Exec
 from scheduler.metrics import RUNNING
+from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Region
-from scheduler.running.run import Run, Surroundings
+from scheduler.running.run import Run
 
 log = structlog.get_logger()
+
+#: Seconds that runs get to store their last output when they are let go of, twice.
+CLOSE_LIMIT = 5.0
 
 
 class Runner:
@@ -88,9 +92,12 @@ class Runner:
             await asyncio.wait(tasks, timeout=patience)
 
     async def close(self) -> None:
-        """Let go of all runs: their containers go on, and a later daemon adopts them."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        """Let go of all runs: their containers go on, and a later daemon adopts them. Takes a bounded time."""
+        for _ in range(2):  # the second time interrupts what still waits for the database
+            tasks = list(self._tasks.values())
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=CLOSE_LIMIT)
+        if self._tasks:
+            log.warning("runner.runs_abandoned", execs=list(self._tasks))

@@ -1,0 +1,158 @@
+"""What is stored about one run while it is looked after: its status, its end, the next attempt.
+
+Every write is a compare-and-set. The end goes into the database together with the last of the output and the
+next attempt, so that no crash can come between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from scheduler.clock import Clock
+from scheduler.drafting import draft_retry
+from scheduler.engine.protocol import RunStatus
+from scheduler.errors import UnavailableError
+from scheduler.execution import FINAL_STATUSES, Exec, ExecStatus
+from scheduler.logs.capture import Capture
+from scheduler.logs.hub import CaptureHub
+from scheduler.metrics import ENDED
+from scheduler.running.decide import End, retry_at
+from scheduler.store import execs
+from scheduler.store import logs as stored_logs
+from scheduler.store.database import Database
+
+log = structlog.get_logger()
+
+#: Seconds before something is tried again that the database refused.
+RETRY_INTERVAL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every run is given.
+
+    Attributes:
+        on_retry: is told of the next attempt that a run's end has recorded.
+    """
+
+    database: Database
+    clock: Clock
+    hub: CaptureHub
+    pids_limit: int
+    on_retry: Callable[[Exec], None]
+
+
+class RunDiscardedError(Exception):
+    """The exec was deleted or settled elsewhere: nothing more is to be recorded about it."""
+
+
+class Recorder:
+    """Writes down what becomes of one exec.
+
+    Args:
+        one: the exec as it is stored.
+        surroundings: the daemon's parts.
+
+    Attributes:
+        exec: the exec as it is stored by now.
+    """
+
+    def __init__(self, one: Exec, surroundings: Surroundings) -> None:
+        self.exec = one
+        self._with = surroundings
+        self._log = log.bind(exec=one.id, job=one.job_id)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the end is recorded."""
+        return self.exec.status in FINAL_STATUSES
+
+    def note_image(self, digest: str) -> None:
+        """Keep the digest of its image, to be stored with the next change of status."""
+        self.exec = replace(self.exec, image_digest=digest)
+
+    async def started(self, capture: Capture, status: RunStatus) -> None:
+        """Record that the container was started, unless that is recorded.
+
+        Raises:
+            RunDiscardedError: the exec is gone, or has ended elsewhere.
+        """
+        if self.exec.status is not ExecStatus.WAITING:
+            return
+        fields: dict[str, Any] = {
+            "started_at": status.started_at or self._with.clock.now(),
+            "image_digest": self.exec.image_digest or status.image_id,
+            "node": status.node,
+        }
+        await self._change(capture, ExecStatus.RUNNING, fields)
+
+    async def ended(self, capture: Capture, end: End, status: RunStatus | None = None) -> None:
+        """Record the end together with the last of the log, and the next attempt where there is one.
+
+        Raises:
+            RunDiscardedError: the exec is gone, or has ended elsewhere.
+        """
+        now = self._with.clock.now()
+        ended_at = (status.finished_at if status is not None else None) or now
+        if self.exec.started_at is not None:
+            ended_at = max(ended_at, self.exec.started_at)
+        retry = None
+        if (again := retry_at(self.exec, end, now)) is not None:
+            retry = draft_retry(self.exec, now=now, not_before=again)
+            capture.end_output()
+            capture.system(
+                f"Attempt {self.exec.attempt} failed ({end.fail_reason}); "
+                f"attempt {retry.attempt} is exec {retry.id}, not before {again:%Y-%m-%dT%H:%M:%SZ}"
+            )
+        fields: dict[str, Any] = {
+            "ended_at": ended_at,
+            "exit_code": end.exit_code,
+            "fail_reason": end.fail_reason,
+            "error": end.error,
+        }
+        if self.exec.image_digest is not None:
+            fields["image_digest"] = self.exec.image_digest
+        await self._change(capture, end.status, fields, retry)
+        ENDED.labels(status=end.status.value, reason=end.fail_reason or "").inc()
+        self._log.info(
+            "run.ended", status=end.status.name.lower(), exit_code=end.exit_code, reason=end.fail_reason
+        )
+        if retry is not None:
+            self._with.on_retry(retry)
+
+    async def _change(
+        self, capture: Capture, after: ExecStatus, fields: Mapping[str, Any], retry: Exec | None = None
+    ) -> None:
+        """Compare-and-set the status; with a final one goes all output that is not stored yet."""
+        before, exec_id = self.exec.status, self.exec.id
+        last = capture.drain() if after in FINAL_STATUSES else []
+
+        def work(connection: Connection) -> bool:
+            changed = execs.change_status(connection, exec_id, before, after, **fields)
+            if changed:
+                stored_logs.insert(connection, last)
+                if retry is not None:
+                    execs.insert(connection, [retry])
+            return changed
+
+        if not await self._until_written(work):
+            self._log.warning("run.settled_elsewhere", wanted=after.name.lower())
+            raise RunDiscardedError
+        if last:
+            capture.confirm()
+        self.exec = replace(self.exec, status=after, **fields)
+
+    async def _until_written(self, work: Callable[[Connection], bool]) -> bool:
+        """Write it, again and again if need be: a run's end is not lost to a full disk."""
+        while True:
+            try:
+                return await self._with.database.write(work)
+            except UnavailableError as error:
+                self._log.warning("run.database_unavailable", error=str(error))
+                await asyncio.sleep(RETRY_INTERVAL)

@@ -1,0 +1,101 @@
+"""Whether a run is to be stopped, for what cause, and the request to its engine.
+
+A request counts more than a time limit that has passed: whoever asks for a stop is told that the run ends as
+cancelled. The engine keeps to the grace period itself, so a stop that has begun goes on
+when the daemon dies; a later daemon finds the wish in the database, or the time limit passed, and asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from scheduler.clock import Clock
+from scheduler.engine.protocol import Engine, Handle
+from scheduler.execution import Exec
+from scheduler.running.decide import StopCause
+from scheduler.running.tasks import wait_for_event
+
+
+class Stopping:
+    """The stop of one run, wanted or not.
+
+    Args:
+        one: the exec.
+        engine: where its container is.
+        clock: tells the time.
+
+    Attributes:
+        wanted: set when the run is to end.
+        discarded: set when the run is to end and nothing more is to be recorded about it.
+        cause: why it is to end; None while it is not.
+    """
+
+    def __init__(self, one: Exec, engine: Engine, clock: Clock) -> None:
+        self.wanted = asyncio.Event()
+        self.discarded = asyncio.Event()
+        self.cause: StopCause | None = None
+        self._limit = one.spec.timeout_seconds
+        self._grace = one.spec.stop_grace_seconds
+        self._engine = engine
+        self._clock = clock
+        self._handle: Handle | None = None
+        self._asking: asyncio.Task[None] | None = None
+        if one.stop_requested_at is not None:
+            self.request()
+
+    @property
+    def grace_seconds(self) -> int:
+        """Seconds between SIGTERM and SIGKILL."""
+        return self._grace
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the engine has been asked."""
+        return self._asking is not None
+
+    def request(self) -> None:
+        """Somebody asks for its end."""
+        self.cause = StopCause.REQUEST
+        self.wanted.set()
+
+    def discard(self, grace_seconds: int) -> None:
+        """Its exec is being deleted; the grace period counts from now on."""
+        self._grace = grace_seconds
+        self.discarded.set()
+        self.request()
+        if self._asking is not None and self._handle is not None:
+            self.forget()
+            self.begin(self._handle)
+
+    async def due(self, started_at: datetime | None) -> None:
+        """Return when the container is to be stopped: somebody asks, or its time is over."""
+        if self._limit is None or started_at is None:
+            await self.wanted.wait()
+            return
+        left = started_at + timedelta(seconds=self._limit) - self._clock.now()
+        if not await wait_for_event(self.wanted, max(left.total_seconds(), 0)):
+            self.cause = StopCause.TIMEOUT
+            self.wanted.set()
+
+    def begin(self, handle: Handle) -> None:
+        """Ask the engine to stop the container."""
+        self._handle = handle
+        self._asking = asyncio.create_task(self._engine.stop(handle, self._grace))
+
+    def check(self) -> None:
+        """Raise what the engine answered, if that was a refusal."""
+        if self._asking is not None and self._asking.done() and not self._asking.cancelled():
+            self._asking.result()
+
+    def forget(self) -> None:
+        """Ask again with the next look at the container, where a stop is wanted."""
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking.add_done_callback(_look_at)
+            self._asking = None
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()

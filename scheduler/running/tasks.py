@@ -1,0 +1,42 @@
+"""Small tools for the tasks that stand beside a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def cancel(task: asyncio.Future[Any]) -> None:
+    """Cancel a side task and wait until it is over, whatever it ends with.
+
+    It is not awaited itself: were the caller cancelled meanwhile, both cancellations would look alike.
+    """
+    task.cancel()
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()  # looked at, so that nobody complains that nobody did
+
+
+async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until the event is set, or so long; says whether it is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return event.is_set()
+    return True
+
+
+async def unless(event: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """The result of `work`, which is cancelled if the event is set first; None then."""
+    task = asyncio.ensure_future(work)
+    stop = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        await cancel(stop)
+        await cancel(task)
