@@ -293,7 +293,7 @@ class Service:
             elif policy is ConcurrencyPolicy.REPLACE:
                 earlier = execs.open_of_job(connection, job.id)
                 for one in earlier:
-                    execs.request_end(connection, one, now=now)
+                    execs.stop(connection, one, now=now)
             new = draft_exec(
                 job,
                 self._sizes,
@@ -353,7 +353,7 @@ class Service:
             _demand(caller, Role.OPERATOR, job.definition.namespace)
             if one.ended_at is not None:
                 raise ConflictError(f"exec {one.id} has ended already (status {one.status.value})")
-            execs.request_end(connection, one, now=now)
+            execs.stop(connection, one, now=now)
             return execs.get(connection, one.id) or one
 
         one = await self._database.write(work)
@@ -385,7 +385,7 @@ class Service:
                         f"exec {one.id} has not ended (status {one.status.value}); "
                         "stop it first with POST …/stop, or delete it with ?force=true"
                     )
-                execs.request_end(connection, one, now=now)
+                execs.stop(connection, one, now=now)
             return one
 
         one = await self._database.write(check)
@@ -464,7 +464,7 @@ class Service:
     def _stop_all(self, connection: Connection, job_id: int, now: datetime) -> list[str]:
         going = execs.open_of_job(connection, job_id)
         for one in going:
-            execs.request_end(connection, one, now=now)
+            execs.stop(connection, one, now=now)
         return [one.id for one in going]
 
     def _tell_stopped(self, exec_ids: Any) -> None:

@@ -218,26 +218,6 @@ def _change(
     return connection.execute(execs.update().where(same).values(status=after, **fields)).rowcount == 1
 
 
-def request_end(connection: Connection, one: Exec, *, now: datetime) -> None:
-    """Note that an exec is to end; one that nobody has dispatched ends in the same transaction.
-
-    Args:
-        connection: inside a transaction.
-        one: as this transaction reads it.
-        now: the present (UTC).
-    """
-    request_stop(connection, one.id, now=now)
-    if one.status is ExecStatus.WAITING and one.dispatched_at is None:
-        change_status(
-            connection,
-            one.id,
-            ExecStatus.WAITING,
-            ExecStatus.CANCELLED,
-            ended_at=now,
-            error="It was stopped before its container started.",
-        )
-
-
 def delete(connection: Connection, exec_id: str) -> None:
     """Remove the exec; its logs go with it by their foreign key."""
     connection.execute(execs.delete().where(execs.c.id == exec_id))

@@ -37,7 +37,7 @@ def decide_misfire(
 
     Args:
         due_at: when it fell due, at or before ``now``.
-        newest: the schedule's last occurrence at or before ``now``.
+        newest: the schedule's last occurrence before ``up_since``; None when there is none.
         now: the present.
         up_since: since when the planner has been watching without a break.
         policy: the job's policy.

@@ -58,7 +58,7 @@ async def make_exec(database: Database, job: Job, **changes) -> Exec:
 
 def due(job: Job, *moments: datetime, following: datetime | None = None) -> DueTimes:
     """Due times of a job that were read together."""
-    return DueTimes(job=job, due=list(moments), newest=moments[-1], following=following)
+    return DueTimes(job=job, due=list(moments), newest_missed=moments[-1], following=following)
 
 
 async def claim_all(
@@ -315,7 +315,7 @@ async def test_only_one_daemon_dispatches_a_waiting_exec(database: Database) -> 
     """The second is told that it got nothing; stopped ones are not given out."""
     job = await make_job(database)
     one, stopped = await make_exec(database, job), await make_exec(database, job)
-    await database.write(lambda c: execs.request_stop(c, stopped.id, now=NOW))
+    await database.write(lambda c: execs.stop(c, stopped, now=NOW))
 
     ids = [one.id, stopped.id]
     first = await database.write(lambda c: execs.dispatch(c, ids, owner="a", now=NOW))
