@@ -16,7 +16,7 @@ from scheduler.drafting import draft_exec
 from scheduler.errors import ConflictError
 from scheduler.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome, TriggerMode
 from scheduler.job import STANDARD_SIZES, ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, ScheduleCursor
-from scheduler.planning.claims import Claims, DueTimes, claim
+from scheduler.planning.claims import PACE, Claims, DueTimes, SharedRow, claim
 from scheduler.store import execs, identity, jobs, ledger, tables
 from scheduler.store.database import Database
 
@@ -259,7 +259,7 @@ async def test_forbid_skips_while_an_earlier_run_has_not_ended(database: Databas
 async def test_replace_asks_the_earlier_runs_to_stop(database: Database) -> None:
     """They are named to the caller, and the wish is stored."""
     job = await make_job(database, concurrency_policy=ConcurrencyPolicy.REPLACE)
-    earlier = await make_exec(database, job)
+    earlier = await make_exec(database, job, dispatched_at=NOW)
 
     claims = await claim_all(database, due(job, NOW))
 
@@ -267,6 +267,47 @@ async def test_replace_asks_the_earlier_runs_to_stop(database: Database) -> None
     stored = await database.read(lambda c: execs.get(c, earlier.id))
     assert stored is not None
     assert stored.stop_requested_at == NOW
+
+
+async def test_replace_cancels_what_had_not_begun(database: Database) -> None:
+    """An earlier run that still waits ends at once; of several due at once the newest runs."""
+    job = await make_job(database, concurrency_policy=ConcurrencyPolicy.REPLACE)
+    earlier = await make_exec(database, job)
+
+    claims = await claim_all(database, due(job, NOW, NOW + SECOND))
+
+    [going] = await database.read(lambda c: execs.open_of_job(c, job.id))
+    assert going.scheduled_for == NOW + SECOND
+    assert set(claims.replaced) == {earlier.id, *(one.id for one in claims.execs)} - {going.id}
+
+
+async def test_all_catches_up_no_faster_than_its_runs_end(database: Database) -> None:
+    """Of a long outage only so many run at a time; the schedule stays where it has come to."""
+    job = await make_job(database, misfire_policy=MisfirePolicy.ALL)
+    moments = [NOW + SECOND * n for n in range(PACE + 5)]
+    later = NOW + SECOND * 600
+
+    claims = await claim_all(database, due(job, *moments), now=later, up_since=later)
+
+    assert len(claims.execs) == PACE
+    assert claims.held == {job.id}
+    assert claims.advanced == {job.id: moments[PACE]}
+    assert len(await ledger_of(database, job)) == PACE
+
+
+async def test_due_times_too_many_for_a_row_each_share_one(database: Database) -> None:
+    """The shared entry says how many there were and until when."""
+    job = await make_job(database)
+    shared = SharedRow(count=5_000_000, last=NOW + SECOND * 4_999_999)
+    following = NOW + SECOND * 5_000_000
+    group = DueTimes(job=job, due=[NOW], newest_missed=None, following=following, shared=shared)
+
+    claims = await claim_all(database, group, now=following, up_since=following)
+
+    [entry] = await ledger_of(database, job)
+    assert entry.outcome is Outcome.MISSED
+    assert "4999999 due times after it" in (entry.reason or "")
+    assert claims.advanced == {job.id: following}
 
 
 async def test_a_status_changes_only_from_the_status_it_had(database: Database) -> None:
