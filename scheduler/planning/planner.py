@@ -202,7 +202,9 @@ class Planner:
             if job is None:
                 continue
             group = _due_times(job, now, self.up_since)
-            if group is not None:
+            if group is None:
+                self._arm(job)  # the clock was set back after its trigger fired
+            else:
                 groups.append(group)
                 total += len(group.due)
         return groups

@@ -1,0 +1,27 @@
+"""A clock for tests: runs like the machine's own, and can be set."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from scheduler.clock import SystemClock
+
+
+class SettableClock:
+    """The machine's clock, plus whatever it was set by."""
+
+    def __init__(self) -> None:
+        self._real = SystemClock()
+        self._offset = timedelta(0)
+
+    def now(self) -> datetime:
+        """The wall clock, as it was set."""
+        return self._real.now() + self._offset
+
+    def steady(self) -> float:
+        """Never set."""
+        return self._real.steady()
+
+    def jump(self, by: timedelta) -> None:
+        """Set the wall clock, forward or back."""
+        self._offset += by
