@@ -179,6 +179,7 @@ class _StreamLocator:
         self._matches = [_Matches(pattern) for pattern in _patterns(cursor.tail)]
         self._window = _Window()
         self._head = b""
+        self._head_times: list[tuple[int, int | None]] = []
         self._has_times = True
         self._first_later: Place | None = None
         self._expected: Place | None = None
@@ -188,6 +189,7 @@ class _StreamLocator:
         if not data:
             return
         if len(self._head) < SAMPLE_BYTES:
+            self._head_times.append((len(self._head), at))
             self._head += data[: SAMPLE_BYTES - len(self._head)]
         if at is None:
             self._has_times = False
@@ -238,8 +240,23 @@ class _StreamLocator:
         head = self._cursor.head
         return bool(head) and self._head[: len(head)] == head[: len(self._head)]
 
+    def _overlap(self) -> tuple[Place, str | None] | None:
+        """The copy may begin within the tail: what came before is thrown away."""
+        tail, head = self._cursor.tail, self._head
+        length = next((n for n in range(min(len(tail) - 1, len(head)), 0, -1) if tail.endswith(head[:n])), 0)
+        if not length:
+            return None
+        place = Place(length, head[:length], head)
+        if not self._has_times:
+            return place, None if length >= _STRONG_BYTES else self._unsure
+        at = [at for start, at in self._head_times if start < length][-1]
+        return (place, None) if at is not None and at <= (self._cursor.last_at or 0) else None
+
     def _best_match(self) -> tuple[Place, str | None] | None:
+        overlap = self._overlap()
         for matches in self._matches:
+            if overlap is not None and overlap[0].offset > len(matches.pattern):
+                return overlap
             if self._has_times and matches.timely is not None:
                 return matches.timely, None
             is_strong = len(matches.pattern) >= _STRONG_BYTES
@@ -249,7 +266,7 @@ class _StreamLocator:
                 return matches.first, None if is_strong else self._unsure
             best = matches.nearest if self._begins_alike else matches.first
             return best or matches.first, self._unsure
-        return None
+        return overlap
 
     def _without_match(self) -> tuple[Place, str | None]:
         if self._has_times and self._end:

@@ -55,9 +55,7 @@ class LogScene:
 
     async def rows(self) -> list[ChunkRow]:
         """All stored chunks."""
-        return await self.database.read(
-            lambda c: list(store.chunks(c, EXEC, 0, 10**9, 0b111, limit=100_000))
-        )
+        return await self.database.read(lambda c: list(store.chunks(c, EXEC, 0, 10**9, 0b111, limit=100_000)))
 
     async def change_row(self, seq: int, **values: Any) -> None:
         """Change a stored chunk behind everybody's back."""

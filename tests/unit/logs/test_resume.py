@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -34,14 +35,12 @@ def cursor_of(stdout: bytes, stderr: bytes = b"", last_at: datetime | None = Non
 def frames_of(data: bytes, cuts: Sequence[int], stream: Stream = OUT) -> list[EngineFrame]:
     """Bytes as frames, cut there."""
     ends = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
-    return [(stream, data[a:b], None) for a, b in zip(ends, ends[1:], strict=False)]
+    return [(stream, data[a:b], None) for a, b in pairwise(ends)]
 
 
 def lines_at(first: int, count: int, start: datetime) -> list[EngineFrame]:
     """Numbered lines, one a second."""
-    return [
-        (OUT, b"line %d\n" % (first + n), start + timedelta(seconds=first + n)) for n in range(count)
-    ]
+    return [(OUT, b"line %d\n" % (first + n), start + timedelta(seconds=first + n)) for n in range(count)]
 
 
 def joined(frames: Sequence[EngineFrame], stream: Stream = OUT) -> bytes:
@@ -67,7 +66,9 @@ def test_wherever_it_was_cut_every_byte_comes_once(
     assert aligner.finish()
 
 
-@given(st.lists(st.integers(0, 255), min_size=1, max_size=3), st.integers(0, 3000), st.integers(1, 2000), CUTS)
+@given(
+    st.lists(st.integers(0, 255), min_size=1, max_size=3), st.integers(0, 3000), st.integers(1, 2000), CUTS
+)
 def test_output_that_repeats_itself_is_counted(
     unit: list[int], stored: int, more: int, cuts: list[int]
 ) -> None:
@@ -130,7 +131,8 @@ def test_the_missing_newline_of_a_very_long_line_is_got_over(after: int) -> None
     copy = stored.replace(b"x\n", b"x") + b"; and more\n"
     cursor = cursor_of(stored, last_at=NOON)
     timed = [
-        (OUT, data, NOON - timedelta(seconds=1)) for _, data, _ in frames_of(copy[: len(stored) - 1], [16384, 50_000])
+        (OUT, data, NOON - timedelta(seconds=1))
+        for _, data, _ in frames_of(copy[: len(stored) - 1], [16384, 50_000])
     ]
     timed.append((OUT, b"; and more\n", NOON + timedelta(seconds=1)))
     aligner = Aligner(cursor)
@@ -145,11 +147,12 @@ def test_the_engines_times_decide_between_places_that_look_alike() -> None:
     """A rotated log of lines that are all the same."""
     frames: list[EngineFrame] = [(OUT, b"tick\n", NOON + timedelta(seconds=n)) for n in range(3000)]
     cursor = cursor_of(b"tick\n" * 2000, last_at=NOON + timedelta(seconds=1999.5))
-    copy = [(OUT, b"rotated\n", NOON + timedelta(seconds=99)), *frames[100:]]
-    locator = Locator(cursor)
-    locator.feed(copy)
-    assert joined(locator.aligner().feed(copy)) == b"tick\n" * 1000
-    assert locator.notes == []
+    rotated: EngineFrame = (OUT, b"rotated\n", NOON + timedelta(seconds=99))
+    for copy in ([rotated, *frames[100:]], frames[100:]):
+        locator = Locator(cursor)
+        locator.feed(copy)
+        assert joined(locator.aligner().feed(copy)) == b"tick\n" * 1000
+        assert locator.notes == []
 
 
 def test_what_cannot_be_known_is_said() -> None:

@@ -1,0 +1,205 @@
+"""The log over HTTP: its three formats, its pages, its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientPayloadError, web
+from aiohttp.pytest_plugin import AiohttpClient
+from aiohttp.test_utils import TestClient
+
+from api.keys import CALLER, SERVICE
+from api.problems import problems_middleware
+from api.routes import logs as route
+from api.routes.logs import get_exec_logs
+from scheduler.errors import NotFoundError, UnavailableError
+from scheduler.logs.lines import Line
+from scheduler.logs.reader import LogQuery
+from scheduler.logs.stream import Stream
+from tests.unit.logs.scene import EXEC, LogScene
+
+OUT, ERR = Stream.STDOUT, Stream.STDERR
+PATH = f"/v1/jobs/1/execs/{EXEC}/logs"
+
+
+class LogService:
+    """The one use case that the route knows."""
+
+    def __init__(self, scene: LogScene) -> None:
+        self.scene = scene
+        self.fail_after: int | None = None
+
+    async def read_logs(
+        self, _caller: object, job_id: str, exec_id: str, query: LogQuery
+    ) -> AsyncIterator[list[Line]]:
+        """The scene's log, under one id alone."""
+        if (job_id, exec_id) != ("1", EXEC):
+            raise NotFoundError(f"There is no exec {exec_id}")
+        number = 0
+        async for batch in self.scene.reader.read(exec_id, query):
+            if number == self.fail_after:
+                raise UnavailableError("The database is gone")
+            number += 1
+            yield batch
+
+
+@pytest.fixture
+def service(scene: LogScene) -> LogService:
+    """The use case."""
+    return LogService(scene)
+
+
+@pytest.fixture
+async def client(service: LogService, aiohttp_client: AiohttpClient) -> TestClient[Any, Any]:
+    """A client of an application that has nothing but this route."""
+
+    @web.middleware
+    async def as_somebody(request: web.Request, handler: Any) -> web.StreamResponse:
+        request[CALLER] = None  # type: ignore[assignment]
+        return await handler(request)
+
+    app = web.Application(middlewares=[problems_middleware, as_somebody])
+    app[SERVICE] = service  # type: ignore[assignment]
+    app.router.add_get("/v1/jobs/{job_id}/execs/{exec_id}/logs", get_exec_logs)
+    return await aiohttp_client(app)
+
+
+async def test_a_log_is_a_bare_array(scene: LogScene, client: TestClient[Any, Any]) -> None:
+    """Message and time as the API that is answered like, stream and timestamp besides."""
+    log = await scene.hub.open(EXEC)
+    log.system("Start running!")
+    log.add(OUT, "你好\n".encode())
+    log.add(ERR, b"\xff\n")
+    answer = await client.get(PATH)
+    assert answer.status == 200
+    assert answer.content_type == "application/json"
+    assert await answer.json() == [
+        {
+            "message": text,
+            "time": 1716465600,
+            "stream": stream,
+            "timestamp": "2024-05-23T12:00:00.000000+00:00",
+        }
+        for text, stream in (("Start running!", "system"), ("你好", "stdout"), ("\ufffd", "stderr"))
+    ]
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson", "text"])
+@pytest.mark.parametrize("limit", ["", "10"])
+async def test_an_empty_log_is_empty(client: TestClient[Any, Any], form: str, limit: str) -> None:
+    """In every format."""
+    answer = await client.get(PATH, params={"format": form, "limit": limit, "start_time": ""})
+    assert (await answer.text()).strip() == ("[]" if form == "json" else "")
+
+
+@pytest.mark.parametrize("limit", ["", "10000"])
+async def test_every_format_has_every_line(scene: LogScene, client: TestClient[Any, Any], limit: str) -> None:
+    """Streamed or as a page; text keeps the very bytes."""
+    log = await scene.hub.open(EXEC)
+    printed = b"".join(b"%d \xff\x00\n" % n for n in range(9_999))
+    log.add(OUT, printed)
+    text = await client.get(PATH, params={"format": "text", "limit": limit})
+    assert text.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert await text.read() == printed
+    lines = await client.get(PATH, params={"format": "ndjson", "limit": limit})
+    assert lines.content_type == "application/x-ndjson"
+    messages = [json.loads(line)["message"] for line in (await lines.text()).splitlines()]
+    assert messages == [f"{n} \ufffd\0" for n in range(9_999)]
+    array = await client.get(PATH, params={"limit": limit})
+    assert [line["message"] for line in await array.json()] == messages
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_links_lead_through_all_pages(
+    scene: LogScene, client: TestClient[Any, Any], order: str
+) -> None:
+    """And the last page has none."""
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, b"".join(b"%d\n" % n for n in range(25)))
+    url: str | None = f"{PATH}?limit=10&order={order}&stream=stdout"
+    found: list[int] = []
+    sizes = []
+    while url is not None:
+        answer = await client.get(url)
+        page = [int(line["message"]) for line in await answer.json()]
+        sizes.append(len(page))
+        found += page
+        following = answer.links.get("next")
+        url = following["url"].path_qs if following is not None else None  # type: ignore[union-attr]
+    assert sizes == [10, 10, 5]
+    assert found == (list(range(25)) if order == "asc" else list(range(25))[::-1])
+
+
+async def test_the_next_cursor_waits_for_what_is_yet_to_come(
+    scene: LogScene, client: TestClient[Any, Any]
+) -> None:
+    """Asking again and again follows a run."""
+    log = await scene.hub.open(EXEC)
+    cursor = ""
+    for text in (b"1\n2\n", b"", b"3\n"):
+        log.add(OUT, text)
+        answer = await client.get(PATH, params={"limit": "10", "cursor": cursor, "format": "text"})
+        assert await answer.read() == text
+        assert "Link" not in answer.headers
+        cursor = answer.headers["X-Next-Cursor"]
+
+
+async def test_a_page_of_huge_lines_ends_early(
+    scene: LogScene, client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says that there is more."""
+    monkeypatch.setattr(route, "PAGE_BYTES", 1000)
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, (b"x" * 600 + b"\n") * 5)
+    answer = await client.get(PATH, params={"limit": "10"})
+    assert len(await answer.json()) == 2
+    assert 'rel="next"' in answer.headers["Link"]
+
+
+async def test_bad_parameters_are_problems(client: TestClient[Any, Any]) -> None:
+    """Before a byte of the log is sent, by field."""
+    for query, field in (
+        ("start_time=x", "start_time"),
+        ("tail=5", "tail"),
+        ("limit=5&limit=6", "limit"),
+        ("start_time=5&end_time=4", "start_time"),
+        ("cursor=5", "cursor"),
+    ):
+        answer = await client.get(f"{PATH}?{query}")
+        assert answer.status == 400
+        assert answer.content_type == "application/problem+json"
+        assert [error["field"] for error in (await answer.json())["errors"]] == [field]
+
+
+async def test_an_unknown_exec_is_not_found(client: TestClient[Any, Any]) -> None:
+    """With and without a limit."""
+    for query in ("", "?limit=5", "?format=text"):
+        assert (await client.get(f"/v1/jobs/2/execs/x/logs{query}")).status == 404
+
+
+async def test_an_answer_that_cannot_be_finished_is_cut(
+    scene: LogScene, service: LogService, client: TestClient[Any, Any]
+) -> None:
+    """A reader must not take half a log for the whole."""
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, b"\n" * 100_000)
+    service.fail_after = 3
+    with pytest.raises(ClientPayloadError):
+        await (await client.get(PATH)).read()
+    service.fail_after = 0
+    assert (await client.get(PATH)).status == 503
+
+
+async def test_a_reader_who_leaves_harms_nobody(scene: LogScene, client: TestClient[Any, Any]) -> None:
+    """The next one gets its answer."""
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, (b"x" * 1000 + b"\n") * 20_000)
+    answer = await client.get(PATH)
+    await answer.content.readexactly(10)
+    answer.close()
+    await asyncio.sleep(0)
+    assert len(await (await client.get(PATH, params={"limit": "3"})).json()) == 3
