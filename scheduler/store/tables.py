@@ -176,14 +176,17 @@ execs = sa.Table(
     sa.CheckConstraint("(status = 'F') = (fail_reason IS NOT NULL)", name="failed_has_reason"),
 )
 sa.Index("ix_execs_job_id_created_at", execs.c.job_id, execs.c.created_at.desc(), execs.c.id.desc())
-# Only what still waits or runs is in this index, so that a long history costs recovery and dispatch nothing.
-sa.Index(
-    "ix_execs_open",
-    execs.c.job_id,
-    execs.c.created_at,
-    sqlite_where=execs.c.ended_at.is_(None),
-    postgresql_where=execs.c.ended_at.is_(None),
-)
+# Only what still waits or runs is in these indexes, so that a long history costs recovery and dispatch nothing.
+for _name, _columns in {
+    "ix_execs_open_of_job": (execs.c.job_id, execs.c.created_at),
+    "ix_execs_open": (execs.c.created_at, execs.c.id),
+}.items():
+    sa.Index(
+        _name,
+        *_columns,
+        sqlite_where=execs.c.ended_at.is_(None),
+        postgresql_where=execs.c.ended_at.is_(None),
+    )
 
 #: The ledger: one row for every due time, and its one outcome. Writing the row is the claim.
 occurrences = sa.Table(
