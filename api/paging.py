@@ -33,7 +33,9 @@ def query_of(request: web.Request, allowed: Collection[str]) -> Mapping[str, str
     for name, value in request.query.items():
         if name not in allowed:
             remedy = f"use {', '.join(allowed)}" if allowed else "leave it out"
-            errors.append(FieldError(name, value, "is not a query parameter of this request", remedy))
+            errors.append(
+                FieldError(name or "query", value, "is not a query parameter of this request", remedy)
+            )
         elif name in found:
             errors.append(FieldError(name, value, "is given twice", "give it once"))
         found[name] = value

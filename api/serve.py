@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from api.app import build_app
+from api.runner import Runner
 from scheduler.daemon import Daemon
 from scheduler.errors import SettingsError
 from scheduler.settings import Settings
@@ -35,13 +36,11 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     daemon = Daemon(settings)
-    runner: web.AppRunner | None = None
+    runner: Runner | None = None
     try:
         service, tokens = await daemon.start()
         app = build_app(service, tokens, max_body_bytes=settings.max_body_bytes)
-        runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True
-        )
+        runner = Runner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True)
         await runner.setup()
         on_listening(await _listen(runner, settings))
         ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(daemon.failed.wait())]
@@ -56,7 +55,7 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
     return 0 if daemon.failure is None else 1
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> str:
+async def _listen(runner: Runner, settings: Settings) -> str:
     site = web.TCPSite(runner, settings.host, settings.port)
     try:
         await site.start()

@@ -8,17 +8,18 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 from pytest_aiohttp.plugin import AiohttpClient
 from sqlalchemy.engine import Connection
 from yarl import URL
 
 from api.app import build_app
+from api.runner import Runner
 from scheduler.daemon import Daemon
 from scheduler.settings import RegionSettings, Settings
 from scheduler.store.database import Database
@@ -75,6 +76,13 @@ def check_problem(answer: Answer) -> None:
         assert entry["remedy"], entry
 
 
+class Server(TestServer):
+    """A test server that runs the application as the daemon does."""
+
+    async def _make_runner(self, **kwargs: Any) -> Runner:
+        return Runner(self.app, **kwargs | {"handler_cancellation": True})
+
+
 class Api:
     """The API as a user sees it, with what tests say most often."""
 
@@ -88,7 +96,7 @@ class Api:
         path: str | URL,
         body: object = None,
         *,
-        raw: bytes | str | None = None,
+        raw: bytes | str | IO[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         token: str | None = "",
     ) -> Answer:
@@ -268,7 +276,7 @@ async def world(
     daemon = Daemon(settings, make_engine=make_engine)
     service, tokens = await daemon.start()
     app = build_app(service, tokens, max_body_bytes=LARGEST_BODY)
-    client = await aiohttp_client(app, server_kwargs={"handler_cancellation": True})
+    client = await aiohttp_client(Server(app))
     api = Api(client, (tmp_path / "admin.token").read_text().strip())
     yield World(api, daemon, engines)
     await client.close()
