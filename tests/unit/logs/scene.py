@@ -33,6 +33,10 @@ class SetClock:
         """The moment that was set."""
         return self.moment
 
+    def steady(self) -> float:
+        """Seconds that go with it."""
+        return (self.moment - NOON).total_seconds()
+
     def forward(self, seconds: float) -> None:
         """Move it."""
         self.moment += timedelta(seconds=seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -225,13 +226,20 @@ async def test_the_hub_tries_again_by_itself(scene: LogScene, monkeypatch: pytes
     assert [len(text) for text in await scene.texts()] == [CAPTURE_BYTES]
 
 
-async def test_a_quiet_stream_is_stored_promptly_by_itself(scene: LogScene) -> None:
+async def test_a_quiet_stream_is_stored_promptly_by_itself(
+    scene: LogScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody needs to ask."""
     running = asyncio.create_task(scene.hub.run())
     log = await scene.hub.open(EXEC)
     stored = asyncio.Event()
     note = log.stored
-    log.stored = lambda seq: (note(seq), stored.set())[0]  # type: ignore[method-assign]
+
+    def note_and_tell(seq: int) -> None:
+        note(seq)
+        stored.set()
+
+    monkeypatch.setattr(log, "stored", note_and_tell)
     before = asyncio.get_running_loop().time()
     log.add(OUT, b"hello\n")
     assert log.due - before == pytest.approx(capture.PROMPT_SECONDS, abs=0.01)
@@ -320,10 +328,10 @@ async def test_one_commit_stores_many_captures(scene: LogScene, monkeypatch: pyt
     write = scene.database.write
     done = asyncio.Event()
 
-    async def count(work: object) -> object:
+    async def count(work: Callable[[sa.Connection], object]) -> object:
         nonlocal writes
         writes += 1
-        result = await write(work)  # type: ignore[arg-type]
+        result = await write(work)
         done.set()
         return result
 

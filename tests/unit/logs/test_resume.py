@@ -221,7 +221,9 @@ async def test_a_capture_goes_on_from_the_copy(scene: LogScene, stored: int) -> 
 
 async def test_a_copy_that_keeps_rotating_is_read_again(scene: LogScene) -> None:
     """Between searching and reading it lost more."""
-    whole = [(OUT, b"this is line number %06d\n" % n, NOON + timedelta(seconds=n)) for n in range(400)]
+    whole: list[EngineFrame] = [
+        (OUT, b"this is line number %06d\n" % n, NOON + timedelta(seconds=n)) for n in range(400)
+    ]
     log = await scene.hub.open(EXEC)
     scene.clock.forward(199)
     log.add_frames(whole[:200])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import ClientPayloadError, web
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
+from aiohttp.typedefs import Handler
 
 from api.keys import CALLER, SERVICE
 from api.problems import problems_middleware
@@ -20,6 +21,7 @@ from scheduler.errors import NotFoundError, UnavailableError
 from scheduler.logs.lines import Line
 from scheduler.logs.reader import LogQuery
 from scheduler.logs.stream import Stream
+from scheduler.service import Caller, Service
 from tests.unit.logs.scene import EXEC, LogScene
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
@@ -58,12 +60,12 @@ async def client(service: LogService, aiohttp_client: AiohttpClient) -> TestClie
     """A client of an application that has nothing but this route."""
 
     @web.middleware
-    async def as_somebody(request: web.Request, handler: Any) -> web.StreamResponse:
-        request[CALLER] = None  # type: ignore[assignment]
+    async def as_somebody(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[CALLER] = cast("Caller", None)
         return await handler(request)
 
     app = web.Application(middlewares=[problems_middleware, as_somebody])
-    app[SERVICE] = service  # type: ignore[assignment]
+    app[SERVICE] = cast("Service", service)
     app.router.add_get("/v1/jobs/{job_id}/execs/{exec_id}/logs", get_exec_logs)
     return await aiohttp_client(app)
 
