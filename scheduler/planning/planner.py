@@ -226,7 +226,7 @@ class Planner:
             await self._reload(claims.stale)
         for outcome, count in claims.outcomes.items():
             OCCURRENCES.labels(outcome=outcome.value).inc(count)
-        _observe_lateness(claims.execs, now)
+        _observe_lateness(claims.execs, self._clock.now())
         self._on_claims(claims)
 
     def _advance(self, read: Job, following: datetime | None, *, held: bool) -> None:
