@@ -373,12 +373,26 @@ ensure_image() {
   done_line "$words"
 }
 
-# ---------------------------------------------------------------- PostgreSQL
+# ---------------------------------------------------------------- what only the tests need
+
+# prepare_test_packages: the programs that some tests run beside the engine. An ssh server is installed only where no
+# systemd would start it for all the world.
+prepare_test_packages() {
+  local each missing=()
+  for each in ip:iproute2 openssl:openssl ssh:openssh-client sshd:openssh-server; do
+    if has "${each%%:*}" || [ -x "/usr/sbin/${each%%:*}" ]; then continue; fi
+    if [ "${each%%:*}" = sshd ] && [ -d /run/systemd/system ]; then continue; fi
+    missing+=("${each#*:}")
+  done
+  if [ ${#missing[@]} -eq 0 ]; then return 0; fi
+  may_install || return 1
+  apt_install "${missing[@]}"
+}
 
 # prepare_postgresql: installs the server's programs. The tests make clusters of their own, so the package is told to
 # make none.
 prepare_postgresql() {
-  if has postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then return 0; fi
+  if has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then return 0; fi
   may_install || return 1
   local setting=/etc/postgresql-common/createcluster.d/timeball.conf status=0
   mkdir -p "$(dirname "$setting")"
