@@ -18,10 +18,18 @@ from tests.lab.engine import (
     why_no_engine,
     why_no_registry,
 )
-
 from tests.lab.postgresql import postgresql_url, why_no_postgresql
+from tests.lab.private_engine import private_engine
 
-__all__ = ["busybox_image", "engine_client", "engine_url", "installation", "postgresql_url", "registry"]
+__all__ = [
+    "busybox_image",
+    "engine_client",
+    "engine_url",
+    "installation",
+    "postgresql_url",
+    "private_engine",
+    "registry",
+]
 
 # For each mark that stands for a real part: what tells why there is none (None if there is one).
 PARTS: dict[str, Callable[[], str | None]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
+import math
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -25,6 +25,7 @@ from docker.tls import TLSConfig
 from requests.adapters import HTTPAdapter
 
 from scheduler.engine.docker_calls import CallPool
+from scheduler.engine.docker_transport import UnixAdapter
 from scheduler.engine.docker_words import RefusedError
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.ssh import SshTunnel
@@ -225,7 +226,6 @@ class DockerApi:
         client = self._client
         if client is not None and self._version is not None:
             return client
-        self._knock()
         # The SDK would ask for the version in its constructor, with its own idea of proxies and time limits.
         with self._build_client(MINIMUM_DOCKER_API_VERSION, self.limits.control / 2) as probe:
             offered = str(probe.version(api_version=False)["ApiVersion"])
@@ -235,13 +235,6 @@ class DockerApi:
                 self._client = self._build_client(version, self.limits.control)
             self._version = version
             return self._client
-
-    def _knock(self) -> None:
-        """Connect once, to fail early: the SDK forgets to close a unix socket that it cannot connect."""
-        if self._socket_path is not None:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
-                knocking.settimeout(self.limits.connect)
-                knocking.connect(self._socket_path)
 
     def _build_client(self, version: str, seconds: float) -> APIClient:
         tls = self._tls
@@ -256,7 +249,10 @@ class DockerApi:
         )
         # The address is given: neither a proxy nor a .netrc of the environment has a say in it.
         client.trust_env = False
-        if self._socket_path is None:
+        if self._socket_path is not None:
+            adapter = UnixAdapter(f"http+unix://{self._socket_path}", math.ceil(seconds), max_pool_size=pool)
+            client.mount("http+docker://", adapter)
+        else:
             client.mount(self._http_url, HTTPAdapter(pool_connections=1, pool_maxsize=pool))
         return client
 

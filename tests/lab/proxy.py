@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -15,8 +16,9 @@ class EngineProxy:
     one that dies; closed, nobody listens.
     """
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, *, tls: ssl.SSLContext | None = None) -> None:
         self._socket_path = socket_path
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -40,7 +42,7 @@ class EngineProxy:
 
     async def open(self) -> None:
         """Listen; on the same port as before, if it listened before."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -95,3 +97,5 @@ class EngineProxy:
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
+        else:  # TLS knows no half-closed connections
+            writer.close()

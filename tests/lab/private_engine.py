@@ -1,0 +1,143 @@
+"""A Docker Engine of the tests' own, which they may kill, freeze and restart.
+
+It lives in a network namespace of its own, with its own data and containerd: a second dockerd in the machine's
+own namespace would take the first one's bridge away. It reaches no registry; images are copied into it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from docker.api.client import APIClient
+
+START_SECONDS = 60
+TOOLS = ("dockerd", "containerd", "ip", "nsenter", "unshare", "umount")
+
+
+def why_no_private_engine() -> str | None:
+    """What is missing to start an engine, or None."""
+    if os.geteuid() != 0:
+        return "only root can start a dockerd of its own"
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        return f"no {', '.join(missing)} on the path; install docker.io, iproute2 and util-linux"
+    return None
+
+
+class PrivateEngine:
+    """One dockerd; stopped when made.
+
+    Attributes:
+        url: where it listens.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._name = f"timeball-{uuid.uuid4().hex[:8]}"
+        self._folder = Path(tempfile.mkdtemp(prefix="tb-private-"))
+        self._socket = self._folder / "docker.sock"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"unix://{self._socket}"
+        subprocess.run(["ip", "netns", "add", self._name], check=True)
+        subprocess.run(["ip", "-n", self._name, "link", "set", "lo", "up"], check=True)
+
+    def start(self) -> None:
+        """Start it, again too, and return when it answers."""
+        command = ["nsenter", f"--net=/run/netns/{self._name}", "unshare", "--uts", "dockerd"]
+        command += ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
+        command += ["--pidfile", f"{self._folder}/pid", "--host", self.url, *self._options]
+        (self._folder / "pid").unlink(missing_ok=True)  # a killed one leaves it behind
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"dockerd did not come up: {(self._folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL: it is gone at once, with its containerd; containers go on without it."""
+        containerd = int((self._folder / "exec/containerd/containerd.pid").read_text())
+        self._signal(signal.SIGKILL)
+        self._wait()
+        # A containerd that outlives its dockerd, if only as a zombie, is taken by the next one for alive.
+        with suppress(ProcessLookupError):
+            os.kill(containerd, signal.SIGKILL)
+        (self._folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """SIGTERM: it ends its containers (unless made with ``--live-restore``) and itself."""
+        self._signal(signal.SIGTERM)
+        self._wait()
+
+    def freeze(self) -> None:
+        """Accept connections, and answer none."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Answer again."""
+        self._signal(signal.SIGCONT)
+
+    def load(self, client: APIClient, image: str) -> None:
+        """Copy an image from another engine."""
+        with APIClient(self.url, version="auto") as own:
+            for _ in own.load_image(b"".join(client.get_image(image))):  # type: ignore[no-untyped-call]
+                pass
+
+    def destroy(self) -> None:
+        """Remove whatever it has made, its containers first."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        self.thaw()
+        with APIClient(self.url, version="auto") as own:
+            for found in own.containers(all=True, quiet=True):
+                own.remove_container(found["Id"], v=True, force=True)
+        self.stop()
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in sorted((m for m in mounts if m.startswith(str(self._folder))), reverse=True):
+            subprocess.run(["umount", mount], check=True)
+        shutil.rmtree(self._folder)
+        subprocess.run(["ip", "netns", "delete", self._name], check=True)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+            try:
+                knocking.settimeout(5)
+                knocking.connect(str(self._socket))
+                knocking.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return b"200" in knocking.recv(64)
+            except OSError:
+                return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
+
+    def _wait(self) -> None:
+        assert self._process is not None, "not started"
+        self._process.wait(timeout=START_SECONDS)
+
+
+@pytest.fixture
+def private_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
+    """A running engine that the test may do anything to, with the busybox image on it."""
+    if reason := why_no_private_engine():
+        pytest.skip(reason)
+    engine = PrivateEngine()
+    engine.start()
+    try:
+        engine.load(engine_client, busybox_image)
+        yield engine
+    finally:
+        engine.destroy()
