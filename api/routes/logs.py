@@ -91,6 +91,9 @@ async def _stream(
     batch = await anext(batches, None)
     response = web.StreamResponse(headers={"Content-Type": _CONTENT_TYPES[parameters.format]})
     await response.prepare(request)
+    if request.method == "HEAD":  # aiohttp would send what is written, and the client take it for an answer
+        await response.write_eof()
+        return response
     before, between, after = _FRAMES[parameters.format]
     lead = before
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -18,26 +19,26 @@ from scheduler.timing.preview import MOST_OCCURRENCES, Language, parse_moment
 from scheduler.timing.schedule import TimezoneError, parse_schedule
 
 DEFAULT_COUNT: Final = 5
+#: Between the time and the hours of its offset.
+_LOST_PLUS: Final = re.compile(r"(?<=\d) (?=\d\d)", re.ASCII)
 
 
 async def preview_schedule(request: web.Request) -> web.Response:
     """`GET /v1/schedules/preview?schedule=&timezone=&after=&count=`: 200 with what the schedule will do."""
     query = query_of(request, ("schedule", "timezone", "after", "count"))
-    text = query.get("schedule")
-    if text is None:
+    given = query.get("schedule")
+    if given is None:
         raise InvalidInputError(
             FieldError("schedule", None, "is required", "give one such as R5/2026-01-31T09:00:00Z/P1M")
         )
-    if text[0] in "Rr":
-        text = _with_plus(text)
     zone = query.get("timezone")
     try:
-        schedule = parse_schedule(text, zone)
+        schedule = parse_schedule(_with_plus(given) if given[0] in "Rr" else given, zone)
     except TimezoneError as error:
         raise InvalidInputError(FieldError("timezone", zone, error.message, error.remedy)) from error
     except ScheduleError as error:
         where = f"{error.message} (at position {error.position + 1})"
-        raise InvalidInputError(FieldError("schedule", text, where, error.remedy)) from error
+        raise InvalidInputError(FieldError("schedule", given, where, error.remedy)) from error
     after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
     preview = PreviewAnswer.of(schedule, after, _count_of(query), _language_of(request))
     return answer(preview, headers={"Vary": "Accept-Language"})
@@ -103,7 +104,7 @@ def _moment_of(query: Mapping[str, str], name: str, zone: str | None = None) -> 
 
 def _with_plus(text: str) -> str:
     """Undo what URL decoding does to the '+' of an offset that was not encoded."""
-    return text.replace(" ", "+")
+    return _LOST_PLUS.sub("+", text)
 
 
 def _count_of(query: Mapping[str, str]) -> int:
@@ -114,7 +115,7 @@ def _language_of(request: web.Request) -> Language:
     """Chinese where the client prefers it to English, else English."""
     best: tuple[float, Language] = (0.0, "en")
     for position, part in enumerate(request.headers.get("Accept-Language", "").split(",")):
-        tag, _, weight = part.strip().partition(";q=")
+        tag, _, weight = part.replace(" ", "").partition(";q=")
         try:
             quality = float(weight) if weight else 1.0
         except ValueError:

@@ -143,7 +143,7 @@ async def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(api: Api):
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "identity"])
 async def test_a_compressed_body_is_unpacked(api: Api, encoding: str):
-    """gzip and deflate are understood."""
+    """Gzip and deflate are understood."""
     raw = json.dumps(GOOD).encode()
     pack = {"gzip": gzip.compress, "deflate": zlib.compress}.get(encoding.lower(), bytes)
     answer = await api.send("POST", "/v1/jobs", raw=pack(raw), headers={"Content-Encoding": encoding})
@@ -213,8 +213,8 @@ async def test_a_trigger_without_a_body_may_have_any_content_type(api: Api):
 
 
 UNKNOWN_JOBS = [
-    "0", "-1", "+1", "2", "01", "1.0", "1e0", "x", "%20", "1%20", "9" * 19, "9" * 20, "9" * 5_000, "%D9%A1", "%EF%BC%91", "%C2%B2",
-    "1%2Fexecs", "..%2F1", "%00", "1%00", "%ff", "%ed%a0%80", "%zz", "%", "null", "{job_id}", "1;2", "' OR 1=1 --",
+    "0", "-1", "+1", "2", "01", "1.0", "1e0", "x", "%20", "1%20", "9" * 19, "9" * 20, "9" * 5_000,
+    "%D9%A1", "%EF%BC%91", "%C2%B2", "1%2Fexecs", "..%2F1", "%00", "1%00", "%ff", "%ed%a0%80", "%zz", "%", "null", "{job_id}", "1;2", "' OR 1=1 --",
 ]  # fmt: skip
 
 
