@@ -100,7 +100,7 @@ def busybox_image(engine_client: APIClient) -> str:
     """The name of an image on the engine that holds busybox and no command of its own."""
     if not _has_image(engine_client, BUSYBOX_IMAGE):
         repository, tag = BUSYBOX_IMAGE.split(":")
-        engine_client.import_image_from_data(_busybox_tar(), repository=repository, tag=tag)
+        engine_client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
     return BUSYBOX_IMAGE
 
 
@@ -188,7 +188,8 @@ def _has_image(client: APIClient, image: str) -> bool:
     return True
 
 
-def _busybox_tar() -> bytes:
+def busybox_tar() -> bytes:
+    """The files of an image with busybox, and a link for each of its applets."""
     path = shutil.which("busybox")
     assert path is not None
     applets = subprocess.run([path, "--list"], check=True, capture_output=True, text=True).stdout.split()

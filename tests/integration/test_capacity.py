@@ -1,0 +1,59 @@
+"""A size is a reservation: what does not fit waits, says for what, and runs when there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+from docker.api.client import APIClient
+
+from scheduler.engine.protocol import LABEL_INSTALLATION
+from tests.lab.timeball import Timeball, script
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_sixty_runs_at_once_all_end_well_and_never_exceed_the_machine(
+    own_timeball: Timeball, engine_client: APIClient
+) -> None:
+    """The engine's own events tell how many ran at the same time; the others waited and said for what."""
+    timeball = own_timeball
+    most = int(engine_client.info()["NCPU"] / 0.15 + 1e-6)
+    since = int(time.time())
+    job = await timeball.create(script("echo run $N"), resource_size="XXS")
+    runs = await asyncio.gather(*(timeball.trigger(job, runtime_vars={"N": str(n)}) for n in range(60)))
+    waiting = [run for run in await timeball.execs(job) if run["status"] == "W"]
+    assert len(waiting) > 60 - most - 10
+    assert all(run["waiting_for"].startswith("waits for ") for run in waiting)
+    assert any("0.15 CPU" in run["waiting_for"] for run in waiting)
+
+    ended = await timeball.until_all_ended(job, count=60, seconds=120)
+
+    assert Counter(run["status"] for run in ended) == {"S": 60}
+    for number, run in enumerate(runs):
+        assert await timeball.lines(job, run) == [f"run {number}"]
+    going = highest = 0
+    filters = {"label": f"{LABEL_INSTALLATION}={timeball.installation}", "event": ["start", "die"]}
+    for event in engine_client.events(since=since, until=int(time.time()) + 1, filters=filters, decode=True):
+        going += 1 if event["Action"] == "start" else -1
+        highest = max(highest, going)
+    assert going == 0
+    assert 1 < highest <= most
+
+
+async def test_what_waits_for_room_says_so_and_starts_in_the_order_it_came(own_timeball: Timeball) -> None:
+    """One run that takes the whole machine holds up the next, which is readable and then starts."""
+    timeball = own_timeball
+    job = await timeball.create(script("sleep 1"), resource_size="L")
+    runs = [await timeball.trigger(job) for _ in range(3)]
+    await timeball.until_status(job, runs[0], "R")
+    second = await timeball.exec(job, runs[1])
+    assert second["status"] == "W"
+    assert second["waiting_for"].startswith("waits for 2 CPU (0.00 of ")
+
+    ended = {run["id"]: run for run in await timeball.until_all_ended(job, count=3)}
+    spans = [(ended[run]["started_at"], ended[run]["ended_at"]) for run in runs]
+    assert spans == sorted(spans)
+    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False))
