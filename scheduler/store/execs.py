@@ -6,7 +6,6 @@ Every function takes a connection inside a transaction of `Database`; none commi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +15,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.job import ConcurrencyPolicy, PullPolicy
 from scheduler.store.jobs import IDS_PER_STATEMENT
-from scheduler.store.tables import Moment, execs
+from scheduler.store.tables import Moment, columns_of, execs
 
 _open = execs.c.ended_at.is_(None)
 
@@ -68,8 +67,8 @@ def insert(connection: Connection, new: Iterable[Exec]) -> None:
     """Store execs that wait."""
     rows = []
     for one in new:
-        row = asdict(one)
-        row.update(row.pop("spec"))
+        row = columns_of(one)
+        row.update(columns_of(row.pop("spec")))
         rows.append(row)
     if rows:
         connection.execute(execs.insert(), rows)

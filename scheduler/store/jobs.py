@@ -6,7 +6,6 @@ Every function takes a connection inside a transaction of `Database`; none commi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scheduler.errors import ConflictError
 from scheduler.job import ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, PullPolicy, ScheduleCursor
-from scheduler.store.tables import Moment, jobs
+from scheduler.store.tables import Moment, columns_of, jobs
 
 #: How many ids one statement carries; well under every database's limit of parameters.
 IDS_PER_STATEMENT = 500
@@ -70,7 +69,7 @@ def insert(
     Raises:
         ConflictError: the namespace has a job of that name.
     """
-    values = {**asdict(definition), **asdict(cursor)}
+    values = {**columns_of(definition), **columns_of(cursor)}
     statement = jobs.insert().values(**values, created_by=created_by, created_at=now, updated_at=now)
     try:
         with connection.begin_nested():
@@ -104,7 +103,7 @@ def update(
     Raises:
         ConflictError: the namespace has another job of that name.
     """
-    values = {**asdict(definition), **asdict(cursor)}
+    values = {**columns_of(definition), **columns_of(cursor)}
     try:
         with connection.begin_nested():
             connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values, updated_at=now))

@@ -6,7 +6,6 @@ Writing the row is the claim to run it. Two daemons may race for it; the primary
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -14,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from scheduler.execution import Occurrence, Outcome
-from scheduler.store.tables import occurrences
+from scheduler.store.tables import columns_of, occurrences
 
 
 def record(connection: Connection, entries: Sequence[Occurrence]) -> set[tuple[int, datetime]]:
@@ -25,7 +24,7 @@ def record(connection: Connection, entries: Sequence[Occurrence]) -> set[tuple[i
     statement = (
         insert(occurrences).on_conflict_do_nothing().returning(occurrences.c.job_id, occurrences.c.due_at)
     )
-    rows = connection.execute(statement, [asdict(entry) for entry in entries])
+    rows = connection.execute(statement, [columns_of(entry) for entry in entries])
     return {(job_id, due_at) for job_id, due_at in rows}
 
 
