@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,7 +25,8 @@ from tests.lab.clock import SettableClock
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-PATIENCE = 10.0
+PATIENCE = 20.0
+NAMES = itertools.count(1)
 
 
 class Scene:
@@ -52,21 +54,29 @@ class Scene:
         self, schedule: str, *, tell: bool = True, since: datetime | None = None, **changes
     ) -> Job:
         """A job whose schedule was switched on at `since` (now if not given)."""
-        definition = JobDefinition(
-            name=f"job {id(object())} {len(changes)} {schedule} {self.clock.steady()}",
+        [job] = await self.store_many(1, schedule, since=since, **changes)
+        if tell:
+            self.planner.job_changed(job)
+        return job
+
+    async def store_many(
+        self, count: int, schedule: str, *, since: datetime | None = None, **changes
+    ) -> list[Job]:
+        """As many jobs with the same schedule, of which the planner is not told."""
+        now = self.clock.now()
+        base = JobDefinition(
+            name="",
             namespace="team",
             docker_image_repo="busybox",
             is_schedule_active=True,
             schedule_mode=schedule,
             **changes,
         )
-        definition, cursor = with_schedule(definition, None, since or self.clock.now())
-        job = await self.database.write(
-            lambda c: jobs.insert(c, definition, cursor, created_by="ada", now=self.clock.now())
+        base, cursor = with_schedule(base, None, since or now)
+        made = [replace(base, name=f"job {next(NAMES)}") for _ in range(count)]
+        return await self.database.write(
+            lambda c: [jobs.insert(c, one, cursor, created_by="ada", now=now) for one in made]
         )
-        if tell:
-            self.planner.job_changed(job)
-        return job
 
     async def until(self, is_done: Callable[[list[Occurrence]], bool], job: Job) -> list[Occurrence]:
         """The job's ledger, newest due time first, once it is as wanted."""
@@ -228,8 +238,8 @@ async def test_a_clock_set_back_runs_nothing_twice(scene: Scene) -> None:
 
 async def test_a_thousand_due_at_once_are_claimed_in_few_transactions(scene: Scene) -> None:
     """A burst is decided in batches, every due time of it once."""
-    start = scene.clock.now() + SECOND * 2
-    made = [await scene.store(f"R1/{at(start)}/PT1H", tell=False) for _ in range(1_000)]
+    start = scene.clock.now() + SECOND * 4
+    made = await scene.store_many(1_000, f"R1/{at(start)}/PT1H")
     total, transactions = 0, 0
 
     async with scene.planning(), asyncio.timeout(PATIENCE):
