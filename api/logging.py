@@ -25,7 +25,8 @@ def configure_logging(level: str, style: Literal["auto", "console", "json"]) -> 
     ]
     last: list[structlog.typing.Processor]
     if for_people:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     else:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     structlog.configure(

@@ -188,7 +188,8 @@ class CaptureHub:
             return dict.fromkeys(taken.keys() - allowed, "its exec is gone or belongs to another daemon")
 
         try:
-            return await self._database.write(work)
+            # The engine has it too: what a power cut takes is read again from there.
+            return await self._database.write(work, durable=False)
         except ChunkConflictError as error:
             _log.error("log_conflict", exec=error.exec_id, error=str(error))
             return {error.exec_id: _CONFLICT}
