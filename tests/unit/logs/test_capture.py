@@ -328,10 +328,10 @@ async def test_one_commit_stores_many_captures(scene: LogScene, monkeypatch: pyt
     write = scene.database.write
     done = asyncio.Event()
 
-    async def count(work: Callable[[sa.Connection], object]) -> object:
+    async def count(work: Callable[[sa.Connection], object], *, durable: bool = True) -> object:
         nonlocal writes
         writes += 1
-        result = await write(work)
+        result = await write(work, durable=durable)
         done.set()
         return result
 
