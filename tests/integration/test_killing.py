@@ -1,0 +1,179 @@
+"""The killing test: whatever moment the daemon dies in, every due time counts once and every line comes once.
+
+The moments are random, from a seed that a failure names: run it again with TIMEBALL_TEST_SEED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from docker.api.client import APIClient
+
+from tests.integration.conftest import MakeTimeball
+from tests.lab.engine import connect
+from tests.lab.private_engine import PrivateEngine
+from tests.lab.timeball import ENDED, Timeball, script, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+
+LINES = 20
+#: Prints numbered lines on both streams for some two seconds.
+NUMBERS = script(
+    f"i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo out $i; echo err $i >&2; sleep 0.1; done; printf end"
+)
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A job under test and how often it is due."""
+
+    job: int
+    start: datetime
+    step: timedelta
+
+
+@pytest.fixture
+def dice() -> Iterator[random.Random]:
+    """Random numbers that a failure can be repeated with."""
+    seed = os.environ.get("TIMEBALL_TEST_SEED") or str(random.SystemRandom().randrange(10**6))
+    print(f"TIMEBALL_TEST_SEED={seed}")  # noqa: T201 - pytest shows it with a failure
+    return random.Random(seed)  # noqa: S311 - chooses moments, guards nothing
+
+
+async def _schedules(timeball: Timeball, steps: list[int]) -> list[Schedule]:
+    """One job for each step in seconds, under policies in turn; every due time is to run."""
+    start = datetime.now(UTC).replace(microsecond=0) + 2 * SECOND
+    policies = itertools.cycle(("latest", "all", "skip"))
+    return [
+        Schedule(
+            await timeball.create(
+                NUMBERS,
+                misfire_policy=next(policies),
+                misfire_grace_seconds=2,
+                is_schedule_active=True,
+                schedule_mode=f"R/{start:%Y-%m-%dT%H:%M:%SZ}/PT{step}S",
+            ),
+            start,
+            step * SECOND,
+        )
+        for step in steps
+    ]
+
+
+async def _kill_and_start(timeball: Timeball, *, kills: int, seconds: float, dice: random.Random) -> None:
+    """Kill the daemon so many times at random moments within so many seconds, also while it starts."""
+    moments = sorted(dice.uniform(0, seconds) for _ in range(kills))
+    began = time.monotonic()
+    for moment in moments:
+        await asyncio.sleep(max(0.0, began + moment - time.monotonic()))
+        await timeball.kill()
+        if dice.random() < 0.3:
+            early = timeball.spawn()
+            await asyncio.sleep(dice.uniform(0.2, 1.2))
+            early.kill()
+            early.wait()
+            assert early.stdout is not None
+            early.stdout.close()
+        await timeball.start(until_ready=False)
+
+
+async def _switch_off(timeball: Timeball, schedules: list[Schedule]) -> None:
+    """Wait until nothing is overdue, and let nothing more fall due."""
+    for schedule in schedules:
+        await until(
+            lambda job=schedule.job: timeball.get(f"/v1/jobs/{job}"),
+            lambda seen: datetime.fromisoformat(seen["next_run_at"]) > datetime.now(UTC),
+        )
+        status, raw = await timeball.send("PUT", f"/v1/jobs/{schedule.job}", {"is_schedule_active": False})
+        assert status == 200, raw
+
+
+async def _check_ledger(timeball: Timeball, schedule: Schedule) -> list[dict[str, str]]:
+    """Every due time stands in the ledger once, and has one run if it ran; answers the runs."""
+    runs = await until(
+        lambda: timeball.execs(schedule.job),
+        lambda seen: all(run["status"] in ENDED for run in seen),
+        seconds=180,
+    )
+    entries = await timeball.ledger(schedule.job)
+    due = [datetime.fromisoformat(entry["due_at"]) for entry in entries]
+    assert due == [schedule.start + k * schedule.step for k in range(len(due))]
+    assert due
+    ran = {entry["exec"]: entry["due_at"] for entry in entries if entry["outcome"] == "ran"}
+    assert {run["id"]: run["scheduled_for"] for run in runs} == ran
+    assert len(runs) == len(ran)
+    assert {entry["outcome"] for entry in entries} <= {"ran", "missed"}
+    return runs
+
+
+async def _none_left(timeball: Timeball, client: APIClient) -> None:
+    async def none_left() -> bool:
+        return not timeball.containers(client)
+
+    await until(none_left)
+
+
+async def test_a_daemon_killed_at_random_moments_loses_and_repeats_nothing(
+    own_timeball: Timeball, engine_client: APIClient, dice: random.Random
+) -> None:
+    """Eight schedules, ten kills within forty seconds: every run ends well, and its output is complete."""
+    timeball = own_timeball
+    schedules = await _schedules(timeball, [4, 5, 5, 6, 6, 7, 7, 8])
+    await _kill_and_start(timeball, kills=10, seconds=40, dice=dice)
+    await until(timeball.is_ready)
+    await _switch_off(timeball, schedules)
+
+    outcomes: Counter[str] = Counter()
+    for schedule in schedules:
+        for run in await _check_ledger(timeball, schedule):
+            outcomes[run["status"]] += 1
+            assert run["status"] == "S", run
+            out, err = [await timeball.lines(schedule.job, run["id"], name) for name in ("stdout", "stderr")]
+            assert out == [f"out {i}" for i in range(1, LINES + 1)] + ["end"]
+            assert err == [f"err {i}" for i in range(1, LINES + 1)]
+    assert outcomes["S"] > 20
+    await _none_left(timeball, engine_client)
+
+
+@pytest.mark.slow
+async def test_daemon_and_engine_killed_for_minutes_lose_and_repeat_nothing(
+    private_engine: PrivateEngine, make_timeball: MakeTimeball, dice: random.Random
+) -> None:
+    """Twenty schedules, forty kills of the daemon within five minutes, and two of the engine."""
+    timeball = await make_timeball(engine=private_engine.url)
+    schedules = await _schedules(timeball, [dice.randint(8, 15) for _ in range(20)])
+    for _ in range(2):
+        await _kill_and_start(timeball, kills=14, seconds=95, dice=dice)
+        await asyncio.to_thread(private_engine.kill)
+        await asyncio.to_thread(private_engine.start)
+    await _kill_and_start(timeball, kills=14, seconds=95, dice=dice)
+    await until(timeball.is_ready)
+    await _switch_off(timeball, schedules)
+
+    outcomes: Counter[str] = Counter()
+    for schedule in schedules:
+        for run in await _check_ledger(timeball, schedule):
+            outcomes[run["status"]] += 1
+            out, err = [await timeball.lines(schedule.job, run["id"], name) for name in ("stdout", "stderr")]
+            if run["status"] == "S":
+                assert len(out) == LINES + 1
+                assert len(err) == LINES
+            else:  # its engine died, and ended it when it came back
+                assert (run["status"], run["exit_code"]) == ("F", 137), run
+            for lines, word in ((out, "out"), (err, "err")):
+                numbered = [line for line in lines if line != "end"]
+                assert numbered == [f"{word} {i}" for i in range(1, len(numbered) + 1)]
+    assert outcomes["S"] > 300
+    assert outcomes["F"] <= 40
+    with connect(private_engine.url) as client:
+        await _none_left(timeball, client)

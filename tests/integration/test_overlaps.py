@@ -1,0 +1,121 @@
+"""Runs that fall due while an earlier one goes on, under each policy, with the daemon killed in between."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.lab.timeball import ENDED, Timeball, script, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+
+SECOND = timedelta(seconds=1)
+#: Takes two and a half seconds, and ends at once when it is asked to.
+TAKES_LONG = script("trap 'exit 1' TERM; i=0; while [ $i -lt 50 ]; do i=$((i+1)); sleep 0.05; done")
+
+
+async def _five_due_times(timeball: Timeball, policy: str, start: datetime) -> int:
+    """A job whose schedule is due five times, a second apart."""
+    return await timeball.create(
+        TAKES_LONG,
+        concurrency_policy=policy,
+        misfire_grace_seconds=60,
+        is_schedule_active=True,
+        schedule_mode=f"R5/{start:%Y-%m-%dT%H:%M:%SZ}/PT1S",
+    )
+
+
+async def _when_over(timeball: Timeball, job: int) -> list[dict[str, Any]]:
+    """The job's runs once all five due times are decided and every run has ended; checks the ledger."""
+    await until(lambda: timeball.ledger(job), lambda seen: len(seen) == 5)
+    runs = await until(
+        lambda: timeball.execs(job), lambda seen: all(run["status"] in ENDED for run in seen)
+    )
+    runs.sort(key=lambda run: run["scheduled_for"])
+    ran = [entry["exec"] for entry in await timeball.ledger(job) if entry["outcome"] == "ran"]
+    assert ran == [run["id"] for run in runs]
+    return runs
+
+
+def _spans(runs: list[dict[str, Any]]) -> list[tuple[datetime, datetime]]:
+    """When each run that started began and ended."""
+    return [
+        (datetime.fromisoformat(run["started_at"]), datetime.fromisoformat(run["ended_at"]))
+        for run in runs
+        if run["started_at"] is not None
+    ]
+
+
+def _most_at_once(spans: list[tuple[datetime, datetime]]) -> int:
+    return max(sum(begin <= one[0] < end for begin, end in spans) for one in spans)
+
+
+async def test_each_concurrency_policy_keeps_its_word_over_a_kill(own_timeball: Timeball) -> None:
+    """Side by side on one daemon, which is killed in the middle of the second second."""
+    timeball = own_timeball
+    start = datetime.now(UTC).replace(microsecond=0) + 2 * SECOND
+    jobs = {
+        policy: await _five_due_times(timeball, policy, start)
+        for policy in ("allow", "forbid", "queue", "replace")
+    }
+    for job in jobs.values():
+        await until(lambda job=job: timeball.ledger(job), lambda seen: len(seen) >= 2)
+    await timeball.kill()
+    await timeball.start()
+
+    runs = await _when_over(timeball, jobs["allow"])
+    assert [run["status"] for run in runs] == ["S"] * 5
+    assert _most_at_once(_spans(runs)) > 1
+
+    runs = await _when_over(timeball, jobs["forbid"])
+    assert {run["status"] for run in runs} == {"S"}
+    assert 2 <= len(runs) < 5
+    assert _most_at_once(_spans(runs)) == 1
+    skipped = [entry for entry in await timeball.ledger(jobs["forbid"]) if entry["outcome"] == "skipped"]
+    assert len(skipped) == 5 - len(runs)
+    assert all("concurrency_policy 'forbid'" in entry["reason"] for entry in skipped)
+
+    runs = await _when_over(timeball, jobs["queue"])
+    assert [run["status"] for run in runs] == ["S"] * 5
+    assert _most_at_once(_spans(runs)) == 1
+    assert _spans(runs) == sorted(_spans(runs))
+
+    runs = await _when_over(timeball, jobs["replace"])
+    assert [run["status"] for run in runs] == ["C"] * 4 + ["S"]
+    assert _most_at_once(_spans(runs)) == 1
+
+
+async def test_what_forbids_is_over_when_its_run_is_whatever_happened_to_the_daemon(
+    own_timeball: Timeball,
+) -> None:
+    """A run that goes on over a restart still forbids another; once it has ended, nothing does."""
+    timeball = own_timeball
+    job = await timeball.create(TAKES_LONG, concurrency_policy="forbid")
+    run = await timeball.trigger(job)
+    await timeball.until_status(job, run, "R")
+    await timeball.kill()
+    await timeball.start()
+
+    status, raw = await timeball.send("POST", f"/v1/jobs/{job}/execs")
+    assert (status, run.encode() in raw) == (409, True)
+    forced = (await timeball.post(f"/v1/jobs/{job}/execs?force=true"))["id"]
+    for one in (run, forced):
+        assert (await timeball.until_ended(job, one))["status"] == "S"
+    assert (await timeball.until_ended(job, await timeball.trigger(job)))["status"] == "S"
+
+
+async def test_a_run_that_waits_is_replaced_without_ever_starting(own_timeball: Timeball) -> None:
+    """There is no room for it; the newer one takes its place in the queue, and nothing stays open."""
+    timeball = own_timeball
+    blocker = await timeball.create("sleep 60", resource_size="L", stop_grace_seconds=0)
+    blocking = await timeball.trigger(blocker)
+    await timeball.until_status(blocker, blocking, "R")
+    start = datetime.now(UTC).replace(microsecond=0) + SECOND
+    job = await _five_due_times(timeball, "replace", start)
+    await until(lambda: timeball.ledger(job), lambda seen: len(seen) == 5)
+    await timeball.post(f"/v1/jobs/{blocker}/execs/{blocking}/stop")
+
+    runs = await _when_over(timeball, job)
+    assert [(run["status"], run["started_at"] is None) for run in runs] == [("C", True)] * 4 + [("S", False)]
