@@ -6,7 +6,8 @@ from typing import Final
 
 from aiohttp import web
 
-from scheduler.service import Caller, Service
+from scheduler.access import Caller
+from scheduler.service import Service
 from scheduler.tokens import Tokens
 
 SERVICE: Final = web.AppKey("service", Service)

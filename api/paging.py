@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from api.answers import answer
 from api.schemas.common import ListOut
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
-from scheduler.service import Page
+from scheduler.views import Page
 
 DEFAULT_PAGE_SIZE: Final = 20
 LARGEST_PAGE_SIZE: Final = 1_000

@@ -6,19 +6,18 @@ dispatcher or the runner afterwards, so that a change takes effect at once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import IntEnum
 from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
 from scheduler import rules
+from scheduler.access import Caller, Role, demand, visible_exec, visible_job
 from scheduler.clock import Clock
 from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
-from scheduler.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
+from scheduler.errors import ConflictError, InvalidInputError
 from scheduler.execution import Exec, ExecStatus, Occurrence, Outcome, TriggerMode
 from scheduler.job import ConcurrencyPolicy, Job, JobDefinition, Size
 from scheduler.logs.lines import Line
@@ -29,87 +28,12 @@ from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
 from scheduler.store import execs, jobs, ledger
 from scheduler.store.database import Database
+from scheduler.views import ExecView, JobView, Page, Readiness
 
 #: Seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most.
 DELETE_GRACE: Final = 2
 #: Seconds that a deletion waits for containers to be gone, at most.
 DELETE_PATIENCE: Final = 20.0
-#: Ids are 64-bit in the database; a larger number in a path is the id of nothing.
-LARGEST_ID: Final = 2**63 - 1
-#: Of an id that is none, so much is shown.
-LONGEST_SHOWN_ID: Final = 100
-_JOB_ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_EXEC_ID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
-
-
-class Role(IntEnum):
-    """What a caller may do; each may do what the lower ones may."""
-
-    VIEWER = 1  # read
-    OPERATOR = 2  # trigger and stop runs
-    EDITOR = 3  # define and delete jobs, delete runs
-    ADMIN = 4  # all of that in every namespace
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks.
-
-    Attributes:
-        user: the name that is recorded as `created_by`.
-        namespace: the one it is bound to; None for all.
-        role: what it may do there.
-    """
-
-    user: str
-    namespace: str | None
-    role: Role
-
-    @property
-    def home(self) -> str:
-        """The namespace of what it makes without naming one."""
-        return self.namespace or self.user
-
-
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """A job with its newest run, as users see it."""
-
-    job: Job
-    last_exec: Exec | None
-
-
-@dataclass(frozen=True, slots=True)
-class ExecView:
-    """A run with what it waits for, if it does."""
-
-    exec: Exec
-    waiting_for: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list is asked for."""
-
-    number: int
-    size: int
-
-    @property
-    def offset(self) -> int:
-        """How many entries come before it."""
-        return (self.number - 1) * self.size
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether the daemon can do its work, and what is in the way; each value is 'ok' or the problem."""
-
-    checks: Mapping[str, str]
-
-    @property
-    def ready(self) -> bool:
-        """Whether nothing is in the way."""
-        return all(state == "ok" for state in self.checks.values())
 
 
 class Service:
@@ -154,7 +78,7 @@ class Service:
             ForbiddenError: the caller may not define jobs there.
         """
         definition = JobDefinition(**{"namespace": caller.home, **self._defaults, **fields})
-        _demand(caller, Role.EDITOR, definition.namespace)
+        demand(caller, Role.EDITOR, definition.namespace)
         rules.check_definition(definition, sizes=self._sizes, regions=self._regions)
         now = self._clock.now()
         definition, cursor = rules.with_schedule(definition, None, now)
@@ -188,7 +112,7 @@ class Service:
         """
 
         def work(connection: Connection) -> JobView:
-            job = _visible_job(connection, caller, job_id)
+            job = visible_job(connection, caller, job_id)
             return JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
 
         return await self._database.read(work)
@@ -205,12 +129,12 @@ class Service:
         now = self._clock.now()
 
         def work(connection: Connection) -> JobView:
-            before = _visible_job(connection, caller, job_id)
+            before = visible_job(connection, caller, job_id)
             # Locked and read again: a claim may have moved its schedule on.
             before = jobs.lock_many(connection, [before.id])[before.id]
-            _demand(caller, Role.EDITOR, before.definition.namespace)
+            demand(caller, Role.EDITOR, before.definition.namespace)
             definition = replace(before.definition, **fields)
-            _demand(caller, Role.EDITOR, definition.namespace)
+            demand(caller, Role.EDITOR, definition.namespace)
             rules.check_definition(definition, sizes=self._sizes, regions=self._regions)
             definition, cursor = rules.with_schedule(definition, before, now)
             jobs.update(connection, before.id, definition, cursor, now=now)
@@ -231,8 +155,8 @@ class Service:
         now = self._clock.now()
 
         def switch_off(connection: Connection) -> tuple[Job, list[str]]:
-            job = _visible_job(connection, caller, job_id)
-            _demand(caller, Role.EDITOR, job.definition.namespace)
+            job = visible_job(connection, caller, job_id)
+            demand(caller, Role.EDITOR, job.definition.namespace)
             off = replace(job.definition, is_schedule_active=False)
             off, cursor = rules.with_schedule(off, job, now)
             jobs.update(connection, job.id, off, cursor, now=now)
@@ -280,8 +204,13 @@ class Service:
             raise InvalidInputError(*wrong)
 
         def work(connection: Connection) -> tuple[Exec, list[Exec]]:
-            job = _visible_job(connection, caller, job_id)
-            _demand(caller, Role.OPERATOR, job.definition.namespace)
+            job = visible_job(connection, caller, job_id)
+            demand(caller, Role.OPERATOR, job.definition.namespace)
+            if overrides.resource_size is None and job.definition.resource_size not in self._sizes:
+                raise ConflictError(
+                    f"resource_size: the job's size '{job.definition.resource_size}' is not configured any more; "
+                    f"change the job, or trigger it with one of {', '.join(self._sizes)}"
+                )
             policy = job.definition.concurrency_policy
             earlier: list[Exec] = []
             if policy is ConcurrencyPolicy.FORBID and not force:
@@ -318,7 +247,7 @@ class Service:
         """
 
         def work(connection: Connection) -> tuple[int, list[Exec]]:
-            job = _visible_job(connection, caller, job_id)
+            job = visible_job(connection, caller, job_id)
             return execs.page(connection, job_id=job.id, offset=page.offset, limit=page.size)
 
         count, found = await self._database.read(work)
@@ -332,7 +261,7 @@ class Service:
         """
 
         def work(connection: Connection) -> tuple[Exec, JobView]:
-            job, one = _visible_exec(connection, caller, job_id, exec_id)
+            job, one = visible_exec(connection, caller, job_id, exec_id)
             return one, JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
 
         one, job = await self._database.read(work)
@@ -349,8 +278,8 @@ class Service:
         now = self._clock.now()
 
         def work(connection: Connection) -> Exec:
-            job, one = _visible_exec(connection, caller, job_id, exec_id)
-            _demand(caller, Role.OPERATOR, job.definition.namespace)
+            job, one = visible_exec(connection, caller, job_id, exec_id)
+            demand(caller, Role.OPERATOR, job.definition.namespace)
             if one.ended_at is not None:
                 raise ConflictError(f"exec {one.id} has ended already (status {one.status.value})")
             execs.stop(connection, one, now=now)
@@ -377,8 +306,8 @@ class Service:
         now = self._clock.now()
 
         def check(connection: Connection) -> Exec:
-            job, one = _visible_exec(connection, caller, job_id, exec_id)
-            _demand(caller, Role.EDITOR, job.definition.namespace)
+            job, one = visible_exec(connection, caller, job_id, exec_id)
+            demand(caller, Role.EDITOR, job.definition.namespace)
             if one.ended_at is None:
                 if not force:
                     raise ConflictError(
@@ -404,7 +333,7 @@ class Service:
             NotFoundError: there is no such run for the caller; before the first batch.
         """
         _, one = await self._database.read(
-            lambda connection: _visible_exec(connection, caller, job_id, exec_id)
+            lambda connection: visible_exec(connection, caller, job_id, exec_id)
         )
         async for batch in self._logs.read(one.id, query):
             yield batch
@@ -426,7 +355,7 @@ class Service:
         """
 
         def work(connection: Connection) -> tuple[int, list[Occurrence]]:
-            job = _visible_job(connection, caller, job_id)
+            job = visible_job(connection, caller, job_id)
             return ledger.page(
                 connection,
                 job_id=job.id,
@@ -476,29 +405,3 @@ class Service:
         for exec_id in exec_ids:
             self._dispatcher.withdraw(exec_id)
         await self._runner.discard(exec_ids, grace_seconds=DELETE_GRACE, patience=DELETE_PATIENCE)
-
-
-def _demand(caller: Caller, role: Role, namespace: str) -> None:
-    if caller.namespace not in (None, namespace):
-        raise ForbiddenError(f"This token is for the namespace '{caller.namespace}', not for '{namespace}'")
-    if caller.role < role:
-        raise ForbiddenError(
-            f"This needs the role {role.name.lower()}; this token has {caller.role.name.lower()}"
-        )
-
-
-def _visible_job(connection: Connection, caller: Caller, job_id: str) -> Job:
-    job = None
-    if _JOB_ID.fullmatch(job_id) and int(job_id) <= LARGEST_ID:
-        job = jobs.get(connection, int(job_id))
-    if job is None or caller.namespace not in (None, job.definition.namespace):
-        raise NotFoundError(f"There is no job with the id '{job_id[:LONGEST_SHOWN_ID]}'")
-    return job
-
-
-def _visible_exec(connection: Connection, caller: Caller, job_id: str, exec_id: str) -> tuple[Job, Exec]:
-    job = _visible_job(connection, caller, job_id)
-    one = execs.get(connection, exec_id.lower()) if _EXEC_ID.fullmatch(exec_id) else None
-    if one is None or one.job_id != job.id:
-        raise NotFoundError(f"Job {job.id} has no exec with the id '{exec_id[:LONGEST_SHOWN_ID]}'")
-    return job, one

@@ -14,9 +14,9 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
+from scheduler.access import Caller, Role
 from scheduler.clock import Clock
 from scheduler.errors import SettingsError, UnauthorizedError
-from scheduler.service import Caller, Role
 from scheduler.store import identity
 from scheduler.store.database import Database
 from scheduler.store.identity import StoredToken

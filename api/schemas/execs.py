@@ -12,7 +12,7 @@ from api.schemas.fields import CommandIn, Tag, Text, Variables
 from api.schemas.jobs import _JobOut, job_values
 from scheduler.drafting import Overrides
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
-from scheduler.service import ExecView, JobView
+from scheduler.views import ExecView, JobView
 
 
 class ExecCreate(Input):

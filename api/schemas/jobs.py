@@ -10,7 +10,7 @@ from api.schemas.common import Input, Moment, Output
 from api.schemas.fields import CommandIn, Labels, Name, Namespace, Repository, Tag, Text, Variables
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
 from scheduler.job import ConcurrencyPolicy, MisfirePolicy, PullPolicy, ScheduleState
-from scheduler.service import JobView
+from scheduler.views import JobView
 
 #: A year; longer times are mistakes of unit.
 LONGEST_SECONDS: Final = 366 * 24 * 3600

@@ -9,7 +9,9 @@ import pytest
 from tests.api.conftest import Api, check_problem
 
 
-@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/1", "/v1/schedules/preview", "/nothing", "/v1/jobs/1/execs"])
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs", "/v1/jobs/1", "/v1/schedules/preview", "/nothing", "/v1/jobs/1/execs"]
+)
 async def test_without_a_token_nothing_is_told(api: Api, path: str):
     """401 with a challenge and where the first token is, even where nothing is."""
     answer = await api.get(path, token=None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.keys import SERVICE
 from scheduler.engine.protocol import Capacity
 from tests.api.conftest import REPO, TAG, Api, World, check_problem, until
 from tests.lab.fake_engine import FakeEngine
@@ -28,7 +29,16 @@ async def test_a_run_that_succeeds_says_all_about_itself(api: Api, engine: FakeE
     one = await api.run(job["id"])
     facts = {
         name: one[name]
-        for name in ("status", "exit_code", "fail_reason", "error", "attempt", "retry_of", "scheduled_for", "waiting_for")
+        for name in (
+            "status",
+            "exit_code",
+            "fail_reason",
+            "error",
+            "attempt",
+            "retry_of",
+            "scheduled_for",
+            "waiting_for",
+        )
     }
     assert facts == {
         "status": "S",
@@ -53,7 +63,12 @@ async def test_a_run_that_succeeds_says_all_about_itself(api: Api, engine: FakeE
         ({"command": "greedy"}, "oom_killed", "64 MiB", 137),
         ({"command": "missing"}, "start_failed", "executable file not found", None),
         ({"docker_image_tag": "none"}, "image_pull_failed", "not found", None),
-        ({"docker_image_tag": "none", "pull_policy": "never"}, "image_pull_failed", "not on the engine", None),
+        (
+            {"docker_image_tag": "none", "pull_policy": "never"},
+            "image_pull_failed",
+            "not on the engine",
+            None,
+        ),
     ],
 )
 async def test_a_run_that_fails_says_why(
@@ -149,7 +164,11 @@ async def test_a_run_is_a_snapshot_that_later_changes_leave_alone(api: Api):
     )
     after = await api.exec(job["id"], before["id"])
     assert {**after, "job": None} == {**before, "job": None}
-    assert (after["job"]["name"], after["job"]["command"], after["job"]["runtime_vars"]) == ("renamed", "true", "{}")
+    assert (after["job"]["name"], after["job"]["command"], after["job"]["runtime_vars"]) == (
+        "renamed",
+        "true",
+        "{}",
+    )
 
 
 async def test_a_running_exec_can_be_stopped(api: Api, engine: FakeEngine):
@@ -188,7 +207,12 @@ async def test_a_waiting_exec_is_stopped_at_once(api: Api, world: World):
     answer = await api.post(f"/v1/jobs/{job['id']}/execs/{second['id']}/stop")
     assert answer.status == 202
     body = answer.body
-    assert (body["status"], body["started_at"], body["duration"], body["waiting_for"]) == ("C", None, None, None)
+    assert (body["status"], body["started_at"], body["duration"], body["waiting_for"]) == (
+        "C",
+        None,
+        None,
+        None,
+    )
     assert body["ended_at"] is not None
     assert len(world.engine.containers) == 1
 
@@ -216,7 +240,9 @@ async def test_stopping_twice_is_stopping_once(api: Api):
 
 
 @pytest.mark.parametrize("status", ["W", "R"])
-async def test_an_exec_that_has_not_ended_is_only_deleted_with_force(api: Api, engine: FakeEngine, status: str):
+async def test_an_exec_that_has_not_ended_is_only_deleted_with_force(
+    api: Api, engine: FakeEngine, status: str
+):
     """409 says to stop it; `?force=true` stops it first, deletes it, and leaves no container."""
     job = await api.create(command="patient", concurrency_policy="queue")
     first = await api.trigger(job["id"])
@@ -336,6 +362,21 @@ async def test_what_is_larger_than_the_engine_fails_and_says_so(api: Api, engine
     assert (one["status"], one["fail_reason"]) == ("F", "no_capacity")
     assert "4 CPU and 2048 MiB" in one["error"]
     assert "2 CPU and 1024 MiB" in one["error"]
+
+
+async def test_a_job_whose_size_is_gone_is_not_run_until_a_size_is_named(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """An operator may take a size away; the trigger answers 409 and what to do, not a 400 for what was not sent."""
+    job = await api.create(command="true", resource_size="L")
+    assert api.client.app is not None
+    service = api.client.app[SERVICE]
+    monkeypatch.setattr(service, "_sizes", {"XXS": service._sizes["XXS"]})
+    answer = await api.post(f"/v1/jobs/{job['id']}/execs")
+    assert answer.status == 409
+    check_problem(answer)
+    assert "'L' is not configured any more" in answer.body["detail"]
+    assert (await api.trigger(job["id"], {"resource_size": "XXS"}))["resource_size"] == "XXS"
 
 
 async def test_logs_of_a_run_in_progress_are_what_it_has_printed_so_far(api: Api, engine: FakeEngine):

@@ -79,9 +79,7 @@ def random_path(dice: random.Random, jobs: list[int], runs: list[tuple[int, str]
     )  # fmt: skip
     query: list[tuple[str, str]] = []
     if dice.random() < 0.4:
-        query = [
-            (dice.choice(PARAMETERS), str(dice.choice(WORDS))) for _ in range(dice.choice([1, 1, 2, 3]))
-        ]
+        query = [(dice.choice(PARAMETERS), str(dice.choice(WORDS))) for _ in range(dice.choice([1, 1, 2, 3]))]
     url = URL(path, encoded=True).with_query(query)
     if dice.random() < 0.05:
         url = URL(str(url) + dice.choice(["?%", "?%zz=%", "&=", "?a&a&a", "?page=%ff"]), encoded=True)

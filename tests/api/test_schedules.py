@@ -43,7 +43,12 @@ async def test_a_schedule_goes_from_none_to_inactive_to_active_and_back(api: Api
 
 @pytest.mark.parametrize(
     "schedule",
-    ["R0/2099-01-01T00:00:00Z/PT1H", "R1/2015-12-31T16:00:23.446Z/PT1H", "R5/2015-01-01T00:00:00Z/P1D", "R0//PT1H"],
+    [
+        "R0/2099-01-01T00:00:00Z/PT1H",
+        "R1/2015-12-31T16:00:23.446Z/PT1H",
+        "R5/2015-01-01T00:00:00Z/P1D",
+        "R0//PT1H",
+    ],
 )
 async def test_a_schedule_without_a_run_left_is_finished(api: Api, schedule: str):
     """R0 never runs, and what lies before the switching on never happened: neither is an error, nor missed."""
@@ -241,7 +246,11 @@ async def preview(api: Api, language: str | None = None, **query: str) -> dict[s
 async def test_a_preview_shows_due_times_in_utc_and_on_the_wall_clock(api: Api):
     """Months from the 31st are clamped and never drift, and a sentence says what the schedule means."""
     found = await preview(
-        api, schedule="R5/2026-01-31T09:00:00/P1M", timezone="Europe/Berlin", after="2026-01-01T00:00:00Z", count="3"
+        api,
+        schedule="R5/2026-01-31T09:00:00/P1M",
+        timezone="Europe/Berlin",
+        after="2026-01-01T00:00:00Z",
+        count="3",
     )
     assert [(one["at"], one["local"], one["note"]) for one in found["occurrences"]] == [
         ("2026-01-31T08:00:00.000000+00:00", "2026-01-31T09:00:00.000000+01:00", None),
@@ -254,11 +263,15 @@ async def test_a_preview_shows_due_times_in_utc_and_on_the_wall_clock(api: Api):
 
 async def test_a_preview_marks_what_daylight_saving_does(api: Api):
     """A skipped wall-clock time runs at the first moment after the gap; one that comes twice runs the first time."""
-    spring = await preview(api, schedule="30 2 * * *", timezone="Europe/Berlin", after="2026-03-28T12:00:00Z", count="1")
+    spring = await preview(
+        api, schedule="30 2 * * *", timezone="Europe/Berlin", after="2026-03-28T12:00:00Z", count="1"
+    )
     assert [(one["local"], one["note"]) for one in spring["occurrences"]] == [
         ("2026-03-29T03:00:00.000000+02:00", "gap")
     ]
-    autumn = await preview(api, schedule="30 2 * * *", timezone="Europe/Berlin", after="2026-10-24T12:00:00Z", count="2")
+    autumn = await preview(
+        api, schedule="30 2 * * *", timezone="Europe/Berlin", after="2026-10-24T12:00:00Z", count="2"
+    )
     assert [(one["local"], one["note"]) for one in autumn["occurrences"]] == [
         ("2026-10-25T02:30:00.000000+02:00", "fold"),
         ("2026-10-26T02:30:00.000000+01:00", None),
@@ -277,7 +290,10 @@ async def test_a_preview_without_after_begins_now_and_shows_five(api: Api):
 async def test_a_plus_sign_that_was_not_escaped_is_still_a_plus_sign(api: Api):
     """In a URL a bare '+' reads as a space; offsets survive it."""
     answer = await api.get(
-        URL("/v1/schedules/preview?schedule=R1/2026-01-01T00:00:00+02:00/PT1H&after=2025-01-01T00:00:00+00:00", encoded=True)
+        URL(
+            "/v1/schedules/preview?schedule=R1/2026-01-01T00:00:00+02:00/PT1H&after=2025-01-01T00:00:00+00:00",
+            encoded=True,
+        )
     )
     assert answer.status == 200
     assert answer.body["occurrences"][0]["at"] == "2025-12-31T22:00:00.000000+00:00"
@@ -414,7 +430,9 @@ async def test_the_ledger_lists_every_due_time_with_the_newest_first(api: Api, w
         ("from=2027-01-01T00:00:00Z", []),
     ],
 )
-async def test_the_ledger_is_filtered_by_due_time_and_outcome(api: Api, world: World, query: str, hours: list[int]):
+async def test_the_ledger_is_filtered_by_due_time_and_outcome(
+    api: Api, world: World, query: str, hours: list[int]
+):
     """Both ends are inclusive, several outcomes are joined by commas, and filters narrow each other."""
     job = await api.create()
     await fill(world, job["id"])

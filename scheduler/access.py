@@ -1,0 +1,96 @@
+"""Who asks, what they may do, and which jobs and runs they can see.
+
+What a caller may not see does not exist for them: it is not found. Reads the store, inside the use case's own
+transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from sqlalchemy.engine import Connection
+
+from scheduler.errors import ForbiddenError, NotFoundError
+from scheduler.execution import Exec
+from scheduler.job import Job
+from scheduler.store import execs, jobs
+
+#: Ids are 64-bit in the database; a larger number in a path is the id of nothing.
+LARGEST_ID: Final = 2**63 - 1
+#: Of an id that is none, so much is shown.
+LONGEST_SHOWN_ID: Final = 100
+_JOB_ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_EXEC_ID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+
+
+class Role(IntEnum):
+    """What a caller may do; each may do what the lower ones may."""
+
+    VIEWER = 1  # read
+    OPERATOR = 2  # trigger and stop runs
+    EDITOR = 3  # define and delete jobs, delete runs
+    ADMIN = 4  # all of that in every namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        user: the name that is recorded as `created_by`.
+        namespace: the one it is bound to; None for all.
+        role: what it may do there.
+    """
+
+    user: str
+    namespace: str | None
+    role: Role
+
+    @property
+    def home(self) -> str:
+        """The namespace of what it makes without naming one."""
+        return self.namespace or self.user
+
+
+def demand(caller: Caller, role: Role, namespace: str) -> None:
+    """Let pass a caller who has the role in the namespace.
+
+    Raises:
+        ForbiddenError: the caller is bound to another namespace, or may do less.
+    """
+    if caller.namespace not in (None, namespace):
+        raise ForbiddenError(f"This token is for the namespace '{caller.namespace}', not for '{namespace}'")
+    if caller.role < role:
+        raise ForbiddenError(
+            f"This needs the role {role.name.lower()}; this token has {caller.role.name.lower()}"
+        )
+
+
+def visible_job(connection: Connection, caller: Caller, job_id: str) -> Job:
+    """The job of that id, as it stands in a path.
+
+    Raises:
+        NotFoundError: there is none that the caller may see, or the text is no id.
+    """
+    job = None
+    if _JOB_ID.fullmatch(job_id) and int(job_id) <= LARGEST_ID:
+        job = jobs.get(connection, int(job_id))
+    if job is None or caller.namespace not in (None, job.definition.namespace):
+        raise NotFoundError(f"There is no job with the id '{job_id[:LONGEST_SHOWN_ID]}'")
+    return job
+
+
+def visible_exec(connection: Connection, caller: Caller, job_id: str, exec_id: str) -> tuple[Job, Exec]:
+    """The run of that id with its job, as they stand in a path.
+
+    Raises:
+        NotFoundError: there is none that the caller may see, it is another job's, or the text is no id.
+    """
+    job = visible_job(connection, caller, job_id)
+    one = execs.get(connection, exec_id.lower()) if _EXEC_ID.fullmatch(exec_id) else None
+    if one is None or one.job_id != job.id:
+        raise NotFoundError(f"Job {job.id} has no exec with the id '{exec_id[:LONGEST_SHOWN_ID]}'")
+    return job, one
