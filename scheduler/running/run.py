@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -39,7 +41,7 @@ log = structlog.get_logger()
 DRAIN_LIMIT = 10.0
 #: Seconds between looks at a container of which nothing is heard; events come sooner.
 INSPECT_INTERVAL = 5.0
-#: Seconds that the news of a container's end may come later than the end of its output, and how often to look.
+#: Seconds that a container may run on after its followed log has ended, before that is opened again.
 END_LIMIT, END_INTERVAL = 1.0, 0.25
 #: The longest pause before a run that failed by a defect of ours is taken up again.
 LONGEST_DEFECT_PAUSE = 60.0
@@ -186,29 +188,36 @@ class Run:
                     return
                 await self._recorder.started(self.capture, await engine.inspect(handle))
                 await self._watch(handle, reading, ended)
-                status = await self._status_at_end(handle, ended, END_LIMIT)
-                if status is not None and await self._finish_reading(reading):
+                status = await engine.inspect(handle)
+                if await self._was_heard_out(reading, status):
                     await self._settle(handle, status)
                     return
             finally:
                 await cancel(reading)
-        # The stream broke off or never ended: what it did not bring stands in the engine's own log.
+        # The stream broke off or does not end: what it did not bring stands in the engine's own log.
         await self._resume(handle)
 
-    async def _finish_reading(self, reading: asyncio.Task[None]) -> bool:
-        """Wait for the rest of an ended container's output; False if the stream does not end."""
+    async def _was_heard_out(self, reading: asyncio.Task[datetime], status: RunStatus) -> bool:
+        """Wait for the rest of an ended container's output; whether all of it has come.
+
+        An engine ends the stream once it has noted the container's end (40 to 400 ms after it, measured on
+        Engine 20.10). A stream that ended while the container ran was broken off, however well it looked.
+        """
+        if status.state is RunState.RUNNING:
+            return False
         await asyncio.wait((reading,), timeout=DRAIN_LIMIT)
         if not reading.done():
             return False
-        reading.result()
-        return True
+        return status.finished_at is None or status.finished_at <= reading.result()
 
-    async def _read(self, stream: FrameStream) -> None:
+    async def _read(self, stream: FrameStream) -> datetime:
+        """Take down the container's output; returns when the stream ended."""
         capture = self.capture
         async for frames in stream:
             capture.add_frames(frames)
             LOG_BYTES.inc(sum(len(frame.data) for frame in frames))
             await capture.room()
+        return self._with.clock.now()
 
     # ---- going on ----------------------------------------------------------------------------------------
 
@@ -236,7 +245,7 @@ class Run:
             follow=follow,
         )
 
-    async def _watch(self, handle: Handle, reading: asyncio.Task[None], ended: asyncio.Event) -> None:
+    async def _watch(self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event) -> None:
         """Wait until the output or the container ends, stopping the container when that is asked or due."""
         over = asyncio.create_task(ended.wait())
         stop = asyncio.create_task(self._stopping.due(self.exec.started_at))
@@ -263,7 +272,7 @@ class Run:
             await cancel(stop)
 
     async def _status_at_end(self, handle: Handle, ended: asyncio.Event, patience: float) -> RunStatus | None:
-        """The status of a container that has ended, as a stream's end does not say; None if it runs on."""
+        """The status of a container that has ended; None if it still runs after so many seconds."""
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             ended.clear()  # before asking: an end that is told from here on must not be overlooked
