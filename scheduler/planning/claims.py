@@ -7,8 +7,8 @@ daemon or a change of the job has overtaken is left alone and reported as stale.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.engine import Connection
@@ -21,6 +21,7 @@ from scheduler.store import execs, jobs, ledger
 from scheduler.timing.misfire import decide_misfire
 from scheduler.timing.overlap import Overlap, decide_overlap, overlap_reason
 
+MICROSECOND: Final = timedelta(microseconds=1)
 #: A job that runs all that it missed gets no further runs while it has this many that have not ended.
 PACE: Final = 20
 
@@ -114,7 +115,12 @@ def claim(
         else:
             moves[job_id] = group.following
     written = ledger.record(connection, entries)
-    claims.execs = [draft for key, draft in drafts.items() if key in written]
+    # Each a microsecond after the one before: who reads them later finds them in the order of their due times.
+    claims.execs = [
+        replace(draft, created_at=now + number * MICROSECOND)
+        for number, (key, draft) in enumerate(drafts.items())
+        if key in written
+    ]
     execs.insert(connection, claims.execs)
     for job_id, exec_id in newest.items():
         claims.replaced += _stop_all_but(connection, job_id, exec_id, now)
