@@ -93,4 +93,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_json(content_type: str) -> bool:
-    return content_type == "application/json" or content_type.endswith("+json")
+    # Patch formats have meanings of their own: a merge patch would keep the variables that it does not name.
+    return content_type == "application/json" or (
+        content_type.endswith("+json") and not content_type.endswith("-patch+json")
+    )

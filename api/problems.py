@@ -112,8 +112,9 @@ def _detail(error: TimeballError) -> str:
     parts = []
     for one in error.errors:
         shown = "" if one.value is None else f" ({json.dumps(_shown(one.value), ensure_ascii=False)})"
-        parts.append(f"{_shown(one.field)}{shown}: {one.message}; {one.remedy}")
-    return ". ".join(parts)
+        end = "" if one.remedy.endswith("?") else "."
+        parts.append(f"{_shown(one.field)}{shown}: {one.message}; {one.remedy}{end}")
+    return " ".join(parts)
 
 
 @web.middleware
@@ -146,7 +147,10 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
         if request.path.endswith("/"):
             detail += "; leave out the '/' at its end"
     elif isinstance(error, web.HTTPRequestEntityTooLarge):
-        detail = f"The body is too large: {error.text}. Send a smaller one, or raise max_body_bytes"
+        detail = (
+            f"The body is larger than {request.client_max_size} bytes; "
+            "send a smaller one, or have the daemon's max_body_bytes raised"
+        )
     else:
         detail = error.text or error.reason
     return problem(HTTPStatus(error.status), detail, headers=headers)

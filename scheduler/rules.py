@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, Size, command_words
-from scheduler.timing.schedule import TimezoneError, parse_schedule, start_schedule
+from scheduler.timing.schedule import TimezoneError, check_timezone, parse_schedule, start_schedule
 
 MICROSECOND = timedelta(microseconds=1)
 #: The fields that decide when a job is due; a change of any of them starts its schedule anew.
@@ -77,26 +77,29 @@ def check_command(command: Command) -> list[FieldError]:
 
 
 def _check_schedule(definition: JobDefinition) -> list[FieldError]:
-    text = definition.schedule_mode
+    text, zone = definition.schedule_mode, definition.schedule_timezone
+    errors = []
     try:
-        # The zone is checked even where there is no schedule to step in it.
-        parse_schedule("R0//P1D" if text is None else text, definition.schedule_timezone)
+        check_timezone("UTC" if zone is None else zone)
     except TimezoneError as error:
-        zone = definition.schedule_timezone
-        return [FieldError("schedule_timezone", zone, error.message, error.remedy)]
-    except ScheduleError as error:
-        where = f"{error.message} (at position {error.position + 1})"
-        return [FieldError("schedule_mode", text, where, error.remedy)]
-    if text is None and definition.is_schedule_active:
-        return [
+        errors.append(FieldError("schedule_timezone", zone, error.message, error.remedy))
+        zone = None
+    if text is not None:
+        try:
+            parse_schedule(text, zone)
+        except ScheduleError as error:
+            where = f"{error.message} (at position {error.position + 1})"
+            errors.append(FieldError("schedule_mode", text, where, error.remedy))
+    elif definition.is_schedule_active:
+        errors.append(
             FieldError(
                 "schedule_mode",
                 None,
                 "is needed to switch the schedule on",
                 "give a schedule such as R/2026-01-01T00:00:00Z/PT1H, or is_schedule_active: false",
             )
-        ]
-    return []
+        )
+    return errors
 
 
 def with_schedule(

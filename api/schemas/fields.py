@@ -66,13 +66,13 @@ def is_namespace(name: str) -> bool:
 def _check_repository(repository: str) -> str:
     if _REPOSITORY.fullmatch(repository):
         return repository
-    head, colon, tail = repository.rpartition(":")
+    head, colon, tag = repository.rpartition(":")
     if "://" in repository:
         remedy = "leave out the scheme: registry.example.com/team/image"
     elif "@" in repository:
         remedy = "leave out what follows '@', and give a docker_image_tag"
-    elif colon and _REPOSITORY.fullmatch(head) and _TAG.fullmatch(tail):
-        remedy = f'write "docker_image_repo": "{head}" and "docker_image_tag": "{tail}"'
+    elif colon and _REPOSITORY.fullmatch(head.lower()) and _TAG.fullmatch(tag):
+        remedy = f'write "docker_image_repo": "{head.lower()}" and "docker_image_tag": "{tag}"'
     elif _REPOSITORY.fullmatch(repository.lower()):
         remedy = f"image names are in lower case: {repository.lower()}"
     else:

@@ -31,6 +31,12 @@ BAD: list[tuple[str, Any, str, str]] = [
         "not the name of an image repository",
         '"docker_image_repo": "registry.example.com:5000/team/image" and "docker_image_tag": "1.2"',
     ),
+    (
+        "docker_image_repo",
+        "Registry.example.com/Team/App:1.2",
+        "not the name of an image repository",
+        '"docker_image_repo": "registry.example.com/team/app" and "docker_image_tag": "1.2"',
+    ),
     ("docker_image_repo", "BusyBox", "not the name of an image repository", "lower case: busybox"),
     (
         "docker_image_repo",

@@ -71,7 +71,7 @@ async def test_a_run_that_succeeds_says_all_about_itself(api: Api, engine: FakeE
         ),
     ],
 )
-async def test_a_run_that_fails_says_why(
+async def test_a_run_that_fails_says_why(  # noqa: PLR0917 - pytest gives them by name
     api: Api, engine: FakeEngine, fields: dict[str, Any], reason: str, words: str, exit_code: int | None
 ):
     """Status F with a reason for programs, words for people, and nothing left on the engine."""

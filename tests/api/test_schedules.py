@@ -185,11 +185,15 @@ async def test_a_schedule_is_needed_to_switch_it_on(api: Api):
 
 BAD_SCHEDULES = [
     ("", 1), ("R", None), ("R/", None), ("R-1/2026-01-01T00:00:00Z/PT1H", 2), ("R+3/2026-01-01T00:00:00Z/PT1H", 2),
-    ("R３/2026-01-01T00:00:00Z/PT1H", 2), ("r3/2026-01-01T00:00:00Z/PT1H", 1), ("R3/2026-01-01T00:00:00Z/PT1H ", None),
-    ("R3/2026-01-01T00:00:00Z/PT1Hx", None), ("R3/2026-01-01T00:00:00Z/P1H", None), ("R3/2026-01-01T00:00:00Z/PT0S", None),
-    ("R3/2026-01-01T00:00:00Z/-PT1H", None), ("R3/2026-01-01T00:00:00Z/PT0.5S", None), ("R3/2026-02-30T00:00:00Z/PT1H", None),
+    ("R３/2026-01-01T00:00:00Z/PT1H", 2), ("r3/2026-01-01T00:00:00Z/PT1H", 1),
+    ("R3/2026-01-01T00:00:00Z/PT1H ", None),
+    ("R3/2026-01-01T00:00:00Z/PT1Hx", None), ("R3/2026-01-01T00:00:00Z/P1H", None),
+    ("R3/2026-01-01T00:00:00Z/PT0S", None),
+    ("R3/2026-01-01T00:00:00Z/-PT1H", None), ("R3/2026-01-01T00:00:00Z/PT0.5S", None),
+    ("R3/2026-02-30T00:00:00Z/PT1H", None),
     ("R3/2026-01-01T00:00:60Z/PT1H", None), ("R3/2026-01-02T00:00:00Z/2026-01-01T00:00:00Z", None),
-    ("P1D", None), ("tomorrow", None), ("* * * *", None), ("60 * * * *", None), ("* * * * * *", None), ("@never", None),
+    ("P1D", None), ("tomorrow", None), ("* * * *", None), ("60 * * * *", None), ("* * * * * *", None),
+    ("@never", None),
     ("R3/\n", None), ("\x00", 1), ("R3//PT1H" + "x" * 300, 257),
 ]  # fmt: skip
 
@@ -217,9 +221,13 @@ async def test_a_bad_schedule_is_refused_with_its_position_and_a_remedy(api: Api
     assert (await api.get("/v1/jobs")).body["count"] == 0
 
 
-@pytest.mark.parametrize(
-    "zone", ["Mars/Olympus", "", "+02:00", "UTC+8", "europe/berlin", "../../etc/passwd", "/etc/localtime", "Europe/", "x" * 500, "柏林"]
-)  # fmt: skip
+NO_ZONES = [
+    "Mars/Olympus", "", "+02:00", "UTC+8", "europe/berlin", "../../etc/passwd", "/etc/localtime", "Europe/",
+    "x" * 500, "柏林",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", NO_ZONES)
 async def test_a_zone_that_does_not_exist_is_refused(api: Api, zone: str):
     """Job and preview name the zone and what to write."""
     answer = await api.post("/v1/jobs", {"name": "n", "docker_image_repo": "b", "schedule_timezone": zone})
@@ -315,7 +323,8 @@ async def test_the_sentence_is_in_the_readers_language(api: Api, language: str |
     ("query", "field"),
     [({}, "schedule"), ({"schedule": ""}, "schedule"), ({"schedule": "@daily", "count": "0"}, "count"),
      ({"schedule": "@daily", "count": "1001"}, "count"), ({"schedule": "@daily", "count": "many"}, "count"),
-     ({"schedule": "@daily", "after": "yesterday"}, "after"), ({"schedule": "@daily", "after": "2026-02-30"}, "after"),
+     ({"schedule": "@daily", "after": "yesterday"}, "after"),
+     ({"schedule": "@daily", "after": "2026-02-30"}, "after"),
      ({"schedule": "@daily", "after": "1700000000"}, "after")],
 )  # fmt: skip
 async def test_a_preview_that_cannot_be_reckoned_is_refused(api: Api, query: dict[str, str], field: str):
