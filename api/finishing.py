@@ -14,6 +14,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Seconds that changes in progress get when the application stops.
+PATIENCE: Final = 5.0
 #: The changes in progress.
 CHANGES: Final = web.AppKey("changes", set[asyncio.Task[web.StreamResponse]])
 
@@ -31,6 +33,8 @@ async def finishing_middleware(request: web.Request, handler: Handler) -> web.St
 
 
 async def finish(app: web.Application) -> None:
-    """Wait for the changes in progress."""
-    if changes := app[CHANGES]:
-        await asyncio.wait(changes)
+    """Wait for the changes in progress, and give up those that still wait for their own clients."""
+    if changes := set(app[CHANGES]):
+        _, late = await asyncio.wait(changes, timeout=PATIENCE)
+        for task in late:
+            task.cancel()

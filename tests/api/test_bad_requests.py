@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
+from api import finishing
 from tests.api.conftest import LARGEST_BODY, Api, check_problem, until
 
 EXEC = "00000000-0000-4000-8000-000000000000"
@@ -426,3 +427,23 @@ async def test_a_run_is_started_although_its_trigger_did_not_wait_for_the_answer
         lambda answer: answer.body["results"][0]["status"] == "S",
     )
     assert ended.body["count"] == 1
+
+
+async def test_a_client_that_never_ends_its_body_does_not_keep_the_daemon_from_stopping(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """The application gives what is in progress some seconds, then gives it up."""
+    monkeypatch.setattr(finishing, "PATIENCE", 0.05)
+    app = api.client.app
+    assert app is not None
+    _, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
+    head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Token {api.token}\r\nContent-Length: 9\r\n\r\n{{"
+    writer.write(head.encode())
+
+    async def in_progress() -> int:
+        return len(app[finishing.CHANGES])
+
+    await until(in_progress)
+    await asyncio.wait_for(finishing.finish(app), 5)
+    await until(in_progress, lambda count: count == 0)
+    writer.close()
