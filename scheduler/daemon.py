@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import structlog
+from sqlalchemy.exc import ArgumentError
 
 from scheduler.clock import Clock, SystemClock
 from scheduler.engine.docker import DockerEngine
@@ -88,17 +89,20 @@ class Daemon:
         Raises:
             SettingsError: the data directory or the database cannot be used; the message says what to do.
         """
-        settings = self._settings
         self._data_dir = _prepare_directory(self._data_dir)
         self._lock = _lock_directory(self._data_dir)
         self._instance = _instance_id(self._data_dir)
         try:
-            self._database = database = Database(settings.resolved_database_url())
-            await asyncio.to_thread(migrate, database)
-        except (UnavailableError, OSError) as error:
-            raise SettingsError(
-                f"The database {settings.resolved_database_url()} cannot be used: {error}"
-            ) from error
+            self._database = Database(self._settings.resolved_database_url())
+            return await self._start(self._database)
+        except (UnavailableError, ArgumentError, ImportError) as error:
+            # Shown as SQLAlchemy shows it: without a password.
+            shown = "that database_url names" if self._database is None else str(self._database.url)
+            raise SettingsError(f"The database {shown} cannot be used: {error}") from error
+
+    async def _start(self, database: Database) -> tuple[Service, Tokens]:
+        settings = self._settings
+        await asyncio.to_thread(migrate, database)
         installation = await database.write(identity.installation_id)
         await self._renew_lease()
         tokens = Tokens(database)
@@ -123,7 +127,7 @@ class Daemon:
         self._runner = Runner(
             self._regions,
             surroundings,
-            on_released=lambda one: self._dispatcher.released(one),
+            on_released=lambda one: self._dispatcher.released(one),  # noqa: PLW0108 - made further down
             on_defect=self._fail,
         )
         self._dispatcher = Dispatcher(
