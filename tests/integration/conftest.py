@@ -30,9 +30,7 @@ async def timeball(
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def make_timeball(
-    engine_url: str, busybox_image: str, tmp_path: Path
-) -> AsyncIterator[MakeTimeball]:
+async def make_timeball(engine_url: str, busybox_image: str, tmp_path: Path) -> AsyncIterator[MakeTimeball]:
     """Makes daemons of the test's own; what is left of them is removed afterwards."""
     made: list[Timeball] = []
 

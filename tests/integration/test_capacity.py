@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 
@@ -56,4 +57,4 @@ async def test_what_waits_for_room_says_so_and_starts_in_the_order_it_came(own_t
     ended = {run["id"]: run for run in await timeball.until_all_ended(job, count=3)}
     spans = [(ended[run]["started_at"], ended[run]["ended_at"]) for run in runs]
     assert spans == sorted(spans)
-    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False))
+    assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans))

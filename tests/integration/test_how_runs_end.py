@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from datetime import datetime
 from typing import Any
@@ -44,7 +45,9 @@ async def test_a_run_that_exits_with_3_has_failed_with_that_code(timeball: Timeb
 
 async def test_a_run_beyond_its_memory_is_told_from_one_that_was_killed(timeball: Timeball) -> None:
     """The reason is oom_killed, and the words name the size."""
-    _, run = await timeball.run(script("x=xxxxxxxxxxxxxxxx; while true; do x=$x$x; done"), resource_size="XXS")
+    _, run = await timeball.run(
+        script("x=xxxxxxxxxxxxxxxx; while true; do x=$x$x; done"), resource_size="XXS"
+    )
 
     assert _end(run) == ("F", 137, "oom_killed")
     assert "64 MiB" in run["error"]
@@ -93,7 +96,8 @@ async def test_an_image_that_is_not_there_yet_is_pulled_and_the_log_shows_it(
     assert system[0] == f"Start pulling image: {registry.image}"
     assert system[-1] == "Start running!"
     assert len(system) > 2
-    digests = engine_client.inspect_image(registry.image)["RepoDigests"]
+    found = engine_client.inspect_image(registry.image)  # type: ignore[no-untyped-call] # stubs are vague
+    digests = found["RepoDigests"]
     assert f"{repository}@{run['image_digest']}" in digests
     engine_client.remove_image(registry.image, force=True)
 
@@ -171,7 +175,7 @@ async def test_a_run_that_fails_is_tried_again_after_its_back_off(
     assert any(runs[1]["id"] in line for line in system)
     pauses = [
         (datetime.fromisoformat(later["started_at"]) - datetime.fromisoformat(earlier["ended_at"]))
-        for earlier, later in zip(runs, runs[1:], strict=False)
+        for earlier, later in itertools.pairwise(runs)
     ]
     assert all(pause.total_seconds() >= backoff for pause in pauses), pauses
 

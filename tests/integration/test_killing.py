@@ -11,9 +11,9 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from docker.api.client import APIClient
@@ -21,7 +21,7 @@ from docker.api.client import APIClient
 from tests.integration.conftest import MakeTimeball
 from tests.lab.engine import connect
 from tests.lab.private_engine import PrivateEngine
-from tests.lab.timeball import ENDED, Timeball, script, until
+from tests.lab.timeball import Timeball, script, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -43,7 +43,7 @@ class Schedule:
 
 
 @pytest.fixture
-def dice() -> Iterator[random.Random]:
+def dice() -> random.Random:
     """Random numbers that a failure can be repeated with."""
     seed = os.environ.get("TIMEBALL_TEST_SEED") or str(random.SystemRandom().randrange(10**6))
     print(f"TIMEBALL_TEST_SEED={seed}")  # noqa: T201 - pytest shows it with a failure
@@ -90,21 +90,13 @@ async def _kill_and_start(timeball: Timeball, *, kills: int, seconds: float, dic
 async def _switch_off(timeball: Timeball, schedules: list[Schedule]) -> None:
     """Wait until nothing is overdue, and let nothing more fall due."""
     for schedule in schedules:
-        await until(
-            lambda job=schedule.job: timeball.get(f"/v1/jobs/{job}"),
-            lambda seen: datetime.fromisoformat(seen["next_run_at"]) > datetime.now(UTC),
-        )
-        status, raw = await timeball.send("PUT", f"/v1/jobs/{schedule.job}", {"is_schedule_active": False})
-        assert status == 200, raw
+        await timeball.until_up_to_date(schedule.job)
+        await timeball.switch_off(schedule.job)
 
 
-async def _check_ledger(timeball: Timeball, schedule: Schedule) -> list[dict[str, str]]:
+async def _check_ledger(timeball: Timeball, schedule: Schedule) -> list[dict[str, Any]]:
     """Every due time stands in the ledger once, and has one run if it ran; answers the runs."""
-    runs = await until(
-        lambda: timeball.execs(schedule.job),
-        lambda seen: all(run["status"] in ENDED for run in seen),
-        seconds=180,
-    )
+    runs = await timeball.until_idle(schedule.job, seconds=180)
     entries = await timeball.ledger(schedule.job)
     due = [datetime.fromisoformat(entry["due_at"]) for entry in entries]
     assert due == [schedule.start + k * schedule.step for k in range(len(due))]
@@ -152,10 +144,13 @@ async def test_daemon_and_engine_killed_for_minutes_lose_and_repeat_nothing(
     """Twenty schedules, forty kills of the daemon within five minutes, and two of the engine."""
     timeball = await make_timeball(engine=private_engine.url)
     schedules = await _schedules(timeball, [dice.randint(8, 15) for _ in range(20)])
+    outages: list[tuple[datetime, datetime]] = []
     for _ in range(2):
         await _kill_and_start(timeball, kills=14, seconds=95, dice=dice)
+        killed_at = datetime.now(UTC)
         await asyncio.to_thread(private_engine.kill)
         await asyncio.to_thread(private_engine.start)
+        outages.append((killed_at, datetime.now(UTC)))
     await _kill_and_start(timeball, kills=14, seconds=95, dice=dice)
     await until(timeball.is_ready)
     await _switch_off(timeball, schedules)
@@ -165,15 +160,26 @@ async def test_daemon_and_engine_killed_for_minutes_lose_and_repeat_nothing(
         for run in await _check_ledger(timeball, schedule):
             outcomes[run["status"]] += 1
             out, err = [await timeball.lines(schedule.job, run["id"], name) for name in ("stdout", "stderr")]
-            if run["status"] == "S":
-                assert len(out) == LINES + 1
-                assert len(err) == LINES
-            else:  # its engine died, and ended it when it came back
-                assert (run["status"], run["exit_code"]) == ("F", 137), run
-            for lines, word in ((out, "out"), (err, "err")):
-                numbered = [line for line in lines if line != "end"]
-                assert numbered == [f"{word} {i}" for i in range(1, len(numbered) + 1)]
+            if _was_cut_short(run, outages):
+                # The engine ends what ran without it, and loses what was printed then: what is there is right.
+                assert run["status"] == "S" or (run["status"], run["exit_code"]) == ("F", 137), run
+            else:
+                assert run["status"] == "S", run
+                assert (len(out), len(err)) == (LINES + 1, LINES)
+            _check_numbers(out, "out")
+            _check_numbers(err, "err")
     assert outcomes["S"] > 300
-    assert outcomes["F"] <= 40
     with connect(private_engine.url) as client:
         await _none_left(timeball, client)
+
+
+def _was_cut_short(run: dict[str, Any], outages: list[tuple[datetime, datetime]]) -> bool:
+    """Whether the engine died while the run went on."""
+    begin, end = datetime.fromisoformat(run["started_at"]), datetime.fromisoformat(run["ended_at"])
+    return any(begin <= back and gone - SECOND <= end for gone, back in outages)
+
+
+def _check_numbers(lines: list[str], word: str) -> None:
+    """Nothing is missing in between, and nothing comes twice."""
+    numbered = lines[:-1] if lines[-1:] == ["end"] else lines
+    assert numbered == [f"{word} {i}" for i in range(1, len(numbered) + 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import MakeTimeball
-from tests.lab.timeball import ENDED, Timeball, until
+from tests.lab.timeball import ENDED, Timeball
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -23,11 +24,6 @@ async def _until_time(moment: datetime) -> None:
     await asyncio.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
 
 
-async def _switch_off(timeball: Timeball, job: int) -> None:
-    status, raw = await timeball.send("PUT", f"/v1/jobs/{job}", {"is_schedule_active": False})
-    assert status == 200, raw
-
-
 def _due(entries: list[dict[str, Any]], outcome: str | None = None) -> list[datetime]:
     return [
         datetime.fromisoformat(entry["due_at"])
@@ -38,7 +34,7 @@ def _due(entries: list[dict[str, Any]], outcome: str | None = None) -> list[date
 
 def _is_unbroken(due: list[datetime]) -> bool:
     """Whether each due time of a schedule of one second is there, once."""
-    return all(later - earlier == SECOND for earlier, later in zip(due, due[1:], strict=False))
+    return all(later - earlier == SECOND for earlier, later in itertools.pairwise(due))
 
 
 async def test_after_an_outage_exactly_the_promised_runs_are_made(own_timeball: Timeball) -> None:
@@ -56,16 +52,13 @@ async def test_after_an_outage_exactly_the_promised_runs_are_made(own_timeball: 
         for policy in POLICIES
     }
     for job in jobs.values():
-        await until(lambda job=job: timeball.ledger(job))
+        await timeball.until_decided(job)
     await timeball.kill()
     await _until_time(datetime.now(UTC) + 4 * SECOND)
     await timeball.start()
     for job in jobs.values():
-        await until(
-            lambda job=job: timeball.get(f"/v1/jobs/{job}"),
-            lambda seen: datetime.fromisoformat(seen["next_run_at"]) > datetime.now(UTC),
-        )
-        await _switch_off(timeball, job)
+        await timeball.until_up_to_date(job)
+        await timeball.switch_off(job)
 
     ledgers = {policy: await timeball.ledger(job) for policy, job in jobs.items()}
     outage = _due(ledgers["skip"], "missed")
@@ -83,10 +76,7 @@ async def test_after_an_outage_exactly_the_promised_runs_are_made(own_timeball: 
             assert (entry["exec"] is None) is (entry["outcome"] == "missed")
             if entry["outcome"] == "missed":
                 assert f"misfire_policy '{policy}'" in entry["reason"]
-        runs = await until(
-            lambda job=jobs[policy]: timeball.execs(job),
-            lambda seen: all(run["status"] in ENDED for run in seen),
-        )
+        runs = await timeball.until_idle(jobs[policy])
         ran = {run["id"]: datetime.fromisoformat(run["scheduled_for"]) for run in runs}
         assert sorted(ran.values()) == _due(entries, "ran")
         assert {run["status"] for run in runs} == {"S"}
@@ -135,13 +125,10 @@ async def test_an_outage_over_ten_thousand_due_times_is_recorded_in_full(make_ti
         connection.execute("UPDATE jobs SET active_since = ?, next_due_at = ?", (micros, micros))
     await timeball.start()
     for policy in ("latest", "skip"):
-        await until(
-            lambda policy=policy: timeball.get(f"/v1/jobs/{jobs[policy]}"),
-            lambda seen: datetime.fromisoformat(seen["next_run_at"]) > datetime.now(UTC),
-        )
+        await timeball.until_up_to_date(jobs[policy])
     going = await timeball.execs(jobs["all"])
     for job in jobs.values():
-        await _switch_off(timeball, job)
+        await timeball.switch_off(job)
 
     outage: dict[str, list[datetime]] = {}
     for policy in ("latest", "skip"):

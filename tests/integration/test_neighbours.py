@@ -27,10 +27,11 @@ class Containers:
 
     def make(self, labels: dict[str, str], *, name: str | None = None) -> str:
         """A container that runs, and its id."""
-        found = self._client.create_container(self._image, ["sleep", "600"], labels=labels, name=name)["Id"]
-        self.made.append(found)
-        self._client.start(found)
-        return found
+        made = self._client.create_container(self._image, ["sleep", "600"], labels=labels, name=name)
+        engine_id = str(made["Id"])
+        self.made.append(engine_id)
+        self._client.start(engine_id)
+        return engine_id
 
     def runs(self, engine_id: str) -> bool:
         """Whether it is there and runs."""

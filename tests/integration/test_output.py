@@ -66,7 +66,9 @@ async def test_many_lines_come_back_each_once(timeball: Timeball) -> None:
     """A hundred thousand of them, faster than they can be stored one by one."""
     job, run = await timeball.run("seq 100000", resource_size="M")
 
-    status, raw = await timeball.send("GET", f"/v1/jobs/{job}/execs/{run['id']}/logs?stream=stdout&format=text")
+    status, raw = await timeball.send(
+        "GET", f"/v1/jobs/{job}/execs/{run['id']}/logs?stream=stdout&format=text"
+    )
     assert status == 200
     assert raw.split() == [b"%d" % number for number in range(1, 100_001)]
 
@@ -74,7 +76,8 @@ async def test_many_lines_come_back_each_once(timeball: Timeball) -> None:
 async def test_a_job_without_a_command_runs_the_images_own(timeball: Timeball, greeting_image: str) -> None:
     """An empty one likewise."""
     repository, tag = greeting_image.split(":")
-    for command in (None, "", []):
+    nothing: list[str | list[str] | None] = [None, "", []]
+    for command in nothing:
         job, run = await timeball.run(command, docker_image_repo=repository, docker_image_tag=tag)
         assert run["status"] == "S", run
         assert await timeball.lines(job, run["id"]) == ["from the image itself"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.timeball import ENDED, Timeball, script, until
+from tests.lab.timeball import Timeball, script
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -29,10 +29,8 @@ async def _five_due_times(timeball: Timeball, policy: str, start: datetime) -> i
 
 async def _when_over(timeball: Timeball, job: int) -> list[dict[str, Any]]:
     """The job's runs once all five due times are decided and every run has ended; checks the ledger."""
-    await until(lambda: timeball.ledger(job), lambda seen: len(seen) == 5)
-    runs = await until(
-        lambda: timeball.execs(job), lambda seen: all(run["status"] in ENDED for run in seen)
-    )
+    await timeball.until_decided(job, count=5)
+    runs = await timeball.until_idle(job)
     runs.sort(key=lambda run: run["scheduled_for"])
     ran = [entry["exec"] for entry in await timeball.ledger(job) if entry["outcome"] == "ran"]
     assert ran == [run["id"] for run in runs]
@@ -61,7 +59,7 @@ async def test_each_concurrency_policy_keeps_its_word_over_a_kill(own_timeball: 
         for policy in ("allow", "forbid", "queue", "replace")
     }
     for job in jobs.values():
-        await until(lambda job=job: timeball.ledger(job), lambda seen: len(seen) >= 2)
+        await timeball.until_decided(job, count=2)
     await timeball.kill()
     await timeball.start()
 
@@ -114,7 +112,7 @@ async def test_a_run_that_waits_is_replaced_without_ever_starting(own_timeball: 
     await timeball.until_status(blocker, blocking, "R")
     start = datetime.now(UTC).replace(microsecond=0) + SECOND
     job = await _five_due_times(timeball, "replace", start)
-    await until(lambda: timeball.ledger(job), lambda seen: len(seen) == 5)
+    await timeball.until_decided(job, count=5)
     await timeball.post(f"/v1/jobs/{blocker}/execs/{blocking}/stop")
 
     runs = await _when_over(timeball, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -55,6 +56,6 @@ async def test_a_schedule_that_is_switched_off_and_on_again_takes_effect_at_once
     assert (await timeball.send("PUT", f"/v1/jobs/{job}", {"is_schedule_active": False}))[0] == 200
 
     after = [datetime.fromisoformat(entry["due_at"]) for entry in await timeball.ledger(job)]
-    steps = [later - earlier for earlier, later in zip(after, after[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(after)]
     assert steps.count(SECOND) == len(steps) - 1
     assert max(steps) >= 2 * SECOND

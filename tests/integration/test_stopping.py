@@ -16,9 +16,7 @@ from tests.lab.timeball import Timeball, is_there, script, until
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
 #: Says that it was asked to end, and does.
-ENDS_WHEN_ASKED = script(
-    "trap 'echo asked to end; exit 7' TERM; echo ready; while true; do sleep 0.05; done"
-)
+ENDS_WHEN_ASKED = script("trap 'echo asked to end; exit 7' TERM; echo ready; while true; do sleep 0.05; done")
 #: Does not care.
 IGNORES_IT = script("trap '' TERM; echo ready; while true; do sleep 0.05; done")
 

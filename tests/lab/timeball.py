@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -166,7 +167,8 @@ class Timeball:
     def containers(self, client: APIClient) -> list[dict[str, Any]]:
         """Its containers on an engine, in whatever state."""
         label = f"{LABEL_INSTALLATION}={self.installation}"
-        return client.containers(all=True, filters={"label": label})
+        found: list[dict[str, Any]] = client.containers(all=True, filters={"label": label})
+        return found
 
     # ---- requests ----------------------------------------------------------------------------------------
 
@@ -221,7 +223,8 @@ class Timeball:
 
     async def exec(self, job: int, one: str) -> dict[str, Any]:
         """One run as it is now."""
-        return await self.get(f"/v1/jobs/{job}/execs/{one}")
+        found: dict[str, Any] = await self.get(f"/v1/jobs/{job}/execs/{one}")
+        return found
 
     async def execs(self, job: int) -> list[dict[str, Any]]:
         """All runs of a job, oldest first."""
@@ -230,6 +233,30 @@ class Timeball:
     async def ledger(self, job: int) -> list[dict[str, Any]]:
         """All that has become of a job's due times, oldest first."""
         return await self._all(f"/v1/jobs/{job}/occurrences")
+
+    async def until_decided(self, job: int, *, count: int = 1) -> list[dict[str, Any]]:
+        """The job's ledger once it has so many entries."""
+        return await until(lambda: self.ledger(job), lambda seen: len(seen) >= count)
+
+    async def until_up_to_date(self, job: int) -> None:
+        """Return when no due time of a job is left undecided."""
+        await until(
+            lambda: self.get(f"/v1/jobs/{job}"),
+            lambda seen: datetime.fromisoformat(seen["next_run_at"]) > datetime.now(UTC),
+        )
+
+    async def switch_off(self, job: int) -> None:
+        """Let nothing more of a job fall due."""
+        status, raw = await self.send("PUT", f"/v1/jobs/{job}", {"is_schedule_active": False})
+        assert status == 200, raw
+
+    async def until_idle(self, job: int, *, seconds: float = PATIENCE) -> list[dict[str, Any]]:
+        """The job's runs once all of them have ended."""
+        return await until(
+            lambda: self.execs(job),
+            lambda seen: all(one["status"] in ENDED for one in seen),
+            seconds=seconds,
+        )
 
     async def _all(self, path: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -270,7 +297,8 @@ class Timeball:
     async def logs(self, job: int, one: str, *, stream: str | None = None) -> list[dict[str, Any]]:
         """The lines of a run's log."""
         query = "" if stream is None else f"?stream={stream}"
-        return await self.get(f"/v1/jobs/{job}/execs/{one}/logs{query}")
+        found: list[dict[str, Any]] = await self.get(f"/v1/jobs/{job}/execs/{one}/logs{query}")
+        return found
 
     async def lines(self, job: int, one: str, stream: str = "stdout") -> list[str]:
         """What a run printed to a stream, line by line."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from scheduler import daemon as daemon_module
+from scheduler.access import Caller, Role
 from scheduler.daemon import Daemon
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import RunState
@@ -23,7 +24,7 @@ from scheduler.job import Job
 from scheduler.logs.chunks import STREAM_BITS, decode
 from scheduler.logs.stream import Stream
 from scheduler.running import recording, regions, run
-from scheduler.service import Caller, Role, Service
+from scheduler.service import Service
 from scheduler.settings import Settings
 from scheduler.store import execs
 from scheduler.store import logs as stored_logs
