@@ -34,7 +34,8 @@ async def finishing_middleware(request: web.Request, handler: Handler) -> web.St
 
 async def finish(app: web.Application) -> None:
     """Wait for the changes in progress, and give up those that still wait for their own clients."""
-    if changes := set(app[CHANGES]):
+    changes = app[CHANGES].copy()
+    if changes:
         _, late = await asyncio.wait(changes, timeout=PATIENCE)
         for task in late:
             task.cancel()
