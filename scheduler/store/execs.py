@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.job import ConcurrencyPolicy, PullPolicy
 from scheduler.store.jobs import IDS_PER_STATEMENT
-from scheduler.store.tables import Moment, columns_of, execs
+from scheduler.store.tables import Moment, columns_of, execs, jobs
 
 _open = execs.c.ended_at.is_(None)
 
@@ -89,20 +89,22 @@ def page(connection: Connection, *, job_id: int, offset: int, limit: int) -> tup
     return count, [from_row(row) for row in rows.mappings()]
 
 
-def latest_of(connection: Connection, job_ids: Sequence[int]) -> dict[int, Exec]:
+def latest_of(connection: Connection, job_ids: Collection[int]) -> dict[int, Exec]:
     """The newest exec of each of the jobs that has one, by job id."""
+    other = execs.alias()
+    newest = (
+        sa.select(other.c.id)
+        .where(other.c.job_id == jobs.c.id)
+        .order_by(other.c.created_at.desc(), other.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     found: dict[int, Exec] = {}
-    newest = sa.select(execs.c.id).order_by(execs.c.created_at.desc(), execs.c.id.desc()).limit(1)
-    for job_id in job_ids:
-        row = (
-            connection.execute(
-                sa.select(execs).where(execs.c.id == newest.where(execs.c.job_id == job_id).scalar_subquery())
-            )
-            .mappings()
-            .first()
-        )
-        if row is not None:
-            found[job_id] = from_row(row)
+    ids = sorted(set(job_ids))
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        some = ids[start : start + IDS_PER_STATEMENT]
+        query = sa.select(execs).join_from(jobs, execs, execs.c.id == newest).where(jobs.c.id.in_(some))
+        found.update((row["job_id"], from_row(row)) for row in connection.execute(query).mappings())
     return found
 
 
