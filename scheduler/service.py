@@ -19,6 +19,7 @@ from scheduler.clock import Clock
 from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
 from scheduler.errors import ConflictError, InvalidInputError
 from scheduler.execution import Exec, ExecStatus, Occurrence, Outcome, TriggerMode
+from scheduler.health import Readiness, readiness
 from scheduler.job import ConcurrencyPolicy, Job, JobDefinition, Size
 from scheduler.logs.lines import Line
 from scheduler.logs.reader import LogQuery, LogReader
@@ -28,7 +29,7 @@ from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
 from scheduler.store import execs, jobs, ledger
 from scheduler.store.database import Database
-from scheduler.views import ExecView, JobView, Page, Readiness
+from scheduler.views import ExecView, JobView, Page
 
 #: Seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most.
 DELETE_GRACE: Final = 2
@@ -370,15 +371,7 @@ class Service:
 
     async def readiness(self) -> Readiness:
         """Whether database and engines answer."""
-        checks = {}
-        try:
-            await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
-            checks["database"] = "ok"
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is what is in the way
-            checks["database"] = str(error)
-        for name, region in self._regions.items():
-            checks[f"engine {name}"] = "ok" if region.up.is_set() else (region.problem or "does not answer")
-        return Readiness(checks)
+        return await readiness(self._database, self._regions)
 
     # ---- shared steps ------------------------------------------------------------------------------------
 

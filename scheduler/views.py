@@ -5,7 +5,6 @@ Pure data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scheduler.execution import Exec
@@ -39,15 +38,3 @@ class Page:
     def offset(self) -> int:
         """How many entries come before it."""
         return (self.number - 1) * self.size
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether the daemon can do its work, and what is in the way; each value is 'ok' or the problem."""
-
-    checks: Mapping[str, str]
-
-    @property
-    def ready(self) -> bool:
-        """Whether nothing is in the way."""
-        return all(state == "ok" for state in self.checks.values())

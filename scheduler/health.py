@@ -1,0 +1,34 @@
+"""Whether the daemon can do its work: does its database answer, do its engines?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scheduler.running.regions import Region
+from scheduler.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What was found of each part: 'ok', or what is in the way."""
+
+    checks: Mapping[str, str]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is in the way."""
+        return all(state == "ok" for state in self.checks.values())
+
+
+async def readiness(database: Database, regions: Mapping[str, Region]) -> Readiness:
+    """Ask the database now; each region's monitor has asked its engine within the last seconds."""
+    checks = {}
+    try:
+        await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+        checks["database"] = "ok"
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what is in the way
+        checks["database"] = str(error)
+    for name, region in regions.items():
+        checks[f"engine {name}"] = "ok" if region.up.is_set() else (region.problem or "does not answer")
+    return Readiness(checks)
