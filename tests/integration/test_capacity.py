@@ -36,7 +36,7 @@ async def test_sixty_runs_at_once_all_end_well_and_never_exceed_the_machine(
     changes = sorted(
         (run[name], step) for run in ended for name, step in (("started_at", 1), ("ended_at", -1))
     )
-    at_once = list(accumulate(step for _, step in changes))
+    at_once = list(itertools.accumulate(step for _, step in changes))
     assert 1 < max(at_once) <= most
 
 
