@@ -368,3 +368,22 @@ async def test_runs_that_were_missed_start_in_the_order_of_their_due_times(stage
 def _waiting(stage: Stage) -> list[str]:
     with closing(sqlite3.connect(stage.folder / "timeball.db")) as database:
         return [str(row[0]) for row in database.execute("SELECT id FROM execs ORDER BY id")]
+
+
+async def test_a_stop_that_the_engine_did_not_take_is_asked_for_again(stage: Stage) -> None:
+    """The wish stays until the container has ended."""
+    stage.engine.programs["wait",] = waits_for_stop(out=b"up\n", last=b"down\n", exit_code=143)
+    await stage.create("wait")
+    stage.engine.failures = {"stop": [EngineUnavailableError("no answer")] * 2}
+    exec_id = await stage.trigger()
+    await stage.until(
+        lambda: any(c.status.state is RunState.RUNNING for c in stage.engine.containers.values())
+    )
+    assert stage.service is not None
+    assert stage.job is not None
+    await stage.service.stop_exec(ADMIN, str(stage.job.id), exec_id)
+
+    one = await stage.ended(exec_id)
+    assert (one.status, one.exit_code) == (ExecStatus.CANCELLED, 143)
+    assert await stage.output(exec_id) == b"up\ndown\n"
+    assert stage.engine.calls.count("stop") == 3
