@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 
@@ -42,7 +43,11 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
         app = build_app(service, tokens, max_body_bytes=settings.max_body_bytes)
         runner = Runner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True)
         await runner.setup()
-        on_listening(await _listen(runner, settings))
+        url = await _listen(runner, settings)
+        # All that was loaded stays for good: looking through it again and again would hold up what is due.
+        gc.collect()
+        gc.freeze()
+        on_listening(url)
         ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(daemon.failed.wait())]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in ends:

@@ -232,7 +232,8 @@ class Daemon:
         now = self._clock.now()
         until = now + timedelta(seconds=self._settings.lease_seconds)
         await self._db.write(
-            lambda connection: identity.renew_lease(connection, self._instance, now=now, until=until)
+            lambda connection: identity.renew_lease(connection, self._instance, now=now, until=until),
+            durable=False,
         )
 
     async def _keep_lease(self) -> None:

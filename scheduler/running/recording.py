@@ -141,18 +141,19 @@ class Recorder:
                     execs.insert(connection, [retry])
             return changed
 
-        if not await self._until_written(work):
+        # A start is known to the engine too; an end is not any more once the container is removed.
+        if not await self._until_written(work, durable=after in FINAL_STATUSES):
             self._log.warning("run.settled_elsewhere", wanted=after.name.lower())
             raise RunDiscardedError
         if last:
             capture.confirm()
         self.exec = replace(self.exec, status=after, **fields)
 
-    async def _until_written(self, work: Callable[[Connection], bool]) -> bool:
+    async def _until_written(self, work: Callable[[Connection], bool], *, durable: bool) -> bool:
         """Write it, again and again if need be: a run's end is not lost to a full disk."""
         while True:
             try:
-                return await self._with.database.write(work)
+                return await self._with.database.write(work, durable=durable)
             except UnavailableError as error:
                 self._log.warning("run.database_unavailable", error=str(error))
                 await asyncio.sleep(RETRY_INTERVAL)

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from scheduler.errors import UnavailableError
+from scheduler.store.checkpoint import Checkpointer
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Database:
         self._is_durable = True  # what a new connection is set to
         self._writer = threading.Thread(target=self._write_loop, name="db-write", daemon=True)
         self._writer.start()
+        self._checkpointer = Checkpointer(self._read_engine, self.url.database) if self.is_sqlite else None
 
     def _engine(self, *, pool_size: int, for_writing: bool) -> Engine:
         engine = sa.create_engine(
@@ -117,6 +119,8 @@ class Database:
         self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._writer.join)
+        if self._checkpointer is not None:
+            await asyncio.to_thread(self._checkpointer.close)
         self._readers.shutdown()
         self._write_engine.dispose()
         self._read_engine.dispose()
@@ -161,6 +165,8 @@ class Database:
             for one in group:
                 one.future.set_exception(shown)
             return
+        if self._checkpointer is not None:
+            self._checkpointer.written()
         for future, result in done:
             future.set_result(result)
         for future, reason in failed:
@@ -189,6 +195,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "foreign_keys=ON",
         "cache_size=-8000",
         "temp_store=MEMORY",
+        # Copying the log back into the database is left to `Checkpointer`: in a commit it would hold up writers.
+        "wal_autocheckpoint=0",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -118,21 +118,28 @@ def delete(connection: Connection, job_id: int) -> None:
 
 def due_until(
     connection: Connection, until: datetime, *, limit: int, after: tuple[datetime, int] | None = None
-) -> list[Job]:
-    """Active jobs whose next due time is not after `until`, soonest first.
+) -> list[tuple[datetime, int]]:
+    """(next_due_at, id) of active jobs whose next due time is not after `until`, soonest first.
 
     Args:
         connection: inside a transaction.
         until: the end of the horizon, inclusive.
         limit: how many at most.
-        after: (next_due_at, id) of the last one already seen, to go on from there.
+        after: the last one already seen, to go on from there.
     """
-    query = sa.select(jobs).where(jobs.c.next_due_at <= until)
+    query = sa.select(jobs.c.next_due_at, jobs.c.id).where(jobs.c.next_due_at <= until)
     if after is not None:
         seen = sa.tuple_(sa.literal(after[0], Moment), sa.literal(after[1], sa.Integer))
         query = query.where(sa.tuple_(jobs.c.next_due_at, jobs.c.id) > seen)
     rows = connection.execute(query.order_by(jobs.c.next_due_at, jobs.c.id).limit(limit))
-    return [from_row(row) for row in rows.mappings()]
+    return [(row[0], row[1]) for row in rows]
+
+
+def get_many(connection: Connection, job_ids: Collection[int]) -> list[Job]:
+    """Those of at most `IDS_PER_STATEMENT` jobs that exist."""
+    return [
+        from_row(row) for row in connection.execute(sa.select(jobs).where(jobs.c.id.in_(job_ids))).mappings()
+    ]
 
 
 def lock_many(connection: Connection, job_ids: Collection[int]) -> dict[int, Job]:

@@ -1,0 +1,75 @@
+"""Copies SQLite's write-ahead log back into the database, beside the writer instead of inside its commits.
+
+A commit that also had to copy a thousand scattered pages and sync them would hold up every due time behind it for
+as long as the disk takes (measured: up to 0.7 s).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
+
+#: The log is copied back when it has so many bytes.
+ENOUGH: Final = 4 * 1024 * 1024
+#: At this size writers wait until all of it is copied: only a disk that cannot keep up gets here.
+TOO_MUCH: Final = 256 * 1024 * 1024
+#: Commits between looks at its size.
+COMMITS: Final = 50
+
+
+class Checkpointer:
+    """A thread that keeps the write-ahead log short.
+
+    Args:
+        engine: makes connections to the database.
+        path: of the database's file; None or empty for one in memory, which has no log.
+    """
+
+    def __init__(self, engine: Engine, path: str | None) -> None:
+        self._engine = engine
+        self._log = Path(f"{path}-wal") if path else None
+        self._commits = 0
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="db-checkpoint", daemon=True)
+        self._thread.start()
+
+    def written(self) -> None:
+        """Take note of a commit; called by the writer."""
+        self._commits += 1
+        if self._commits >= COMMITS:
+            self._commits = 0
+            self._wake.set()
+
+    def close(self) -> None:
+        """Copy back what is left, and end the thread."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            self._wake.clear()
+            size = self._size()
+            if size >= ENOUGH or self._closing:
+                self._checkpoint("RESTART" if size >= TOO_MUCH else "PASSIVE")
+
+    def _size(self) -> int:
+        try:
+            return 0 if self._log is None else self._log.stat().st_size
+        except OSError:
+            return 0
+
+    def _checkpoint(self, mode: str) -> None:
+        try:
+            with self._engine.connect() as connection:
+                raw: Any = connection.connection.driver_connection
+                raw.execute(f"PRAGMA wal_checkpoint({mode})").close()
+        except (DBAPIError, sqlite3.Error):
+            return  # what could not be copied now is copied with the next look
