@@ -27,7 +27,7 @@ PAIRS = 25
 BURST = 60
 PARALLEL = 16
 STORED = 10_000
-DUE = 150
+DUE = 100
 COMMAND = ["echo", "hello"]
 SIZE = STANDARD_SIZES["XXS"]
 
@@ -122,7 +122,8 @@ async def test_runs_start_on_time_beside_ten_thousand_schedules(
     repository, tag = busybox_image.rsplit(":", 1)
     begin = datetime.now(UTC) + timedelta(seconds=15)
     dice = random.Random(1)  # noqa: S311 - the same times in every run
-    spread = [begin + timedelta(seconds=dice.uniform(0, DUE / 2.5)) for _ in range(DUE)]
+    # About one a second: what is measured is the daemon's delay, not how engines start many at once.
+    spread = [begin + timedelta(seconds=second + dice.uniform(0, 0.4)) for second in range(DUE)]
     far = begin + timedelta(hours=5)
     await asyncio.to_thread(
         fill,
@@ -133,7 +134,7 @@ async def test_runs_start_on_time_beside_ten_thousand_schedules(
     )
     await timeball.start()
     try:
-        until = time.monotonic() + (spread and (max(spread) - datetime.now(UTC)).total_seconds()) + 120
+        until = time.monotonic() + (max(spread) - datetime.now(UTC)).total_seconds() + 120
         while time.monotonic() < until:
             with timeball.database() as connection:
                 ended = connection.execute(
@@ -144,16 +145,22 @@ async def test_runs_start_on_time_beside_ten_thousand_schedules(
             await asyncio.sleep(1)
         with timeball.database() as connection:
             rows = connection.execute("SELECT job_id, id, scheduled_for FROM execs").fetchall()
-        late = []
+        begun, late = [], []
         for job, one, due in rows:
-            lines = await timeball.logs(job, one, stream="system")
-            asked = next(line["timestamp"] for line in lines if line["message"] == "Start running!")
-            late.append((tables.to_micros(datetime.fromisoformat(asked)) - due) / 1e3)
+            for line in await timeball.logs(job, one, stream="system"):
+                after = (tables.to_micros(datetime.fromisoformat(line["timestamp"])) - due) / 1e3
+                if line["message"] == "Start running!":
+                    late.append(after)
+                elif line["message"].startswith("Start pulling"):
+                    begun.append(after)
     finally:
         await timeball.clear_away()
 
     assert len(late) == DUE
-    detail = f"median {median(late):.1f}, p90 {percentile(late, 0.9):.1f}, worst {max(late):.1f}"
+    detail = (
+        f"median {median(late):.1f} (launch begun {median(begun):.1f}), "
+        f"p90 {percentile(late, 0.9):.1f}, worst {max(late):.1f}"
+    )
     figure = Figure("due time to start requested, p99", percentile(late, 0.99), 50, "ms", detail)
     figure.show()
     assert figure.is_met
