@@ -37,6 +37,10 @@ class ConcurrencyPolicy(StrEnum):
     REPLACE = "replace"  # the earlier one is stopped, then the new one runs
 
 
+#: Runs of a job with one of these start one after the other.
+ONE_AT_A_TIME: Final = frozenset({ConcurrencyPolicy.QUEUE, ConcurrencyPolicy.REPLACE})
+
+
 class PullPolicy(StrEnum):
     """When the image is fetched from its registry before a run."""
 

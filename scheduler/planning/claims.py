@@ -22,6 +22,8 @@ from scheduler.timing.misfire import decide_misfire
 from scheduler.timing.overlap import Overlap, decide_overlap, overlap_reason
 
 MICROSECOND: Final = timedelta(microseconds=1)
+#: Runs of one job that its queue holds at most.
+QUEUE_LIMIT: Final = 1_000
 #: A job that runs all that it missed gets no further runs while it has this many that have not ended.
 PACE: Final = 20
 
@@ -206,6 +208,11 @@ def _decide(group: DueTimes, due_at: datetime, active: int, present: _Present) -
     if not misfire.run:
         return refused(Outcome.MISSED, misfire.reason or "missed")
     overlap = decide_overlap(job.definition.concurrency_policy, active)
+    if overlap is Overlap.WAIT and active >= QUEUE_LIMIT:
+        return refused(
+            Outcome.EXPIRED,
+            f"{active} earlier runs had not ended; concurrency_policy 'queue' lets no more than {QUEUE_LIMIT} wait.",
+        )
     if overlap is Overlap.SKIP:
         return refused(Outcome.SKIPPED, overlap_reason(overlap, active) or "skipped")
     try:

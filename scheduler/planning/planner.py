@@ -232,12 +232,13 @@ class Planner:
                 self._advance(group.job, claims.advanced[group.job.id], held=group.job.id in claims.held)
         for job_id in claims.held:
             asyncio.get_running_loop().call_later(PACE_INTERVAL, self._look, job_id)
-        if claims.stale:
-            await self._reload(claims.stale)
         for outcome, count in claims.outcomes.items():
             OCCURRENCES.labels(outcome=outcome.value).inc(count)
         _observe_lateness(claims.execs, self._clock.now())
+        # Handed over before anything else can fail: what is committed as having run has to run.
         self._on_claims(claims)
+        if claims.stale:
+            await self._reload(claims.stale)
 
     def _advance(self, read: Job, following: datetime | None, *, held: bool) -> None:
         """Follow in memory what the transaction did in the database."""
@@ -278,8 +279,8 @@ class Planner:
         if abs(jumped) < JUMP:
             return
         log.warning("planner.clock_jumped", seconds=round(jumped.total_seconds(), 3))
-        if jumped > timedelta(0):
-            self.up_since = wall
+        # After a jump back, nothing that is still to come may count as having fallen due before the start.
+        self.up_since = wall if jumped > timedelta(0) else min(self.up_since, wall)
         # What lay beyond the horizon may be due now, and timers count steady seconds.
         self._rescan.set()
         self._scheduler.wakeup()

@@ -1,7 +1,9 @@
 """The queue: which waiting exec starts next, where capacity allows it.
 
-One loop owns all of its state. Offers, releases and engines coming up only wake it; what does not fit into
-memory stays in the database and is read when there is room. Within a region, first come is first served.
+One loop owns all of its state. Offers, releases and engines coming up only wake it. What could start is held in
+memory, for each region apart, so that none waits for another; the rest (back-offs, runs behind an earlier one
+of their job, whatever is too many) stays in the database and is read when its time has come. Within a region,
+first come is first served.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -19,7 +21,7 @@ from sqlalchemy.engine import Connection
 from scheduler.clock import Clock
 from scheduler.errors import UnavailableError
 from scheduler.execution import Exec, ExecStatus, FailReason
-from scheduler.job import ConcurrencyPolicy
+from scheduler.job import ONE_AT_A_TIME
 from scheduler.metrics import WAITING
 from scheduler.running.decide import End, region_missing
 from scheduler.running.regions import Region
@@ -30,16 +32,28 @@ from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
-#: Waiting execs held in memory at most; further ones are read from the database when these are fewer than half.
-HELD: Final = 2_000
+#: Execs of one region held in memory at most; further ones are read when these are fewer than half.
+HELD: Final = 1_000
 #: Execs taken in one transaction at most.
 BATCH: Final = 32
 #: Seconds before a refusal of the database is tried again, and between looks that nobody asked for.
 RETRY_INTERVAL: Final = 0.5
 BACKSTOP: Final = 30.0
 
-#: Runs of such a job start one after the other.
-ONE_AT_A_TIME: Final = frozenset({ConcurrencyPolicy.QUEUE, ConcurrencyPolicy.REPLACE})
+
+@dataclass(slots=True)
+class _Queue:
+    """The waiting execs of one region, as far as they are held.
+
+    Attributes:
+        held: those that could start, oldest first, by id.
+        has_more: whether the database may have others that could start.
+        look_at: when a back-off ends that was seen in the database.
+    """
+
+    held: dict[str, Exec] = field(default_factory=dict)
+    has_more: bool = True
+    look_at: datetime | None = None
 
 
 class Dispatcher:
@@ -67,25 +81,34 @@ class Dispatcher:
         self._regions = regions
         self._runner = runner
         self._instance = instance
-        self._waiting: dict[str, Exec] = {}
+        self._queues = {name: _Queue() for name in regions}
         self._busy: Counter[int] = Counter()
-        self._more_stored = True
+        self._may_be_homeless = True
         self._wake = asyncio.Event()
 
     # ---- what others tell it -----------------------------------------------------------------------------
 
     def offer(self, new: Iterable[Exec]) -> None:
         """Take up execs that were stored as waiting."""
+        now = self._clock.now()
         for one in new:
-            if len(self._waiting) >= HELD:
-                self._more_stored = True
-                break
-            self._waiting[one.id] = one
+            queue = self._queues.get(one.spec.region_name)
+            if queue is None:
+                self._may_be_homeless = True
+                continue
+            is_behind = one.spec.concurrency_policy in ONE_AT_A_TIME
+            is_later = one.not_before is not None and one.not_before > now
+            if queue.has_more or is_behind or is_later or len(queue.held) >= HELD:
+                queue.has_more = True  # the database knows its turn
+            else:
+                queue.held[one.id] = one
         self._wake.set()
 
     def withdraw(self, exec_id: str) -> None:
         """Forget an exec that was stopped or deleted while it waited."""
-        self._waiting.pop(exec_id, None)
+        for queue in self._queues.values():
+            queue.held.pop(exec_id, None)
+            queue.has_more = True  # it may have been the one that another waited for
         self._wake.set()
 
     def released(self, one: Exec) -> None:
@@ -94,6 +117,8 @@ class Dispatcher:
             del self._busy[one.job_id]
         else:
             self._busy[one.job_id] -= 1
+        if one.spec.concurrency_policy in ONE_AT_A_TIME:
+            self._queues[one.spec.region_name].has_more = True
         self._wake.set()
 
     def wake(self) -> None:
@@ -124,7 +149,8 @@ class Dispatcher:
             return "its image and its container to be ready"
         if one.not_before is not None and one.not_before > self._clock.now():
             return f"its back-off to end at {one.not_before.isoformat(timespec='seconds')}"
-        if one.spec.concurrency_policy in ONE_AT_A_TIME and self._busy[one.job_id]:
+        is_held = one.id in self._queues[region.name].held
+        if one.spec.concurrency_policy in ONE_AT_A_TIME and not is_held:
             return "the job's earlier run to end"
         return region.shortage(one.spec)
 
@@ -137,67 +163,82 @@ class Dispatcher:
                 pause = await self._pass()
             except UnavailableError as error:
                 log.warning("dispatcher.database_unavailable", error=str(error))
+                for queue in self._queues.values():
+                    queue.has_more = True
                 pause = RETRY_INTERVAL
-            await wait_for_event(self._wake, pause)
+            if not await wait_for_event(self._wake, pause) and pause == BACKSTOP:
+                # Nobody said anything for long: look whether somebody should have.
+                for queue in self._queues.values():
+                    queue.has_more = True
             self._wake.clear()
 
     async def _pass(self) -> float:
         """Start what can start; answer after how many seconds to look again at the latest."""
-        if self._more_stored and len(self._waiting) < HELD // 2:
-            await self._read_stored()
-        while True:
-            chosen, hopeless, pause = self._choose(self._clock.now())
-            for one, end in hopeless:
-                await self._fail(one, end)
-            if not chosen:
-                break
-            await self._dispatch(chosen)
-        counts = Counter(one.spec.region_name for one in self._waiting.values())
-        for name in self._regions:
-            WAITING.labels(region=name).set(counts[name])
+        if self._may_be_homeless:
+            await self._fail_homeless()
+        pause = BACKSTOP
+        for name, queue in self._queues.items():
+            region = self._regions[name]
+            if region.up.is_set():
+                pause = min(pause, await self._serve(region, queue))
+            WAITING.labels(region=name).set(len(queue.held))
         return pause
 
-    async def _read_stored(self) -> None:
-        found = await self._database.read(lambda connection: execs.waiting(connection, limit=HELD))
-        self._more_stored = len(found) == HELD
+    async def _serve(self, region: Region, queue: _Queue) -> float:
+        """Start what a region can take; answer after how many seconds its next back-off ends."""
+        while True:
+            now = self._clock.now()
+            if queue.look_at is not None and queue.look_at <= now:
+                queue.has_more = True
+            if queue.has_more and len(queue.held) < HELD // 2:
+                await self._read(region.name, queue, now)
+            chosen, hopeless = self._choose(region, queue)
+            for one in hopeless:
+                await self._fail(one, _too_large(one, region))
+            if chosen:
+                await self._dispatch(chosen)
+            elif not hopeless:
+                break
+        if queue.look_at is None:
+            return BACKSTOP
+        return min(max((queue.look_at - self._clock.now()).total_seconds(), 0), BACKSTOP)
+
+    async def _read(self, region: str, queue: _Queue, now: datetime) -> None:
+        def work(connection: Connection) -> tuple[list[Exec], datetime | None]:
+            found = execs.startable(connection, region, now=now, limit=HELD)
+            return found, execs.next_back_off(connection, region, now=now)
+
+        queue.has_more = False  # before reading: what is offered meanwhile may come too late for it
+        found, queue.look_at = await self._database.read(work)
+        queue.has_more = queue.has_more or len(found) == HELD
         for one in found:
             if not self._runner.looks_after(one.id):
-                self._waiting.setdefault(one.id, one)
+                queue.held.setdefault(one.id, one)
 
-    def _choose(self, now: datetime) -> tuple[list[Exec], list[tuple[Exec, End]], float]:
-        """Reserve capacity for those that can start now; also those that never can, and when to look again."""
+    def _choose(self, region: Region, queue: _Queue) -> tuple[list[Exec], list[Exec]]:
+        """Reserve capacity for those that can start now, in order; also those that never can."""
         chosen: list[Exec] = []
-        hopeless: list[tuple[Exec, End]] = []
-        full: set[str] = set()
-        turns = Counter(self._busy)
-        pause = BACKSTOP
-        for one in self._waiting.values():
-            if len(chosen) >= BATCH or len(full) == len(self._regions):
+        hopeless: list[Exec] = []
+        for one in queue.held.values():
+            if len(chosen) >= BATCH:
                 break
-            region = self._regions.get(one.spec.region_name)
-            if region is None:
-                hopeless.append((one, region_missing(one)))
-                continue
-            if region.name in full:
-                continue
-            if not region.up.is_set():
-                full.add(region.name)
-                continue
-            if one.not_before is not None and one.not_before > now:
-                pause = min(pause, (one.not_before - now).total_seconds())
-                continue
-            if one.spec.concurrency_policy in ONE_AT_A_TIME and turns[one.job_id]:
-                continue
             if not region.fits_at_all(one.spec):
-                hopeless.append((one, _too_large(one, region)))
+                hopeless.append(one)
                 continue
             if not region.fits_now(one.spec):
-                full.add(region.name)
-                continue
-            turns[one.job_id] += 1
+                break
             self._hold(one, region)
             chosen.append(one)
-        return chosen, hopeless, pause
+        return chosen, hopeless
+
+    async def _fail_homeless(self) -> None:
+        """End execs of regions that are not configured any more."""
+        found = await self._database.read(
+            lambda connection: execs.of_unknown_regions(connection, self._regions.keys(), limit=HELD)
+        )
+        for one in found:
+            await self._fail(one, region_missing(one))
+        self._may_be_homeless = len(found) == HELD
 
     def _hold(self, one: Exec, region: Region) -> None:
         region.reserve(one.id, one.spec)
@@ -213,7 +254,7 @@ class Dispatcher:
             )
             for one in chosen:
                 # What is not ours any more was stopped, deleted or taken by another daemon.
-                self._waiting.pop(one.id, None)
+                self._queues[one.spec.region_name].held.pop(one.id, None)
         finally:
             for one in chosen:
                 if one.id not in taken:
@@ -239,7 +280,8 @@ class Dispatcher:
             )
 
         await self._database.write(work)
-        self._waiting.pop(one.id, None)
+        if (queue := self._queues.get(one.spec.region_name)) is not None:
+            queue.held.pop(one.id, None)
         log.info("run.ended", exec=one.id, job=one.job_id, status="failed", reason=end.fail_reason)
 
 

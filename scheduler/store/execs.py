@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
-from scheduler.job import ConcurrencyPolicy, PullPolicy
+from scheduler.job import ONE_AT_A_TIME, ConcurrencyPolicy, PullPolicy
 from scheduler.store.jobs import IDS_PER_STATEMENT
-from scheduler.store.tables import Moment, columns_of, execs, jobs
+from scheduler.store.tables import columns_of, execs, jobs
 
 _open = execs.c.ended_at.is_(None)
 
@@ -128,18 +128,42 @@ def count_open(connection: Connection, job_ids: Collection[int]) -> dict[int, in
     return found
 
 
-def waiting(connection: Connection, *, limit: int, after: tuple[datetime, str] | None = None) -> list[Exec]:
-    """Execs that wait and have not been dispatched, oldest first.
+def startable(connection: Connection, region: str, *, now: datetime, limit: int) -> list[Exec]:
+    """Execs of a region that could start if there were capacity, oldest first.
 
-    Args:
-        connection: inside a transaction.
-        limit: how many at most.
-        after: (created_at, id) of the last one already seen, to go on from there.
+    Not among them is what was dispatched, what waits for its back-off, and, of jobs whose runs go one after the
+    other, all but the oldest run that has not ended.
     """
-    query = sa.select(execs).where(_open, execs.c.dispatched_at.is_(None))
-    if after is not None:
-        seen = sa.tuple_(sa.literal(after[0], Moment), sa.literal(after[1], sa.Text))
-        query = query.where(sa.tuple_(execs.c.created_at, execs.c.id) > seen)
+    other = execs.alias()
+    earlier = sa.exists().where(
+        other.c.job_id == execs.c.job_id,
+        other.c.ended_at.is_(None),
+        sa.tuple_(other.c.created_at, other.c.id) < sa.tuple_(execs.c.created_at, execs.c.id),
+    )
+    query = sa.select(execs).where(
+        _open,
+        execs.c.dispatched_at.is_(None),
+        execs.c.region_name == region,
+        sa.or_(execs.c.not_before.is_(None), execs.c.not_before <= now),
+        sa.or_(execs.c.concurrency_policy.not_in(ONE_AT_A_TIME), ~earlier),
+    )
+    rows = connection.execute(query.order_by(execs.c.created_at, execs.c.id).limit(limit))
+    return [from_row(row) for row in rows.mappings()]
+
+
+def next_back_off(connection: Connection, region: str, *, now: datetime) -> datetime | None:
+    """When the next back-off of a waiting exec of the region ends; None if none does."""
+    later = sa.select(sa.func.min(execs.c.not_before)).where(
+        _open, execs.c.dispatched_at.is_(None), execs.c.region_name == region, execs.c.not_before > now
+    )
+    return connection.execute(later).scalar()
+
+
+def of_unknown_regions(connection: Connection, regions: Collection[str], *, limit: int) -> list[Exec]:
+    """Waiting execs whose region is none of these."""
+    query = sa.select(execs).where(
+        _open, execs.c.dispatched_at.is_(None), execs.c.region_name.not_in(regions)
+    )
     rows = connection.execute(query.order_by(execs.c.created_at, execs.c.id).limit(limit))
     return [from_row(row) for row in rows.mappings()]
 
@@ -151,13 +175,16 @@ def dispatched(connection: Connection) -> list[Exec]:
 
 
 def dispatch(connection: Connection, exec_ids: Collection[str], *, owner: str, now: datetime) -> set[str]:
-    """Take those of the waiting execs that nobody took and nobody stopped; answer which these are."""
+    """Take those of the waiting execs that nobody took and nobody stopped; answer which these are.
+
+    Those that are the owner's already are among the answer: whether an earlier try was committed may not be known.
+    """
     statement = (
         execs.update()
         .where(
             execs.c.id.in_(exec_ids),
             execs.c.status == ExecStatus.WAITING,
-            execs.c.dispatched_at.is_(None),
+            sa.or_(execs.c.dispatched_at.is_(None), execs.c.owner == owner),
             execs.c.stop_requested_at.is_(None),
         )
         .values(owner=owner, dispatched_at=now)

@@ -61,3 +61,31 @@ async def test_two_hundred_runs_triggered_at_once_all_end(api: Api, engine: Fake
         return len(engine.containers)
 
     await until(left, lambda count: count == 0)
+
+
+async def test_a_thousand_runs_behind_one_another_hold_up_nobody_else(api: Api, monkeypatch):
+    """A job whose runs queue fills its own queue alone; another job's run starts at once."""
+    monkeypatch.setattr("scheduler.running.dispatcher.HELD", 10)
+    slow = await api.create("slow", command="hang", concurrency_policy="queue")
+    await asyncio.gather(*(api.trigger(slow["id"]) for _ in range(30)))
+    quick = await api.create("quick", command="greet")
+
+    ended = await api.run(quick["id"])
+
+    assert ended["status"] == "S"
+    waiting = (await api.get(f"/v1/jobs/{slow['id']}/execs")).body["results"][0]
+    assert waiting["waiting_for"] == "waits for the job's earlier run to end"
+    await api.delete(f"/v1/jobs/{slow['id']}")
+
+
+async def test_runs_in_back_off_hold_up_nobody_else(api: Api, monkeypatch):
+    """However many wait to be tried again, a new run starts at once."""
+    monkeypatch.setattr("scheduler.running.dispatcher.HELD", 4)
+    failing = await api.create("failing", command="false", max_retries=1, retry_backoff_seconds=600)
+    made = await asyncio.gather(*(api.trigger(failing["id"]) for _ in range(10)))
+    for one in made:
+        await api.until_ended(failing["id"], one["id"])
+    quick = await api.create("quick", command="greet")
+
+    assert (await api.run(quick["id"]))["status"] == "S"
+    await api.delete(f"/v1/jobs/{failing['id']}")

@@ -136,19 +136,46 @@ async def test_what_is_due_soon_is_found_in_order_page_by_page(database: Databas
     assert seen == [job.id for job in made]
 
 
-async def test_waiting_execs_are_found_in_order_page_by_page(database: Database) -> None:
-    """Only what waits and was not dispatched, oldest first."""
+async def test_what_could_start_is_found_in_order(database: Database) -> None:
+    """Only what waits in the region for nothing but capacity, oldest first."""
     job = await make_job(database)
     made = [await make_exec(database, job, created_at=NOW + SECOND * (n // 2)) for n in range(5)]
     await make_exec(database, job, dispatched_at=NOW, owner="x")
-    expected = sorted(made, key=lambda one: (one.created_at, one.id))
+    later = await make_exec(database, job, not_before=NOW + SECOND * 9)
+    elsewhere = await make_exec(database, job)
+    elsewhere_spec = tables.execs.update().where(tables.execs.c.id == elsewhere.id)
+    await database.write(lambda c: c.execute(elsewhere_spec.values(region_name="FAR")))
 
-    first = await database.read(lambda c: execs.waiting(c, limit=3))
-    rest = await database.read(
-        lambda c: execs.waiting(c, limit=3, after=(first[-1].created_at, first[-1].id))
-    )
+    found = await database.read(lambda c: execs.startable(c, "LOCAL", now=NOW, limit=100))
+    first = await database.read(lambda c: execs.startable(c, "LOCAL", now=NOW, limit=2))
 
-    assert first + rest == expected
+    assert found == sorted(made, key=lambda one: (one.created_at, one.id))
+    assert first == found[:2]
+    assert await database.read(lambda c: execs.next_back_off(c, "LOCAL", now=NOW)) == later.not_before
+    [homeless] = await database.read(lambda c: execs.of_unknown_regions(c, ["LOCAL"], limit=9))
+    assert homeless.id == elsewhere.id
+
+
+async def test_of_a_job_that_queues_only_the_oldest_open_run_could_start(database: Database) -> None:
+    """However many wait behind it; none while one is going."""
+    job = await make_job(database, concurrency_policy=ConcurrencyPolicy.QUEUE)
+    made = [await make_exec(database, job, created_at=NOW + SECOND * n) for n in range(3)]
+
+    waiting = await database.read(lambda c: execs.startable(c, "LOCAL", now=NOW, limit=100))
+    await database.write(lambda c: execs.dispatch(c, [made[0].id], owner="a", now=NOW))
+    going = await database.read(lambda c: execs.startable(c, "LOCAL", now=NOW, limit=100))
+
+    assert waiting == [made[0]]
+    assert going == []
+
+
+async def test_a_dispatch_of_which_the_commit_was_not_heard_can_be_asked_again(database: Database) -> None:
+    """It is the same daemon's: it gets it again, another does not."""
+    one = await make_exec(database, await make_job(database))
+
+    for _ in range(2):
+        assert await database.write(lambda c: execs.dispatch(c, [one.id], owner="a", now=NOW)) == {one.id}
+    assert await database.write(lambda c: execs.dispatch(c, [one.id], owner="b", now=NOW)) == set()
 
 
 async def test_a_claim_writes_ledger_and_exec_and_moves_the_schedule_on(database: Database) -> None:
