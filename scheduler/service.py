@@ -23,6 +23,7 @@ from scheduler.health import Readiness, readiness
 from scheduler.job import ConcurrencyPolicy, Job, JobDefinition, Size
 from scheduler.logs.lines import Line
 from scheduler.logs.reader import LogQuery, LogReader
+from scheduler.planning.abandon import abandon
 from scheduler.planning.planner import Planner
 from scheduler.running.dispatcher import Dispatcher
 from scheduler.running.regions import Region
@@ -130,14 +131,15 @@ class Service:
         now = self._clock.now()
 
         def work(connection: Connection) -> JobView:
-            before = visible_job(connection, caller, job_id)
-            # Locked and read again: a claim may have moved its schedule on.
-            before = jobs.lock_many(connection, [before.id])[before.id]
+            seen = visible_job(connection, caller, job_id)
+            before = jobs.lock_many(connection, [seen.id])[seen.id]  # a claim may have moved its schedule on
             demand(caller, Role.EDITOR, before.definition.namespace)
             definition = replace(before.definition, **fields)
             demand(caller, Role.EDITOR, definition.namespace)
             rules.check_definition(definition, sizes=self._sizes, regions=self._regions)
             definition, cursor = rules.with_schedule(definition, before, now)
+            if cursor.revision != before.cursor.revision:
+                abandon(connection, before, now=now)
             jobs.update(connection, before.id, definition, cursor, now=now)
             job = replace(before, definition=definition, cursor=cursor, updated_at=now)
             return JobView(job, execs.latest_of(connection, [job.id]).get(job.id))

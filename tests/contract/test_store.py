@@ -16,6 +16,7 @@ from scheduler.drafting import draft_exec
 from scheduler.errors import ConflictError
 from scheduler.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome, TriggerMode
 from scheduler.job import STANDARD_SIZES, ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, ScheduleCursor
+from scheduler.planning.abandon import abandon
 from scheduler.planning.claims import PACE, Claims, DueTimes, SharedRow, claim
 from scheduler.store import execs, identity, jobs, ledger, tables
 from scheduler.store.database import Database
@@ -436,3 +437,24 @@ async def test_a_failed_write_in_a_group_undoes_itself_alone(database: Database)
     assert [type(result).__name__ for result in results] == ["Job", "RuntimeError", "Job"]
     count, _ = await database.read(lambda c: jobs.page(c, namespace=None, offset=0, limit=10))
     assert count == 2
+
+
+async def test_a_changed_schedule_leaves_no_due_time_without_an_entry(database: Database) -> None:
+    """What had fallen due and was not decided is recorded as expired, with the reason."""
+    job = await make_job(database)
+
+    await database.write(lambda c: abandon(c, job, now=NOW + SECOND * 5))
+
+    found = await ledger_of(database, job)
+    assert [entry.outcome for entry in found] == [Outcome.EXPIRED] * 5
+    assert "changed or switched off" in (found[0].reason or "")
+
+
+async def test_very_many_abandoned_due_times_share_an_entry(database: Database) -> None:
+    """Its reason says how many they are."""
+    job = await make_job(database)
+
+    await database.write(lambda c: abandon(c, job, now=NOW + SECOND * 5_000_000))
+
+    [entry] = await ledger_of(database, job)
+    assert "4999999 due times after it" in (entry.reason or "")
