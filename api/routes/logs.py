@@ -8,12 +8,16 @@ With `limit` it is a page, collected first so that its headers can say how to go
 - ``Link: <…>; rel="next"``: the next page's address, if there is more already.
 
 A page ends early when it grows beyond `PAGE_BYTES`; `Link` says then that there is more.
+
+Text is each line with its own ending and nothing else, so that one stream, oldest first, is byte for byte what
+was printed. Only where a line without a newline (the unfinished end of a stream, or a cut in an over-long line)
+is followed by one of another stream, or by an older one, a newline is put between them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -37,8 +41,8 @@ _CONTENT_TYPES: Final = {
     "ndjson": "application/x-ndjson; charset=utf-8",
     "text": "text/plain; charset=utf-8",
 }
-#: What goes before the first line, between two lines, after the last.
-_FRAMES: Final = {"json": (b"[", b",\n", b"]\n"), "ndjson": (b"", b"\n", b"\n"), "text": (b"", b"\n", b"\n")}
+#: What goes before the first line, between two lines, after the last; a line of text has its own ending.
+_FRAMES: Final = {"json": (b"[", b",\n", b"]\n"), "ndjson": (b"", b"\n", b"\n"), "text": (b"", b"", b"")}
 
 
 async def get_exec_logs(request: web.Request) -> web.StreamResponse:
@@ -77,10 +81,10 @@ async def _page(
         headers["X-Next-Cursor"] = cursor
     if has_more and cursor is not None:
         headers["Link"] = f'<{request.url.update_query(cursor=cursor)}>; rel="next"'
-    before, between, after = _FRAMES[parameters.format]
+    before, _, after = _FRAMES[parameters.format]
     if not lines and parameters.format != "json":
         after = b""
-    body = b"".join((before, await _encode(lines, parameters.format, between), after))
+    body = b"".join((before, await _encode(lines, parameters, None), after))
     return web.Response(body=body, headers=headers)
 
 
@@ -96,14 +100,15 @@ async def _stream(
         return response
     before, between, after = _FRAMES[parameters.format]
     lead = before
+    last: Line | None = None
     try:
         while batch is not None:
             if batch:
-                await response.write(lead + await _encode(batch, parameters.format, between))
-                lead = between
+                await response.write(lead + await _encode(batch, parameters, last))
+                lead, last = between, batch[-1]
             batch = await anext(batches, None)
-        if lead is not before or before:
-            await response.write((before if lead is before else b"") + after)
+        if last is not None or before:
+            await response.write((before if last is None else b"") + after)
         await response.write_eof()
     except ConnectionError:
         _log.debug("log_reader_left", path=request.path)
@@ -116,13 +121,24 @@ async def _stream(
     return response
 
 
-async def _encode(lines: Sequence[Line], form: str, between: bytes) -> bytes:
+async def _encode(lines: Sequence[Line], parameters: LogParameters, last: Line | None) -> bytes:
+    """The lines of a batch, without what goes before and after it; `last` is the line before them, if any."""
     if sum(len(line.data) for line in lines) > INLINE_BYTES:
-        return await asyncio.to_thread(_encoded, lines, form, between)
-    return _encoded(lines, form, between)
+        return await asyncio.to_thread(_encoded, lines, parameters, last)
+    return _encoded(lines, parameters, last)
 
 
-def _encoded(lines: Sequence[Line], form: str, between: bytes) -> bytes:
-    if form == "text":
-        return between.join([line.data for line in lines])
-    return between.decode().join(json_lines(lines)).encode()
+def _encoded(lines: Sequence[Line], parameters: LogParameters, last: Line | None) -> bytes:
+    if parameters.format == "text":
+        return b"".join(_pieces(lines, last, newest_first=parameters.order == "desc"))
+    return _FRAMES[parameters.format][1].decode().join(json_lines(lines)).encode()
+
+
+def _pieces(lines: Sequence[Line], last: Line | None, *, newest_first: bool) -> Iterator[bytes]:
+    # The stream of the line before, as long as that has no newline.
+    unfinished = None if last is None or last.data.endswith(b"\n") else last.stream
+    for _, stream, data, _ in lines:
+        if unfinished is not None and (newest_first or stream is not unfinished):
+            yield b"\n"
+        unfinished = None if data.endswith(b"\n") else stream
+        yield data

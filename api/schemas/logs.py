@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from api.schemas.common import Input, Output, format_moment, invalid_input, refuse
 from scheduler.errors import InvalidInputError
-from scheduler.logs.lines import Line
+from scheduler.logs.lines import Line, without_ending
 from scheduler.logs.reader import LogQuery, parse_cursor
 from scheduler.logs.stream import Stream
 
@@ -118,7 +118,9 @@ class LogParameters(Input):
         None, description="Go on after the line to which an earlier answer gave this."
     )
     format: Literal["json", "ndjson", "text"] = Field(
-        "json", description="A JSON array, one JSON object a line, or the bytes as they were printed."
+        "json",
+        description="A JSON array, one JSON object a line, or the bytes as they were printed; between lines of "
+        "different streams, and newest first, a line that has no newline gets one.",
     )
 
     @model_validator(mode="after")
@@ -194,7 +196,9 @@ def parse_log_parameters(query: Mapping[str, str]) -> LogParameters:
 class LineOut(Output):
     """One line of a log."""
 
-    message: str = Field(description="The line without its newline; bytes that are not UTF-8 are replaced.")
+    message: str = Field(
+        description=r"The line without the `\n` or `\r\n` that ends it; bytes that are not UTF-8 are replaced."
+    )
     time: int = Field(description="When it arrived, in whole Unix seconds, rounded down.")
     stream: Literal["stdout", "stderr", "system"] = Field(description="`system` lines are Timeball's own.")
     timestamp: str = Field(description="When it arrived, RFC 3339 with microseconds.")
@@ -216,5 +220,7 @@ def json_lines(lines: Sequence[Line]) -> list[str]:
             known = at, stream
             seconds = (at - _EPOCH) // timedelta(seconds=1)
             rest = f',"time":{seconds},"stream":"{stream.label}","timestamp":"{format_moment(at)}"}}'
-        texts.append(f'{{"message":{encode_basestring(data.decode("utf-8", "replace"))}{rest}')
+        texts.append(
+            f'{{"message":{encode_basestring(without_ending(data).decode("utf-8", "replace"))}{rest}'
+        )
     return texts

@@ -3,7 +3,7 @@
 Pure. A line's time is the arrival of the frame that completed it, so all lines of a run have one order and
 times never go back, also while the run goes on. A line that is still open is not shown: it comes out whole
 when its newline arrives, or when the capture notes the end of the output (a cursor would show it twice
-otherwise). A line's newline is taken off, and a carriage return right before it; other carriage returns stay.
+otherwise). A line keeps its own ending, so that the lines of a stream put together are what was printed.
 
 The splitter gives runs of lines (all that one frame completed) so that a million lines cost a few thousand
 steps. A position numbers a line by the chunk and the frame that completed it, whatever was asked for: it is
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from io import BytesIO
 from typing import Final, NamedTuple
 
 from scheduler.logs.chunks import LINE_ENDS, STREAM_BITS, Frame
@@ -31,6 +32,13 @@ def position_of(seq: int, frame: int, index: int = 0) -> int:
     return seq << _SEQ_SHIFT | frame << _FRAME_SHIFT | index
 
 
+def without_ending(data: bytes) -> bytes:
+    r"""A line without the ``\n`` or ``\r\n`` that ends it, if one does."""
+    if data.endswith(b"\n"):
+        return data[:-2] if data.endswith(b"\r\n") else data[:-1]
+    return data
+
+
 def chunk_of(position: int) -> int:
     """The `seq` of the chunk in which the line at a position ends."""
     return position >> _SEQ_SHIFT
@@ -42,7 +50,7 @@ class Run(NamedTuple):
     Attributes:
         at: their time, microseconds since 1970.
         stream: their stream's number.
-        lines: their bytes, without newlines.
+        lines: their bytes, each with its ending.
         position: of the first; the others follow one by one.
     """
 
@@ -58,7 +66,7 @@ class Line(NamedTuple):
     Attributes:
         at: when the frame arrived that completed it, aware UTC.
         stream: where it was printed.
-        data: its bytes without the newline.
+        data: its bytes with the newline that ends it; without one where the output ended or the line was cut.
         position: its place among all lines of the log, which `cursor` spells.
     """
 
@@ -66,6 +74,11 @@ class Line(NamedTuple):
     stream: Stream
     data: bytes
     position: int
+
+    @property
+    def message(self) -> bytes:
+        """Its bytes without its ending."""
+        return without_ending(self.data)
 
     @property
     def cursor(self) -> str:
@@ -149,21 +162,11 @@ class LineSplitter:
             rest = data[data.rindex(b"\n") + 1 :]
             self._open[stream] = [rest] if rest and not kind & LINE_ENDS else []
             return []
-        lines = data.split(b"\n")
-        has_returns = b"\r\n" in data
+        lines = BytesIO(data).readlines()
         if pieces or stream in self._heads:
             lines[0] = b"".join((self._take_head(stream), *pieces, lines[0]))
-            has_returns = has_returns or lines[0].endswith(b"\r")
-        if has_returns:
-            lines[:-1] = [line[:-1] if line.endswith(b"\r") else line for line in lines[:-1]]
-        rest = lines[-1]
-        if kind & LINE_ENDS:
-            self._open[stream] = []
-            if not rest:
-                lines.pop()
-        else:
-            lines.pop()
-            self._open[stream] = [rest] if rest else []
+        has_rest = not data.endswith(b"\n") and not kind & LINE_ENDS
+        self._open[stream] = [lines.pop()] if has_rest else []
         return lines
 
 

@@ -140,7 +140,7 @@ class _Scan:
         at = max(to_micros(row.first_at), self._start or 0)
         runs = splitter.break_off(at, row.seq)
         if self._end is None or at <= self._end:
-            text = f"Part of the log ({row.lines} lines) is damaged and cannot be shown: {error}"
+            text = f"Part of the log ({row.lines} lines) is damaged and cannot be shown: {error}\n"
             runs.append(Run(at, Stream.SYSTEM, [text.encode()], position_of(row.seq, 0, _DAMAGE_INDEX)))
         return runs
 

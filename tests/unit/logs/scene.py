@@ -72,8 +72,8 @@ class LogScene:
         return [line async for batch in self.reader.read(EXEC, LogQuery(**query)) for line in batch]
 
     async def texts(self, **query: Any) -> list[bytes]:
-        """What a read gives, the bytes alone."""
-        return [line.data for line in await self.lines(**query)]
+        """What a read gives, the bytes alone and without line endings."""
+        return [line.message for line in await self.lines(**query)]
 
 
 def _prepare(connection: Connection) -> None:
@@ -100,10 +100,9 @@ def slow_lines(frames: list[Frame]) -> list[tuple[int, int, bytes]]:
     for kind, at, data in frames:
         stream = kind & ~LINE_ENDS
         for byte in data:
+            still_open[stream] = still_open.get(stream, b"") + bytes([byte])
             if byte == ord("\n"):
-                found.append((at, stream, still_open.pop(stream, b"").removesuffix(b"\r")))
-            else:
-                still_open[stream] = still_open.get(stream, b"") + bytes([byte])
+                found.append((at, stream, still_open.pop(stream)))
         if kind & LINE_ENDS and stream in still_open:
             found.append((at, stream, still_open.pop(stream)))
     return found

@@ -32,7 +32,7 @@ async def test_what_was_added_is_read_at_once(scene: LogScene) -> None:
     scene.clock.forward(1)
     log.add(OUT, b"o\n")
     lines = await scene.lines()
-    assert [(line.stream, line.data) for line in lines] == [
+    assert [(line.stream, line.message) for line in lines] == [
         (Stream.SYSTEM, b"Start running!"),
         (OUT, b"one"),
         (ERR, b"three"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.logs.chunks import LINE_ENDS, Frame
-from scheduler.logs.lines import LineSplitter, Run, chunk_of, open_end
+from scheduler.logs.lines import LineSplitter, Run, chunk_of, open_end, without_ending
 from tests.unit.logs.scene import slow_lines
 
 PIECES = st.lists(
@@ -69,26 +69,37 @@ def test_the_beginning_of_a_line_is_not_fetched_when_the_line_is_not_wanted() ->
 
     splitter = LineSplitter([1, 2], start=5, heads={1: never, 2: never})
     runs = splitter.feed(0, [Frame(1, 1, b"end\nnext"), Frame(1, 6, b" line\n"), Frame(2, 7, b"still open")])
-    assert flat(runs) == [(6, 1, b"next line")]
+    assert flat(runs) == [(6, 1, b"next line\n")]
 
 
 @pytest.mark.parametrize(
     ("pieces", "lines"),
     [
-        ([b"a\r\nb\n"], [b"a", b"b"]),
-        ([b"a\r", b"\nb\n"], [b"a", b"b"]),
-        ([b"a\rb\r\r\n"], [b"a\rb\r"]),
-        ([b"\n\n"], [b"", b""]),
-        ([b"a\n", b"\n"], [b"a", b""]),
+        ([b"a\r\nb\n"], [b"a\r\n", b"b\n"]),
+        ([b"a\r", b"\nb\n"], [b"a\r\n", b"b\n"]),
+        ([b"a\rb\r\r\n"], [b"a\rb\r\r\n"]),
+        ([b"\n\n"], [b"\n", b"\n"]),
+        ([b"a\n", b"\n"], [b"a\n", b"\n"]),
         ([b"open"], []),
-        ([b"\xff\x00\n"], [b"\xff\x00"]),
+        ([b"\xff\x00\v\f\x85\n"], [b"\xff\x00\v\f\x85\n"]),
     ],
 )
-def test_newlines_are_taken_off_and_nothing_else(pieces: list[bytes], lines: list[bytes]) -> None:
-    """A carriage return goes only with the newline that follows it."""
+def test_a_line_ends_with_its_newline_and_nothing_else_ends_it(
+    pieces: list[bytes], lines: list[bytes]
+) -> None:
+    """Not a byte is taken away, wherever the frames are cut."""
     splitter = LineSplitter([1])
     runs = splitter.feed(0, [Frame(1, 0, piece) for piece in pieces])
     assert [line for run in runs for line in run.lines] == lines
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"a\n", b"a"), (b"a\r\n", b"a"), (b"a\r\r\n", b"a\r"), (b"a\r", b"a\r"), (b"\n", b""), (b"a", b"a")],
+)
+def test_a_message_is_a_line_without_its_ending(data: bytes, message: bytes) -> None:
+    """A carriage return belongs to the ending only with the newline that follows it."""
+    assert without_ending(data) == message
 
 
 def test_a_line_has_the_time_and_the_chunk_of_the_frame_that_completed_it() -> None:
@@ -96,7 +107,7 @@ def test_a_line_has_the_time_and_the_chunk_of_the_frame_that_completed_it() -> N
     splitter = LineSplitter([1, 2])
     first = splitter.feed(3, [Frame(1, 10, b"a"), Frame(2, 11, b"b\n")])
     second = splitter.feed(4, [Frame(1, 12, b"c\nd\n")])
-    assert flat(first + second) == [(11, 2, b"b"), (12, 1, b"ac"), (12, 1, b"d")]
+    assert flat(first + second) == [(11, 2, b"b\n"), (12, 1, b"ac\n"), (12, 1, b"d\n")]
     assert [chunk_of(run.position) for run in first + second] == [3, 4]
 
 
@@ -104,7 +115,7 @@ def test_a_line_that_was_ended_without_newline_is_a_line() -> None:
     """The capture marks so the end of the output."""
     splitter = LineSplitter([1])
     runs = splitter.feed(0, [Frame(1, 1, b"abc"), Frame(1 | LINE_ENDS, 2, b""), Frame(1, 3, b"d\n")])
-    assert flat(runs) == [(2, 1, b"abc"), (3, 1, b"d")]
+    assert flat(runs) == [(2, 1, b"abc"), (3, 1, b"d\n")]
 
 
 def test_lines_before_and_after_a_gap_are_not_joined() -> None:
@@ -112,4 +123,4 @@ def test_lines_before_and_after_a_gap_are_not_joined() -> None:
     splitter = LineSplitter([1])
     splitter.feed(0, [Frame(1, 1, b"before")])
     assert flat(splitter.break_off(2, 1)) == [(2, 1, b"before")]
-    assert flat(splitter.feed(2, [Frame(1, 3, b"after\n")])) == [(3, 1, b"after")]
+    assert flat(splitter.feed(2, [Frame(1, 3, b"after\n")])) == [(3, 1, b"after\n")]

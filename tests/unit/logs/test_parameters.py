@@ -183,12 +183,12 @@ def test_a_line_in_json_says_all_of_it(lines: list[Line]) -> None:
     """Whatever was printed; invalid UTF-8 is replaced."""
     for line, text in zip(lines, json_lines(lines), strict=True):
         assert json.loads(text) == {
-            "message": line.data.decode("utf-8", "replace"),
+            "message": line.message.decode("utf-8", "replace"),
             "time": (line.at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1),
             "stream": line.stream.label,
             "timestamp": line.at.isoformat(timespec="microseconds"),
         }
-        assert LineOut.of(line).message == line.data.decode("utf-8", "replace")
+        assert LineOut.of(line).message == line.message.decode("utf-8", "replace")
 
 
 def test_the_time_is_the_whole_second_before() -> None:

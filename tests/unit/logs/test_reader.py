@@ -101,7 +101,7 @@ async def test_a_cursor_goes_on_while_the_run_goes_on(scene: LogScene) -> None:
     for begin in range(0, len(printed), 7):
         log.add(OUT, printed[begin : begin + 7])
         for line in await scene.lines(cursor=cursor):
-            seen.append(line.data)
+            seen.append(line.message)
             cursor = line.cursor
     assert seen == printed.split(b"\n")[:-1]
 
@@ -180,7 +180,7 @@ async def test_a_damaged_chunk_becomes_a_line_that_says_so(scene: LogScene) -> N
         lines = await scene.lines(**query)
         if query.get("order") == "desc":
             lines.reverse()
-        assert [line.data for line in lines if line.stream is OUT][::3] == [b"one", b"five"]
+        assert [line.message for line in lines if line.stream is OUT][::3] == [b"one", b"five"]
         [note] = [line for line in lines if line.stream is SYSTEM]
         assert b"2 lines) is damaged" in note.data
         assert [line.at for line in lines] == sorted(line.at for line in lines)
@@ -198,7 +198,7 @@ async def test_reading_ends_with_what_had_arrived_when_it_began(
         await log.flush()
     found = []
     async for batch in scene.reader.read(EXEC, LogQuery()):
-        found += [line.data for line in batch]
+        found += [line.message for line in batch]
         log.add(OUT, b"more\n")
         await log.flush()
     assert found == [b"0", b"1", b"2", b"3", b"4"]
@@ -215,7 +215,7 @@ async def test_an_exec_deleted_while_it_is_read_has_no_more_lines(
         await log.flush()
     found = []
     async for batch in scene.reader.read(EXEC, LogQuery()):
-        found += [line.data for line in batch]
+        found += [line.message for line in batch]
         await scene.database.write(lambda c: c.execute(sa.delete(execs)))
     assert found == [b"0"]
 

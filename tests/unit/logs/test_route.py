@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from api.problems import problems_middleware
 from api.routes import logs as route
 from api.routes.logs import get_exec_logs
 from scheduler.errors import NotFoundError, UnavailableError
+from scheduler.logs import builder
 from scheduler.logs.lines import Line
 from scheduler.logs.reader import LogQuery
 from scheduler.logs.stream import Stream
@@ -25,6 +27,8 @@ from scheduler.service import Caller, Service
 from tests.unit.logs.scene import EXEC, LogScene
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
+#: Bytes such as a program writes that is no friend of text; the same every time.
+RANDOM = random.Random(4).randbytes(300_000)  # noqa: S311
 PATH = f"/v1/jobs/1/execs/{EXEC}/logs"
 
 
@@ -113,6 +117,54 @@ async def test_every_format_has_every_line(scene: LogScene, client: TestClient[A
     assert messages == [f"{n} \ufffd\0" for n in range(9_999)]
     array = await client.get(PATH, params={"limit": limit})
     assert [line["message"] for line in await array.json()] == messages
+
+
+@pytest.mark.parametrize("limit", ["", "10000"])
+@pytest.mark.parametrize("printed", [b"a\r\nb\rc\n\n\nd", RANDOM, b"\r", b"a\n\r\n"])
+async def test_one_stream_as_text_is_byte_for_byte_what_was_printed(
+    scene: LogScene, client: TestClient[Any, Any], printed: bytes, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the bytes, wherever they were cut on their way or because a line was too long."""
+    monkeypatch.setattr(builder, "LONGEST_LINE_BYTES", 700)
+    log = await scene.hub.open(EXEC)
+    log.system("Start running!")
+    for begin in range(0, len(printed), 9_973):
+        scene.clock.forward(0.1)
+        log.add(OUT, printed[begin : begin + 9_973])
+        log.add(ERR, b"tick")
+    log.end_output()
+    log.system("Ended")
+    answer = await client.get(PATH, params={"format": "text", "stream": "stdout", "limit": limit})
+    assert await answer.read() == printed
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [("asc", b"one\r\nstart\nful\nend\n"), ("desc", b"end\nful\nstart\none\r\n")],
+)
+@pytest.mark.parametrize("limit", ["", "10"])
+async def test_lines_of_several_streams_do_not_run_together(
+    scene: LogScene, client: TestClient[Any, Any], order: str, text: bytes, limit: str
+) -> None:
+    """A newline is put after an unfinished line that is followed by another stream's, or by an older one."""
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, b"one\r\nstart")
+    log.add(ERR, b"ful")
+    log.end_output()
+    log.system("end")
+    answer = await client.get(PATH, params={"format": "text", "order": order, "limit": limit})
+    assert await answer.read() == text
+
+
+async def test_a_message_is_without_the_ending_of_its_line(
+    scene: LogScene, client: TestClient[Any, Any]
+) -> None:
+    """A carriage return elsewhere stays."""
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, b"a\r\nb\rc\n\n\nd\r")
+    log.end_output()
+    lines = await (await client.get(PATH)).json()
+    assert [line["message"] for line in lines] == ["a", "b\rc", "", "", "d\r"]
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
