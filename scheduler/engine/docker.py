@@ -113,8 +113,8 @@ class DockerEngine:
         except RefusedError as error:
             if error.in_trouble:
                 raise EngineUnavailableError(str(error)) from error
-            if error.status == 409 and (found := await self.find(spec.exec_id)) is not None:
-                return found
+            if error.status == 409:
+                return await self._holder(name, spec.exec_id, error)
             if error.status == 404:
                 raise ImageMissingError(f"no container from image {spec.image}: {error.words}") from error
             raise LaunchError(f"the engine makes no such container: {error.words}") from error
@@ -124,10 +124,7 @@ class DockerEngine:
         """The container of an exec, if there is one."""
         name = container_name(exec_id)
         found = await self._inspect(name)
-        if found is None:
-            return None
-        labels = found["Config"].get("Labels") or {}
-        if labels.get(LABEL_INSTALLATION) != self._installation or labels.get(LABEL_EXEC) != exec_id:
+        if found is None or not self._is_ours(found, exec_id):
             return None
         return Handle(engine_id=str(found["Id"]), name=name)
 
@@ -259,6 +256,23 @@ class DockerEngine:
                 return None
             raise EngineUnavailableError(str(error)) from error
         return found
+
+    async def _holder(self, name: str, exec_id: str, refusal: RefusedError) -> Handle:
+        """The container for whose sake another of its name was refused, if it is the exec's own."""
+        found = await self._inspect(name)
+        if found is None:
+            # An earlier call that was given up is still at work on a slow engine: the name is held before
+            # there is a container to be seen.
+            raise EngineUnavailableError(
+                f"the engine holds the container's name, but shows no container yet: {refusal.words}"
+            ) from refusal
+        if not self._is_ours(found, exec_id):
+            raise LaunchError(f"the engine makes no such container: {refusal.words}") from refusal
+        return Handle(engine_id=str(found["Id"]), name=name)
+
+    def _is_ours(self, found: dict[str, Any], exec_id: str) -> bool:
+        labels = found["Config"].get("Labels") or {}
+        return labels.get(LABEL_INSTALLATION) == self._installation and labels.get(LABEL_EXEC) == exec_id
 
     async def _frames(
         self, method: str, handle: Handle, what: str, params: dict[str, str], *, timestamps: bool
