@@ -217,7 +217,7 @@ class Daemon:
             for own in found:
                 if own.exec_id not in open_ids and not self._runner.looks_after(own.exec_id):
                     await region.engine.remove(own.handle)
-                    log.info("region.orphan_removed", region=region.name, exec=own.exec_id)
+                    log.info("region.orphan_removal_asked", region=region.name, exec=own.exec_id)
         except (EngineError, UnavailableError) as error:
             log.warning("region.orphans_left", region=region.name, error=str(error))
 
