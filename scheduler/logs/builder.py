@@ -178,15 +178,17 @@ class ChunkBuilder:
         self._kinds[-1] |= LINE_ENDS
         self._lines += 1
 
-    def end_lines(self, at: int) -> bool:
-        """End the lines that are open, as no more output will come; says whether there were any."""
+    def end_lines(self) -> bool:
+        """End the lines that are open, as no more output will come; says whether there were any.
+
+        They end with their own last bytes, or with what came after those, so that times never go back.
+        """
         found = False
         for stream, state in self._states.items():
             if state.began_in is not None:
-                at = max(at, self._last_at)
-                self._last_at = at
+                # Their own bytes' arrival, unless anything came later: frames are in the order of their times.
                 self._kinds.append(stream)
-                self._times.append(at)
+                self._times.append(self._last_at)
                 self._lengths.append(0)
                 self._streams |= 1 << stream
                 self.cost += FRAME_COST

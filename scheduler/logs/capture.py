@@ -128,9 +128,10 @@ class Capture:
     def end_output(self) -> None:
         """Note that the container's output has ended, so that an unfinished last line counts as a line.
 
-        Call it when the output is complete, before the last of Timeball's own lines; `drain` does so too.
+        Such a line has the time at which its last bytes arrived, or that of what has been added since. Call it
+        when the output is complete, before the last of Timeball's own lines; `drain` does so too.
         """
-        if self.lost is None and self._builder.end_lines(to_micros(self._clock.now())):
+        if self.lost is None and self._builder.end_lines():
             self._note(0)
 
     def _add(self, stream: int, data: bytes, at: int) -> None:

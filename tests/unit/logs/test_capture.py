@@ -159,6 +159,41 @@ async def test_the_last_rows_are_stored_with_the_final_status(scene: LogScene) -
     assert await scene.texts() == [b"first", b"unfinished line"]
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_an_unfinished_last_line_has_the_time_of_its_last_bytes(
+    scene: LogScene, *, is_restarted: bool
+) -> None:
+    """Not that at which the end was noticed, which lies after the run's own end."""
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, b"no newline ")
+    scene.clock.forward(1)
+    log.add(OUT, b"at the end")
+    if is_restarted:
+        await log.flush()
+        scene.restart()
+        log = await scene.hub.open(EXEC)
+    scene.clock.forward(5)
+    log.end_output()
+    log.system("Ended")
+    ended_at = NOON + timedelta(seconds=1)
+    assert await scene.texts(start=NOON, end=ended_at) == [b"no newline at the end"]
+    assert await scene.texts(start=NOON, end=ended_at, order="desc") == [b"no newline at the end"]
+    assert [line.at for line in await scene.lines()] == [ended_at, NOON + timedelta(seconds=6)]
+
+
+async def test_an_unfinished_line_never_goes_back_behind_what_was_shown(scene: LogScene) -> None:
+    """Whoever has read the other stream's later line finds it after that one."""
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, b"unfinished")
+    scene.clock.forward(1)
+    log.add(ERR, b"later\n")
+    [shown] = await scene.lines()
+    scene.clock.forward(1)
+    log.end_output()
+    [rest] = await scene.lines(cursor=shown.cursor)
+    assert (rest.data, rest.at) == (b"unfinished", shown.at)
+
+
 async def test_a_drain_whose_transaction_failed_is_done_again(scene: LogScene) -> None:
     """Nothing is let go before it is confirmed."""
     log = await scene.hub.open(EXEC)
