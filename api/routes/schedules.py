@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -40,7 +41,10 @@ async def preview_schedule(request: web.Request) -> web.Response:
         where = f"{error.message} (at position {error.position + 1})"
         raise InvalidInputError(FieldError("schedule", given, where, error.remedy)) from error
     after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
-    preview = PreviewAnswer.of(schedule, after, _count_of(query), _language_of(request))
+    # A thousand rare occurrences take a while to find; other requests do not wait for them.
+    preview = await asyncio.to_thread(
+        PreviewAnswer.of, schedule, after, _count_of(query), _language_of(request)
+    )
     return answer(preview, headers={"Vary": "Accept-Language"})
 
 
@@ -50,7 +54,9 @@ async def get_job_schedule(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].get_job(request[CALLER], request.match_info["job_id"])
     zone = view.job.definition.schedule_timezone
     after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
-    schedule = JobScheduleOut.of_job(view.job, after, _count_of(query), _language_of(request))
+    schedule = await asyncio.to_thread(
+        JobScheduleOut.of_job, view.job, after, _count_of(query), _language_of(request)
+    )
     return answer(schedule, headers={"Vary": "Accept-Language"})
 
 

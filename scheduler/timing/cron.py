@@ -1,7 +1,8 @@
 """Schedules written as crontab expressions, in a time zone.
 
-cronsim finds the matching wall-clock times; daylight saving is settled here, because cronsim skips a job such
-as ``0 */2 * * *`` where the clocks go forward and repeats it where they go back. Pure.
+cronsim finds the matching wall-clock times of a day; the days are found here, because cronsim walks through all
+those between, which makes rare ones slow (``0 0 29 2 SAT``). Daylight saving is settled here as well, because
+cronsim skips a job such as ``0 */2 * * *`` where the clocks go forward and repeats it where they go back. Pure.
 
 Two kinds of job follow two rules, as crontab(5) has it:
 
@@ -25,7 +26,9 @@ from scheduler.timing.cron_fields import CronFields, read_cron
 from scheduler.timing.instants import (
     DAY,
     FIRST_TICK,
+    HOUR,
     LAST_TICK,
+    MINUTE,
     SECOND,
     moment_of,
     naive_of,
@@ -179,11 +182,39 @@ class CronSchedule:
 
     def _search(self, wall: int, *, reverse: bool) -> int | None:
         start = naive_of(min(max(wall, FIRST_TICK), LAST_TICK // SECOND * SECOND))
-        try:
+        pick = max if reverse else min
+        # The named time of a day that comes first in the direction of the search, and the one that comes last.
+        entry = pick(self.fields.hours) * HOUR + pick(self.fields.minutes) * MINUTE
+        pick = min if reverse else max
+        final = pick(self.fields.hours) * HOUR + pick(self.fields.minutes) * MINUTE
+        today, time_of_day = divmod(ticks_of_naive(start), DAY)
+        left_today = time_of_day > final if reverse else time_of_day < final
+        if left_today and self.fields.matches_day(start.month, start.day, start.toordinal() % 7):
             return ticks_of_naive(next(CronSim(self.fields.canonical, start, reverse=reverse)))
-        # cronsim steps over the calendar's ends where nothing is left within it.
-        except (StopIteration, OverflowError, ValueError):
-            return None
+        day = self._day_beyond(start, reverse=reverse)
+        return None if day is None else (today + day - start.toordinal()) * DAY + entry
+
+    def _day_beyond(self, reading: datetime, *, reverse: bool) -> int | None:
+        """The ordinal of the nearest matching day after that of ``reading``, or before it if ``reverse``."""
+        today = reading.toordinal()
+        direction = -1 if reverse else 1
+        months = sorted(self.fields.months)[::direction]
+        days = sorted(self.fields.days if self.fields.both_days else range(1, 32))[::direction]
+        for year in range(reading.year, 0 if reverse else 10_000, direction):
+            for month in months:
+                if year == reading.year and (month - reading.month) * direction < 0:
+                    continue
+                before = date(year, month, 1).toordinal() - 1
+                last = calendar.monthrange(year, month)[1]
+                for day in days:
+                    found = before + day
+                    if (
+                        day <= last
+                        and (found - today) * direction > 0
+                        and self.fields.matches_day(month, day, found % 7)
+                    ):
+                        return found
+        return None
 
     def _named_through(self, wall: int) -> int:
         """How many named wall-clock times there are from the year 1 through ``wall``."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from yarl import URL
 
+from api.schemas import schedules as schemas
 from scheduler.execution import Outcome
 from scheduler.store import ledger
 from scheduler.store.ledger import Occurrence
@@ -293,6 +295,23 @@ async def test_a_preview_without_after_begins_now_and_shows_five(api: Api):
     moments = [datetime.fromisoformat(one["at"]) for one in found["occurrences"]]
     assert len(moments) == 5
     assert before <= moments[0] <= datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def test_previews_are_reckoned_beside_the_event_loop(api: Api, monkeypatch: pytest.MonkeyPatch):
+    """What a long preview takes is not taken from the other requests."""
+    threads: list[int] = []
+    reckon = schemas.preview
+
+    def watched(*arguments: Any) -> Any:
+        threads.append(threading.get_ident())
+        return reckon(*arguments)
+
+    monkeypatch.setattr(schemas, "preview", watched)
+    job = await api.create(schedule_mode="0 0 29 2 */6")
+    await preview(api, schedule="0 0 29 2 */6", timezone="Europe/Berlin", after="2026-01-01", count="1000")
+    assert (await api.get(f"/v1/jobs/{job['id']}/schedule")).status == 200
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
 
 
 async def test_a_plus_sign_that_was_not_escaped_is_still_a_plus_sign(api: Api):

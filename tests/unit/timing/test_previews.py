@@ -3,8 +3,10 @@
 # ruff: noqa: E501  the table of sentences reads best with one case a line
 from __future__ import annotations
 
+import calendar
 import json
-from datetime import UTC, datetime
+import time
+from datetime import UTC, date, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 from api.cli.preview import preview as command
 from api.schemas.schedules import PreviewAnswer
 from scheduler.errors import ScheduleError
-from scheduler.timing.preview import describe, parse_moment
+from scheduler.timing.preview import describe, parse_moment, preview
 from scheduler.timing.schedule import parse_schedule
 
 SENTENCES = [
@@ -76,6 +78,19 @@ def test_a_moment_without_an_offset_is_in_the_zone():
     assert parse_moment("2026-07-01T00:00:00.5Z", "Europe/Berlin").microsecond == 500_000
     with pytest.raises(ScheduleError):
         parse_moment("yesterday")
+
+
+def test_a_thousand_rare_occurrences_are_found_without_walking_through_the_days_between():
+    """Leap days on a Saturday or a Sunday are eight years apart and more; the search leaps from one to the next."""
+    schedule = parse_schedule("0 0 29 2 */6", "Europe/Berlin")
+    start = time.process_time()
+    found = preview(schedule, datetime(2026, 1, 1, tzinfo=UTC), 1000)
+    assert time.process_time() - start < 0.25
+    assert all((one.local.month, one.local.day) == (2, 29) for one in found)
+    assert {one.local.isoweekday() for one in found} == {6, 7}
+    leap_days = [date(year, 2, 29) for year in range(2026, 10_000) if calendar.isleap(year)]
+    assert [one.local.date() for one in found] == [d for d in leap_days if d.isoweekday() in {6, 7}][:1000]
+    assert schedule.last_before(found[1].at) == found[0].at
 
 
 def run(*arguments: str):
