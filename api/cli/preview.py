@@ -49,7 +49,8 @@ def preview(
     """Show when the schedule TEXT runs, and what daylight saving does to it.
 
     TEXT is an ISO 8601 repeating interval, such as 'R5/2026-01-31T09:00:00/P1M', or a crontab expression,
-    such as '0 9 * * MON-FRI'. Works without a daemon.
+    such as '0 9 * * MON-FRI'. One without a start, such as 'R5//PT1H', is shown as if it were switched on now,
+    or at the moment of --after. Works without a daemon.
     """
     try:
         schedule = parse_schedule(text, timezone)

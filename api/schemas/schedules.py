@@ -42,7 +42,7 @@ class PreviewAnswer(BaseModel):
 
     @classmethod
     def of(cls, schedule: Schedule, after: datetime, count: int, language: Language = "en") -> PreviewAnswer:
-        """The preview of ``schedule``: ``count`` occurrences strictly after ``after``."""
+        """The preview of ``schedule``: ``count`` occurrences after ``after``; see ``preview``."""
         occurrences = preview(schedule, after, count)
         return cls(
             occurrences=[PreviewedOccurrence(at=o.at, local=o.local, note=o.note) for o in occurrences],

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from scheduler.timing.describe import Language, describe
-from scheduler.timing.instants import moment_of
+from scheduler.timing.instants import FIRST_TICK, moment_of, ticks_of
 from scheduler.timing.iso8601_moment import read_moment
-from scheduler.timing.schedule import Schedule, check_timezone
+from scheduler.timing.schedule import Schedule, check_timezone, parse_schedule, start_schedule
 from scheduler.timing.zones import Oddity, wall_clock
 
 __all__ = ["MOST_OCCURRENCES", "Language", "Occurrence", "describe", "parse_moment", "preview"]
@@ -38,8 +38,16 @@ class Occurrence:
 
 
 def preview(schedule: Schedule, after: datetime, count: int) -> list[Occurrence]:
-    """The next ``count`` occurrences strictly after ``after``; fewer if no more are left."""
+    """The next ``count`` occurrences strictly after ``after``; fewer if no more are left.
+
+    A schedule that begins when it is switched on (``Rn//<duration>``) is shown as if that happened at
+    ``after``, its start included.
+    """
     zone = UTC if schedule.timezone is None else check_timezone(schedule.timezone)
+    if schedule.needs_start:
+        started = start_schedule(schedule.text, schedule.timezone, after)
+        schedule = parse_schedule(started, schedule.timezone)
+        after = moment_of(max(ticks_of(after) - 1, FIRST_TICK))
     return [
         Occurrence(at, at.astimezone(zone), schedule.oddity(at))
         for at in islice(schedule.occurrences(after), count)

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from scheduler.errors import ScheduleError
 from scheduler.timing.cron import CronSchedule, parse_cron
-from scheduler.timing.instants import LAST_TICK, moment_of, ticks_of
+from scheduler.timing.instants import moment_of, ticks_of
 from scheduler.timing.interval import IntervalSchedule, parse_interval
-from scheduler.timing.zones import Oddity, TimezoneError, check_timezone
+from scheduler.timing.zones import Oddity, TimezoneError, check_timezone, wall_clock
 
 __all__ = [
     "CronSchedule",
@@ -90,7 +90,9 @@ def start_schedule(text: str, timezone: str | None, now: datetime) -> str:
     """
     if not parse_schedule(text, timezone).needs_start:
         return text
-    ticks = min(-(-ticks_of(now) // 1_000) * 1_000, LAST_TICK // 1_000 * 1_000)
+    # Near the calendar's ends it stays within what the zone's clock can show.
+    clock = wall_clock(timezone)
+    ticks = min(-(-max(ticks_of(now), clock.first) // 1_000), clock.last // 1_000) * 1_000
     start = moment_of(ticks).replace(tzinfo=None).isoformat(timespec="milliseconds")
     head, _, duration = text.partition("//")
     return f"{head}/{start}Z/{duration}"

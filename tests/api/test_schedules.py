@@ -353,11 +353,17 @@ async def test_a_preview_that_cannot_be_reckoned_is_refused(api: Api, query: dic
     assert set(answer.errors()) == {field}
 
 
-async def test_a_preview_of_an_interval_without_a_start_is_reckoned_or_refused_but_never_fails(api: Api):
-    """`R3//PT1H` has no start before it is switched on."""
-    answer = await api.get("/v1/schedules/preview?schedule=R3//PT1H")
-    assert answer.status == 200
-    assert answer.body["description"]
+async def test_a_preview_of_an_interval_without_a_start_begins_at_the_moment_given(api: Api):
+    """`R3//PT1H` is shown as if it were switched on then, by the preview and by a job that is off."""
+    found = await preview(api, schedule="R3//PT1H", after="2026-05-01T12:00:00Z")
+    expected = [f"2026-05-01T{hour}:00:00.000000+00:00" for hour in (12, 13, 14)]
+    assert [one["at"] for one in found["occurrences"]] == expected
+    assert "when the schedule is switched on" in found["description"]
+    job = await api.create(schedule_mode="R3//PT1H")
+    answer = await api.get(f"/v1/jobs/{job['id']}/schedule?after=2026-05-01T12:00:00Z")
+    assert [one["at"] for one in answer.body["occurrences"]] == expected
+    assert answer.body["description"] == found["description"]
+    assert len((await preview(api, schedule="R//PT1H"))["occurrences"]) == 5
 
 
 async def test_a_jobs_schedule_is_shown_with_what_comes(api: Api):

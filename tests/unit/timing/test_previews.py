@@ -6,7 +6,7 @@ from __future__ import annotations
 import calendar
 import json
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -93,6 +93,29 @@ def test_a_thousand_rare_occurrences_are_found_without_walking_through_the_days_
     assert schedule.last_before(found[1].at) == found[0].at
 
 
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_schedule_without_a_start_is_previewed_as_if_it_were_switched_on_then(zone):
+    """The moment itself is the first occurrence, rounded up to the millisecond as the start will be."""
+    after = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    hour = timedelta(hours=1)
+    assert [one.at for one in preview(parse_schedule("R3//PT1H", zone), after, 5)] == [
+        *(after, after + hour, after + 2 * hour)
+    ]
+    odd = after + timedelta(microseconds=1)
+    (first,) = preview(parse_schedule("R//PT1H", zone), odd, 1)
+    assert first.at == after + timedelta(milliseconds=1)
+    assert preview(parse_schedule("R0//PT1H", zone), after, 5) == []
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Kathmandu", "America/New_York"])
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_a_schedule_without_a_start_is_previewed_at_the_ends_of_the_calendar(text, zone):
+    """As many occurrences as are left, and no error."""
+    schedule = parse_schedule("R//PT1H", zone)
+    assert len(preview(schedule, parse_moment(text, zone), 3)) <= 3
+    assert len(preview(schedule, datetime.fromisoformat(text), 3)) <= 3
+
+
 def run(*arguments: str):
     """The command, as from a shell."""
     return CliRunner().invoke(command, list(arguments))
@@ -119,6 +142,19 @@ def test_the_command_prints_a_table_that_explains_daylight_saving():
         "   UTC                      Europe/Berlin",
         "1  Sun 2026-03-29 01:00:00  Sun 2026-03-29 03:00:00+0200  moved: daylight saving skips this time",
         "2  Mon 2026-03-30 00:30:00  Mon 2026-03-30 02:30:00+0200",
+    ]
+
+
+def test_the_command_shows_a_schedule_without_a_start_from_the_moment_given():
+    """The sentence keeps saying that it begins when it is switched on."""
+    result = run("R2//PT1H", "--after", "2026-05-01T12:00:00Z")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "Runs 2 times, every hour, the first time when the schedule is switched on.",
+        "",
+        "   UTC",
+        "1  Fri 2026-05-01 12:00:00",
+        "2  Fri 2026-05-01 13:00:00",
     ]
 
 
