@@ -32,8 +32,12 @@ from scheduler.logs.lines import Line
 
 #: A page is not collected beyond this.
 PAGE_BYTES: Final = 16 * 1024 * 1024
-#: More than this is encoded on a thread; less takes the event loop a few milliseconds.
-INLINE_BYTES: Final = 512 * 1024
+#: More than this is encoded on a thread; less takes the event loop a fraction of a millisecond.
+INLINE_BYTES: Final = 64 * 1024
+#: What a line takes besides its own bytes, about: its time and stream in JSON, or the work that it makes.
+LINE_COST: Final = 100
+#: Text is made bytes in pieces of so many characters, as each holds up all other threads.
+_PIECE_CHARACTERS: Final = 256 * 1024
 
 _log = structlog.get_logger(__name__)
 _CONTENT_TYPES: Final = {
@@ -75,6 +79,7 @@ async def _page(
             size += len(line.data)
         if has_more:
             break
+        await asyncio.sleep(0)
     headers = {"Content-Type": _CONTENT_TYPES[parameters.format]}
     cursor = lines[-1].cursor if lines else parameters.cursor
     if cursor is not None:
@@ -106,6 +111,8 @@ async def _stream(
             if batch:
                 await response.write(lead + await _encode(batch, parameters, last))
                 lead, last = between, batch[-1]
+            # Neither a write with room in the socket nor a batch that is at hand lets others have their turn.
+            await asyncio.sleep(0)
             batch = await anext(batches, None)
         if last is not None or before:
             await response.write((before if last is None else b"") + after)
@@ -123,7 +130,8 @@ async def _stream(
 
 async def _encode(lines: Sequence[Line], parameters: LogParameters, last: Line | None) -> bytes:
     """The lines of a batch, without what goes before and after it; `last` is the line before them, if any."""
-    if sum(len(line.data) for line in lines) > INLINE_BYTES:
+    size = LINE_COST * len(lines)
+    if size > INLINE_BYTES or size + sum(len(line.data) for line in lines) > INLINE_BYTES:
         return await asyncio.to_thread(_encoded, lines, parameters, last)
     return _encoded(lines, parameters, last)
 
@@ -131,7 +139,10 @@ async def _encode(lines: Sequence[Line], parameters: LogParameters, last: Line |
 def _encoded(lines: Sequence[Line], parameters: LogParameters, last: Line | None) -> bytes:
     if parameters.format == "text":
         return b"".join(_pieces(lines, last, newest_first=parameters.order == "desc"))
-    return _FRAMES[parameters.format][1].decode().join(json_lines(lines)).encode()
+    text = _FRAMES[parameters.format][1].decode().join(json_lines(lines))
+    return b"".join(
+        text[begin : begin + _PIECE_CHARACTERS].encode() for begin in range(0, len(text), _PIECE_CHARACTERS)
+    )
 
 
 def _pieces(lines: Sequence[Line], last: Line | None, *, newest_first: bool) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ people mean it; a decimal is exact to the microsecond.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from scheduler.logs.lines import Line, without_ending
 from scheduler.logs.reader import LogQuery, parse_cursor
 from scheduler.logs.stream import Stream
 
+#: A longer line is made JSON in pieces of this size, as each holds up all other threads.
+_PIECE_BYTES: Final = 256 * 1024
 #: A page never has more lines than this; leave `limit` out for all of them, streamed.
 LARGEST_LIMIT: Final = 10_000
 
@@ -209,6 +212,19 @@ class LineOut(Output):
         return cls.model_validate(json.loads(json_lines([line])[0]))
 
 
+def _quoted(data: bytes) -> str:
+    if len(data) <= _PIECE_BYTES:
+        return encode_basestring(data.decode("utf-8", "replace"))
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    pieces = (
+        encode_basestring(
+            decoder.decode(data[begin : begin + _PIECE_BYTES], begin + _PIECE_BYTES >= len(data))
+        )
+        for begin in range(0, len(data), _PIECE_BYTES)
+    )
+    return f'"{"".join(piece[1:-1] for piece in pieces)}"'
+
+
 def json_lines(lines: Sequence[Line]) -> list[str]:
     """Lines as JSON objects, each as `LineOut` describes it; made for a million of them."""
     known: tuple[datetime, Stream] | None = None
@@ -220,7 +236,5 @@ def json_lines(lines: Sequence[Line]) -> list[str]:
             known = at, stream
             seconds = (at - _EPOCH) // timedelta(seconds=1)
             rest = f',"time":{seconds},"stream":"{stream.label}","timestamp":"{format_moment(at)}"}}'
-        texts.append(
-            f'{{"message":{encode_basestring(without_ending(data).decode("utf-8", "replace"))}{rest}'
-        )
+        texts.append(f'{{"message":{_quoted(without_ending(data))}{rest}')
     return texts

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -17,7 +18,8 @@ from aiohttp.typedefs import Handler
 from api.keys import CALLER, SERVICE
 from api.problems import problems_middleware
 from api.routes import logs as route
-from api.routes.logs import get_exec_logs
+from api.routes.logs import INLINE_BYTES, get_exec_logs
+from api.schemas.logs import LogParameters
 from scheduler.errors import NotFoundError, UnavailableError
 from scheduler.logs import builder
 from scheduler.logs.lines import Line
@@ -165,6 +167,56 @@ async def test_a_message_is_without_the_ending_of_its_line(
     log.end_output()
     lines = await (await client.get(PATH)).json()
     assert [line["message"] for line in lines] == ["a", "b\rc", "", "", "d\r"]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize(
+    "printed", [b"\n" * 250_000, b"%078d\n" % 1 * 50_000, RANDOM * 20], ids=["empty lines", "lines", "bytes"]
+)
+async def test_a_large_answer_does_not_hold_up_others(
+    scene: LogScene, client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch, printed: bytes, form: str
+) -> None:
+    """They get their turn between any two batches, and what is large is encoded on a thread."""
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, printed)
+    await log.flush()
+    loop_thread, encoded = threading.get_ident(), route._encoded
+    turns, at_once, most = 0, 0, 0
+
+    def encode(lines: Sequence[Line], parameters: LogParameters, last: Line | None) -> bytes:
+        nonlocal at_once, most
+        body = encoded(lines, parameters, last)
+        if threading.get_ident() == loop_thread:
+            at_once += len(body)
+            most = max(most, at_once)
+        return body
+
+    async def take_turns() -> None:
+        nonlocal turns, at_once
+        while True:
+            await asyncio.sleep(0)
+            turns, at_once = turns + 1, 0
+
+    monkeypatch.setattr(route, "_encoded", encode)
+    others = asyncio.create_task(take_turns())
+    body = await (await client.get(PATH, params={"format": form})).read()
+    others.cancel()
+    assert len(body) > len(printed) - 300_000  # an open line is not shown
+    assert turns > 10
+    assert most < 4 * INLINE_BYTES
+
+
+async def test_a_very_long_line_is_the_same_in_json_as_in_one_piece(
+    scene: LogScene, client: TestClient[Any, Any]
+) -> None:
+    """Also where a character lies across two of the pieces that it is encoded in."""
+    printed = b"x" + 'é€😀"\\'.encode() * 60_000 + RANDOM.replace(b"\n", b"\xe2") + b"\xe2\x82"
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, printed)
+    log.end_output()
+    [line] = await (await client.get(PATH)).json()
+    is_same = line["message"] == printed.decode("utf-8", "replace")
+    assert is_same
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
