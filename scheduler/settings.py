@@ -5,15 +5,18 @@ Reads the environment and at most one file, once, at start; whoever needs a sett
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -25,6 +28,12 @@ from scheduler.job import DEFAULT_SIZE, LOCAL_REGION, STANDARD_SIZES, Size
 DEFAULT_PORT = 8601
 DEFAULT_DATA_DIR = Path("~/.timeball")
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
+PREFIX: Final = "TIMEBALL_"
+NESTING: Final = "__"
+#: Settings that hold others by name, as in TIMEBALL_SIZES__HUGE__CPUS.
+NAMING: Final = ("regions", "sizes")
+#: Variables of the command and of the tests, which are no settings of the daemon.
+OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "FUZZ")
 
 RegionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 SizeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
@@ -70,11 +79,39 @@ class SizeSettings(_Strict):
     memory_mib: int = Field(ge=6, description="Memory in MiB: limit and reservation.")
 
 
+class _Environment(EnvSettingsSource):
+    """Variables in upper case, except for the names that the operator gives to regions and sizes."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls, case_sensitive=True)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {_key(name): value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
+
+    def prepare_field_value(
+        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
+    ) -> Any:
+        """The value that a variable stands for."""
+        try:
+            return super().prepare_field_value(field_name, field, value, value_is_complex)
+        except ValueError as error:
+            raise SettingsError(
+                f"{PREFIX}{field_name.upper()}: is not JSON: {error} (got {value!r}). Write an object, "
+                f"or name one after the other as {PREFIX}{field_name.upper()}{NESTING}…"
+            ) from error
+
+
+def _key(variable: str) -> str:
+    """A variable's name as pydantic looks for it: the prefix, and the setting as it is named in the model."""
+    setting, *below = variable[len(PREFIX) :].split(NESTING)
+    return PREFIX + NESTING.join([setting.lower(), *below[:1], *(part.lower() for part in below[1:])])
+
+
 class Settings(BaseSettings):
     """All of them, each with its default."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TIMEBALL_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+        env_prefix=PREFIX, env_nested_delimiter=NESTING, extra="forbid", frozen=True, validate_default=True
     )
 
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the API listens on.")
@@ -121,8 +158,7 @@ class Settings(BaseSettings):
 
     def all_regions(self) -> Mapping[str, RegionSettings]:
         """The configured regions, and LOCAL."""
-        local = {LOCAL_REGION: RegionSettings(url=os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)}
-        return local | self.regions
+        return {LOCAL_REGION: self.regions.get(LOCAL_REGION) or _local_region(), **self.regions}
 
     def all_sizes(self) -> Mapping[str, Size]:
         """The standard sizes, changed and completed by the configured ones."""
@@ -158,12 +194,17 @@ def load_settings(config: Path | None = None, **explicit: Any) -> Settings:
             cls,
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=stored)
+            return (
+                init_settings,
+                _Environment(settings_cls),
+                InitSettingsSource(settings_cls, init_kwargs=stored),
+            )
 
+    _refuse_unknown_variables()
     try:
         return _Layered(**given)
     except ValidationError as error:
@@ -172,6 +213,40 @@ def load_settings(config: Path | None = None, **explicit: Any) -> Settings:
             for item in error.errors()
         ]
         raise SettingsError("The settings cannot be used:\n  " + "\n  ".join(lines)) from error
+
+
+def _local_region() -> RegionSettings:
+    given = os.environ.get("DOCKER_HOST")
+    try:
+        return RegionSettings(url=given or DOCKER_SOCKET)
+    except ValidationError as error:
+        raise SettingsError(
+            f"DOCKER_HOST: is no address of an engine (got {given!r}). Write unix:///path, tcp://host:port, "
+            f"https://host:port or ssh://user@host; or unset it, and {LOCAL_REGION} is {DOCKER_SOCKET}"
+        ) from error
+
+
+def _refuse_unknown_variables() -> None:
+    """Accept an environment whose TIMEBALL_… variables all mean something: a misspelt one would be without effect."""
+    settings = [name.upper() for name in Settings.model_fields]
+    lines = []
+    for variable in sorted(os.environ):
+        if not variable.upper().startswith(PREFIX):
+            continue
+        setting, nesting, _ = variable[len(PREFIX) :].partition(NESTING)
+        if setting.lower() in (NAMING if nesting else Settings.model_fields) or setting.upper() in OTHERS:
+            continue
+        near = difflib.get_close_matches(setting.upper(), settings, n=1)
+        lines.append(
+            f"{variable}: is no setting; "
+            + (
+                f"did you mean {PREFIX}{near[0]}?"
+                if near
+                else f"use {PREFIX}… with one of {', '.join(settings)}, or unset it"
+            )
+        )
+    if lines:
+        raise SettingsError("The settings cannot be used:\n  " + "\n  ".join(lines))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

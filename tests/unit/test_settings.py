@@ -1,0 +1,97 @@
+"""The operator's settings: where they come from, how they are named, and how bad ones are refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from api.cli.main import main
+from scheduler.errors import SettingsError
+from scheduler.settings import DOCKER_SOCKET, load_settings
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the settings that the tests themselves run under."""
+    for name in list(os.environ):
+        if name.startswith("TIMEBALL_") or name == "DOCKER_HOST":
+            monkeypatch.delenv(name)
+
+
+def test_names_below_regions_and_sizes_keep_their_case(monkeypatch: pytest.MonkeyPatch):
+    """A job names them as the operator wrote them."""
+    monkeypatch.setenv("TIMEBALL_SIZES__HUGE__CPUS", "1")
+    monkeypatch.setenv("TIMEBALL_SIZES__HUGE__MEMORY_MIB", "77")
+    monkeypatch.setenv("TIMEBALL_SIZES__tiny", '{"cpus": 0.1, "memory_mib": 8}')
+    monkeypatch.setenv("TIMEBALL_REGIONS__BEIJING1__URL", "unix:///var/run/docker.sock")
+    settings = load_settings()
+    assert set(settings.sizes) == {"HUGE", "tiny"}
+    assert (settings.sizes["HUGE"].cpus, settings.sizes["HUGE"].memory_mib) == (1, 77)
+    assert list(settings.all_regions()) == ["LOCAL", "BEIJING1"]
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """What is named below regions and sizes is put together from both."""
+    config = tmp_path / "timeball.toml"
+    config.write_text("host = 'file'\nport = 1\npids_limit = 7\n[sizes.A]\ncpus = 1\nmemory_mib = 8\n")
+    monkeypatch.setenv("TIMEBALL_HOST", "environment")
+    monkeypatch.setenv("TIMEBALL_PORT", "2")
+    monkeypatch.setenv("TIMEBALL_SIZES", '{"B": {"cpus": 1, "memory_mib": 8}}')
+    monkeypatch.setenv("TIMEBALL_SIZES__A__CPUS", "2")
+    settings = load_settings(config, port=3)
+    assert (settings.host, settings.port, settings.pids_limit) == ("environment", 3, 7)
+    assert (settings.sizes["A"].cpus, settings.sizes["A"].memory_mib) == (2, 8)
+    assert set(settings.sizes) == {"A", "B"}
+
+
+@pytest.mark.parametrize("value", ["{bad", ""])
+def test_a_value_that_is_not_json_is_refused_with_its_variable(monkeypatch: pytest.MonkeyPatch, value: str):
+    """The command ends with status 2, and without a traceback."""
+    monkeypatch.setenv("TIMEBALL_SIZES", value)
+    result = CliRunner().invoke(main, ["serve"])
+    assert result.exit_code == 2
+    assert "TIMEBALL_SIZES: is not JSON" in result.output
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("TIMEBALL_HOTS", "did you mean TIMEBALL_HOST?"),
+        ("TIMEBALL_SIZE__HUGE__CPUS", "did you mean TIMEBALL_SIZES?"),
+        ("TIMEBALL_PORT__X", "did you mean TIMEBALL_PORT?"),
+        ("TIMEBALL_COLOUR_OF_THE_BALL", "use TIMEBALL_… with one of HOST, "),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, words: str
+):
+    """It would be without effect, and nobody would know."""
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert f"{variable}: is no setting" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_variables_of_the_command_and_of_the_tests_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+    """They have the same prefix, and other readers."""
+    for name in ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "FUZZ"):
+        monkeypatch.setenv(f"TIMEBALL_{name}", "1")
+    assert load_settings().sizes == {}
+
+
+def test_a_bad_docker_host_is_refused_by_that_name(monkeypatch: pytest.MonkeyPatch):
+    """Unless a configured LOCAL stands instead of it; empty counts as not given."""
+    monkeypatch.setenv("DOCKER_HOST", "nonsense")
+    with pytest.raises(SettingsError, match=r"DOCKER_HOST: is no address of an engine \(got 'nonsense'\)"):
+        load_settings()
+    monkeypatch.setenv("TIMEBALL_REGIONS__LOCAL__URL", "tcp://near:2375")
+    assert load_settings().all_regions()["LOCAL"].url == "tcp://near:2375"
+    monkeypatch.delenv("TIMEBALL_REGIONS__LOCAL__URL")
+    monkeypatch.setenv("DOCKER_HOST", "")
+    assert load_settings().all_regions()["LOCAL"].url == DOCKER_SOCKET
