@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 
@@ -17,8 +17,9 @@ from api.schemas.schedules import JobScheduleOut, OccurrenceOut, PreviewAnswer
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.execution import Outcome
 from scheduler.timing.preview import MOST_OCCURRENCES, Language, parse_moment
-from scheduler.timing.schedule import TimezoneError, parse_schedule
+from scheduler.timing.schedule import Schedule, TimezoneError, check_timezone, parse_schedule
 
+_T = TypeVar("_T")
 DEFAULT_COUNT: Final = 5
 #: Between the time and the hours of its offset.
 _LOST_PLUS: Final = re.compile(r"(?<=\d) (?=\d\d)", re.ASCII)
@@ -27,24 +28,17 @@ _LOST_PLUS: Final = re.compile(r"(?<=\d) (?=\d\d)", re.ASCII)
 async def preview_schedule(request: web.Request) -> web.Response:
     """`GET /v1/schedules/preview?schedule=&timezone=&after=&count=`: 200 with what the schedule will do."""
     query = query_of(request, ("schedule", "timezone", "after", "count"))
-    given = query.get("schedule")
-    if given is None:
-        raise InvalidInputError(
-            FieldError("schedule", None, "is required", "give one such as R5/2026-01-31T09:00:00Z/P1M")
-        )
-    zone = query.get("timezone")
-    try:
-        schedule = parse_schedule(_with_plus(given) if given[0] in "Rr" else given, zone)
-    except TimezoneError as error:
-        raise InvalidInputError(FieldError("timezone", zone, error.message, error.remedy)) from error
-    except ScheduleError as error:
-        where = f"{error.message} (at position {error.position + 1})"
-        raise InvalidInputError(FieldError("schedule", given, where, error.remedy)) from error
-    after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
+    errors: list[FieldError] = []
+    zone = _collect(errors, lambda: _zone_of(query))
+    # With a zone that does not exist, the rest is read in UTC, so that its own errors are told as well.
+    schedule = _collect(errors, lambda: _schedule_of(query, zone))
+    after = _collect(errors, lambda: _moment_of(query, "after", zone))
+    count = _collect(errors, lambda: _count_of(query))
+    if errors or schedule is None or count is None:
+        raise InvalidInputError(*errors)
+    after = after or request.app[SERVICE].now()
     # A thousand rare occurrences take a while to find; other requests do not wait for them.
-    preview = await asyncio.to_thread(
-        PreviewAnswer.of, schedule, after, _count_of(query), _language_of(request)
-    )
+    preview = await asyncio.to_thread(PreviewAnswer.of, schedule, after, count, _language_of(request))
     return answer(preview, headers={"Vary": "Accept-Language"})
 
 
@@ -53,10 +47,13 @@ async def get_job_schedule(request: web.Request) -> web.Response:
     query = query_of(request, ("after", "count"))
     view = await request.app[SERVICE].get_job(request[CALLER], request.match_info["job_id"])
     zone = view.job.definition.schedule_timezone
-    after = _moment_of(query, "after", zone) or request.app[SERVICE].now()
-    schedule = await asyncio.to_thread(
-        JobScheduleOut.of_job, view.job, after, _count_of(query), _language_of(request)
-    )
+    errors: list[FieldError] = []
+    after = _collect(errors, lambda: _moment_of(query, "after", zone))
+    count = _collect(errors, lambda: _count_of(query))
+    if errors or count is None:
+        raise InvalidInputError(*errors)
+    after = after or request.app[SERVICE].now()
+    schedule = await asyncio.to_thread(JobScheduleOut.of_job, view.job, after, count, _language_of(request))
     return answer(schedule, headers={"Vary": "Accept-Language"})
 
 
@@ -94,6 +91,38 @@ def _outcomes_of(query: Mapping[str, str]) -> list[Outcome] | None:
                 )
             )
     return [Outcome(word) for word in wanted]
+
+
+def _collect(errors: list[FieldError], read: Callable[[], _T]) -> _T | None:
+    """What `read` gives; if it refuses, None, with its reasons added to `errors`."""
+    try:
+        return read()
+    except InvalidInputError as error:
+        errors.extend(error.errors)
+        return None
+
+
+def _zone_of(query: Mapping[str, str]) -> str | None:
+    zone = query.get("timezone")
+    try:
+        if zone is not None:
+            check_timezone(zone)
+    except TimezoneError as error:
+        raise InvalidInputError(FieldError("timezone", zone, error.message, error.remedy)) from error
+    return zone
+
+
+def _schedule_of(query: Mapping[str, str], zone: str | None) -> Schedule:
+    given = query.get("schedule")
+    if given is None:
+        raise InvalidInputError(
+            FieldError("schedule", None, "is required", "give one such as R5/2026-01-31T09:00:00Z/P1M")
+        )
+    try:
+        return parse_schedule(_with_plus(given) if given[0] in "Rr" else given, zone)
+    except ScheduleError as error:
+        where = f"{error.message} (at position {error.position + 1})"
+        raise InvalidInputError(FieldError("schedule", given, where, error.remedy)) from error
 
 
 def _moment_of(query: Mapping[str, str], name: str, zone: str | None = None) -> datetime | None:

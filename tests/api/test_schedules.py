@@ -353,6 +353,19 @@ async def test_a_preview_that_cannot_be_reckoned_is_refused(api: Api, query: dic
     assert set(answer.errors()) == {field}
 
 
+async def test_everything_wrong_with_a_preview_is_told_at_once(api: Api):
+    """One entry a parameter, with what was given."""
+    wrong = {"schedule": "R3//P1H", "timezone": "Mars/Olympus", "after": "yesterday", "count": "0"}
+    answer = await api.get(URL("/v1/schedules/preview").with_query(wrong))
+    assert answer.status == 400
+    check_problem(answer)
+    assert {field: entry["value"] for field, entry in answer.errors().items()} == wrong
+    assert len(answer.body["errors"]) == 4
+    job = await api.create(schedule_mode=FAR)
+    answer = await api.get(f"/v1/jobs/{job['id']}/schedule?after=yesterday&count=0")
+    assert set(answer.errors()) == {"after", "count"}
+
+
 async def test_a_preview_of_an_interval_without_a_start_begins_at_the_moment_given(api: Api):
     """`R3//PT1H` is shown as if it were switched on then, by the preview and by a job that is off."""
     found = await preview(api, schedule="R3//PT1H", after="2026-05-01T12:00:00Z")
