@@ -21,8 +21,8 @@ from scheduler.timing.schedule import Schedule, TimezoneError, check_timezone, p
 
 _T = TypeVar("_T")
 DEFAULT_COUNT: Final = 5
-#: Between the time and the hours of its offset.
-_LOST_PLUS: Final = re.compile(r"(?<=\d) (?=\d\d)", re.ASCII)
+#: Between a time of day and the figures of its offset.
+_LOST_PLUS: Final = re.compile(r"(?<=[0-9])(T[0-9:.,]+) (?=[0-9])")
 
 
 async def preview_schedule(request: web.Request) -> web.Response:
@@ -58,7 +58,10 @@ async def get_job_schedule(request: web.Request) -> web.Response:
 
 
 async def list_occurrences(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/{job_id}/occurrences?from=&to=&outcome=&page=&page_size=`: 200, newest due time first."""
+    """`GET /v1/jobs/{job_id}/occurrences?from=&to=&outcome=&page=&page_size=`: 200, newest due time first.
+
+    A `from` or `to` without an offset is in UTC, whatever zone the job's schedule follows.
+    """
     query = query_of(request, ("from", "to", "outcome", *PAGE_PARAMETERS))
     start, end = _moment_of(query, "from"), _moment_of(query, "to")
     if start is not None and end is not None and start > end:
@@ -139,7 +142,7 @@ def _moment_of(query: Mapping[str, str], name: str, zone: str | None = None) -> 
 
 def _with_plus(text: str) -> str:
     """Undo what URL decoding does to the '+' of an offset that was not encoded."""
-    return _LOST_PLUS.sub("+", text)
+    return _LOST_PLUS.sub(r"\1+", text)
 
 
 def _count_of(query: Mapping[str, str]) -> int:

@@ -326,6 +326,26 @@ async def test_a_plus_sign_that_was_not_escaped_is_still_a_plus_sign(api: Api):
     assert answer.body["occurrences"][0]["at"] == "2025-12-31T22:00:00.000000+00:00"
 
 
+async def test_a_space_that_is_no_lost_plus_sign_stays_as_it_was_given(api: Api):
+    """Between date and time it is told as white space where it stands; the offset's sign is restored alone."""
+    for after in ("2026-01-01 09:00:00", "2026-01-01 09:00:00Z"):
+        answer = await api.get(URL("/v1/schedules/preview").with_query(schedule="@daily", after=after))
+        entry = answer.errors()["after"]
+        assert entry["value"] == after
+        assert "+" not in entry["message"] + entry["remedy"]
+    schedule = "R1/2026-01-01 09:00:00Z/PT1H"
+    answer = await api.get(URL("/v1/schedules/preview").with_query(schedule=schedule))
+    entry = answer.errors()["schedule"]
+    assert (entry["value"], entry["message"]) == (
+        schedule,
+        "there is white space in the interval (at position 14)",
+    )
+    for offset in (" 02:00", " 0200", " 02"):
+        query = {"schedule": "@hourly", "after": f"2026-01-01T09:00:00.5{offset}", "count": "1"}
+        found = await preview(api, **query)
+        assert found["occurrences"][0]["at"] == "2026-01-01T08:00:00.000000+00:00"
+
+
 @pytest.mark.parametrize(
     ("language", "chinese"),
     [("zh", True), ("zh-CN,zh;q=0.9,en;q=0.8", True), ("en-US,en;q=0.9,zh;q=0.5", False), ("fr, zh;q=0.3", True),
