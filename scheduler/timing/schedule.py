@@ -5,6 +5,7 @@ Pure. The planner, the preview and the API read schedules only through this modu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
@@ -27,7 +28,11 @@ __all__ = [
 ]
 
 LONGEST_TEXT = 256
-"""Characters; the longest useful schedules have some 60."""
+"""Characters as users write them, without a start written in; the longest useful schedules have some 60."""
+
+# A start as ``start_schedule`` writes it.
+_WRITTEN_IN = re.compile(r"R[0-9]*/([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)/P")
+_LONGEST_STORED = LONGEST_TEXT + len("2026-01-31T09:00:00.000Z")
 
 
 class Schedule(Protocol):
@@ -100,7 +105,7 @@ def start_schedule(text: str, timezone: str | None, now: datetime) -> str:
 
 @lru_cache(maxsize=4096)
 def _parse(text: str, timezone: str | None) -> IntervalSchedule | CronSchedule:
-    if len(text) > LONGEST_TEXT:
+    if len(text) > (_LONGEST_STORED if _WRITTEN_IN.match(text[:_LONGEST_STORED]) else LONGEST_TEXT):
         raise ScheduleError(
             text,
             LONGEST_TEXT,
