@@ -89,7 +89,8 @@ class Progression:
 
     def oddity(self, k: int) -> Oddity | None:
         """What daylight saving does to the wall-clock time of the k-th moment."""
-        if k == 0 and self.anchor.oddity is not None:
+        if k == 0:
+            # Written with its offset, it is one moment alone, in either pass of a doubled hour.
             return self.anchor.oddity
         return self.clock.resolve(self._wall(k))[1] if self.on_wall_clock else None
 

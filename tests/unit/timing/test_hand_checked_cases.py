@@ -36,7 +36,9 @@ CASES = [
     ("R2/2026-03-29T02:30:00/P1D", BERLIN, None, "03-29T03:00+02! 03-30T02:30+02"),
     ("R3/2026-03-28T02:30:00+01:00/PT24H", BERLIN, None, "03-28T02:30+01 03-29T03:30+02 03-30T03:30+02"),
     ("R3/2026-10-25T01:30:00/PT1H", BERLIN, None, "10-25T01:30+02 10-25T02:30+02 10-25T02:30+01"),
-    ("R3/2026-10-25T02:30:00+01:00/P1D", BERLIN, None, "10-25T02:30+01? 10-26T02:30+01 10-27T02:30+01"),
+    ("R3/2026-10-25T02:30:00+01:00/P1D", BERLIN, None, "10-25T02:30+01 10-26T02:30+01 10-27T02:30+01"),
+    ("R2/2026-10-25T02:30:00+02:00/P1D", BERLIN, None, "10-25T02:30+02 10-26T02:30+01"),
+    ("R2/P1D/2026-10-25T02:30:00+01:00", BERLIN, None, "10-24T02:30+02 10-25T02:30+01"),
     ("R3/2026-03-28T00:00:00/P1DT2H30M", BERLIN, None, "03-28T00:00+01 03-29T03:30+02 03-30T05:00+02"),
     ("30 2 * * *", BERLIN, "2026-03-28T00:00", "03-28T02:30+01 03-29T03:00+02! 03-30T02:30+02"),
     ("30 2 * * *", BERLIN, "2026-10-24T12:00", "10-25T02:30+02? 10-26T02:30+01"),
@@ -108,6 +110,15 @@ def shown(local: datetime, note: str | None, like: str) -> str:
     offset = f"{local:%z}"
     offset = offset.removesuffix("00") if offset.endswith("00") else offset
     return text[0 if like[4] == "-" else 5 :] + offset + {"gap": "!", "fold": "?", None: ""}[note]
+
+
+def test_a_start_with_its_offset_in_a_doubled_hour_is_not_marked():
+    """It names the one pass in which it runs; without the offset, the first pass runs and is marked."""
+    after = datetime(2026, 10, 24, 12, tzinfo=UTC)
+    (named,) = preview(parse_schedule("R1/2026-10-25T02:30:00+01:00/P1D", BERLIN), after, 1)
+    (plain,) = preview(parse_schedule("R1/2026-10-25T02:30:00/P1D", BERLIN), after, 1)
+    assert (named.at.hour, named.note) == (1, None)
+    assert (plain.at.hour, plain.note) == (0, "fold")
 
 
 def test_a_step_from_long_ago_is_reckoned_without_walking():
