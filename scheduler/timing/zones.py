@@ -31,8 +31,9 @@ _FIRST_ASKED = FIRST_TICK + 2 * DAY
 _LAST_ASKED = LAST_TICK - 2 * DAY
 # The zone database's earliest transitions are of the 1830s.
 _FIRST_YEAR_WITH_TRANSITIONS = 1800
-# From here on every zone follows a yearly rule, which repeats with the Gregorian cycle.
-_FIRST_YEAR_BY_RULE = 2038
+# From here on every zone follows a yearly rule, which repeats with the Gregorian cycle. Those that pause daylight
+# saving for Ramadan, such as Africa/Casablanca, are written out year by year until 2087.
+_FIRST_YEAR_BY_RULE = 2100
 _CYCLE_YEARS = 400
 _CYCLE = 146_097 * DAY
 

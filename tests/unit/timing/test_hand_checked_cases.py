@@ -121,6 +121,14 @@ def test_a_start_with_its_offset_in_a_doubled_hour_is_not_marked():
     assert (plain.at.hour, plain.note) == (0, "fold")
 
 
+@pytest.mark.parametrize("year", [2087, 2450, 2487, 2850])
+def test_what_is_counted_is_what_is_listed_in_a_zone_written_out_far_ahead(year):
+    """Casablanca's pauses for Ramadan are known until 2087 and do not come again 400 years later."""
+    schedule = parse_schedule("*/30 2 * * *", "Africa/Casablanca")
+    start, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+    assert schedule.count_between(start, end) == len(list(schedule.occurrences(start, end)))
+
+
 def test_a_step_from_long_ago_is_reckoned_without_walking():
     """A step a second since 1970, ten to the twelfth of them, and months since 1970."""
     now = datetime(2026, 7, 31, 12, 0, 0, 500_000, tzinfo=UTC)
