@@ -26,8 +26,10 @@ from scheduler.store.tables import from_micros, to_micros
 # Twice as fast as calling the class, and a read of a million lines does little else.
 _line: Final = partial(tuple.__new__, Line)
 
-#: No batch has more lines than this, so that nothing that is done for each batch holds up others.
-BATCH_LINES: Final = 4096
+#: No batch has more lines than this, so that nothing that is done for each batch holds up others. So few are gone
+#: again before the garbage collector notices them; thousands at a time make it look through all memory, again and
+#: again, which takes longer than reading.
+BATCH_LINES: Final = 256
 _CURSOR: Final = re.compile(r"1-([0-9a-f]{1,24})", re.ASCII)
 
 
