@@ -96,9 +96,7 @@ class Daemon:
             self._database = Database(self._settings.resolved_database_url())
             return await self._start(self._database)
         except (UnavailableError, ArgumentError, ImportError) as error:
-            # Shown as SQLAlchemy shows it: without a password.
-            shown = "that database_url names" if self._database is None else str(self._database.url)
-            raise SettingsError(f"The database {shown} cannot be used: {error}") from error
+            raise _unusable(self._database, error) from error
 
     async def _start(self, database: Database) -> tuple[Service, Tokens]:
         settings = self._settings
@@ -278,6 +276,21 @@ class Daemon:
     def _db(self) -> Database:
         assert self._database is not None  # noqa: S101 - `start` opens it first of all
         return self._database
+
+
+def _unusable(database: Database | None, error: Exception) -> SettingsError:
+    """What to tell the operator of a database that cannot be opened."""
+    if database is None:
+        return SettingsError(f"The database that database_url names cannot be used: {error}")
+    reason = getattr(error.__cause__, "orig", error)
+    remedy = (
+        "Mend its permissions or restore a backup; if it is no database of Timeball's, move it away and a new one "
+        "is made, or name another with --database-url"
+        if database.is_sqlite
+        else "See to it that it can be reached, or name another with --database-url"
+    )
+    # The URL is shown as SQLAlchemy shows it: without a password.
+    return SettingsError(f"The database {database.url} cannot be used: {reason}. {remedy}")
 
 
 def _prepare_directory(path: Path) -> Path:

@@ -18,7 +18,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+)
 
 from scheduler.errors import UnavailableError
 from scheduler.store.checkpoint import Checkpointer
@@ -101,7 +108,9 @@ class Database:
         try:
             with self._read_engine.begin() as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError) as error:
+            if not _is_trouble(error):
+                raise
             raise _unavailable(error) from error
 
     def migrate(self, work: Callable[[Connection], T]) -> T:
@@ -109,7 +118,9 @@ class Database:
         try:
             with self._write_engine.begin() as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError) as error:
+            if not _is_trouble(error):
+                raise
             raise _unavailable(error) from error
 
     async def close(self) -> None:
@@ -154,14 +165,12 @@ class Database:
                             # A savepoint confines what fails; a write that is alone needs none.
                             with connection.begin_nested() if len(group) > 1 else nullcontext():
                                 done.append((one.future, one.work(connection)))
-                        except (OperationalError, InterfaceError):
-                            raise
                         except Exception as error:
-                            if len(group) == 1:
+                            if len(group) == 1 or _is_trouble(error):
                                 raise
                             failed.append((one.future, error))
         except Exception as error:  # noqa: BLE001 - every waiting caller is told, whatever happened
-            shown = _unavailable(error) if isinstance(error, OperationalError | InterfaceError) else error
+            shown = _unavailable(error) if _is_trouble(error) else error
             for one in group:
                 one.future.set_exception(shown)
             return
@@ -179,8 +188,15 @@ class Database:
             self._is_durable = durable
 
 
-def _unavailable(error: DBAPIError) -> UnavailableError:
-    return UnavailableError(f"The database cannot be used just now: {error.orig}")
+def _is_trouble(error: Exception) -> bool:
+    """Whether the database itself is to blame: absent, locked, full, damaged; and not what it was asked to do."""
+    return isinstance(error, DatabaseError | InterfaceError) and not isinstance(
+        error, IntegrityError | ProgrammingError | DataError | NotSupportedError
+    )
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    return UnavailableError(f"The database cannot be used just now: {getattr(error, 'orig', error)}")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
+from sqlalchemy.exc import IntegrityError
 
 from api.cli.main import main
-from scheduler.errors import SettingsError
-from scheduler.settings import DOCKER_SOCKET, load_settings
+from scheduler.daemon import Daemon
+from scheduler.errors import SettingsError, UnavailableError
+from scheduler.settings import DOCKER_SOCKET, Settings, load_settings
+from scheduler.store.database import Database
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +23,9 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("TIMEBALL_") or name == "DOCKER_HOST":
             monkeypatch.delenv(name)
+
+
+GARBAGE = b"no database " * 2_000
 
 
 def test_names_below_regions_and_sizes_keep_their_case(monkeypatch: pytest.MonkeyPatch):
@@ -95,3 +102,32 @@ def test_a_bad_docker_host_is_refused_by_that_name(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("TIMEBALL_REGIONS__LOCAL__URL")
     monkeypatch.setenv("DOCKER_HOST", "")
     assert load_settings().all_regions()["LOCAL"].url == DOCKER_SOCKET
+
+
+async def test_a_file_that_is_no_database_stops_the_start_with_a_remedy(tmp_path: Path):
+    """The message names the file and says what to do with it."""
+    (tmp_path / "timeball.db").write_bytes(GARBAGE)
+    daemon = Daemon(Settings(data_dir=tmp_path))
+    with pytest.raises(SettingsError, match="file is not a database") as caught:
+        await daemon.start()
+    await daemon.stop()
+    assert str(tmp_path / "timeball.db") in str(caught.value)
+    assert "restore a backup" in str(caught.value)
+
+
+async def test_a_damaged_database_is_unavailable_and_a_refused_row_is_not(tmp_path: Path):
+    """For reading and for writing; what was asked for wrongly is told as it is."""
+    (tmp_path / "bad.db").write_bytes(GARBAGE)
+    bad, good = Database(f"sqlite:///{tmp_path}/bad.db"), Database(f"sqlite:///{tmp_path}/good.db")
+    ask = sa.text("SELECT 1")
+    with pytest.raises(UnavailableError, match="file is not a database"):
+        bad.migrate(lambda connection: connection.execute(ask))
+    with pytest.raises(UnavailableError, match="file is not a database"):
+        await bad.read(lambda connection: connection.execute(ask))
+    with pytest.raises(UnavailableError, match="file is not a database"):
+        await bad.write(lambda connection: connection.execute(ask))
+    await good.write(lambda connection: connection.execute(sa.text("CREATE TABLE t (x NOT NULL)")))
+    with pytest.raises(IntegrityError):
+        await good.write(lambda connection: connection.execute(sa.text("INSERT INTO t VALUES (NULL)")))
+    await bad.close()
+    await good.close()
