@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, Size, command_words
@@ -19,19 +20,33 @@ SCHEDULE_FIELDS = ("is_schedule_active", "schedule_mode", "schedule_timezone")
 
 
 def check_definition(
-    definition: JobDefinition, *, sizes: Mapping[str, Size], regions: Collection[str]
+    definition: JobDefinition,
+    *,
+    sizes: Mapping[str, Size],
+    regions: Collection[str],
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
     """Accept a definition that can run.
+
+    A job whose region or size is no longer configured may still be changed, above all be switched off.
+
+    Args:
+        definition: with its changes.
+        sizes: the configured ones.
+        regions: the configured ones.
+        changes: what a change of a stored job names; None for a new one.
 
     Raises:
         InvalidInputError: names every field that is wrong, its value, and what to write instead.
     """
+    is_whole = changes is None or changes.get("is_schedule_active")
+    named: Collection[str] = ("resource_size", "region_name") if is_whole else (changes or ())
     errors = [
-        *check_size(definition.resource_size, sizes),
+        *(check_size(definition.resource_size, sizes) if "resource_size" in named else []),
         *check_command(definition.command),
         *_check_schedule(definition),
     ]
-    if definition.region_name not in regions:
+    if "region_name" in named and definition.region_name not in regions:
         errors.append(
             FieldError(
                 "region_name",

@@ -136,7 +136,7 @@ class Service:
             demand(caller, Role.EDITOR, before.definition.namespace)
             definition = replace(before.definition, **fields)
             demand(caller, Role.EDITOR, definition.namespace)
-            rules.check_definition(definition, sizes=self._sizes, regions=self._regions)
+            rules.check_definition(definition, sizes=self._sizes, regions=self._regions, changes=fields)
             definition, cursor = rules.with_schedule(definition, before, now)
             if cursor.revision != before.cursor.revision:
                 abandon(connection, before, now=now)

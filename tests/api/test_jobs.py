@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import REPO, TAG, Api, check_problem
+from tests.api.conftest import REPO, TAG, Api, World, check_problem
 from tests.lab.fake_engine import FakeEngine
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
@@ -101,6 +101,22 @@ async def test_a_refused_change_changes_nothing(api: Api):
     answer = await api.put(f"/v1/jobs/{job['id']}", {"name": "better", "resource_size": "HUGE"})
     assert answer.status == 400
     assert await api.job(job["id"]) == job
+
+
+async def test_a_job_whose_region_is_no_longer_configured_can_be_switched_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """And renamed; but not switched on, nor be given that region anew."""
+    schedule = {"is_schedule_active": True, "schedule_mode": "R/2999-01-01T00:00:00Z/P1D"}
+    job = await world.api.create(region_name="BEIJING1", **schedule)
+    path = f"/v1/jobs/{job['id']}"
+    monkeypatch.delitem(world.daemon._regions, "BEIJING1")
+    answer = await world.api.send("PATCH", path, {"is_schedule_active": False})
+    assert (answer.status, answer.body["schedule_state"]) == (200, "inactive")
+    assert (await world.api.send("PATCH", path, {"name": "old"})).status == 200
+    for change in ({"is_schedule_active": True}, {"region_name": "BEIJING1"}):
+        answer = await world.api.send("PATCH", path, change)
+        assert (answer.status, set(answer.errors())) == (400, {"region_name"})
 
 
 async def test_an_unknown_field_is_refused_with_the_one_that_was_meant(api: Api):

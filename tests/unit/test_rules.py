@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -16,10 +18,10 @@ SIZES = {"XXS": Size(0.15, 64), "S": Size(0.5, 256)}
 BASE = JobDefinition(name="n", namespace="ns", docker_image_repo="busybox")
 
 
-def errors_of(definition: JobDefinition) -> dict[str, FieldError]:
+def errors_of(definition: JobDefinition, changes: Mapping[str, Any] | None = None) -> dict[str, FieldError]:
     """What is wrong with a definition, by field."""
     try:
-        rules.check_definition(definition, sizes=SIZES, regions=["LOCAL", "CLOUD"])
+        rules.check_definition(definition, sizes=SIZES, regions=["LOCAL", "CLOUD"], changes=changes)
     except InvalidInputError as error:
         return {one.field: one for one in error.errors}
     return {}
@@ -46,6 +48,25 @@ def test_everything_that_is_wrong_is_named_at_once():
     assert found["resource_size"].remedy == "use one of XXS, S"
     assert "LOCAL, CLOUD" in found["region_name"].remedy
     assert "(at position 2)" in found["schedule_mode"].message
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, set()),
+        ({"is_schedule_active": False}, set()),
+        ({"name": "n", "schedule_mode": "@daily"}, set()),
+        ({"is_schedule_active": True}, {"resource_size", "region_name"}),
+        ({"is_schedule_active": False, "region_name": "MOON"}, {"region_name"}),
+        ({"resource_size": "HUGE"}, {"resource_size"}),
+    ],
+)
+def test_a_place_that_is_no_longer_configured_matters_to_who_names_it_or_switches_on(
+    changes: dict[str, object], refused: set[str]
+):
+    """The job's other fields can still be changed."""
+    gone = replace(BASE, resource_size="HUGE", region_name="MOON", schedule_mode="@daily")
+    assert set(errors_of(replace(gone, **changes), changes)) == refused
 
 
 @pytest.mark.parametrize("command", [None, "", " ", [], "sh -c 'a b'", ["x"], ["x", ""]])
