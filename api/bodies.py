@@ -79,6 +79,10 @@ async def _read(request: web.Request) -> bytes:
                 "body", None, f"cannot be read as {encoding}: {error}", "send it whole, as its headers say"
             )
         ) from error
+    except ConnectionResetError as error:  # the client has left: nobody reads the answer
+        raise InvalidInputError(
+            FieldError("body", None, "ends before it is whole", "send it to its end")
+        ) from error
     return raw.removeprefix(codecs.BOM_UTF8)
 
 

@@ -7,9 +7,11 @@ import gzip
 import io
 import json
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from yarl import URL
 
 from api import finishing
@@ -390,14 +392,20 @@ async def raw_request(api: Api, start: bytes) -> bytes:
 
 
 async def test_a_client_that_leaves_in_the_middle_of_a_body_harms_nobody(api: Api):
-    """Half a body is never acted upon, and the next request is served."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
+    """Half a body is never acted upon nor taken for a defect, and the next request is served."""
     head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Token {api.token}\r\n"
-    writer.write(head.encode() + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-    await writer.drain()
-    writer.close()
-    await reader.read()
-    assert (await api.get("/v1/jobs")).body["count"] == 0
+    with capture_logs() as logs:
+        for how in ("close", "abort"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
+            writer.write(head.encode() + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+            await writer.drain()
+            await asyncio.sleep(0.1)  # until the handler waits for the rest
+            writer.close() if how == "close" else writer.transport.abort()
+            with suppress(ConnectionError):
+                await reader.read()
+            await asyncio.sleep(0.1)
+        assert (await api.get("/v1/jobs")).body["count"] == 0
+    assert [entry for entry in logs if entry["event"] == "api.unforeseen"] == []
 
 
 async def test_a_run_is_started_although_its_trigger_did_not_wait_for_the_answer(
