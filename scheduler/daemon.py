@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import stat
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -39,12 +40,16 @@ from scheduler.settings import RegionSettings, Settings
 from scheduler.store import execs, identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
-from scheduler.tokens import Tokens
+from scheduler.tokens import TOKEN_FILE, Tokens
 
 log = structlog.get_logger()
 
 #: Seconds between looks for containers that belong to no exec; they are also looked for when an engine comes up.
 SWEEP_INTERVAL = 60.0
+
+#: What the daemon keeps in its directory, and the permissions that nobody but its owner has there.
+OWN_FILES = ("timeball.db*", TOKEN_FILE, "instance", "daemon.lock")
+OTHERS = 0o077
 
 EngineFactory = Callable[[RegionSettings, str], Engine]
 
@@ -89,6 +94,7 @@ class Daemon:
         Raises:
             SettingsError: the data directory or the database cannot be used; the message says what to do.
         """
+        os.umask(0o077)  # what is stored, and what runs print, is nobody else's business
         self._data_dir = _prepare_directory(self._data_dir)
         self._lock = _lock_directory(self._data_dir)
         self._instance = _instance_id(self._data_dir)
@@ -104,7 +110,7 @@ class Daemon:
         installation = await database.write(identity.installation_id)
         await self._renew_lease()
         tokens = Tokens(database)
-        token_file = await tokens.ensure_admin(self._data_dir, self._clock)
+        token_file = await tokens.ensure_admin(self._data_dir, self._clock, instance=self._instance)
 
         self._regions = {
             name: Region(
@@ -302,7 +308,20 @@ def _prepare_directory(path: Path) -> Path:
         raise SettingsError(
             f"data_dir {path}: {error.strerror or error}. Name another with --data-dir, or mend its permissions"
         ) from error
+    _make_private(path)
     return path
+
+
+def _make_private(path: Path) -> None:
+    """Take from others what an earlier start, or whoever copied the files, let them read."""
+    if path.stat().st_mode & OTHERS:
+        log.warning("data_dir.open_to_others", data_dir=str(path), remedy=f"chmod 700 {path}")
+    for file in (found for pattern in OWN_FILES for found in path.glob(pattern)):
+        try:
+            if (mode := file.stat().st_mode) & OTHERS:
+                file.chmod(stat.S_IMODE(mode) & ~OTHERS)
+        except OSError as error:  # another user's, or a read-only file system
+            log.warning("data_dir.file_open_to_others", file=str(file), error=error.strerror)
 
 
 def _lock_directory(path: Path) -> IO[str]:

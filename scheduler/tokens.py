@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import time
 from pathlib import Path
 from typing import Final
 
+import structlog
 from sqlalchemy.engine import Connection
 
 from scheduler.access import Caller, Role
@@ -21,10 +23,14 @@ from scheduler.store import identity
 from scheduler.store.database import Database
 from scheduler.store.identity import StoredToken
 
+log = structlog.get_logger()
+
 #: So that a token is recognised where it should not be, in a log or a repository.
 PREFIX: Final = "tbl_"
 ADMIN: Final = "admin"
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - a file's name
+#: What a token looks like; Timeball's own have 43 characters after the prefix.
+_TOKEN: Final = re.compile(PREFIX + r"[A-Za-z0-9_-]{32,200}")
 #: Seconds for which a looked-up token is believed, and how many are remembered.
 BELIEVED: Final = 5.0
 REMEMBERED: Final = 1_000
@@ -60,13 +66,23 @@ class Tokens:
         self._seen[digest] = (now, caller)
         return caller
 
-    async def ensure_admin(self, data_dir: Path, clock: Clock) -> Path:
+    async def ensure_admin(self, data_dir: Path, clock: Clock, *, instance: str = "") -> Path:
         """See to it that an administrator's token is in the data directory and in the database.
 
-        A token file that the database does not know (a new database) is made known; a missing one is made anew.
+        A missing file is made anew. A file that the database does not know yet (it is new, or the database is)
+        replaces the administrator's tokens of before, which stop working; unless another daemon uses the same
+        database, whose token one of them may be.
+
+        Args:
+            data_dir: where the file is.
+            clock: tells the time.
+            instance: the daemon's own id.
 
         Returns:
-            The file's path; its mode is 0600.
+            The file's path; its mode is 0600 when it is made.
+
+        Raises:
+            SettingsError: the file holds something else.
         """
         path = data_dir / TOKEN_FILE
         token = _read_token(path)
@@ -75,12 +91,18 @@ class Tokens:
             _write_private(path, token + "\n")
 
         def work(connection: Connection) -> None:
-            digest = _digest(token)
-            if identity.find_token(connection, digest) is None:
-                whom = StoredToken(ADMIN, None, Role.ADMIN.name.lower())
-                identity.add_token(connection, digest, token[: len(PREFIX) + 4], whom, now=clock.now())
+            digest, now = _digest(token), clock.now()
+            if identity.find_token(connection, digest) is not None:
+                return
+            if identity.live_instances(connection, now) - {instance}:
+                log.warning("tokens.earlier_ones_kept", reason="another daemon uses this database")
+            else:
+                identity.remove_tokens(connection, ADMIN)
+            whom = StoredToken(ADMIN, None, Role.ADMIN.name.lower())
+            identity.add_token(connection, digest, token[: len(PREFIX) + 4], whom, now=now)
 
         await self._database.write(work)
+        self._seen.clear()
         return path
 
 
@@ -95,6 +117,11 @@ def _read_token(path: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}. Remove it, and a new token is made") from error
+    if token and not _TOKEN.fullmatch(token):
+        raise SettingsError(
+            f"{path} holds no token: one begins with {PREFIX} and goes on with 32 or more letters, digits, - and _. "
+            "Remove it, and a new token is made"
+        )
     return token or None
 
 

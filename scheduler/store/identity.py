@@ -69,3 +69,8 @@ def add_token(connection: Connection, sha256: str, prefix: str, token: StoredTok
             created_at=now,
         )
     )
+
+
+def remove_tokens(connection: Connection, username: str) -> None:
+    """Forget all tokens of a user."""
+    connection.execute(tokens.delete().where(tokens.c.username == username))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from scheduler.drafting import draft_exec
 from scheduler.errors import ForbiddenError, NotFoundError, SettingsError, UnauthorizedError
 from scheduler.execution import TriggerMode
 from scheduler.job import STANDARD_SIZES, JobDefinition, ScheduleCursor
-from scheduler.store import execs, jobs
+from scheduler.store import execs, identity, jobs
 from scheduler.store.database import Database
 from scheduler.store.tables import metadata
 from scheduler.tokens import Tokens
@@ -23,6 +24,7 @@ ADMIN = Caller("admin", None, Role.ADMIN)
 EDITOR = Caller("ann", "team", Role.EDITOR)
 STRANGER = Caller("bob", "other", Role.EDITOR)
 CLOCK = SystemClock()
+MINE = "tbl_" + "mine" * 8
 
 
 @pytest.fixture
@@ -93,26 +95,50 @@ async def test_the_first_start_makes_a_token_that_later_starts_keep(database: Da
 
 async def test_a_token_file_is_made_known_to_a_new_database(database: Database, data_dir: Path):
     """Whoever restores a data directory without its database keeps the token."""
-    (data_dir / "admin.token").write_text("tbl_mine\n")
+    (data_dir / "admin.token").write_text(f"{MINE}\n")
     tokens = Tokens(database)
     await tokens.ensure_admin(data_dir, CLOCK)
-    assert await tokens.caller_of("tbl_mine") == ADMIN
+    assert await tokens.caller_of(MINE) == ADMIN
 
 
-async def test_a_token_that_was_lost_is_made_anew_beside_the_old_one(database: Database, data_dir: Path):
-    """A deleted or empty file gets a new token."""
+@pytest.mark.parametrize("how", ["deleted", "emptied", "replaced"])
+async def test_a_new_token_takes_the_place_of_the_old_one(database: Database, data_dir: Path, how: str):
+    """A deleted or empty file gets a new token, and the one that was there stops working."""
     tokens = Tokens(database)
     path = await tokens.ensure_admin(data_dir, CLOCK)
     old = path.read_text().strip()
-    path.write_text("")
+    assert await tokens.caller_of(old) == ADMIN
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.write_text("" if how == "emptied" else MINE)
     await tokens.ensure_admin(data_dir, CLOCK)
     new = path.read_text().strip()
     assert new != old
     assert await tokens.caller_of(new) == ADMIN
+    with pytest.raises(UnauthorizedError):
+        await tokens.caller_of(old)
 
 
-async def test_a_token_file_that_is_none_is_refused_with_a_remedy(database: Database, data_dir: Path):
-    """What cannot be read as a token stops the start, and the message says what to do."""
-    (data_dir / "admin.token").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="Remove it, and a new token is made"):
+async def test_the_token_of_another_daemon_on_the_same_database_goes_on_working(
+    database: Database, data_dir: Path, tmp_path: Path
+):
+    """Each has a file of its own; while another one lives, none of them is forgotten."""
+    tokens, now = Tokens(database), CLOCK.now()
+    until = now + timedelta(minutes=1)
+    await database.write(lambda c: identity.renew_lease(c, "here", now=now, until=until))
+    path = await tokens.ensure_admin(data_dir, CLOCK, instance="here")
+    await tokens.ensure_admin(tmp_path, CLOCK, instance="there")
+    assert await tokens.caller_of(path.read_text().strip()) == ADMIN
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"hello", b"tbl_short", b"tbl_" + b"x" * 500, b"tbl_" + b" " * 40 + b"x"]
+)
+async def test_a_token_file_that_is_none_is_refused_with_a_remedy(
+    database: Database, data_dir: Path, content: bytes
+):
+    """What cannot be read as a token stops the start, and the message names the file and says what to do."""
+    (data_dir / "admin.token").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"admin\.token .*Remove it, and a new token is made"):
         await Tokens(database).ensure_admin(data_dir, CLOCK)

@@ -9,12 +9,14 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
 
 from api.cli.main import main
 from scheduler.daemon import Daemon
 from scheduler.errors import SettingsError, UnavailableError
 from scheduler.settings import DOCKER_SOCKET, Settings, load_settings
 from scheduler.store.database import Database
+from tests.lab.fake_engine import FakeEngine
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +133,31 @@ async def test_a_damaged_database_is_unavailable_and_a_refused_row_is_not(tmp_pa
         await good.write(lambda connection: connection.execute(sa.text("INSERT INTO t VALUES (NULL)")))
     await bad.close()
     await good.close()
+
+
+async def test_what_the_daemon_keeps_is_for_its_owner_alone(tmp_path: Path):
+    """Also in a directory that others may read, which it leaves as it is and speaks of once."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    data_dir.chmod(0o755)
+    (data_dir / "notes.txt").touch(0o644)
+    (data_dir / "timeball.db").touch()
+    (data_dir / "admin.token").write_text("tbl_" + "mine" * 8)
+    for name in ("timeball.db", "admin.token", "notes.txt"):
+        (data_dir / name).chmod(0o644)
+    before = os.umask(0o022)
+    daemon = Daemon(
+        Settings(data_dir=data_dir), make_engine=lambda _, installation: FakeEngine(installation=installation)
+    )
+    try:
+        with capture_logs() as logs:
+            await daemon.start()
+        modes = {file.name: file.stat().st_mode & 0o777 for file in data_dir.iterdir()}
+    finally:
+        await daemon.stop()
+        os.umask(before)
+    assert modes.pop("notes.txt") == 0o644
+    assert {"timeball.db", "timeball.db-wal", "admin.token", "instance", "daemon.lock"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+    assert data_dir.stat().st_mode & 0o777 == 0o755
+    assert [entry["event"] for entry in logs].count("data_dir.open_to_others") == 1
