@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -55,12 +56,22 @@ class Run:
         region: where it runs.
         surroundings: the daemon's parts.
         fresh: whether it is certain that nothing was done for it on the engine yet.
+        on_ended: is called when its end is recorded, before its container is removed.
     """
 
-    def __init__(self, one: Exec, region: Region, surroundings: Surroundings, *, fresh: bool) -> None:
+    def __init__(
+        self,
+        one: Exec,
+        region: Region,
+        surroundings: Surroundings,
+        *,
+        fresh: bool,
+        on_ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self._region = region
         self._with = surroundings
         self._fresh = fresh
+        self._on_ended = on_ended
         self._log = log.bind(exec=one.id, job=one.job_id)
         self._recorder = Recorder(one, surroundings)
         self._stopping = Stopping(one, region.engine, surroundings.clock)
@@ -303,6 +314,7 @@ class Run:
     async def _end(self, end: End, status: RunStatus | None = None) -> None:
         self._check_discarded()
         await self._recorder.ended(self.capture, end, status)
+        self._on_ended()
 
     async def _remove(self, handle: Handle) -> None:
         """Remove the container of a run whose end is recorded; if the engine cannot now, it is an orphan."""

@@ -42,27 +42,38 @@ class Runner:
         self._on_released = on_released
         self._on_defect = on_defect
         self._runs: dict[str, Run] = {}
+        self._holding: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def launch(self, one: Exec, *, fresh: bool) -> None:
         """Look after an exec whose capacity is reserved, until its end is recorded."""
         if one.id in self._runs:
             return
-        run = Run(one, self._regions[one.spec.region_name], self._surroundings, fresh=fresh)
+        region = self._regions[one.spec.region_name]
+        self._holding.add(one.id)
+        # What has ended uses nothing any more: the next need not wait for its container to be removed.
+        run = Run(one, region, self._surroundings, fresh=fresh, on_ended=lambda: self._free(one))
         self._runs[one.id] = run
         task = asyncio.create_task(run.look_after(), name=f"run-{one.id}")
         self._tasks[one.id] = task
         task.add_done_callback(lambda done: self._done(run, done))
-        RUNNING.labels(region=one.spec.region_name).set(self._regions[one.spec.region_name].holding)
+        RUNNING.labels(region=region.name).set(region.holding)
+
+    def _free(self, one: Exec) -> None:
+        """Give a run's capacity back, once."""
+        if one.id not in self._holding:
+            return
+        self._holding.remove(one.id)
+        region = self._regions[one.spec.region_name]
+        region.release(one.id)
+        RUNNING.labels(region=region.name).set(region.holding)
+        self._on_released(one)
 
     def _done(self, run: Run, task: asyncio.Task[None]) -> None:
         one = run.exec
         self._runs.pop(one.id, None)
         self._tasks.pop(one.id, None)
-        region = self._regions[one.spec.region_name]
-        region.release(one.id)
-        RUNNING.labels(region=region.name).set(region.holding)
-        self._on_released(one)
+        self._free(one)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_defect(error)
 

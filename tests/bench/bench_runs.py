@@ -19,7 +19,7 @@ from scheduler.job import STANDARD_SIZES
 from scheduler.store import tables
 from tests.bench.figures import Figure, median, percentile, resident_megabytes
 from tests.bench.million import fill
-from tests.lab.timeball import Timeball
+from tests.lab.timeball import Timeball, until
 
 pytestmark = [pytest.mark.bench, pytest.mark.engine]
 
@@ -102,9 +102,18 @@ async def test_a_burst_of_runs_is_as_fast_as_sixteen_docker_runs_in_parallel(
         job = await timeball.create(COMMAND, resource_size="XXS")
         began = time.perf_counter()
         await asyncio.gather(*(timeball.trigger(job) for _ in range(BURST)))
-        ended = await timeball.until_all_ended(job, count=BURST, seconds=180)
+
+        async def open_runs() -> int:
+            # Looked up beside the daemon and seldom: listing runs would take processor time from the engine.
+            await asyncio.sleep(0.2)
+            with timeball.database() as connection:
+                return connection.execute("SELECT count(*) FROM execs WHERE ended_at IS NULL").fetchone()[0]
+
+        await until(open_runs, lambda count: count == 0, seconds=180)
+        took = time.perf_counter() - began
+        ended = await timeball.until_all_ended(job, count=BURST)
         assert {one["status"] for one in ended} == {"S"}
-        return BURST / (time.perf_counter() - began)
+        return BURST / took
 
     rates = [(await by_timeball(), await by_docker()) for _ in range(3)]
     ratio = median([ours / theirs for ours, theirs in rates])
