@@ -32,10 +32,8 @@ from scheduler.store import execs, jobs, ledger
 from scheduler.store.database import Database
 from scheduler.views import ExecView, JobView, Page
 
-#: Seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most.
-DELETE_GRACE: Final = 2
-#: Seconds that a deletion waits for containers to be gone, at most.
-DELETE_PATIENCE: Final = 20.0
+DELETE_GRACE: Final = 2  # seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most
+DELETE_PATIENCE: Final = 20.0  # seconds that a deletion waits for containers to be gone, at most
 
 
 class Service:
