@@ -88,6 +88,8 @@ async def test_an_image_that_is_not_there_yet_is_pulled_and_the_log_shows_it(
 ) -> None:
     """From a real registry; the digest is the registry's."""
     repository, tag = registry.image.rsplit(":", 1)
+    if any(registry.image in (found["RepoTags"] or ()) for found in engine_client.images()):
+        engine_client.remove_image(registry.image, force=True)  # another test has pulled it
     job, run = await timeball.run("echo here", docker_image_repo=repository, docker_image_tag=tag)
 
     assert _end(run) == ("S", 0, None), run["error"]
