@@ -9,7 +9,6 @@ first come is first served.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -82,7 +81,6 @@ class Dispatcher:
         self._runner = runner
         self._instance = instance
         self._queues = {name: _Queue() for name in regions}
-        self._busy: Counter[int] = Counter()
         self._may_be_homeless = True
         self._wake = asyncio.Event()
 
@@ -113,10 +111,6 @@ class Dispatcher:
 
     def released(self, one: Exec) -> None:
         """Take note that a run has given its capacity back."""
-        if self._busy[one.job_id] <= 1:
-            del self._busy[one.job_id]
-        else:
-            self._busy[one.job_id] -= 1
         if one.spec.concurrency_policy in ONE_AT_A_TIME:
             self._queues[one.spec.region_name].has_more = True
         self._wake.set()
@@ -135,7 +129,7 @@ class Dispatcher:
         if region is None:
             await self._fail(one, region_missing(one))
         elif not self._runner.looks_after(one.id):
-            self._hold(one, region)
+            region.reserve(one.id, one.spec)
             self._runner.launch(one, fresh=False)
 
     def reason(self, one: Exec) -> str:
@@ -189,7 +183,7 @@ class Dispatcher:
         while True:
             now = self._clock.now()
             if queue.look_at is not None and queue.look_at <= now:
-                queue.has_more = True
+                queue.has_more, queue.look_at = True, None  # the next reading says when the one after ends
             if queue.has_more and len(queue.held) < HELD // 2:
                 await self._read(region.name, queue, now)
             chosen, hopeless = self._choose(region, queue)
@@ -227,7 +221,7 @@ class Dispatcher:
                 continue
             if not region.fits_now(one.spec):
                 break
-            self._hold(one, region)
+            region.reserve(one.id, one.spec)
             chosen.append(one)
         return chosen, hopeless
 
@@ -239,10 +233,6 @@ class Dispatcher:
         for one in found:
             await self._fail(one, region_missing(one))
         self._may_be_homeless = len(found) == HELD
-
-    def _hold(self, one: Exec, region: Region) -> None:
-        region.reserve(one.id, one.spec)
-        self._busy[one.job_id] += 1
 
     async def _dispatch(self, chosen: list[Exec]) -> None:
         now = self._clock.now()
