@@ -20,7 +20,8 @@ async def test_sixty_runs_at_once_all_end_well_and_never_exceed_the_machine(
     """As many run at the same time as there is room for; the others wait and say for what."""
     timeball = own_timeball
     most = int(engine_client.info()["NCPU"] / 0.15 + 1e-6)
-    job = await timeball.create(script("echo run $N"), resource_size="XXS")
+    # Long enough that runs overlap on an engine that starts them slowly.
+    job = await timeball.create(script("echo run $N; sleep 2"), resource_size="XXS")
     runs = await asyncio.gather(*(timeball.trigger(job, runtime_vars={"N": str(n)}) for n in range(60)))
     waiting = [run for run in await timeball.execs(job) if run["status"] == "W"]
     assert len(waiting) > 60 - most - 10
