@@ -41,6 +41,7 @@ from scheduler.store import execs, identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from scheduler.tokens import TOKEN_FILE, Tokens
+from scheduler.usecases.parts import Parts
 
 log = structlog.get_logger()
 
@@ -145,16 +146,18 @@ class Daemon:
             on_claims=self._take_claims,
         )
         service = Service(
-            database,
-            self._clock,
-            sizes=settings.all_sizes(),
-            regions=self._regions,
-            default_region=settings.default_region,
-            default_size=settings.default_size,
-            planner=self._planner,
-            dispatcher=self._dispatcher,
-            runner=self._runner,
-            logs=LogReader(database, self._hub),
+            Parts(
+                database=database,
+                clock=self._clock,
+                sizes=settings.all_sizes(),
+                regions=self._regions,
+                default_region=settings.default_region,
+                default_size=settings.default_size,
+                planner=self._planner,
+                dispatcher=self._dispatcher,
+                runner=self._runner,
+                logs=LogReader(database, self._hub),
+            )
         )
         await self._adopt(at_start=True)
         self._spawn("captures", self._hub.run())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -25,3 +27,10 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(_request: web.Request) -> web.Response:
     """`GET /metrics`: the daemon's figures, as Prometheus reads them."""
     return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+ROUTES: Final = (
+    web.get("/healthz", healthz),
+    web.get("/readyz", readyz),
+    web.get("/metrics", metrics),
+)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
 from api.answers import answer
 from api.bodies import body_of
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.routes.paths import JOB
 from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from api.schemas.jobs import READ_ONLY, JobChange, JobCreate, JobOut
 from scheduler.errors import FieldError, InvalidInputError
@@ -17,7 +20,7 @@ async def create_job(request: web.Request) -> web.Response:
     """`POST /v1/jobs`: 201 with the job."""
     query_of(request, ())
     body = await body_of(request, JobCreate, what="job", read_only=READ_ONLY)
-    view = await request.app[SERVICE].create_job(request[CALLER], body.given())
+    view = await request.app[SERVICE].jobs.create(request[CALLER], body.given())
     return answer(JobOut.of(view), status=201, headers={"Location": f"/v1/jobs/{view.job.id}"})
 
 
@@ -29,14 +32,14 @@ async def list_jobs(request: web.Request) -> web.Response:
         raise InvalidInputError(
             FieldError("namespace", namespace, "is not a namespace's name", NAMESPACE_REMEDY)
         )
-    count, found = await request.app[SERVICE].list_jobs(request[CALLER], namespace=namespace, page=page)
+    count, found = await request.app[SERVICE].jobs.list(request[CALLER], namespace=namespace, page=page)
     return envelope(request, page, count, [JobOut.of(view) for view in found])
 
 
 async def get_job(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}`: 200 with the job."""
     query_of(request, ())
-    view = await request.app[SERVICE].get_job(request[CALLER], request.match_info["job_id"])
+    view = await request.app[SERVICE].jobs.get(request[CALLER], request.match_info["job_id"])
     return answer(JobOut.of(view))
 
 
@@ -44,12 +47,22 @@ async def change_job(request: web.Request) -> web.Response:
     """`PUT` and `PATCH /v1/jobs/{job_id}`: changes what the body names; 200 with the job."""
     query_of(request, ())
     body = await body_of(request, JobChange, what="job", read_only=READ_ONLY)
-    view = await request.app[SERVICE].update_job(request[CALLER], request.match_info["job_id"], body.given())
+    view = await request.app[SERVICE].jobs.update(request[CALLER], request.match_info["job_id"], body.given())
     return answer(JobOut.of(view))
 
 
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /v1/jobs/{job_id}`: 204; its execs and logs go with it."""
     query_of(request, ())
-    await request.app[SERVICE].delete_job(request[CALLER], request.match_info["job_id"])
+    await request.app[SERVICE].jobs.delete(request[CALLER], request.match_info["job_id"])
     return web.Response(status=204)
+
+
+ROUTES: Final = (
+    web.post("/v1/jobs", create_job),
+    web.get("/v1/jobs", list_jobs),
+    web.get(JOB, get_job),
+    web.put(JOB, change_job),
+    web.patch(JOB, change_job),
+    web.delete(JOB, delete_job),
+)

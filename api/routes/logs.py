@@ -26,6 +26,7 @@ from aiohttp import web
 
 from api.keys import CALLER, SERVICE
 from api.paging import query_of
+from api.routes.paths import EXEC
 from api.schemas.logs import LOG_PARAMETERS, LogParameters, json_lines, parse_log_parameters
 from scheduler.errors import TimeballError
 from scheduler.logs.lines import Line
@@ -56,7 +57,7 @@ async def get_exec_logs(request: web.Request) -> web.StreamResponse:
     if query.limit is not None:
         # One more than asked for tells whether there is a next page.
         query = replace(query, limit=query.limit + 1)
-    batches = request.app[SERVICE].read_logs(
+    batches = request.app[SERVICE].logs.read(
         request[CALLER], request.match_info["job_id"], request.match_info["exec_id"], query
     )
     if parameters.limit is not None:
@@ -153,3 +154,6 @@ def _pieces(lines: Sequence[Line], last: Line | None, *, newest_first: bool) -> 
             yield b"\n"
         unfinished = None if data.endswith(b"\n") else stream
         yield data
+
+
+ROUTES: Final = (web.get(EXEC + "/logs", get_exec_logs),)

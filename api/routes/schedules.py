@@ -13,6 +13,7 @@ from aiohttp import web
 from api.answers import answer
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, number_of, page_of, query_of
+from api.routes.paths import JOB
 from api.schemas.schedules import JobScheduleOut, OccurrenceOut, PreviewAnswer
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.execution import Outcome
@@ -45,7 +46,7 @@ async def preview_schedule(request: web.Request) -> web.Response:
 async def get_job_schedule(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/schedule?after=&count=`: 200 with where its schedule stands and what comes."""
     query = query_of(request, ("after", "count"))
-    view = await request.app[SERVICE].get_job(request[CALLER], request.match_info["job_id"])
+    view = await request.app[SERVICE].jobs.get(request[CALLER], request.match_info["job_id"])
     zone = view.job.definition.schedule_timezone
     errors: list[FieldError] = []
     after = _collect(errors, lambda: _moment_of(query, "after", zone))
@@ -69,7 +70,7 @@ async def list_occurrences(request: web.Request) -> web.Response:
             FieldError("from", query["from"], f"lies after to={query['to']}", "swap them")
         )
     page = page_of(query)
-    count, found = await request.app[SERVICE].list_occurrences(
+    count, found = await request.app[SERVICE].occurrences.list(
         request[CALLER],
         request.match_info["job_id"],
         start=start,
@@ -163,3 +164,10 @@ def _language_of(request: web.Request) -> Language:
         if primary in {"en", "zh"} and quality > best[0]:
             best = (quality, "zh" if primary == "zh" else "en")
     return best[1]
+
+
+ROUTES: Final = (
+    web.get("/v1/schedules/preview", preview_schedule),
+    web.get(JOB + "/schedule", get_job_schedule),
+    web.get(JOB + "/occurrences", list_occurrences),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -86,7 +86,7 @@ class Runner:
         if (run := self._runs.get(exec_id)) is not None:
             run.request_stop()
 
-    async def discard(self, exec_ids: list[str], *, grace_seconds: int, patience: float) -> None:
+    async def discard(self, exec_ids: Sequence[str], *, grace_seconds: int, patience: float) -> None:
         """End runs whose execs are being deleted, and wait until their containers are removed.
 
         Args:

@@ -7,6 +7,7 @@ import json
 import random
 import threading
 from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,12 +21,13 @@ from api.problems import problems_middleware
 from api.routes import logs as route
 from api.routes.logs import INLINE_BYTES, get_exec_logs
 from api.schemas.logs import LogParameters
+from scheduler.access import Caller
 from scheduler.errors import NotFoundError, UnavailableError
 from scheduler.logs import builder
 from scheduler.logs.lines import Line
 from scheduler.logs.reader import LogQuery
 from scheduler.logs.stream import Stream
-from scheduler.service import Caller, Service
+from scheduler.service import Service
 from tests.unit.logs.scene import EXEC, LogScene
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
@@ -34,14 +36,14 @@ RANDOM = random.Random(4).randbytes(300_000)  # noqa: S311
 PATH = f"/v1/jobs/1/execs/{EXEC}/logs"
 
 
-class LogService:
+class LogReading:
     """The one use case that the route knows."""
 
     def __init__(self, scene: LogScene) -> None:
         self.scene = scene
         self.fail_after: int | None = None
 
-    async def read_logs(
+    async def read(
         self, _caller: object, job_id: str, exec_id: str, query: LogQuery
     ) -> AsyncIterator[list[Line]]:
         """The scene's log, under one id alone."""
@@ -56,13 +58,13 @@ class LogService:
 
 
 @pytest.fixture
-def service(scene: LogScene) -> LogService:
+def service(scene: LogScene) -> LogReading:
     """The use case."""
-    return LogService(scene)
+    return LogReading(scene)
 
 
 @pytest.fixture
-async def client(service: LogService, aiohttp_client: AiohttpClient) -> TestClient[Any, Any]:
+async def client(service: LogReading, aiohttp_client: AiohttpClient) -> TestClient[Any, Any]:
     """A client of an application that has nothing but this route."""
 
     @web.middleware
@@ -71,7 +73,7 @@ async def client(service: LogService, aiohttp_client: AiohttpClient) -> TestClie
         return await handler(request)
 
     app = web.Application(middlewares=[problems_middleware, as_somebody])
-    app[SERVICE] = cast("Service", service)
+    app[SERVICE] = cast("Service", SimpleNamespace(logs=service))
     app.router.add_get("/v1/jobs/{job_id}/execs/{exec_id}/logs", get_exec_logs)
     return await aiohttp_client(app)
 
@@ -288,7 +290,7 @@ async def test_an_unknown_exec_is_not_found(client: TestClient[Any, Any]) -> Non
 
 
 async def test_an_answer_that_cannot_be_finished_is_cut(
-    scene: LogScene, service: LogService, client: TestClient[Any, Any]
+    scene: LogScene, service: LogReading, client: TestClient[Any, Any]
 ) -> None:
     """A reader must not take half a log for the whole."""
     log = await scene.hub.open(EXEC)

@@ -102,13 +102,13 @@ class Stage:
         repository, tag = FAKE_IMAGE.split(":")
         assert self.service is not None
         given = {"docker_image_repo": repository, "docker_image_tag": tag, "command": list(command)}
-        self.job = (await self.service.create_job(ADMIN, {"name": "job", **given, **fields})).job
+        self.job = (await self.service.jobs.create(ADMIN, {"name": "job", **given, **fields})).job
 
     async def trigger(self) -> str:
         """Make a run and answer its id."""
         assert self.service is not None
         assert self.job is not None
-        return (await self.service.trigger(ADMIN, str(self.job.id))).exec.id
+        return (await self.service.execs.trigger(ADMIN, str(self.job.id))).exec.id
 
     async def stored(self, exec_id: str) -> Exec:
         """The run as it is stored."""
@@ -308,11 +308,11 @@ async def test_deleting_a_run_that_is_being_stopped_patiently_does_not_wait_for_
     await stage.until(
         lambda: any(c.status.state is RunState.RUNNING for c in stage.engine.containers.values())
     )
-    await stage.service.stop_exec(ADMIN, str(stage.job.id), exec_id)
+    await stage.service.execs.stop(ADMIN, str(stage.job.id), exec_id)
     await stage.until(lambda: "stop" in stage.engine.calls)
 
     async with asyncio.timeout(10):
-        await stage.service.delete_job(ADMIN, str(stage.job.id))
+        await stage.service.jobs.delete(ADMIN, str(stage.job.id))
     assert not stage.engine.containers
 
 
@@ -330,7 +330,7 @@ async def test_deleting_a_run_of_an_engine_that_is_away_does_not_wait_for_it(sta
     stage.engine.break_streams()
 
     async with asyncio.timeout(5):
-        await stage.service.delete_job(ADMIN, str(stage.job.id))
+        await stage.service.jobs.delete(ADMIN, str(stage.job.id))
     assert stage.engine.containers
     stage.engine.down = False
     await stage.until(lambda: not stage.engine.containers)
@@ -381,7 +381,7 @@ async def test_a_stop_that_the_engine_did_not_take_is_asked_for_again(stage: Sta
     )
     assert stage.service is not None
     assert stage.job is not None
-    await stage.service.stop_exec(ADMIN, str(stage.job.id), exec_id)
+    await stage.service.execs.stop(ADMIN, str(stage.job.id), exec_id)
 
     one = await stage.ended(exec_id)
     assert (one.status, one.exit_code) == (ExecStatus.CANCELLED, 143)

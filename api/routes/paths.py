@@ -1,0 +1,8 @@
+"""Where resources stand in the API: the paths that several modules of routes share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+JOB: Final = "/v1/jobs/{job_id}"
+EXEC: Final = JOB + "/execs/{exec_id}"

@@ -1,0 +1,165 @@
+"""Runs: triggering, reading, stopping and deleting them."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import Connection
+
+from scheduler import rules
+from scheduler.access import Caller, Role, demand, visible_exec, visible_job
+from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
+from scheduler.errors import ConflictError, InvalidInputError
+from scheduler.execution import Exec, TriggerMode
+from scheduler.job import ConcurrencyPolicy
+from scheduler.store import execs
+from scheduler.usecases.parts import Parts
+from scheduler.views import ExecView, JobView, Page
+
+
+class ExecUseCases:
+    """What callers do with runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+
+    async def trigger(
+        self, caller: Caller, job_id: str, overrides: Overrides = NO_OVERRIDES, *, force: bool = False
+    ) -> ExecView:
+        """Make a run now.
+
+        Args:
+            caller: an operator of the job's namespace.
+            job_id: whose run.
+            overrides: what this run does otherwise than the job.
+            force: run although the job forbids two runs at a time.
+
+        Raises:
+            NotFoundError: there is no such job for the caller.
+            ConflictError: the job forbids two runs at a time, and one is going.
+            InvalidInputError: an override cannot be accepted.
+            ForbiddenError: the caller may not trigger runs there.
+        """
+        now = self._with.clock.now()
+        wrong = rules.check_command(overrides.command)
+        if overrides.resource_size is not None:
+            wrong += rules.check_size(overrides.resource_size, self._with.sizes)
+        if wrong:
+            raise InvalidInputError(*wrong)
+
+        def work(connection: Connection) -> tuple[Exec, list[Exec]]:
+            job = visible_job(connection, caller, job_id)
+            demand(caller, Role.OPERATOR, job.definition.namespace)
+            if overrides.resource_size is None and job.definition.resource_size not in self._with.sizes:
+                raise ConflictError(
+                    f"resource_size: the job's size '{job.definition.resource_size}' is not configured any more; "
+                    f"change the job, or trigger it with one of {', '.join(self._with.sizes)}"
+                )
+            policy = job.definition.concurrency_policy
+            earlier: list[Exec] = []
+            if policy is ConcurrencyPolicy.FORBID and not force:
+                if going := execs.open_of_job(connection, job.id):
+                    raise ConflictError(
+                        f"concurrency_policy is 'forbid' and exec {going[0].id} has not ended; "
+                        "stop it, wait for its end, or trigger with ?force=true"
+                    )
+            elif policy is ConcurrencyPolicy.REPLACE:
+                earlier = execs.open_of_job(connection, job.id)
+                for one in earlier:
+                    execs.stop(connection, one, now=now)
+            new = draft_exec(
+                job,
+                self._with.sizes,
+                trigger_mode=TriggerMode.MANUAL,
+                created_by=caller.user,
+                now=now,
+                overrides=overrides,
+            )
+            execs.insert(connection, [new])
+            return new, earlier
+
+        new, earlier = await self._with.database.write(work)
+        self._with.tell_stopped(one.id for one in earlier)
+        self._with.dispatcher.offer([new])
+        return self._with.view(new)
+
+    async def list(self, caller: Caller, job_id: str, *, page: Page) -> tuple[int, list[ExecView]]:
+        """How many runs the job has, and one page of them, newest first.
+
+        Raises:
+            NotFoundError: there is no such job for the caller.
+        """
+
+        def work(connection: Connection) -> tuple[int, list[Exec]]:
+            job = visible_job(connection, caller, job_id)
+            return execs.page(connection, job_id=job.id, offset=page.offset, limit=page.size)
+
+        count, found = await self._with.database.read(work)
+        return count, [self._with.view(one) for one in found]
+
+    async def get(self, caller: Caller, job_id: str, exec_id: str) -> tuple[ExecView, JobView]:
+        """One run, with its job as it is now.
+
+        Raises:
+            NotFoundError: there is no such run of that job for the caller.
+        """
+
+        def work(connection: Connection) -> tuple[Exec, JobView]:
+            job, one = visible_exec(connection, caller, job_id, exec_id)
+            return one, JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
+
+        one, job = await self._with.database.read(work)
+        return self._with.view(one), job
+
+    async def stop(self, caller: Caller, job_id: str, exec_id: str) -> ExecView:
+        """Ask for a run's end; one that waits ends at once.
+
+        Raises:
+            NotFoundError: there is no such run for the caller.
+            ConflictError: it has ended.
+            ForbiddenError: the caller may not stop runs there.
+        """
+        now = self._with.clock.now()
+
+        def work(connection: Connection) -> Exec:
+            job, one = visible_exec(connection, caller, job_id, exec_id)
+            demand(caller, Role.OPERATOR, job.definition.namespace)
+            if one.ended_at is not None:
+                raise ConflictError(f"exec {one.id} has ended already (status {one.status.value})")
+            execs.stop(connection, one, now=now)
+            return execs.get(connection, one.id) or one
+
+        one = await self._with.database.write(work)
+        self._with.tell_stopped([one.id])
+        return self._with.view(one)
+
+    async def delete(self, caller: Caller, job_id: str, exec_id: str, *, force: bool) -> None:
+        """Remove a run with its logs.
+
+        Args:
+            caller: an editor of the job's namespace.
+            job_id: whose run.
+            exec_id: which.
+            force: stop it first if it has not ended.
+
+        Raises:
+            NotFoundError: there is no such run for the caller.
+            ConflictError: it has not ended, and `force` was not given.
+            ForbiddenError: the caller may not delete runs there.
+        """
+        now = self._with.clock.now()
+
+        def check(connection: Connection) -> Exec:
+            job, one = visible_exec(connection, caller, job_id, exec_id)
+            demand(caller, Role.EDITOR, job.definition.namespace)
+            if one.ended_at is None:
+                if not force:
+                    raise ConflictError(
+                        f"exec {one.id} has not ended (status {one.status.value}); "
+                        "stop it first with POST …/stop, or delete it with ?force=true"
+                    )
+                execs.stop(connection, one, now=now)
+            return one
+
+        one = await self._with.database.write(check)
+        if one.ended_at is None:
+            await self._with.discard([one.id])
+        await self._with.database.write(lambda connection: execs.delete(connection, one.id))

@@ -1,0 +1,146 @@
+"""Jobs: defining, reading, changing and deleting them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from scheduler import rules
+from scheduler.access import Caller, Role, demand, visible_job
+from scheduler.job import Job, JobDefinition
+from scheduler.planning.abandon import abandon
+from scheduler.store import execs, jobs
+from scheduler.usecases.parts import Parts
+from scheduler.views import JobView, Page
+
+
+class JobUseCases:
+    """What callers do with jobs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+
+    async def create(self, caller: Caller, fields: Mapping[str, Any]) -> JobView:
+        """Store a new job.
+
+        Args:
+            caller: an editor of its namespace.
+            fields: of `JobDefinition`; `name` and `docker_image_repo` at least.
+
+        Raises:
+            InvalidInputError: a field cannot be accepted.
+            ConflictError: the namespace has a job of that name.
+            ForbiddenError: the caller may not define jobs there.
+        """
+        definition = JobDefinition(**{"namespace": caller.home, **self._with.defaults, **fields})
+        demand(caller, Role.EDITOR, definition.namespace)
+        rules.check_definition(definition, sizes=self._with.sizes, regions=self._with.regions)
+        now = self._with.clock.now()
+        definition, cursor = rules.with_schedule(definition, None, now)
+        job = await self._with.database.write(
+            lambda connection: jobs.insert(connection, definition, cursor, created_by=caller.user, now=now)
+        )
+        self._with.planner.job_changed(job)
+        return JobView(job, None)
+
+    async def list(self, caller: Caller, *, namespace: str | None, page: Page) -> tuple[int, list[JobView]]:
+        """How many jobs the caller may see there, and one page of them, oldest first."""
+        if caller.namespace is not None:
+            if namespace not in (None, caller.namespace):
+                return 0, []
+            namespace = caller.namespace
+
+        def work(connection: Connection) -> tuple[int, list[JobView]]:
+            count, found = jobs.page(connection, namespace=namespace, offset=page.offset, limit=page.size)
+            latest = execs.latest_of(connection, [job.id for job in found])
+            return count, [JobView(job, latest.get(job.id)) for job in found]
+
+        return await self._with.database.read(work)
+
+    async def get(self, caller: Caller, job_id: str) -> JobView:
+        """One job.
+
+        Raises:
+            NotFoundError: there is none of that id that the caller may see.
+        """
+
+        def work(connection: Connection) -> JobView:
+            job = visible_job(connection, caller, job_id)
+            return JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
+
+        return await self._with.database.read(work)
+
+    async def update(self, caller: Caller, job_id: str, fields: Mapping[str, Any]) -> JobView:
+        """Change the fields that are named, and keep the others.
+
+        Raises:
+            NotFoundError: there is no such job for the caller.
+            InvalidInputError: a field cannot be accepted; nothing is changed.
+            ConflictError: the namespace has another job of that name.
+            ForbiddenError: the caller may not define jobs there.
+        """
+        now = self._with.clock.now()
+
+        def work(connection: Connection) -> JobView:
+            seen = visible_job(connection, caller, job_id)
+            before = jobs.lock_many(connection, [seen.id])[seen.id]  # a claim may have moved its schedule on
+            demand(caller, Role.EDITOR, before.definition.namespace)
+            definition = replace(before.definition, **fields)
+            demand(caller, Role.EDITOR, definition.namespace)
+            rules.check_definition(
+                definition, sizes=self._with.sizes, regions=self._with.regions, changes=fields
+            )
+            definition, cursor = rules.with_schedule(definition, before, now)
+            if cursor.revision != before.cursor.revision:
+                abandon(connection, before, now=now)
+            jobs.update(connection, before.id, definition, cursor, now=now)
+            job = replace(before, definition=definition, cursor=cursor, updated_at=now)
+            return JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
+
+        view = await self._with.database.write(work)
+        self._with.planner.job_changed(view.job)
+        return view
+
+    async def delete(self, caller: Caller, job_id: str) -> None:
+        """Remove a job with its execs and logs; runs in progress are stopped and their containers removed.
+
+        Raises:
+            NotFoundError: there is no such job for the caller.
+            ForbiddenError: the caller may not delete jobs there.
+        """
+        now = self._with.clock.now()
+
+        def switch_off(connection: Connection) -> tuple[Job, list[str]]:
+            job = visible_job(connection, caller, job_id)
+            demand(caller, Role.EDITOR, job.definition.namespace)
+            off = replace(job.definition, is_schedule_active=False)
+            off, cursor = rules.with_schedule(off, job, now)
+            jobs.update(connection, job.id, off, cursor, now=now)
+            return job, stop_all(connection, job.id, now)
+
+        def remove(connection: Connection) -> list[str]:
+            open_ids = stop_all(connection, job.id, now)
+            if set(open_ids) <= set(stopped):
+                jobs.delete(connection, job.id)
+                return []
+            return open_ids
+
+        job, stopped = await self._with.database.write(switch_off)
+        self._with.planner.job_deleted(job.id)
+        await self._with.discard(stopped)
+        # A trigger may have come in between; its run is stopped as well before the rows go.
+        while more := await self._with.database.write(remove):
+            stopped = more
+            await self._with.discard(stopped)
+
+
+def stop_all(connection: Connection, job_id: int, now: datetime) -> list[str]:
+    """Ask for the end of all of a job's runs that have not ended; answers their ids."""
+    going = execs.open_of_job(connection, job_id)
+    for one in going:
+        execs.stop(connection, one, now=now)
+    return [one.id for one in going]

@@ -1,0 +1,51 @@
+"""The ledger: reading what became of each due time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from scheduler.access import Caller, visible_job
+from scheduler.execution import Occurrence, Outcome
+from scheduler.store import ledger
+from scheduler.usecases.parts import Parts
+from scheduler.views import Page
+
+
+class OccurrenceUseCases:
+    """What callers do with the ledger."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+
+    async def list(
+        self,
+        caller: Caller,
+        job_id: str,
+        *,
+        start: datetime | None,
+        end: datetime | None,
+        outcomes: Sequence[Outcome] | None,
+        page: Page,
+    ) -> tuple[int, list[Occurrence]]:
+        """How many entries of the job's ledger match, and one page of them, newest due time first.
+
+        Raises:
+            NotFoundError: there is no such job for the caller.
+        """
+
+        def work(connection: Connection) -> tuple[int, list[Occurrence]]:
+            job = visible_job(connection, caller, job_id)
+            return ledger.page(
+                connection,
+                job_id=job.id,
+                start=start,
+                end=end,
+                outcomes=outcomes,
+                offset=page.offset,
+                limit=page.size,
+            )
+
+        return await self._with.database.read(work)

@@ -1,0 +1,66 @@
+"""What every use case works with: the daemon's parts, and the steps that several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from scheduler.clock import Clock
+from scheduler.execution import Exec, ExecStatus
+from scheduler.job import Size
+from scheduler.logs.reader import LogReader
+from scheduler.planning.planner import Planner
+from scheduler.running.dispatcher import Dispatcher
+from scheduler.running.regions import Region
+from scheduler.running.runner import Runner
+from scheduler.store.database import Database
+from scheduler.views import ExecView
+
+DELETE_GRACE: Final = 2  # seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most
+DELETE_PATIENCE: Final = 20.0  # seconds that a deletion waits for containers to be gone, at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The daemon's parts, put together once.
+
+    Attributes:
+        sizes: those that jobs can name.
+        regions: all regions by name.
+        default_region: of jobs that name none.
+        default_size: likewise.
+    """
+
+    database: Database
+    clock: Clock
+    sizes: Mapping[str, Size]
+    regions: Mapping[str, Region]
+    default_region: str
+    default_size: str
+    planner: Planner
+    dispatcher: Dispatcher
+    runner: Runner
+    logs: LogReader
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """What a job is given that does not say otherwise."""
+        return {"region_name": self.default_region, "resource_size": self.default_size}
+
+    def view(self, one: Exec) -> ExecView:
+        """A run as users see it now."""
+        waits = one.status is ExecStatus.WAITING
+        return ExecView(one, f"waits for {self.dispatcher.reason(one)}" if waits else None)
+
+    def tell_stopped(self, exec_ids: Iterable[str]) -> None:
+        """Let whoever holds these runs know that their end was asked for."""
+        for exec_id in exec_ids:
+            self.dispatcher.withdraw(exec_id)
+            self.runner.stop(exec_id)
+
+    async def discard(self, exec_ids: Sequence[str]) -> None:
+        """End runs whose execs are being deleted, and wait until their containers are gone."""
+        for exec_id in exec_ids:
+            self.dispatcher.withdraw(exec_id)
+        await self.runner.discard(exec_ids, grace_seconds=DELETE_GRACE, patience=DELETE_PATIENCE)
