@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -370,8 +371,8 @@ async def test_a_job_whose_size_is_gone_is_not_run_until_a_size_is_named(
     """An operator may take a size away; the trigger answers 409 and what to do, not a 400 for what was not sent."""
     job = await api.create(command="true", resource_size="L")
     assert api.client.app is not None
-    service = api.client.app[SERVICE]
-    monkeypatch.setattr(service, "_sizes", {"XXS": service._sizes["XXS"]})
+    execs = api.client.app[SERVICE].execs
+    monkeypatch.setattr(execs, "_with", replace(execs._with, sizes={"XXS": execs._with.sizes["XXS"]}))
     answer = await api.post(f"/v1/jobs/{job['id']}/execs")
     assert answer.status == 409
     check_problem(answer)
