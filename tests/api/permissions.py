@@ -1,0 +1,110 @@
+"""Every route of the API, and who may use it: the table that `test_permissions` holds against the application.
+
+A new route needs a line in `TABLE`: `"GET /v1/things/{thing_id}": Entry(VIEWER)` says the lowest role that may
+call it. What a request needs beside the path is made by the `Scene`; a new placeholder of a path gets a line in
+`Scene.values`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from scheduler.access import Role
+from tests.api.conftest import REPO, TAG, Api
+
+VIEWER, OPERATOR, EDITOR, ADMIN = Role
+#: Stands in whatever the other namespace holds, and so must never be in an answer to who is bound to this one.
+MARK: Final = "zebra"
+OWN, FOREIGN = "mine", "theirs"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A namespace with one of everything; made anew for each request that changes something.
+
+    Attributes:
+        namespace: where it all lies.
+        values: what stands for each placeholder of a path.
+        number: differs from that of every other scene, for names.
+    """
+
+    namespace: str
+    values: Mapping[str, Any]
+    number: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Values of the same form for which nothing exists."""
+        return {
+            name: str(uuid.UUID(int=7))
+            if name == "exec_id"
+            else "987654"
+            if name.endswith("_id")
+            else "nobody"
+            for name in self.values
+        }
+
+
+async def make_scene(api: Api, namespace: str) -> Scene:
+    """One of everything, made by the administrator."""
+    name = f"{MARK if namespace == FOREIGN else 'job'}-{uuid.uuid4().hex}"
+    job = await api.create(name, namespace=namespace, command="hang", labels={"holds": name})
+    one = await api.trigger(job["id"])
+    return Scene(namespace, {"job_id": job["id"], "exec_id": one["id"]})
+
+
+def job_body(scene: Scene) -> dict[str, Any]:
+    """A job for the scene's namespace."""
+    return {
+        "name": f"new {scene.number}",
+        "docker_image_repo": REPO,
+        "docker_image_tag": TAG,
+        "namespace": scene.namespace,
+    }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who may call a route, and what it then answers.
+
+    Attributes:
+        role: the lowest role that may; None if it takes no token at all.
+        status: what it answers to those who may.
+        body: makes the request's body.
+        query: what follows the path; `{namespace}` stands for the scene's.
+        foreign: what it answers of another namespace to who is bound to this one. 404 where the path names a
+            thing, 403 where the request names the namespace; None where nothing in the request is of a namespace.
+    """
+
+    role: Role | None
+    status: int = 200
+    body: Callable[[Scene], object] | None = None
+    query: str = ""
+    foreign: int | None = 404
+
+
+PUBLIC: Final = Entry(None, foreign=None)
+
+TABLE: Final[Mapping[str, Entry]] = {
+    "GET /healthz": PUBLIC,
+    "GET /readyz": PUBLIC,
+    "GET /metrics": PUBLIC,
+    "POST /v1/jobs": Entry(EDITOR, 201, job_body, foreign=403),
+    "GET /v1/jobs": Entry(VIEWER, foreign=None),
+    "GET /v1/jobs/{job_id}": Entry(VIEWER),
+    "PUT /v1/jobs/{job_id}": Entry(EDITOR, body=lambda _: {"timeout_seconds": 7}),
+    "PATCH /v1/jobs/{job_id}": Entry(EDITOR, body=lambda _: {"timeout_seconds": 8}),
+    "DELETE /v1/jobs/{job_id}": Entry(EDITOR, 204),
+    "GET /v1/jobs/{job_id}/schedule": Entry(VIEWER),
+    "GET /v1/jobs/{job_id}/occurrences": Entry(VIEWER),
+    "GET /v1/schedules/preview": Entry(VIEWER, query="?schedule=R1//PT1H", foreign=None),
+    "POST /v1/jobs/{job_id}/execs": Entry(OPERATOR, 201),
+    "GET /v1/jobs/{job_id}/execs": Entry(VIEWER),
+    "GET /v1/jobs/{job_id}/execs/{exec_id}": Entry(VIEWER),
+    "DELETE /v1/jobs/{job_id}/execs/{exec_id}": Entry(EDITOR, 204, query="?force=true"),
+    "POST /v1/jobs/{job_id}/execs/{exec_id}/stop": Entry(OPERATOR, 202),
+    "GET /v1/jobs/{job_id}/execs/{exec_id}/logs": Entry(VIEWER),
+}
