@@ -127,6 +127,7 @@ class Daemon:
             clock=self._clock,
             hub=self._hub,
             pids_limit=settings.pids_limit,
+            log_limit_bytes=settings.log_limit_bytes,
             on_retry=lambda retry: self._dispatcher.offer([retry]),
         )
         self._runner = Runner(

@@ -82,6 +82,7 @@ def draft_exec(
         stop_grace_seconds=definition.stop_grace_seconds,
         max_retries=definition.max_retries,
         retry_backoff_seconds=definition.retry_backoff_seconds,
+        log_limit_bytes=definition.log_limit_bytes,
     )
     return Exec(
         id=str(uuid.uuid4()),

@@ -109,6 +109,7 @@ class ExecSpec:
     Attributes:
         cpus: processors reserved, from the size as it was defined then.
         memory_bytes: memory reserved, likewise.
+        log_limit_bytes: how much of its output is kept; None for what the daemon's settings say.
     """
 
     docker_image_repo: str
@@ -125,6 +126,7 @@ class ExecSpec:
     stop_grace_seconds: int
     max_retries: int
     retry_backoff_seconds: int
+    log_limit_bytes: int | None = None
 
     @property
     def image(self) -> str:

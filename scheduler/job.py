@@ -18,6 +18,9 @@ from typing import Final
 LOCAL_REGION: Final = "LOCAL"
 DEFAULT_TAG: Final = "latest"
 DEFAULT_SIZE: Final = "XXS"
+#: Within these lies how much of a run's output is kept: 1 KiB to 1 TiB.
+LEAST_LOG_BYTES: Final = 1024
+MOST_LOG_BYTES: Final = 1024**4
 
 
 class MisfirePolicy(StrEnum):
@@ -130,6 +133,7 @@ class JobDefinition:
     max_retries: int = 0
     retry_backoff_seconds: int = 10
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    log_limit_bytes: int | None = None
 
     @property
     def misfire_grace(self) -> timedelta:

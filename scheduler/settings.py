@@ -23,7 +23,14 @@ from pydantic_settings import (
 )
 
 from scheduler.errors import SettingsError
-from scheduler.job import DEFAULT_SIZE, LOCAL_REGION, STANDARD_SIZES, Size
+from scheduler.job import (
+    DEFAULT_SIZE,
+    LEAST_LOG_BYTES,
+    LOCAL_REGION,
+    MOST_LOG_BYTES,
+    STANDARD_SIZES,
+    Size,
+)
 
 DEFAULT_PORT = 8601
 DEFAULT_DATA_DIR = Path("~/.timeball")
@@ -128,6 +135,12 @@ class Settings(BaseSettings):
     )
     sizes: dict[SizeName, SizeSettings] = Field(
         default_factory=dict, description="Sizes beside the standard ones, or instead of them."
+    )
+    log_limit_bytes: int = Field(
+        default=1024**3,
+        ge=LEAST_LOG_BYTES,
+        le=MOST_LOG_BYTES,
+        description="How much of a run's output is kept, and its very end besides; jobs can have their own.",
     )
     pids_limit: int = Field(default=512, ge=2, description="Processes and threads that one run may have.")
     horizon_seconds: int = Field(

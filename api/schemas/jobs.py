@@ -9,7 +9,14 @@ from pydantic import Field
 from api.schemas.common import Input, Moment, Output
 from api.schemas.fields import CommandIn, Labels, Name, Namespace, Repository, Tag, Text, Variables
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
-from scheduler.job import ConcurrencyPolicy, MisfirePolicy, PullPolicy, ScheduleState
+from scheduler.job import (
+    LEAST_LOG_BYTES,
+    MOST_LOG_BYTES,
+    ConcurrencyPolicy,
+    MisfirePolicy,
+    PullPolicy,
+    ScheduleState,
+)
 from scheduler.views import JobView
 
 #: A year; longer times are mistakes of unit.
@@ -38,6 +45,7 @@ class _JobFields(Input):
     max_retries: int = Field(default=0, ge=0, le=100)
     retry_backoff_seconds: int = Field(default=10, ge=0, le=24 * 3600)
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    log_limit_bytes: int | None = Field(default=None, ge=LEAST_LOG_BYTES, le=MOST_LOG_BYTES)
 
     def given(self) -> dict[str, Any]:
         """The fields that the request named, as `JobDefinition` takes them."""
@@ -94,6 +102,7 @@ class _JobOut(Output):
     max_retries: int
     retry_backoff_seconds: int
     pull_policy: PullPolicy
+    log_limit_bytes: int | None
     created_by: str
     created_at: Moment
     updated_at: Moment

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from api.schemas.common import Input, Output, format_moment, invalid_input, refuse
 from scheduler.errors import InvalidInputError
-from scheduler.logs.lines import Line, without_ending
+from scheduler.logs.lines import Line, shown
 from scheduler.logs.reader import LogQuery, parse_cursor
 from scheduler.logs.stream import Stream
 
@@ -200,7 +200,8 @@ class LineOut(Output):
     """One line of a log."""
 
     message: str = Field(
-        description=r"The line without the `\n` or `\r\n` that ends it; bytes that are not UTF-8 are replaced."
+        description=r"The line without the `\n` or `\r\n` that ends it, and of one that was drawn anew after a lone "
+        r"`\r`, as progress bars are, what stood there last; bytes that are not UTF-8 are replaced."
     )
     time: int = Field(description="When it arrived, in whole Unix seconds, rounded down.")
     stream: Literal["stdout", "stderr", "system"] = Field(description="`system` lines are Timeball's own.")
@@ -236,5 +237,5 @@ def json_lines(lines: Sequence[Line]) -> list[str]:
             known = at, stream
             seconds = (at - _EPOCH) // timedelta(seconds=1)
             rest = f',"time":{seconds},"stream":"{stream.label}","timestamp":"{format_moment(at)}"}}'
-        texts.append(f'{{"message":{_quoted(without_ending(data))}{rest}')
+        texts.append(f'{{"message":{_quoted(shown(data))}{rest}')
     return texts

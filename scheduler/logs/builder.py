@@ -19,6 +19,9 @@ from scheduler.store.tables import from_micros
 CHUNK_BYTES: Final = 256 * 1024
 #: A line longer than this is cut here, or output without a newline would take all memory when read.
 LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
+#: A line that is drawn anew again and again after a lone carriage return is cut at one of these when it is longer
+#: than this: what a progress bar shows is seen while it goes on, and no reader gets megabytes for one line.
+DRAWN_BYTES: Final = 4 * 1024
 #: What a frame costs besides its bytes, so that a million tiny frames make small chunks too.
 FRAME_COST: Final = 16
 _TAIL_SLACK: Final = 64 * 1024
@@ -102,6 +105,15 @@ class _StreamState:
                 self.began_in = seq
         return self.open_bytes >= LONGEST_LINE_BYTES
 
+    def skip(self, size: int) -> None:
+        self.end += size
+        self.recent = []
+        self.recent_bytes = 0
+
+    @property
+    def ends_with_return(self) -> bool:
+        return bool(self.recent) and self.recent[-1].endswith(b"\r")
+
     def tail(self) -> bytes:
         return b"".join(self.recent)[-SAMPLE_BYTES:]
 
@@ -148,6 +160,19 @@ class ChunkBuilder:
         A time before the last one is raised to it, so that times never go back.
         """
         at = max(at, self._last_at)
+        state = self._states.get(stream)
+        if state is not None:
+            if state.open_bytes >= DRAWN_BYTES and state.ends_with_return and not data.startswith(b"\n"):
+                self._end_line(stream)
+            # Not one that is the last byte: it may be the first half of a line's end.
+            cut = data.rfind(b"\r", 0, -1) + 1 if b"\r" in data and b"\n" not in data else 0
+            if cut and state.open_bytes + cut >= DRAWN_BYTES:
+                self._append(stream, data[:cut], at)
+                self._cut(stream)
+                data = data[cut:]
+        self._append(stream, data, at)
+
+    def _append(self, stream: int, data: bytes, at: int) -> None:
         self._last_at = at
         newlines = data.count(b"\n")
         self._lines += newlines
@@ -186,15 +211,27 @@ class ChunkBuilder:
         found = False
         for stream, state in self._states.items():
             if state.began_in is not None:
-                # Their own bytes' arrival, unless anything came later: frames are in the order of their times.
-                self._kinds.append(stream)
-                self._times.append(self._last_at)
-                self._lengths.append(0)
-                self._streams |= 1 << stream
-                self.cost += FRAME_COST
-                self._cut(stream)
+                self._end_line(stream)
                 found = True
         return found
+
+    def _end_line(self, stream: int) -> None:
+        """End a stream's open line with an empty frame: what it ends with may be in an earlier chunk."""
+        self._kinds.append(stream)
+        # Its own bytes' arrival, unless anything came later: frames are in the order of their times.
+        self._times.append(self._last_at)
+        self._lengths.append(0)
+        self._streams |= 1 << stream
+        self.cost += FRAME_COST
+        self._cut(stream)
+
+    def open_streams(self) -> frozenset[int]:
+        """The streams whose line is open."""
+        return frozenset(stream for stream, state in self._states.items() if state.began_in is not None)
+
+    def skip(self, stream: int, size: int) -> None:
+        """Pass over bytes that are not kept, while nothing is gathered: within a chunk there is no gap."""
+        self._states[stream].skip(size)
 
     def seal(self) -> SealedChunk | None:
         """Close the chunk being gathered and begin the next; None when nothing has been gathered."""

@@ -15,8 +15,10 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from scheduler.clock import Clock
+from scheduler.job import MOST_LOG_BYTES
 from scheduler.logs.builder import CHUNK_BYTES, ChunkBuilder, SealedChunk
 from scheduler.logs.cursor import LogCursor
+from scheduler.logs.limit import TAIL_BYTES, Overflow
 from scheduler.logs.stream import Stream
 from scheduler.store.logs import ChunkRow
 from scheduler.store.tables import to_micros
@@ -59,9 +61,12 @@ class Capture:
         cursor: how far it has been stored.
         clock: tells arrival times.
         keeper: stores what is gathered.
+        limit: how many bytes of output are stored as they come; of what is beyond, only the end is, at the end.
     """
 
-    def __init__(self, exec_id: str, cursor: LogCursor, clock: Clock, keeper: Keeper) -> None:
+    def __init__(
+        self, exec_id: str, cursor: LogCursor, clock: Clock, keeper: Keeper, *, limit: int = MOST_LOG_BYTES
+    ) -> None:
         self.exec_id = exec_id
         #: When this should be stored (the event loop's time); infinite when there is nothing.
         self.due = math.inf
@@ -75,10 +80,15 @@ class Capture:
         self._stored_at = -math.inf
         self._drained_to = -1
         self._loop = asyncio.get_running_loop()
+        self._limit = limit
+        # All output so far, kept or not: what is stored ends beyond the limit once its being reached is said there.
+        self._output = sum(stream.end for stream in cursor.streams.values())
+        self._overflow = Overflow() if self._output > limit else None
 
     def cursor(self) -> LogCursor:
         """How far the log goes, stored or not: where reading the engine's copy has to go on."""
-        return self._builder.cursor()
+        cursor = self._builder.cursor()
+        return cursor if self._overflow is None else cursor.beyond(self._overflow.counts)
 
     @property
     def unstored_bytes(self) -> int:
@@ -131,16 +141,59 @@ class Capture:
         Such a line has the time at which its last bytes arrived, or that of what has been added since. Call it
         when the output is complete, before the last of Timeball's own lines; `drain` does so too.
         """
-        if self.lost is None and self._builder.end_lines():
+        if self.lost is not None:
+            return
+        if self._overflow is not None and self._overflow.counts:
+            self._add_end(self._overflow)
+        if self._builder.end_lines():
             self._note(0)
 
     def _add(self, stream: int, data: bytes, at: int) -> None:
         if not data or self.lost is not None:
             return
+        if stream != Stream.SYSTEM:
+            room = max(0, self._limit - self._output)
+            self._output += len(data)
+            if len(data) > room:
+                self._put(stream, data[:room], at)
+                beyond = data[room:]
+                if self._overflow is None:
+                    self._overflow = self._begin_overflow(stream, beyond[:1])
+                    beyond = beyond[1:]
+                if beyond:
+                    self._overflow.add(stream, beyond, at)
+                return
+        self._put(stream, data, at)
+
+    def _put(self, stream: int, data: bytes, at: int) -> None:
         for begin in range(0, len(data), CHUNK_BYTES):
             piece = data[begin : begin + CHUNK_BYTES]
             self._builder.append(stream, piece, at)
             self._note(len(piece))
+
+    def _begin_overflow(self, stream: int, first: bytes) -> Overflow:
+        """Say in the log that it has reached its limit, and pass over the first byte beyond."""
+        cut_lines = self._builder.open_streams() - {stream} | ({stream} if first != b"\n" else set())
+        self._builder.end_lines()
+        # In the very chunk that says so: where a stored log ends beyond its limit, it has been said.
+        self._seal()
+        self._builder.skip(stream, 1)
+        self.system(
+            f"The log has reached its limit of {self._limit:,} bytes. What is printed from here on is not kept, "
+            f"but for the last {TAIL_BYTES // 1024} KiB, which follow when the run has ended."
+        )
+        return Overflow(cut_lines)
+
+    def _add_end(self, overflow: Overflow) -> None:
+        """Say how much was not kept, and store the end of what was printed."""
+        missing, pieces = overflow.finish()
+        self._seal()
+        for stream, size in missing.items():
+            self._builder.skip(stream, size)
+        kept = sum(len(piece.data) for piece in pieces)
+        self.system(f"{self._output - self._limit - kept:,} bytes that were printed here are not kept.")
+        for piece in pieces:
+            self._put(*piece)
 
     def _note(self, size: int) -> None:
         self._bytes += size

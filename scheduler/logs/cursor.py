@@ -7,7 +7,7 @@ Pure data. `scheduler.logs.loading` reads it from the database, a capture keeps 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from scheduler.logs.stream import Stream
@@ -54,3 +54,11 @@ class LogCursor:
     streams: Mapping[Stream, StreamCursor] = field(
         default_factory=lambda: {stream: StreamCursor() for stream in OUTPUTS}
     )
+
+    def beyond(self, sizes: Mapping[int, int]) -> LogCursor:
+        """The cursor so many bytes of each stream further on, of which nothing is known but their number."""
+        further = {
+            stream: replace(one, end=one.end + size, tail=b"") if (size := sizes.get(stream, 0)) else one
+            for stream, one in self.streams.items()
+        }
+        return replace(self, streams=further)

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler.clock import Clock
 from scheduler.errors import UnavailableError
+from scheduler.job import MOST_LOG_BYTES
 from scheduler.logs.builder import SealedChunk
 from scheduler.logs.capture import CAPTURE_BYTES, Capture
 from scheduler.logs.loading import load_cursor
@@ -61,8 +62,12 @@ class CaptureHub:
         """The capture of an exec, if it has one here."""
         return self._captures.get(exec_id)
 
-    async def open(self, exec_id: str) -> Capture:
+    async def open(self, exec_id: str, *, limit: int = MOST_LOG_BYTES) -> Capture:
         """The capture of an exec: the one that is there, or a new one that goes on where the stored log ends.
+
+        Args:
+            exec_id: whose log.
+            limit: how many bytes of its output are kept, and the very end besides.
 
         Raises:
             UnavailableError: the database cannot be read.
@@ -71,14 +76,14 @@ class CaptureHub:
             return self._captures[exec_id]
         if exec_id not in self._opening:
             # Shared: two captures of one exec would write over each other.
-            task = asyncio.create_task(self._load(exec_id), name=f"open-log-{exec_id}")
+            task = asyncio.create_task(self._load(exec_id, limit), name=f"open-log-{exec_id}")
             self._opening[exec_id] = task
             task.add_done_callback(lambda _: self._opening.pop(exec_id, None))
         return await asyncio.shield(self._opening[exec_id])
 
-    async def _load(self, exec_id: str) -> Capture:
+    async def _load(self, exec_id: str, limit: int) -> Capture:
         cursor = await self._database.read(lambda connection: load_cursor(connection, exec_id))
-        capture = Capture(exec_id, cursor, self._clock, self)
+        capture = Capture(exec_id, cursor, self._clock, self, limit=limit)
         self._captures[exec_id] = capture
         return capture
 

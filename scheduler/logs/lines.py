@@ -39,6 +39,15 @@ def without_ending(data: bytes) -> bytes:
     return data
 
 
+def shown(data: bytes) -> bytes:
+    r"""A line as a terminal would show it in the end: without its ending, and what follows the last lone ``\r``.
+
+    A progress bar draws itself anew after each ``\r``, thousands of times in one line; its last state is the line.
+    """
+    line = without_ending(data)
+    return line.rstrip(b"\r").rpartition(b"\r")[2] if b"\r" in line else line
+
+
 def chunk_of(position: int) -> int:
     """The `seq` of the chunk in which the line at a position ends."""
     return position >> _SEQ_SHIFT
@@ -77,8 +86,8 @@ class Line(NamedTuple):
 
     @property
     def message(self) -> bytes:
-        """Its bytes without its ending."""
-        return without_ending(self.data)
+        """What is shown of it: see `shown`."""
+        return shown(self.data)
 
     @property
     def cursor(self) -> str:

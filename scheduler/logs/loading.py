@@ -49,8 +49,8 @@ def _load_stream(
     connection: Connection, exec_id: str, stream: Stream, last: ChunkRow, frames: list[Frame] | None
 ) -> StreamCursor:
     end = stream_end(last, stream)
-    head, _ = _sample(connection, exec_id, stream, last.seq, from_back=False)
-    tail, last_at = _sample(connection, exec_id, stream, last.seq, from_back=True)
+    head, _ = _sample(connection, exec_id, stream, last, from_back=False)
+    tail, last_at = _sample(connection, exec_id, stream, last, from_back=True)
     if frames is None:
         # Whether a line is open cannot be told; the damage is a gap between lines anyway. A tail from
         # before the damage would be compared with the wrong place.
@@ -76,7 +76,7 @@ def _open_bytes(connection: Connection, exec_id: str, stream: Stream, began: int
 
 
 def _sample(
-    connection: Connection, exec_id: str, stream: Stream, last_seq: int, *, from_back: bool
+    connection: Connection, exec_id: str, stream: Stream, last: ChunkRow, *, from_back: bool
 ) -> tuple[bytes, int | None]:
     sample = b""
     last_at: int | None = None
@@ -84,8 +84,9 @@ def _sample(
         return b"", None
     # One query for all: a log that came in drops has a chunk for every few bytes of the sample.
     rows = store.chunks(
-        connection, exec_id, 0, last_seq, 1 << stream, newest_first=from_back, limit=SAMPLE_BYTES
+        connection, exec_id, 0, last.seq, 1 << stream, newest_first=from_back, limit=SAMPLE_BYTES
     )
+    expected = stream_end(last, stream) if from_back else 0
     with closing(rows):
         for row in rows:
             try:
@@ -95,6 +96,10 @@ def _sample(
             if last_at is None and frames:
                 last_at = frames[-1].at
             piece = b"".join(frame.data for frame in frames)
+            # Where bytes were not kept there is a gap, and a sample must not have one.
+            if expected != stream_end(row, stream) - (0 if from_back else len(piece)):
+                break
+            expected += -len(piece) if from_back else len(piece)
             sample = piece + sample if from_back else sample + piece
             if len(sample) >= SAMPLE_BYTES:
                 break

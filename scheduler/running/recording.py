@@ -38,6 +38,7 @@ class Surroundings:
     """What every run is given.
 
     Attributes:
+        log_limit_bytes: how much output is kept of runs whose jobs do not say it.
         on_retry: is told of the next attempt that a run's end has recorded.
     """
 
@@ -45,6 +46,7 @@ class Surroundings:
     clock: Clock
     hub: CaptureHub
     pids_limit: int
+    log_limit_bytes: int
     on_retry: Callable[[Exec], None]
 
 

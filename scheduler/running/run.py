@@ -109,7 +109,8 @@ class Run:
             while not self._recorder.has_ended:
                 try:
                     await self._wait_for_engine()
-                    self._capture = await self._with.hub.open(self.exec.id)
+                    limit = self.exec.spec.log_limit_bytes or self._with.log_limit_bytes
+                    self._capture = await self._with.hub.open(self.exec.id, limit=limit)
                     await self._advance()
                 except (EngineUnavailableError, RunGoneError, UnavailableError) as error:
                     self._log.info("run.interrupted", error=str(error))

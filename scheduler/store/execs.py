@@ -41,6 +41,7 @@ def from_row(row: RowMapping) -> Exec:
             stop_grace_seconds=row["stop_grace_seconds"],
             max_retries=row["max_retries"],
             retry_backoff_seconds=row["retry_backoff_seconds"],
+            log_limit_bytes=row["log_limit_bytes"],
         ),
         status=ExecStatus(row["status"]),
         trigger_mode=TriggerMode(row["trigger_mode"]),

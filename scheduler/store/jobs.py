@@ -46,6 +46,7 @@ def from_row(row: RowMapping) -> Job:
             max_retries=row["max_retries"],
             retry_backoff_seconds=row["retry_backoff_seconds"],
             pull_policy=PullPolicy(row["pull_policy"]),
+            log_limit_bytes=row["log_limit_bytes"],
         ),
         cursor=ScheduleCursor(
             revision=row["revision"], active_since=row["active_since"], next_due_at=row["next_due_at"]

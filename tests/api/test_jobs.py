@@ -43,6 +43,7 @@ async def test_only_a_name_and_a_repository_are_needed(api: Api):
         "max_retries": 0,
         "retry_backoff_seconds": 10,
         "pull_policy": "if_not_present",
+        "log_limit_bytes": None,
         "created_by": "admin",
         "next_run_at": None,
         "schedule_state": "none",

@@ -144,6 +144,36 @@ async def test_an_endless_line_is_cut(scene: LogScene, monkeypatch: pytest.Monke
     assert len(texts) == 3
 
 
+@pytest.mark.parametrize("size", [1, 13, 700, 100_000])
+async def test_a_progress_bar_is_seen_while_it_is_drawn(scene: LogScene, size: int) -> None:
+    """It has no newline for minutes: it is cut where it begins anew, and no byte of it is lost."""
+    log = await scene.hub.open(EXEC)
+    bar = b"".join(b"\r%6d of 3000 [%s]" % (n, b"#" * (n // 150)) for n in range(3000))
+    for number, begin in enumerate(range(0, len(bar), size)):
+        log.add(OUT, bar[begin : begin + size])
+        if number % 1000 == 500:
+            await log.flush()
+            scene.restart()
+            log = await scene.hub.open(EXEC)
+    while_drawn = await scene.lines()
+    log.add(OUT, b"\r\ndone\n")
+    lines = await scene.lines()
+    assert b"".join(line.data for line in lines) == bar + b"\r\ndone\n"
+    assert all(len(line.data) <= 4096 + 64 + size for line in lines)
+    assert max(len(line.message) for line in lines) < 50
+    assert len(while_drawn) >= len(lines) - 3
+    assert [line.message for line in lines][-2:] == [b"  2999 of 3000 [" + b"#" * 19 + b"]", b"done"]
+
+
+async def test_lines_that_end_as_on_windows_are_never_cut_in_their_ending(scene: LogScene) -> None:
+    """Also when they come byte by byte and are long."""
+    log = await scene.hub.open(EXEC)
+    printed = (b"x" * 5000 + b"\r\n") * 3
+    for begin in range(len(printed)):
+        log.add(OUT, printed[begin : begin + 1])
+    assert await scene.texts() == [b"x" * 5000] * 3
+
+
 async def test_the_last_rows_are_stored_with_the_final_status(scene: LogScene) -> None:
     """The log is complete when the status becomes final: its rows go into that very transaction."""
     log = await scene.hub.open(EXEC)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.logs.chunks import LINE_ENDS, Frame
-from scheduler.logs.lines import LineSplitter, Run, chunk_of, open_end, without_ending
+from scheduler.logs.lines import LineSplitter, Run, chunk_of, open_end, shown, without_ending
 from tests.unit.logs.scene import slow_lines
 
 PIECES = st.lists(
@@ -124,3 +124,21 @@ def test_lines_before_and_after_a_gap_are_not_joined() -> None:
     splitter.feed(0, [Frame(1, 1, b"before")])
     assert flat(splitter.break_off(2, 1)) == [(2, 1, b"before")]
     assert flat(splitter.feed(2, [Frame(1, 3, b"after\n")])) == [(3, 1, b"after\n")]
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (b"plain\n", b"plain"),
+        (b"windows\r\n", b"windows"),
+        (b"\r 1%\r 2%\r100%\n", b"100%"),
+        (b"1%\r2%\r", b"2%"),
+        (b"1%\r2%\r\r\n", b"2%"),
+        (b"\r\n", b""),
+        (b"\r", b""),
+        (b"only the end counts\rdone", b"done"),
+    ],
+)
+def test_of_a_line_that_was_drawn_anew_the_last_state_is_shown(data: bytes, seen: bytes) -> None:
+    """As a terminal shows it, but for the rest of a longer earlier state."""
+    assert shown(data) == seen
