@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError
 
 from scheduler.clock import Clock, SystemClock
 from scheduler.engine.docker import DockerEngine
+from scheduler.engine.docker_api import Limits as EngineLimits
 from scheduler.engine.docker_api import TlsFiles
 from scheduler.engine.errors import EngineError
 from scheduler.engine.protocol import Engine
@@ -32,6 +33,7 @@ from scheduler.logs.reader import LogReader
 from scheduler.planning.claims import Claims
 from scheduler.planning.planner import Planner
 from scheduler.running.dispatcher import Dispatcher
+from scheduler.running.pulling import PullLimits
 from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Limits, Region
 from scheduler.running.runner import Runner
@@ -60,7 +62,22 @@ def docker_engine(settings: RegionSettings, installation: str) -> Engine:
     tls = None
     if settings.tls_ca and settings.tls_cert and settings.tls_key:
         tls = TlsFiles(ca=settings.tls_ca, certificate=settings.tls_cert, key=settings.tls_key)
-    return DockerEngine(settings.url, installation=installation, tls=tls)
+    limits = EngineLimits(control=settings.engine_call_seconds, pull_idle=settings.pull_stall_seconds)
+    return DockerEngine(settings.url, installation=installation, tls=tls, limits=limits)
+
+
+def region_limits(settings: RegionSettings) -> Limits:
+    """What a region's settings allow."""
+    return Limits(
+        cpus=settings.cpus,
+        memory_bytes=None if settings.memory_mib is None else settings.memory_mib << 20,
+        answer_seconds=settings.engine_answer_seconds,
+        pulls=PullLimits(
+            total_seconds=settings.pull_total_seconds,
+            attempts=settings.pull_attempts,
+            pause_seconds=settings.pull_retry_seconds,
+        ),
+    )
 
 
 class Daemon:
@@ -117,7 +134,7 @@ class Daemon:
             name: Region(
                 name,
                 self._make_engine(region, installation),
-                Limits(region.cpus, None if region.memory_mib is None else region.memory_mib << 20),
+                region_limits(region),
             )
             for name, region in settings.all_regions().items()
         }

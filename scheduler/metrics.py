@@ -31,5 +31,45 @@ WAITING = Gauge(
     "timeball_execs_waiting", "Runs that wait for capacity now, by region.", ["region"], registry=REGISTRY
 )
 ENGINE_UP = Gauge("timeball_engine_up", "Whether the engine answers.", ["region"], registry=REGISTRY)
+ENGINE_CALLS = Counter(
+    "timeball_engine_calls",
+    "Calls to engines, by what became of them: ok, refused, troubled, timeout, unreachable, given_up, circuit_open.",
+    ["region", "call", "outcome"],
+    registry=REGISTRY,
+)
+ENGINE_CALL_SECONDS = Histogram(
+    "timeball_engine_call_seconds",
+    "How long calls to engines took.",
+    ["region", "call"],
+    buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+    registry=REGISTRY,
+)
+ENGINE_CIRCUIT_OPEN = Gauge(
+    "timeball_engine_circuit_open",
+    "Whether calls to the engine fail at once because it does not answer.",
+    ["region"],
+    registry=REGISTRY,
+)
+PULLS_STALLED = Counter(
+    "timeball_pulls_stalled", "Pulls broken off for want of progress.", ["region"], registry=REGISTRY
+)
+PULLS_RETRIED = Counter(
+    "timeball_pulls_retried", "Pulls tried again after a passing trouble.", ["region"], registry=REGISTRY
+)
+DATABASE_REFUSALS = Counter(
+    "timeball_database_refusals",
+    "Reads and transactions that the database refused, by what was in the way: locked, full, readonly, files, "
+    "damaged, unreachable, late, other.",
+    ["door", "kind"],
+    registry=REGISTRY,
+)
+DATABASE_WRITABLE = Gauge(
+    "timeball_database_writable", "Whether the last transaction was committed.", registry=REGISTRY
+)
+ACCEPT_FAILURES = Counter(
+    "timeball_accept_failures",
+    "Connections that could not be accepted at once for want of files.",
+    registry=REGISTRY,
+)
 LOG_BYTES = Counter("timeball_log_bytes", "Bytes of output captured.", registry=REGISTRY)
 DEFECTS = Counter("timeball_defects", "Failures of Timeball itself; its log says which.", registry=REGISTRY)

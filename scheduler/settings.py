@@ -50,8 +50,31 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RegionSettings(_Strict):
-    """One engine that jobs can name as their region."""
+class Patience(BaseModel):
+    """How long engines and registries are waited for, for all regions or for one."""
+
+    engine_answer_seconds: float = Field(
+        default=10.0, ge=0.5, le=600, description="An engine that leaves a ping unanswered for so long hangs."
+    )
+    engine_call_seconds: float = Field(
+        default=60.0, ge=1, le=3600, description="How long one call may take, such as starting a container."
+    )
+    pull_stall_seconds: float = Field(
+        default=120.0, ge=1, le=86_400, description="A pull without progress for so long is broken off."
+    )
+    pull_total_seconds: float = Field(
+        default=3600.0, ge=1, le=604_800, description="How long a run's pull may take, with all its tries."
+    )
+    pull_attempts: int = Field(
+        default=4, ge=1, le=100, description="How often a pull is tried when its registry's trouble may pass."
+    )
+    pull_retry_seconds: float = Field(
+        default=2.0, ge=0.1, le=3600, description="The pause before a second try; it doubles with each one."
+    )
+
+
+class RegionSettings(_Strict, Patience):
+    """One engine that jobs can name as their region; what it does not say of patience is as for all."""
 
     engine: Literal["docker"] = Field(default="docker", description="What kind of engine it is.")
     url: str = Field(
@@ -114,7 +137,7 @@ def _key(variable: str) -> str:
     return PREFIX + NESTING.join([setting.lower(), *below[:1], *(part.lower() for part in below[1:])])
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, Patience):
     """All of them, each with its default."""
 
     model_config = SettingsConfigDict(
@@ -146,6 +169,12 @@ class Settings(BaseSettings):
     horizon_seconds: int = Field(
         default=60, ge=5, le=3600, description="How far ahead due times are held in memory."
     )
+    database_wait_seconds: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=60,
+        description="How long a lock that others hold on the database is waited for.",
+    )
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, description="The largest request body that is accepted."
     )
@@ -170,8 +199,13 @@ class Settings(BaseSettings):
         return self
 
     def all_regions(self) -> Mapping[str, RegionSettings]:
-        """The configured regions, and LOCAL."""
-        return {LOCAL_REGION: self.regions.get(LOCAL_REGION) or _local_region(), **self.regions}
+        """The configured regions, and LOCAL; each with the patience that is meant for it."""
+        found = {LOCAL_REGION: self.regions.get(LOCAL_REGION) or _local_region(), **self.regions}
+        return {name: self._with_patience(region) for name, region in found.items()}
+
+    def _with_patience(self, region: RegionSettings) -> RegionSettings:
+        missing = Patience.model_fields.keys() - region.model_fields_set
+        return region.model_copy(update={name: getattr(self, name) for name in missing})
 
     def all_sizes(self) -> Mapping[str, Size]:
         """The standard sizes, changed and completed by the configured ones."""
@@ -241,7 +275,9 @@ def _local_region() -> RegionSettings:
 
 def _refuse_unknown_variables() -> None:
     """Accept an environment whose TIMEBALL_… variables all mean something: a misspelt one would be without effect."""
-    settings = [name.upper() for name in Settings.model_fields]
+    settings = [
+        name.upper() for name in sorted(Settings.model_fields, key=Patience.model_fields.__contains__)
+    ]
     lines = []
     for variable in sorted(os.environ):
         if not variable.upper().startswith(PREFIX):

@@ -19,7 +19,7 @@ from tests.lab.engine import (
     why_no_registry,
 )
 from tests.lab.postgresql import postgresql_url, why_no_postgresql
-from tests.lab.private_engine import private_engine
+from tests.lab.private_engine import private_engine, small_engine
 
 __all__ = [
     "busybox_image",
@@ -29,6 +29,7 @@ __all__ = [
     "postgresql_url",
     "private_engine",
     "registry",
+    "small_engine",
 ]
 
 # For each mark that stands for a real part: what tells why there is none (None if there is one).

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from docker.api.client import APIClient
 from docker.types import LogConfig
 
@@ -20,8 +21,9 @@ from scheduler.engine.docker_api import DockerApi, Limits, TlsFiles
 from scheduler.engine.docker_images import ensure_image
 from scheduler.engine.docker_memory import MemoryDeaths
 from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream
-from scheduler.engine.docker_words import RefusedError, readable
+from scheduler.engine.docker_words import RefusedError, is_disk_full, readable
 from scheduler.engine.errors import (
+    EngineTroubledError,
     EngineUnavailableError,
     ImageMissingError,
     LaunchError,
@@ -92,7 +94,15 @@ class DockerEngine:
 
     async def ping(self) -> None:
         """Return when the engine answers."""
-        await self._quick(lambda client: client.ping())
+        # Not through the SDK: its threads may all be held by calls that hang.
+        try:
+            response = await self._api.open("GET", "/_ping", params={}, idle_seconds=self._api.limits.control)
+            async with response:
+                await response.read()
+        except RefusedError as error:
+            raise EngineTroubledError(str(error)) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineUnavailableError(f"the connection to the engine broke: {error}") from error
 
     async def capacity(self) -> Capacity:
         """What the engine's machine has in all."""
@@ -112,12 +122,12 @@ class DockerEngine:
             made = await self._api.quick(lambda client: self._create(client, name, spec))
         except RefusedError as error:
             if error.in_trouble:
-                raise EngineUnavailableError(str(error)) from error
+                raise EngineTroubledError(str(error)) from error
             if error.status == 409:
                 return await self._holder(name, spec.exec_id, error)
             if error.status == 404:
                 raise ImageMissingError(f"no container from image {spec.image}: {error.words}") from error
-            raise LaunchError(f"the engine makes no such container: {error.words}") from error
+            raise LaunchError(f"the engine makes no such container: {_blamed(error)}") from error
         return Handle(engine_id=str(made["Id"]), name=name)
 
     async def find(self, exec_id: str) -> Handle | None:
@@ -143,10 +153,10 @@ class DockerEngine:
             await self._api.starting(lambda client: client.start(handle.engine_id))
         except RefusedError as error:
             if error.in_trouble:
-                raise EngineUnavailableError(str(error)) from error
+                raise EngineTroubledError(str(error)) from error
             if error.status == 404 and "no such container" in error.words.lower():
                 raise _gone(handle) from error
-            raise LaunchError(f"the container cannot be started: {error.words}") from error
+            raise LaunchError(f"the container cannot be started: {_blamed(error)}") from error
 
     async def inspect(self, handle: Handle) -> RunStatus:
         """What the engine knows about a container; `RunState.GONE` if that is nothing."""
@@ -189,7 +199,7 @@ class DockerEngine:
             response.release()
         except RefusedError as error:
             if error.status not in (304, 404):
-                raise EngineUnavailableError(str(error)) from error
+                raise EngineTroubledError(str(error)) from error
 
     async def kill(self, handle: Handle) -> None:
         """SIGKILL at once. One that has ended or is gone is fine."""
@@ -198,7 +208,7 @@ class DockerEngine:
             await self._api.quick(lambda client: client.kill(handle.engine_id))
         except RefusedError as error:
             if error.status not in (404, 409):  # 409: it does not run
-                raise EngineUnavailableError(str(error)) from error
+                raise EngineTroubledError(str(error)) from error
 
     async def remove(self, handle: Handle) -> None:
         """Remove a container with its anonymous volumes, running or not. One that is gone is fine."""
@@ -208,7 +218,7 @@ class DockerEngine:
             )
         except RefusedError as error:
             if error.status not in (404, 409):  # 409: someone is removing it just now
-                raise EngineUnavailableError(str(error)) from error
+                raise EngineTroubledError(str(error)) from error
 
     async def events(self) -> DockerEventStream:
         """Subscribe to what happens to this installation's containers, from now on."""
@@ -220,7 +230,7 @@ class DockerEngine:
         try:
             response = await self._api.open("GET", "/events", params={"filters": json.dumps(filters)})
         except RefusedError as error:
-            raise EngineUnavailableError(str(error)) from error
+            raise EngineTroubledError(str(error)) from error
         return DockerEventStream(response)
 
     async def list_ours(self) -> list[OwnRun]:
@@ -246,7 +256,7 @@ class DockerEngine:
         try:
             return await self._api.quick(call)
         except RefusedError as error:
-            raise EngineUnavailableError(str(error)) from error
+            raise EngineTroubledError(str(error)) from error
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         try:
@@ -254,7 +264,7 @@ class DockerEngine:
         except RefusedError as error:
             if error.status == 404:
                 return None
-            raise EngineUnavailableError(str(error)) from error
+            raise EngineTroubledError(str(error)) from error
         return found
 
     async def _holder(self, name: str, exec_id: str, refusal: RefusedError) -> Handle:
@@ -263,7 +273,7 @@ class DockerEngine:
         if found is None:
             # An earlier call that was given up is still at work on a slow engine: the name is held before
             # there is a container to be seen.
-            raise EngineUnavailableError(
+            raise EngineTroubledError(
                 f"the engine holds the container's name, but shows no container yet: {refusal.words}"
             ) from refusal
         if not self._is_ours(found, exec_id):
@@ -282,7 +292,7 @@ class DockerEngine:
         except RefusedError as error:
             if error.status == 404:
                 raise _gone(handle) from error
-            raise EngineUnavailableError(str(error)) from error
+            raise EngineTroubledError(str(error)) from error
         return DockerFrameStream(response, timestamps=timestamps)
 
     def _create(self, client: APIClient, name: str, spec: LaunchSpec) -> dict[str, Any]:
@@ -346,6 +356,11 @@ def _time(text: str | None) -> datetime | None:
     if not text or text.startswith(_NEVER):
         return None
     return parse_time(text).astimezone(UTC)
+
+
+def _blamed(error: RefusedError) -> str:
+    """The engine's words, after what is behind them where they do not say it to everybody."""
+    return f"the engine's disk is full: {error.words}" if is_disk_full(error.words) else error.words
 
 
 def _gone(handle: Handle) -> RunGoneError:

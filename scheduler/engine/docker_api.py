@@ -27,7 +27,7 @@ from requests.adapters import HTTPAdapter
 from scheduler.engine.docker_calls import CallPool
 from scheduler.engine.docker_transport import UnixAdapter
 from scheduler.engine.docker_words import RefusedError
-from scheduler.engine.errors import EngineUnavailableError
+from scheduler.engine.errors import EngineTimeoutError, EngineUnavailableError
 from scheduler.engine.ssh import SshTunnel
 from scheduler.errors import SettingsError
 
@@ -65,12 +65,12 @@ class Limits:
     Attributes:
         control: for the answer to a call; the engine counts as hung after that.
         connect: for a connection.
-        pull_idle: for any progress of a pull; a pull as a whole may take as long as it needs.
+        pull_idle: for any progress of a pull; how long it may take as a whole is for its caller to say.
     """
 
     control: float = 60
     connect: float = 15
-    pull_idle: float = 180
+    pull_idle: float = 120
 
 
 class DockerApi:
@@ -219,6 +219,8 @@ class DockerApi:
         )
         if self._tunnel is not None and self._tunnel.last_words:
             words = f"{words} (ssh: {self._tunnel.last_words})"
+        if isinstance(error, TimeoutError | requests.Timeout):
+            raise EngineTimeoutError(f"the engine at {self.base_url} does not answer: {words}") from error
         raise EngineUnavailableError(f"the engine at {self.base_url} cannot be reached: {words}") from error
 
     def _ready_client(self) -> APIClient:

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from scheduler.engine.errors import EngineUnavailableError
+from scheduler.engine.errors import EngineTimeoutError, EngineUnavailableError
 
 T = TypeVar("T")
+
+MOST_LOST = 4
+"""So many times its size may a pool have threads in calls that nobody waits for any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +30,8 @@ class _Call:
     answer: asyncio.Future[Any]
     begun_at: float | None = None
     abandoned: bool = False
+    ended: bool = False
+    lost: bool = False
 
 
 class CallPool:
@@ -44,8 +49,11 @@ class CallPool:
         self._seconds = seconds
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._lost = 0  # threads that are still at a call which was given up
+        self._lock = threading.Lock()
         self._unfinished = 0
         self._finished_at = time.monotonic()
+        self._made = 0
         self._closed = False
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -64,7 +72,7 @@ class CallPool:
             self._finished_at = time.monotonic()
         self._unfinished += 1
         self._queue.put(call)
-        if len(self._threads) < min(self._size, self._unfinished):
+        if len(self._threads) - self._lost < min(self._size, self._unfinished):
             self._add_thread()
         try:
             await self._wait(call)
@@ -74,7 +82,7 @@ class CallPool:
             self._finished_at = time.monotonic()
             return answer
         finally:
-            call.abandoned = True
+            self._abandon(call)
             self._unfinished -= 1
 
     def close(self) -> None:
@@ -83,36 +91,62 @@ class CallPool:
         for _ in self._threads:
             self._queue.put(None)
 
+    def _abandon(self, call: _Call) -> None:
+        """Wait for a call no more; one that hangs must not keep others from their turn once the engine answers."""
+        with self._lock:
+            call.abandoned = True
+            if call.begun_at is None or call.ended or self._lost >= MOST_LOST * self._size:
+                return
+            call.lost = True
+            self._lost += 1
+        if not self._closed and len(self._threads) - self._lost < min(self._size, self._unfinished - 1):
+            self._add_thread()
+
     async def _wait(self, call: _Call) -> None:
         while True:
             since = call.begun_at if call.begun_at is not None else self._finished_at
             left = since + self._seconds - time.monotonic()
             if left <= 0:
-                raise EngineUnavailableError(f"the engine did not answer within {self._seconds:g} s")
+                raise EngineTimeoutError(f"the engine did not answer within {self._seconds:g} s")
             done, _ = await asyncio.wait((call.answer,), timeout=left)
             if done:
                 return
 
     def _add_thread(self) -> None:
-        name = f"{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
+        self._made += 1
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{self._made}", daemon=True)
+        with self._lock:
+            self._threads.append(thread)
         thread.start()
 
     def _work(self) -> None:
         while (call := self._queue.get()) is not None:
-            if call.abandoned:
-                continue
-            call.begun_at = time.monotonic()
+            with self._lock:
+                if call.abandoned:
+                    continue
+                call.begun_at = time.monotonic()
+            result: object = None
+            failure: Exception | None = None
             try:
                 result = call.function()
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
-                _answer(call, error=error)
-            else:
-                _answer(call, result=result)
+                failure = error
+            if self._has_been_replaced(call):
+                return
+            _answer(call, result, failure)
+
+    def _has_been_replaced(self, call: _Call) -> bool:
+        """Whether the thread that has ended this call is one too many now."""
+        with self._lock:
+            call.ended = True
+            if not call.lost:
+                return False
+            self._lost -= 1
+            self._threads.remove(threading.current_thread())
+            return not self._closed  # else its share of the words to end is in the queue
 
 
-def _answer(call: _Call, *, result: object = None, error: Exception | None = None) -> None:
+def _answer(call: _Call, result: object, error: Exception | None) -> None:
     def tell() -> None:
         if call.abandoned or call.answer.done():
             return

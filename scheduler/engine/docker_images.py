@@ -5,6 +5,7 @@ Pulls are read with asyncio and not by the SDK, which waits for ever when a regi
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -18,8 +19,13 @@ from docker.errors import DockerException
 from docker.utils import parse_repository_tag
 
 from scheduler.engine.docker_api import DockerApi
-from scheduler.engine.docker_words import RefusedError, readable
-from scheduler.engine.errors import EngineUnavailableError, ImagePullError
+from scheduler.engine.docker_words import (
+    RefusedError,
+    is_disk_full,
+    is_passing_registry_trouble,
+    readable,
+)
+from scheduler.engine.errors import EngineTroubledError, EngineUnavailableError, ImagePullError
 from scheduler.engine.protocol import ImageInfo
 from scheduler.job import PullPolicy
 
@@ -59,6 +65,14 @@ class PullProgress:
         self._told_at = clock()
         self._layers: dict[str, tuple[int, int]] = {}  # of each layer: bytes here, bytes in all
         self._done: set[str] = set()
+        self._moved = True
+        self._last: dict[str, tuple[str, int]] = {}  # of each layer: its status and the bytes here
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether anything has come of the pull since this was asked last: messages alone do not count."""
+        moved, self._moved = self._moved, False
+        return moved
 
     def feed(self, message: dict[str, Any]) -> str | None:
         """A line worth showing after this message of the engine, or None.
@@ -70,6 +84,7 @@ class PullProgress:
             raise ImagePullError(readable(str(error)))
         status = str(message.get("status", ""))
         layer = message.get("id")
+        self._watch(str(layer), status, message.get("progressDetail") or {})
         if layer is None or status.startswith("Pulling from"):
             return status or None
         self._note(str(layer), status, message.get("progressDetail") or {})
@@ -83,6 +98,14 @@ class PullProgress:
             f"{len(self._done)} of {len(self._layers)} layers done, "
             f"{here / MEGABYTE:.1f} of {total / MEGABYTE:.1f} MB downloaded"
         )
+
+    def _watch(self, layer: str, status: str, detail: dict[str, Any]) -> None:
+        if status.startswith(("Retrying", "Waiting")):  # it says so every second
+            return
+        now = (status, int(detail.get("current") or 0))
+        if self._last.get(layer) != now:
+            self._last[layer] = now
+            self._moved = True
 
     def _note(self, layer: str, status: str, detail: dict[str, Any]) -> None:
         here, total = self._layers.get(layer, (0, 0))
@@ -127,29 +150,43 @@ async def _pull(api: DockerApi, image: str, progress: Callable[[str], None]) -> 
             idle_seconds=idle,
         )
         async with response:
-            await _follow(response, progress)
+            await _follow(response, progress, idle)
     except RefusedError as error:
         if error.status == 503:
-            raise EngineUnavailableError(str(error)) from error
-        raise ImagePullError(f"image {image} cannot be pulled: {error.words}") from error
+            raise EngineTroubledError(str(error)) from error
+        raise _failed(image, error.words) from error
     except ImagePullError as error:
-        raise ImagePullError(f"image {image} cannot be pulled: {error}") from error
+        raise _failed(image, str(error)) from error
     except (aiohttp.ClientError, OSError, EngineUnavailableError) as error:
         # The engine is silent while its registry is: what answers this tells whose fault it is.
         await api.quick(lambda client: client.ping())
         if not _is_timeout(error):
             raise EngineUnavailableError(f"the engine broke off the pull of {image}: {error}") from error
-        raise ImagePullError(f"image {image} cannot be pulled: no progress for {idle:g} s") from error
+        raise ImagePullError(
+            f"image {image} cannot be pulled: no progress for {idle:g} s", has_stalled=True
+        ) from error
 
 
-async def _follow(response: aiohttp.ClientResponse, progress: Callable[[str], None]) -> None:
+def _failed(image: str, words: str) -> ImagePullError:
+    if is_disk_full(words):
+        words = f"the engine's disk is full: {words}"
+    return ImagePullError(
+        f"image {image} cannot be pulled: {words}", is_transient=is_passing_registry_trouble(words)
+    )
+
+
+async def _follow(response: aiohttp.ClientResponse, progress: Callable[[str], None], idle: float) -> None:
     state = PullProgress()
     rest = b""
-    while data := await response.content.readany():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            if line.strip() and (text := state.feed(json.loads(line))):
-                progress(text)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(idle) as limit:
+        while data := await response.content.readany():
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                if line.strip() and (text := state.feed(json.loads(line))):
+                    progress(text)
+            if state.has_moved:
+                limit.reschedule(loop.time() + idle)
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -22,6 +22,19 @@ _TROUBLE = (
     "shutting down",
 )
 
+# What an engine says of a registry that may answer soon ...
+_PASSING = re.compile(
+    r"connection re(fused|set)|no such host|server misbehaving|temporary failure|no route to host"
+    r"|network is unreachable|i/o timeout|timeout|request canceled|deadline exceeded|unexpected eof|: eof\b"
+    r"|toomanyrequests|too many requests|received unexpected http status: 5\d\d|\b50[0234] |internal server error"
+    r"|bad gateway|service unavailable|gateway time|broken pipe",
+)
+# ... and of one that has answered for good, whatever else stands beside it.
+_LASTING = re.compile(
+    r"manifest unknown|not found|denied|unauthorized|authentication|no basic auth|invalid reference"
+    r"|no matching manifest|x509|no space left"
+)
+
 # The runtime's own call stack, in the forms of runc up to 1.0 and since, that stands before what went wrong.
 _RUNTIME_PREFIX = re.compile(
     r"(failed to create (shim )?task: |failed to create task for container: "
@@ -58,3 +71,20 @@ def readable(words: str) -> str:
     'exec: "nope": executable file not found in $PATH'
     """
     return _RUNTIME_PREFIX.sub("", words).removesuffix(": unknown").strip()
+
+
+def is_passing_registry_trouble(words: str) -> bool:
+    """Whether a pull that failed with these words may do better soon.
+
+    >>> is_passing_registry_trouble('dial tcp 10.0.0.1:5000: connect: connection refused')
+    True
+    >>> is_passing_registry_trouble('manifest for repo:tag not found: manifest unknown')
+    False
+    """
+    lower = words.lower()
+    return _PASSING.search(lower) is not None and _LASTING.search(lower) is None
+
+
+def is_disk_full(words: str) -> bool:
+    """Whether the engine's disk has no room."""
+    return "no space left on device" in words.lower() or "disk quota exceeded" in words.lower()

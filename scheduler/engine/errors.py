@@ -20,12 +20,30 @@ class EngineUnavailableError(EngineError):
     """
 
 
+class EngineTimeoutError(EngineUnavailableError):
+    """The engine was reached, or seemed to be, but gave no answer in time."""
+
+
+class EngineTroubledError(EngineUnavailableError):
+    """The engine answered that it cannot do this now: it is there, but something of it is in trouble."""
+
+
 class StreamBrokenError(EngineUnavailableError):
     """A stream of the engine ended in the middle of a frame, or holds what is no frame."""
 
 
 class ImagePullError(EngineError):
-    """The image cannot be had; the message carries the registry's or the engine's own words."""
+    """The image cannot be had; the message carries the registry's or the engine's own words.
+
+    Attributes:
+        is_transient: whether another try, soon, may have it.
+        has_stalled: whether it was given up for want of progress.
+    """
+
+    def __init__(self, message: str, *, is_transient: bool = False, has_stalled: bool = False) -> None:
+        self.is_transient = is_transient or has_stalled
+        self.has_stalled = has_stalled
+        super().__init__(message)
 
 
 class LaunchError(EngineError):

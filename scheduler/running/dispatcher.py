@@ -140,7 +140,8 @@ class Dispatcher:
         if not region.up.is_set():
             return f"the engine of region {region.name} to answer: {region.problem}"
         if one.dispatched_at is not None or self._runner.looks_after(one.id):
-            return "its image and its container to be ready"
+            trouble = self._runner.trouble_of(one.id)
+            return f"its image and its container to be ready{f'; tried again after: {trouble}' if trouble else ''}"
         if one.not_before is not None and one.not_before > self._clock.now():
             return f"its back-off to end at {one.not_before.isoformat(timespec='seconds')}"
         is_held = one.id in self._queues[region.name].held

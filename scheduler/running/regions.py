@@ -1,35 +1,53 @@
 """A region: one engine, whether it answers, what it has, and what of that is reserved.
 
-A monitor per region keeps a subscription to the engine's events; when that breaks or a ping stays unanswered,
-the region is down until the engine answers again. Whoever needs the engine waits for `Region.up`.
+A monitor per region keeps a subscription to the engine's events; when that breaks, a ping stays unanswered or
+several calls do, the region's circuit opens: nothing is asked of the engine but a probe now and then, until that
+is answered. Whoever needs the engine waits for `Region.up`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 
-from scheduler.engine.errors import EngineError, EngineUnavailableError
-from scheduler.engine.protocol import Capacity, Engine, EngineEvent, EventKind
+from scheduler.engine.errors import EngineError, EngineTimeoutError, EngineUnavailableError
+from scheduler.engine.protocol import Capacity, Engine, EngineEvent, EventKind, EventStream
 from scheduler.execution import ExecSpec
-from scheduler.metrics import ENGINE_UP
+from scheduler.metrics import ENGINE_CIRCUIT_OPEN, ENGINE_UP
+from scheduler.running.circuit import Circuit, CircuitState
+from scheduler.running.guarding import GuardedEngine
+from scheduler.running.pulling import PullLimits
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 PING_INTERVAL = 5.0
-#: Seconds between tries to reach an engine that is down: the first and the longest pause.
+#: Seconds before an engine that is down is probed: the first and the longest pause.
 RETRY_FIRST, RETRY_LONGEST = 0.25, 5.0
+#: Seconds in which an engine that is well answers a ping, however busy: a deletion waits for no other.
+KNOCK_LIMIT = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the operator allows to be reserved, where that is not simply what the engine has."""
+    """What the operator allows.
+
+    Attributes:
+        cpus: processors to be reserved, where that is not simply what the engine has.
+        memory_bytes: memory likewise.
+        answer_seconds: an engine that leaves a ping unanswered for so long hangs.
+        pulls: how long pulls may take, and how often they are tried.
+    """
 
     cpus: float | None = None
     memory_bytes: int | None = None
+    answer_seconds: float = 10.0
+    pulls: PullLimits = field(default_factory=PullLimits)
 
 
 class Region:
@@ -37,17 +55,25 @@ class Region:
 
     Attributes:
         name: as jobs name it.
-        engine: the engine itself.
+        engine: the engine, behind the region's circuit.
         up: set while the engine answers.
         problem: why it does not, for people; None while it does.
+        limits: what the operator allows.
+        breaks: how often the connection to the engine broke; one that merely hung forgets nothing.
     """
 
     def __init__(self, name: str, engine: Engine, limits: Limits | None = None) -> None:
         self.name = name
-        self.engine = engine
+        self.limits = limits or Limits()
+        self.breaks = 0
         self.up = asyncio.Event()
         self.problem: str | None = "The engine has not been asked yet"
-        self._limits = limits or Limits()
+        self._down = asyncio.Event()
+        self._tripped = asyncio.Event()
+        self._circuit = Circuit(first_pause=RETRY_FIRST, longest_pause=RETRY_LONGEST)
+        self._guarded = GuardedEngine(engine, name, self._circuit, self._tripped.set)
+        self._prober = GuardedEngine(engine, name, self._circuit, probing=True)
+        self.engine: Engine = self._guarded
         self._capacity = Capacity(cpus=0.0, memory_bytes=0)
         self._reserved: dict[str, ExecSpec] = {}
         self._ended: dict[str, asyncio.Event] = {}
@@ -114,34 +140,72 @@ class Region:
             on_up: is awaited every time the engine has begun to answer, before `up` is set.
             on_change: is called whenever `up` has changed.
         """
-        pause = RETRY_FIRST
+        loop = asyncio.get_running_loop()
         while True:
+            await asyncio.sleep(self._circuit.seconds_to_probe(loop.time()))
+            self._circuit.probe()
             try:
-                async with await self.engine.events() as events:
-                    found = await self.engine.capacity()
-                    self._capacity = Capacity(
-                        cpus=self._limits.cpus or found.cpus,
-                        memory_bytes=self._limits.memory_bytes or found.memory_bytes,
-                    )
+                async with await self._probed() as events:
+                    self._tripped.clear()
+                    self._circuit.close()
                     await on_up(self)
                     self._set_up()
                     on_change()
-                    pause = RETRY_FIRST
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._ping())
+                        tasks.create_task(self._until_tripped())
                         async for event in events:
                             self._note(event)
                         raise EngineUnavailableError("The engine ended the stream of its events")
             except* EngineError as group:
-                self._set_down(_first_message(group))
+                error = _first(group)
+                if self._circuit.state is not CircuitState.OPEN:
+                    self._circuit.open(loop.time(), str(error))
+                self._set_down(error)
+                self._guarded.give_up()
                 on_change()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_LONGEST)
+
+    async def _probed(self) -> EventStream:
+        """The engine's events, once it has told what it has."""
+        events = await self._in_time(self._prober.events())
+        try:
+            found = await self._in_time(self._prober.capacity())
+        except BaseException:
+            await events.aclose()
+            raise
+        self._capacity = Capacity(
+            cpus=self.limits.cpus or found.cpus,
+            memory_bytes=self.limits.memory_bytes or found.memory_bytes,
+        )
+        return events
+
+    async def _in_time(self, call: Awaitable[T]) -> T:
+        """What a call answers that an engine in order answers soon."""
+        try:
+            async with asyncio.timeout(self.limits.answer_seconds):
+                return await call
+        except TimeoutError as error:
+            raise EngineTimeoutError(
+                f"the engine hangs: it takes connections, but did not answer within {self.limits.answer_seconds:g} s"
+            ) from error
 
     async def _ping(self) -> None:
         while True:
-            await asyncio.sleep(PING_INTERVAL)
-            await self.engine.ping()
+            await asyncio.sleep(min(PING_INTERVAL, self.limits.answer_seconds))
+            await self._in_time(self._prober.ping())
+
+    async def _until_tripped(self) -> None:
+        await self._tripped.wait()
+        raise EngineTimeoutError(self._circuit.reason or "The engine leaves calls unanswered")
+
+    async def until_silent(self) -> None:
+        """Return when the engine does not answer, be that now or later."""
+        try:
+            async with asyncio.timeout(KNOCK_LIMIT):
+                await self._prober.ping()
+        except (TimeoutError, EngineError):
+            return
+        await self._down.wait()
 
     def _note(self, event: EngineEvent) -> None:
         if event.kind in (EventKind.DIE, EventKind.DESTROY) and event.exec_id in self._ended:
@@ -150,7 +214,9 @@ class Region:
     def _set_up(self) -> None:
         self.problem = None
         self.up.set()
+        self._down.clear()
         ENGINE_UP.labels(region=self.name).set(1)
+        ENGINE_CIRCUIT_OPEN.labels(region=self.name).set(0)
         log.info(
             "region.up",
             region=self.name,
@@ -158,16 +224,21 @@ class Region:
             memory_mib=self._capacity.memory_bytes >> 20,
         )
 
-    def _set_down(self, problem: str) -> None:
+    def _set_down(self, error: BaseException) -> None:
+        problem = str(error)
         if self.up.is_set() or self.problem != problem:
             log.warning("region.down", region=self.name, problem=problem)
+        if self.up.is_set() and not isinstance(error, EngineTimeoutError):
+            self.breaks += 1
         self.problem = problem
         self.up.clear()
+        self._down.set()
         ENGINE_UP.labels(region=self.name).set(0)
+        ENGINE_CIRCUIT_OPEN.labels(region=self.name).set(1)
 
 
-def _first_message(group: BaseExceptionGroup[EngineError]) -> str:
+def _first(group: BaseExceptionGroup[EngineError]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error)
+    return error

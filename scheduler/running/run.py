@@ -8,7 +8,6 @@ is asked again when it is back; a container is never started a second time to be
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -17,11 +16,13 @@ import structlog
 
 from scheduler.engine.errors import (
     EngineError,
+    EngineTroubledError,
     EngineUnavailableError,
     ImageMissingError,
     ImagePullError,
     LaunchError,
     RunGoneError,
+    StreamBrokenError,
 )
 from scheduler.engine.protocol import FrameStream, Handle, LaunchSpec, RunState, RunStatus
 from scheduler.errors import UnavailableError
@@ -31,6 +32,7 @@ from scheduler.logs.capture import Capture
 from scheduler.logs.recovering import read_on
 from scheduler.metrics import DEFECTS, LAUNCH, LOG_BYTES
 from scheduler.running.decide import End, cancelled_before_start, end_of, lost, stop_words
+from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
 from scheduler.running.regions import Region
 from scheduler.running.stopping import Stopping
@@ -44,6 +46,8 @@ DRAIN_LIMIT = 10.0
 INSPECT_INTERVAL = 5.0
 #: Seconds that a container may run on after its followed log has ended, before that is opened again.
 END_LIMIT, END_INTERVAL = 1.0, 0.25
+#: How often an engine that answers is asked for the rest of an ended container's output that it refuses to give.
+REFUSALS = 5
 #: The longest pause before a run that failed by a defect of ours is taken up again.
 LONGEST_DEFECT_PAUSE = 60.0
 
@@ -76,6 +80,10 @@ class Run:
         self._recorder = Recorder(one, surroundings)
         self._stopping = Stopping(one, region.engine, surroundings.clock)
         self._capture: Capture | None = None
+        self._breaks: int | None = None  # of the connection to the engine, when its output began to be read
+        self._refusals = 0  # of the engine, to give the rest of the output
+        #: What last interrupted it, for people; None when nothing has.
+        self.trouble: str | None = None
 
     @property
     def exec(self) -> Exec:
@@ -114,6 +122,7 @@ class Run:
                     await self._advance()
                 except (EngineUnavailableError, RunGoneError, UnavailableError) as error:
                     self._log.info("run.interrupted", error=str(error))
+                    self.trouble = str(error)
                     await asyncio.sleep(RETRY_INTERVAL)
                 except RunDiscardedError:
                     raise
@@ -144,7 +153,7 @@ class Run:
         self._check_discarded()
         if handle is None or status.state is RunState.GONE:
             if self.exec.status is ExecStatus.RUNNING:
-                await self._end(lost(self._stopping.cause))
+                await self._lose()
             elif self._stopping.wanted.is_set():
                 await self._end(cancelled_before_start())
             else:
@@ -164,7 +173,7 @@ class Run:
         try:
             image = await unless(
                 self._stopping.wanted,
-                engine.ensure_image(spec.image, spec.pull_policy, self.capture.system),
+                image_of(engine, spec, self._region.limits.pulls, self.capture.system),
             )
             if image is None:
                 await self._end(cancelled_before_start())
@@ -187,6 +196,7 @@ class Run:
             return
         ended = self._region.ended(self.exec.id)
         stream = await engine.attach(handle)
+        self._breaks = self._region.breaks
         async with stream:
             self.capture.system("Start running!")
             reading = asyncio.create_task(self._read(stream))
@@ -236,6 +246,7 @@ class Run:
     async def _resume(self, handle: Handle) -> None:
         """Read on from where the stored output ends, by the engine's own log, to the end."""
         ended = self._region.ended(self.exec.id)
+        self._tell_of_breaks()
         patience = 0.0
         while (status := await self._status_at_end(handle, ended, patience)) is None:
             patience = END_LIMIT
@@ -245,9 +256,32 @@ class Run:
             finally:
                 await cancel(reading)
         # Following may have stopped short (a rotated log, a broken connection); what is there now is all.
-        with contextlib.suppress(RunGoneError):
-            await self._read_log(handle, follow=False)
+        await self._read_rest(handle)
         await self._settle(handle, status)
+
+    def _tell_of_breaks(self) -> None:
+        """Say in the log that the engine was gone: nobody knows what it had read and not kept."""
+        if self._breaks is not None and self._breaks != self._region.breaks:
+            self.capture.system(
+                "The connection to the engine was lost; what was printed meanwhile may be missing here."
+            )
+        self._breaks = self._region.breaks
+
+    async def _read_rest(self, handle: Handle) -> None:
+        """Take down what the engine has kept of an ended container's output; what it cannot give is said."""
+        try:
+            await self._read_log(handle, follow=False)
+        except RunGoneError:
+            self.capture.end_output()
+            self.capture.system(
+                "The container was removed before all of its output was read: lines may be missing."
+            )
+        except (EngineTroubledError, StreamBrokenError) as error:
+            self._refusals += 1
+            if self._refusals < REFUSALS:
+                raise
+            self.capture.end_output()
+            self.capture.system(f"The engine cannot give the rest of the output, which is lost: {error}")
 
     async def _read_log(self, handle: Handle, *, follow: bool) -> None:
         engine = self._region.engine
@@ -300,10 +334,18 @@ class Run:
     async def _settle(self, handle: Handle, status: RunStatus) -> None:
         """Record the end of a container that was started, and remove it."""
         if status.state is RunState.GONE:
-            await self._end(lost(self._stopping.cause))
+            await self._lose()
             return
         await self._end(end_of(self.exec, status, self._stopping.cause), status)
         await self._remove(handle)
+
+    async def _lose(self) -> None:
+        """Record that nobody knows how it ended."""
+        self.capture.end_output()
+        self.capture.system(
+            "The container is gone from the engine; output that had not been read is lost with it."
+        )
+        await self._end(lost(self._stopping.cause))
 
     async def _fail_to_start(self, reason: FailReason, words: str) -> None:
         self.capture.system(words)

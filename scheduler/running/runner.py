@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -12,6 +13,7 @@ from scheduler.metrics import RUNNING
 from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Region
 from scheduler.running.run import Run
+from scheduler.running.tasks import cancel
 
 log = structlog.get_logger()
 
@@ -81,6 +83,11 @@ class Runner:
         """Whether the exec's run is being looked after here."""
         return exec_id in self._runs
 
+    def trouble_of(self, exec_id: str) -> str | None:
+        """What last interrupted a run that is looked after here, for people."""
+        run = self._runs.get(exec_id)
+        return None if run is None else run.trouble
+
     def stop(self, exec_id: str) -> None:
         """End a run; one that is not looked after here is left alone."""
         if (run := self._runs.get(exec_id)) is not None:
@@ -92,15 +99,19 @@ class Runner:
         Args:
             exec_ids: which; those that are not looked after here are left alone.
             grace_seconds: between SIGTERM and SIGKILL.
-            patience: seconds to wait at most; what takes longer goes on by itself.
+            patience: seconds to wait at most, and only while the engine answers; what takes longer goes on by
+                itself.
         """
-        tasks = []
+        tasks: dict[str, list[asyncio.Task[None]]] = {}
         for exec_id in exec_ids:
             if (run := self._runs.get(exec_id)) is not None:
                 run.discard(grace_seconds)
-                tasks.append(self._tasks[exec_id])
+                tasks.setdefault(run.exec.spec.region_name, []).append(self._tasks[exec_id])
         if tasks:
-            await asyncio.wait(tasks, timeout=patience)
+            waiting = [_while_it_answers(self._regions[name], some) for name, some in tasks.items()]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await asyncio.gather(*waiting)
 
     async def close(self) -> None:
         """Let go of all runs: their containers go on, and a later daemon adopts them. Takes a bounded time."""
@@ -112,3 +123,14 @@ class Runner:
                 await asyncio.wait(tasks, timeout=CLOSE_LIMIT)
         if self._tasks:
             log.warning("runner.runs_abandoned", execs=list(self._tasks))
+
+
+async def _while_it_answers(region: Region, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for the tasks, unless their engine falls silent."""
+    silent = asyncio.create_task(region.until_silent())
+    over = asyncio.create_task(asyncio.wait(tasks))
+    try:
+        await asyncio.wait((over, silent), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel(over)
+        await cancel(silent)

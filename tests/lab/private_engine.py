@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,17 +38,27 @@ def why_no_private_engine() -> str | None:
 class PrivateEngine:
     """One dockerd; stopped when made.
 
+    Args:
+        options: further ones of dockerd's.
+        disk_mib: the size of a disk of its own; None for what the machine has.
+
     Attributes:
         url: where it listens.
     """
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, disk_mib: int | None = None) -> None:
         self._name = f"timeball-{uuid.uuid4().hex[:8]}"
         self._folder = Path(tempfile.mkdtemp(prefix="tb-private-"))
         self._socket = self._folder / "docker.sock"
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{self._socket}"
+        if disk_mib is not None:
+            data = self._folder / "data"
+            data.mkdir()
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={disk_mib}m", "tmpfs", str(data)], check=True
+            )
         subprocess.run(["ip", "netns", "add", self._name], check=True)
         subprocess.run(["ip", "-n", self._name, "link", "set", "lo", "up"], check=True)
 
@@ -88,6 +98,16 @@ class PrivateEngine:
     def thaw(self) -> None:
         """Answer again."""
         self._signal(signal.SIGCONT)
+
+    def fill_disk(self) -> None:
+        """Leave no room on the disk of its own."""
+        with suppress(OSError), (self._folder / "data" / "ballast").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 65536)
+
+    def free_disk(self) -> None:
+        """Give the room back."""
+        (self._folder / "data" / "ballast").unlink()
 
     def load(self, client: APIClient, image: str) -> None:
         """Copy an image from another engine."""
@@ -132,9 +152,21 @@ class PrivateEngine:
 @pytest.fixture
 def private_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
     """A running engine that the test may do anything to, with the busybox image on it."""
+    yield from _running(PrivateEngine, engine_client, busybox_image)
+
+
+@pytest.fixture
+def small_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
+    """Such an engine with a disk of 48 MiB of its own."""
+    yield from _running(lambda: PrivateEngine(disk_mib=48), engine_client, busybox_image)
+
+
+def _running(
+    make: Callable[[], PrivateEngine], engine_client: APIClient, busybox_image: str
+) -> Iterator[PrivateEngine]:
     if reason := why_no_private_engine():
         pytest.skip(reason)
-    engine = PrivateEngine()
+    engine = make()
     engine.start()
     try:
         engine.load(engine_client, busybox_image)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from scheduler.engine.docker_calls import CallPool
-from scheduler.engine.errors import EngineUnavailableError
+from scheduler.engine.errors import EngineTimeoutError, EngineUnavailableError
 
 
 async def test_a_call_returns_or_raises_what_its_function_does() -> None:
@@ -48,7 +48,7 @@ async def test_a_call_that_hangs_is_given_up_and_so_are_those_behind_it() -> Non
     release = threading.Event()
     began = time.monotonic()
     results = await asyncio.gather(*(pool.run(release.wait) for _ in range(5)), return_exceptions=True)
-    assert [type(result) for result in results] == [EngineUnavailableError] * 5
+    assert [type(result) for result in results] == [EngineTimeoutError] * 5
     assert time.monotonic() - began < 0.4
     release.set()
     assert await pool.run(lambda: 7) == 7
@@ -87,3 +87,30 @@ async def test_a_closed_pool_takes_no_calls() -> None:
     pool.close()
     with pytest.raises(EngineUnavailableError, match="closed"):
         await pool.run(lambda: None)
+
+
+async def test_calls_that_hang_do_not_keep_later_ones_from_their_turn() -> None:
+    """Others take the place of the threads that are held; when those are free again there are no more than before."""
+    pool = CallPool("held", size=2, seconds=0.1)
+    release = threading.Event()
+    await asyncio.gather(*(pool.run(release.wait) for _ in range(2)), return_exceptions=True)
+
+    assert await pool.run(lambda: "answered") == "answered"
+    assert await asyncio.gather(*(pool.run(lambda: 1) for _ in range(20))) == [1] * 20
+    release.set()
+    async with asyncio.timeout(10):
+        while sum(thread.name.startswith("held") for thread in threading.enumerate()) > 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    pool.close()
+
+
+async def test_threads_that_are_held_are_replaced_a_bounded_number_of_times() -> None:
+    """However many calls hang, one after the other."""
+    pool = CallPool("bounded", size=1, seconds=0.02)
+    release = threading.Event()
+    for _ in range(12):
+        with pytest.raises(EngineTimeoutError):
+            await pool.run(release.wait)
+    assert sum(thread.name.startswith("bounded") for thread in threading.enumerate()) <= 5
+    release.set()
+    pool.close()

@@ -1,0 +1,211 @@
+"""Stands between a region and its engine: counts and times every call, and lets none wait for a dead engine.
+
+A call that the circuit does not let through fails at once; those that wait when it opens are given up. What they
+were about is found out by asking again, as after any other `EngineUnavailableError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from scheduler.engine.errors import (
+    EngineError,
+    EngineTimeoutError,
+    EngineTroubledError,
+    EngineUnavailableError,
+)
+from scheduler.engine.protocol import (
+    Capacity,
+    Engine,
+    EventStream,
+    FrameStream,
+    Handle,
+    ImageInfo,
+    LaunchSpec,
+    OwnRun,
+    RunStatus,
+)
+from scheduler.job import PullPolicy
+from scheduler.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
+from scheduler.running.circuit import Circuit
+
+#: The kinds of ends that calls have, as the metric names them.
+OK, REFUSED, TROUBLED, TIMEOUT, UNREACHABLE, GIVEN_UP, NOT_MADE = (
+    "ok",
+    "refused",
+    "troubled",
+    "timeout",
+    "unreachable",
+    "given_up",
+    "circuit_open",
+)
+
+
+class GuardedEngine:
+    """An engine behind a circuit.
+
+    Args:
+        engine: the engine itself.
+        region: whose it is.
+        circuit: its state.
+        on_open: is called when an unanswered call has opened the circuit.
+        probing: let calls through whatever the circuit says; their ends do not change it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        region: str,
+        circuit: Circuit,
+        on_open: Callable[[], None] = lambda: None,
+        *,
+        probing: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._region = region
+        self._circuit = circuit
+        self._on_open = on_open
+        self._probing = probing
+        self._waiting: set[asyncio.Timeout] = set()
+
+    def give_up(self) -> None:
+        """End every call that still waits for its answer."""
+        now = asyncio.get_running_loop().time()
+        while self._waiting:
+            self._waiting.pop().reschedule(now)
+
+    # ---- the engine's calls ------------------------------------------------------------------------------
+
+    async def ping(self) -> None:
+        """As `Engine.ping`."""
+        async with self._call("ping"):
+            await self._engine.ping()
+
+    async def capacity(self) -> Capacity:
+        """As `Engine.capacity`."""
+        async with self._call("capacity"):
+            return await self._engine.capacity()
+
+    async def ensure_image(
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+    ) -> ImageInfo:
+        """As `Engine.ensure_image`."""
+        async with self._call("ensure_image"):
+            return await self._engine.ensure_image(image, policy, progress)
+
+    async def create(self, spec: LaunchSpec) -> Handle:
+        """As `Engine.create`."""
+        async with self._call("create"):
+            return await self._engine.create(spec)
+
+    async def find(self, exec_id: str) -> Handle | None:
+        """As `Engine.find`."""
+        async with self._call("find"):
+            return await self._engine.find(exec_id)
+
+    async def attach(self, handle: Handle) -> FrameStream:
+        """As `Engine.attach`."""
+        async with self._call("attach"):
+            return await self._engine.attach(handle)
+
+    async def start(self, handle: Handle) -> None:
+        """As `Engine.start`."""
+        async with self._call("start"):
+            await self._engine.start(handle)
+
+    async def inspect(self, handle: Handle) -> RunStatus:
+        """As `Engine.inspect`."""
+        async with self._call("inspect"):
+            return await self._engine.inspect(handle)
+
+    async def logs(
+        self, handle: Handle, *, follow: bool, timestamps: bool = False, since: datetime | None = None
+    ) -> FrameStream:
+        """As `Engine.logs`."""
+        async with self._call("logs"):
+            return await self._engine.logs(handle, follow=follow, timestamps=timestamps, since=since)
+
+    async def stop(self, handle: Handle, grace_seconds: int) -> None:
+        """As `Engine.stop`."""
+        async with self._call("stop"):
+            await self._engine.stop(handle, grace_seconds)
+
+    async def kill(self, handle: Handle) -> None:
+        """As `Engine.kill`."""
+        async with self._call("kill"):
+            await self._engine.kill(handle)
+
+    async def remove(self, handle: Handle) -> None:
+        """As `Engine.remove`."""
+        async with self._call("remove"):
+            await self._engine.remove(handle)
+
+    async def events(self) -> EventStream:
+        """As `Engine.events`."""
+        async with self._call("events"):
+            return await self._engine.events()
+
+    async def list_ours(self) -> list[OwnRun]:
+        """As `Engine.list_ours`."""
+        async with self._call("list_ours"):
+            return await self._engine.list_ours()
+
+    async def close(self) -> None:
+        """As `Engine.close`, whatever the circuit says."""
+        await self._engine.close()
+
+    # ---- around each -------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _call(self, name: str) -> AsyncIterator[None]:
+        """Let one call through or not, and take note of its end."""
+        if not (self._circuit.lets_through or self._probing):
+            self._count(name, NOT_MADE)
+            raise EngineUnavailableError(self._why_not)
+        loop = asyncio.get_running_loop()
+        began, outcome = loop.time(), GIVEN_UP
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._waiting.add(scope)
+                try:
+                    yield
+                finally:
+                    self._waiting.discard(scope)
+            outcome = OK
+        except TimeoutError as error:
+            raise EngineUnavailableError(self._why_not) from error
+        except EngineError as error:
+            outcome = _outcome(error)
+            if outcome in (TIMEOUT, UNREACHABLE) and not self._probing:
+                if self._circuit.failed(loop.time(), str(error)):
+                    self._on_open()
+                raise
+            self._note_answer()
+            raise
+        else:
+            self._note_answer()
+        finally:
+            self._count(name, outcome)
+            ENGINE_CALL_SECONDS.labels(region=self._region, call=name).observe(loop.time() - began)
+
+    def _note_answer(self) -> None:
+        if not self._probing:
+            self._circuit.answered()
+
+    @property
+    def _why_not(self) -> str:
+        return f"the engine of region {self._region} is not asked: {self._circuit.reason}"
+
+    def _count(self, call: str, outcome: str) -> None:
+        ENGINE_CALLS.labels(region=self._region, call=call, outcome=outcome).inc()
+
+
+def _outcome(error: EngineError) -> str:
+    if isinstance(error, EngineTimeoutError):
+        return TIMEOUT
+    if isinstance(error, EngineTroubledError):
+        return TROUBLED
+    return UNREACHABLE if isinstance(error, EngineUnavailableError) else REFUSED
