@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
+import tarfile
+import uuid
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from aiohttp import web
+from docker.api.client import APIClient
+
+from tests.lab.engine import busybox_tar
+
+
+def push_fresh_image(client: APIClient, registry: str) -> str:
+    """Put an image into a registry none of whose layers any engine has; answers its name there."""
+    made = io.BytesIO(busybox_tar())
+    with tarfile.open(fileobj=made, mode="a") as tar:
+        entry = tarfile.TarInfo("fresh")
+        entry.size = 200_000
+        tar.addfile(entry, io.BytesIO(os.urandom(entry.size)))
+    repository, tag = f"{registry}/timeball-test/fresh", uuid.uuid4().hex
+    client.import_image_from_data(made.getvalue(), repository=repository, tag=tag)
+    for line in client.push(repository, tag, stream=True, decode=True):
+        assert "error" not in line, line
+    client.remove_image(f"{repository}:{tag}")
+    return f"{repository}:{tag}"
 
 
 class RegistryDoor:
