@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
+
+
+class _Enduring:
+    """A stream that drops what cannot be written: a full disk under the log must not end what is being logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or lose it."""
+        with suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose it."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure_logging(level: str, style: Literal["auto", "console", "json"]) -> None:
@@ -32,7 +51,7 @@ def configure_logging(level: str, style: Literal["auto", "console", "json"]) -> 
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Enduring(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from api.app import build_app
 from api.runner import Runner
+from api.spare_files import SpareFiles
 from scheduler.daemon import Daemon
 from scheduler.errors import SettingsError
 from scheduler.settings import Settings
@@ -36,6 +37,8 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    spare = SpareFiles()
+    spare.watch(loop)
     daemon = Daemon(settings)
     runner: Runner | None = None
     try:
@@ -57,6 +60,7 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
         if runner is not None:
             await runner.cleanup()
         await daemon.stop()
+        spare.close()
     return 0 if daemon.failure is None else 1
 
 

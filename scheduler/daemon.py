@@ -117,7 +117,9 @@ class Daemon:
         self._lock = _lock_directory(self._data_dir)
         self._instance = _instance_id(self._data_dir)
         try:
-            self._database = Database(self._settings.resolved_database_url())
+            self._database = Database(
+                self._settings.resolved_database_url(), wait_seconds=self._settings.database_wait_seconds
+            )
             return await self._start(self._database)
         except (UnavailableError, ArgumentError, ImportError) as error:
             raise _unusable(self._database, error) from error
@@ -177,6 +179,7 @@ class Daemon:
                 logs=LogReader(database, self._hub),
             )
         )
+        database.on_recovery(self._look_again)
         await self._adopt(at_start=True)
         self._spawn("captures", self._hub.run())
         for region in self._regions.values():
@@ -193,6 +196,22 @@ class Daemon:
             self._dispatcher.withdraw(exec_id)
             self._runner.stop(exec_id)
         self._dispatcher.offer(claims.execs)
+
+    def _look_again(self) -> None:
+        """Take up what may have been stored while the database could not say so."""
+        self._planner.look_again()
+        self._dispatcher.look_again()
+        if "wishes" not in self._tasks or self._tasks["wishes"].done():
+            self._spawn("wishes", self._tell_wishes())
+
+    async def _tell_wishes(self) -> None:
+        try:
+            found = await self._db.read(execs.dispatched)
+        except UnavailableError:
+            return  # it is in trouble again, and this is called again after it
+        for one in found:
+            if one.stop_requested_at is not None:
+                self._runner.stop(one.id)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
@@ -268,7 +287,7 @@ class Daemon:
                 await self._renew_lease()
                 await self._adopt()
             except UnavailableError as error:
-                log.warning("daemon.lease_not_renewed", error=str(error))
+                log.debug("daemon.lease_not_renewed", error=str(error))
 
     # ---- stopping ----------------------------------------------------------------------------------------
 

@@ -22,13 +22,8 @@ class Readiness:
 
 
 async def readiness(database: Database, regions: Mapping[str, Region]) -> Readiness:
-    """Ask the database now; each region's monitor has asked its engine within the last seconds."""
-    checks = {}
-    try:
-        await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
-        checks["database"] = "ok"
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what is in the way
-        checks["database"] = str(error)
+    """Ask the database now, for a read and a write; each region has asked its engine within the last seconds."""
+    checks = {"database": await database.probe.trouble() or "ok"}
     for name, region in regions.items():
         checks[f"engine {name}"] = "ok" if region.up.is_set() else (region.problem or "does not answer")
     return Readiness(checks)

@@ -145,7 +145,7 @@ class CaptureHub:
             try:
                 await self._store(ready)
             except UnavailableError as error:
-                _log.warning("log_not_stored", captures=len(ready), bytes=self._bytes, error=str(error))
+                _log.debug("log_not_stored", captures=len(ready), bytes=self._bytes, error=str(error))
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
             else:

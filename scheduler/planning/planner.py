@@ -112,6 +112,10 @@ class Planner:
         if job.cursor.next_due_at is not None and job.cursor.next_due_at <= self._horizon_end:
             self._take(job)
 
+    def look_again(self) -> None:
+        """Read anew what is due soon: something may have been stored that nobody told of."""
+        self._rescan.set()
+
     def job_deleted(self, job_id: int) -> None:
         """Forget a job."""
         self._drop(job_id)
@@ -152,7 +156,7 @@ class Planner:
             try:
                 await self._scan()
             except UnavailableError as error:
-                log.warning("planner.scan_failed", error=str(error))
+                log.debug("planner.scan_failed", error=str(error))  # the database says it once for all
                 await asyncio.sleep(RETRY_INTERVAL)
                 continue
             # Half a horizon: what becomes near is held at least that long before it is due.
@@ -193,7 +197,7 @@ class Planner:
                 try:
                     await self._claim(groups)
                 except UnavailableError as error:
-                    log.warning("planner.claim_failed", error=str(error))
+                    log.debug("planner.claim_failed", error=str(error))
                     for group in groups:
                         self._look(group.job.id)
                     await asyncio.sleep(RETRY_INTERVAL)

@@ -119,6 +119,13 @@ class Dispatcher:
         """Look again, for an engine has come or gone."""
         self._wake.set()
 
+    def look_again(self) -> None:
+        """Read anew what waits: something may have been stored that nobody told of."""
+        self._may_be_homeless = True
+        for queue in self._queues.values():
+            queue.has_more = True
+        self._wake.set()
+
     async def adopt(self, one: Exec) -> None:
         """Look after an exec that was dispatched before, by an earlier daemon.
 
@@ -157,7 +164,7 @@ class Dispatcher:
             try:
                 pause = await self._pass()
             except UnavailableError as error:
-                log.warning("dispatcher.database_unavailable", error=str(error))
+                log.debug("dispatcher.database_unavailable", error=str(error))
                 for queue in self._queues.values():
                     queue.has_more = True
                 pause = RETRY_INTERVAL

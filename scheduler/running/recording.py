@@ -29,8 +29,9 @@ from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
-#: Seconds before something is tried again that the database refused.
+#: Seconds before something is tried again that the database refused: the first pause and the longest.
 RETRY_INTERVAL = 0.5
+LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ class Recorder:
                 stored_logs.insert(connection, last)
                 if retry is not None:
                     execs.insert(connection, [retry])
-            return changed
+            # An earlier try may have been committed, and its answer lost: then all of it has happened.
+            return changed or _has(execs.get(connection, exec_id), after, fields)
 
         # A start is known to the engine too; an end is not any more once the container is removed.
         if not await self._until_written(work, durable=after in FINAL_STATUSES):
@@ -153,9 +155,21 @@ class Recorder:
 
     async def _until_written(self, work: Callable[[Connection], bool], *, durable: bool) -> bool:
         """Write it, again and again if need be: a run's end is not lost to a full disk."""
+        pause = RETRY_INTERVAL
         while True:
             try:
                 return await self._with.database.write(work, durable=durable)
             except UnavailableError as error:
-                self._log.warning("run.database_unavailable", error=str(error))
-                await asyncio.sleep(RETRY_INTERVAL)
+                self._log.debug(
+                    "run.database_unavailable", error=str(error)
+                )  # the database says it once for all
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _has(stored: Exec | None, status: ExecStatus, fields: Mapping[str, Any]) -> bool:
+    return (
+        stored is not None
+        and stored.status is status
+        and all(getattr(stored, name) == value for name, value in fields.items())
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 #: The log is copied back when it has so many bytes.
 ENOUGH: Final = 4 * 1024 * 1024
@@ -71,5 +71,5 @@ class Checkpointer:
             with self._engine.connect() as connection:
                 raw: Any = connection.connection.driver_connection
                 raw.execute(f"PRAGMA wal_checkpoint({mode})").close()
-        except (DBAPIError, sqlite3.Error):
+        except (SQLAlchemyError, sqlite3.Error, OSError):
             return  # what could not be copied now is copied with the next look

@@ -10,38 +10,49 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import (
-    DatabaseError,
-    DataError,
-    IntegrityError,
-    InterfaceError,
-    NotSupportedError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler.errors import UnavailableError
+from scheduler.metrics import DATABASE_REFUSALS, DATABASE_WRITABLE
 from scheduler.store.checkpoint import Checkpointer
+from scheduler.store.doubt import has_happened, transaction_id
+from scheduler.store.probing import WriteProbe
+from scheduler.store.trouble import is_trouble, kind_of, words_of
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
 #: How many waiting writes share one commit at most; bounds how long the first of them waits.
 GROUP_LIMIT: Final = 64
 READERS: Final = 4
-BUSY_TIMEOUT_MS: Final = 5_000
+#: How long a lock that others hold is waited for, in seconds.
+WAIT_SECONDS: Final = 5.0
+#: What has waited for its turn so many times that long is refused untried: a queue behind a lock moves too slowly.
+PATIENCE: Final = 2
+#: Seconds for which anybody waits for an answer; only a server or a disk that hangs takes so long.
+ANSWER_SECONDS: Final = 30.0
+#: Reads and writes that may wait for their turn.
+QUEUE_LIMIT: Final = 10_000
+#: PostgreSQL: seconds after which a server that acknowledges nothing is given up, be it while connecting or later.
+SILENCE_SECONDS: Final = 10
 
 
 class _Write(NamedTuple):
     work: Callable[[Connection], Any]
     future: Future[Any]
     durable: bool
+    begun_at: float
 
 
 class Database:
@@ -49,30 +60,64 @@ class Database:
 
     Args:
         url: a SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
+        wait_seconds: how long a lock that others hold is waited for.
+
+    Attributes:
+        trouble: why the last transaction was refused, for people; None when it was committed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, wait_seconds: float = WAIT_SECONDS) -> None:
         self.url = sa.make_url(url)
+        self.trouble: str | None = None
+        self._wait_seconds = wait_seconds
+        self._reading = 0
+        self._on_recovery: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._write_engine = self._engine(pool_size=1, for_writing=True)
-        self._read_engine = self._engine(pool_size=READERS, for_writing=False)
+        # One more than threads that read, for the checkpoints.
+        self._read_engine = self._engine(pool_size=READERS + 1, for_writing=False)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closed = False
         self._is_durable = True  # what a new connection is set to
+        self.probe = WriteProbe(self)
         self._writer = threading.Thread(target=self._write_loop, name="db-write", daemon=True)
         self._writer.start()
         self._checkpointer = Checkpointer(self._read_engine, self.url.database) if self.is_sqlite else None
 
     def _engine(self, *, pool_size: int, for_writing: bool) -> Engine:
         engine = sa.create_engine(
-            self.url, pool_size=pool_size, max_overflow=0, pool_pre_ping=not self.is_sqlite
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=not self.is_sqlite,
+            connect_args={} if self.is_sqlite else self._postgresql_limits(),
         )
         if self.is_sqlite:
+            event.listen(engine, "connect", self._set_busy_timeout)
             begin = "BEGIN IMMEDIATE" if for_writing else "BEGIN"
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
+
+    def _set_busy_timeout(self, connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA busy_timeout={round(self._wait_seconds * 1000)}").close()
+
+    def _postgresql_limits(self) -> dict[str, Any]:
+        """How long a server is waited for; what the URL says itself counts more."""
+        limits = {
+            "connect_timeout": SILENCE_SECONDS,
+            "tcp_user_timeout": SILENCE_SECONDS * 1000,
+            "options": f"-c lock_timeout={round(self._wait_seconds * 1000)}",
+        }
+        return {name: value for name, value in limits.items() if name not in self.url.query}
+
+    def on_recovery(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called, on this event loop, when a transaction is committed after refusals.
+
+        What was refused in between may have happened nevertheless, where a connection broke amid a commit.
+        """
+        self._on_recovery.append((asyncio.get_running_loop(), listener))
 
     async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Run `work` in a transaction that may change things, and return what it returns once committed.
@@ -89,10 +134,12 @@ class Database:
         """
         if self._closed:
             raise UnavailableError("The database is closed: the daemon is stopping")
+        if self._queue.qsize() > QUEUE_LIMIT:
+            raise self._late("write")
         future: Future[T] = Future()
-        self._queue.put(_Write(work, future, durable))
-        # A caller that is cancelled must not tear the write out of a group that is being committed.
-        return await asyncio.shield(asyncio.wrap_future(future))
+        self._queue.put(_Write(work, future, durable, time.monotonic()))
+        # A caller that is cancelled or gives up must not tear the write out of a group that is being committed.
+        return await self._in_time(asyncio.wrap_future(future), "write")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a consistent snapshot, and return what it returns.
@@ -102,26 +149,56 @@ class Database:
         """
         if self._closed:
             raise UnavailableError("The database is closed: the daemon is stopping")
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        if self._reading > QUEUE_LIMIT:
+            raise self._late("read")
+        self._reading += 1
+        try:
+            loop = asyncio.get_running_loop()
+            reading = loop.run_in_executor(self._readers, self._read, work, time.monotonic())
+            return await self._in_time(reading, "read")
+        finally:
+            self._reading -= 1
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
+    async def _in_time(self, answer: asyncio.Future[T], door: str) -> T:
+        """The answer, unless the database hangs: it is not interrupted, but nobody waits for it for ever."""
+        done, _ = await asyncio.wait((answer,), timeout=ANSWER_SECONDS)
+        if done:
+            return answer.result()
+        answer.add_done_callback(_look_at)
+        DATABASE_REFUSALS.labels(door=door, kind="hung").inc()
+        self.trouble = self.trouble or f"it has not answered for {ANSWER_SECONDS:g} s"
+        raise UnavailableError(
+            f"The database has not answered for {ANSWER_SECONDS:g} s; what was asked of it may yet be done"
+        )
+
+    def _read(self, work: Callable[[Connection], T], begun_at: float) -> T:
+        if self._is_late(begun_at):
+            raise self._late("read")
         try:
             with self._read_engine.begin() as connection:
                 return work(connection)
-        except (DatabaseError, InterfaceError) as error:
-            if not _is_trouble(error):
+        except (SQLAlchemyError, OSError) as error:
+            if not is_trouble(error):
                 raise
-            raise _unavailable(error) from error
+            raise _refused("read", error) from error
+
+    def _is_late(self, begun_at: float) -> bool:
+        return time.monotonic() - begun_at > PATIENCE * self._wait_seconds
+
+    def _late(self, door: str) -> UnavailableError:
+        DATABASE_REFUSALS.labels(door=door, kind="late").inc()
+        why = f": {self.trouble}" if self.trouble else ""
+        return UnavailableError(f"The database is too slow just now, and too much waits for it{why}")
 
     def migrate(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on the writing connection before anything else does, on the caller's own thread."""
         try:
             with self._write_engine.begin() as connection:
                 return work(connection)
-        except (DatabaseError, InterfaceError) as error:
-            if not _is_trouble(error):
+        except SQLAlchemyError as error:
+            if not is_trouble(error):
                 raise
-            raise _unavailable(error) from error
+            raise _refused("write", error) from error
 
     async def close(self) -> None:
         """Finish the writes that wait, then close every connection."""
@@ -149,13 +226,25 @@ class Database:
                     stopping = True
                     break
                 group.append(more)
-            self._commit_group(group)
+            if timely := self._without_late(group):
+                self._commit_group(timely)
             if stopping:
                 return
+
+    def _without_late(self, group: list[_Write]) -> list[_Write]:
+        """Refuse what has waited too long for its turn, and answer what is left."""
+        timely = []
+        for one in group:
+            if self._is_late(one.begun_at):
+                one.future.set_exception(self._late("write"))
+            else:
+                timely.append(one)
+        return timely
 
     def _commit_group(self, group: list[_Write]) -> None:
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], Exception]] = []
+        doubtful: str | None = None
         try:
             with self._write_engine.connect() as connection:
                 self._set_durability(connection, durable=any(one.durable for one in group))
@@ -166,20 +255,43 @@ class Database:
                             with connection.begin_nested() if len(group) > 1 else nullcontext():
                                 done.append((one.future, one.work(connection)))
                         except Exception as error:
-                            if len(group) == 1 or _is_trouble(error):
+                            if len(group) == 1 or is_trouble(error):
                                 raise
                             failed.append((one.future, error))
+                    doubtful = transaction_id(connection)
         except Exception as error:  # noqa: BLE001 - every waiting caller is told, whatever happened
-            shown = _unavailable(error) if _is_trouble(error) else error
-            for one in group:
-                one.future.set_exception(shown)
-            return
+            if doubtful is None or not is_trouble(error) or not has_happened(self._write_engine, doubtful):
+                self._refuse(group, error)
+                return
+            log.info("database.commit_found", reason="its answer was lost, but it had happened")
         if self._checkpointer is not None:
             self._checkpointer.written()
+        self._note_commit()
         for future, result in done:
             future.set_result(result)
         for future, reason in failed:
             future.set_exception(reason)
+
+    def _refuse(self, group: list[_Write], error: Exception) -> None:
+        shown: Exception = error
+        if is_trouble(error):
+            shown = _refused("write", error)
+            DATABASE_WRITABLE.set(0)
+            if self.trouble is None:
+                log.warning("database.refuses", kind=kind_of(error), error=words_of(error))
+            self.trouble = words_of(error)
+        for one in group:
+            one.future.set_exception(shown)
+
+    def _note_commit(self) -> None:
+        DATABASE_WRITABLE.set(1)
+        if self.trouble is None:
+            return
+        log.info("database.works_again", after=self.trouble)
+        self.trouble = None
+        for loop, listener in self._on_recovery:
+            with suppress(RuntimeError):  # the event loop has ended
+                loop.call_soon_threadsafe(listener)
 
     def _set_durability(self, connection: Connection, *, durable: bool) -> None:
         if self.is_sqlite and durable is not self._is_durable:
@@ -188,15 +300,14 @@ class Database:
             self._is_durable = durable
 
 
-def _is_trouble(error: Exception) -> bool:
-    """Whether the database itself is to blame: absent, locked, full, damaged; and not what it was asked to do."""
-    return isinstance(error, DatabaseError | InterfaceError) and not isinstance(
-        error, IntegrityError | ProgrammingError | DataError | NotSupportedError
-    )
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
 
 
-def _unavailable(error: Exception) -> UnavailableError:
-    return UnavailableError(f"The database cannot be used just now: {getattr(error, 'orig', error)}")
+def _refused(door: str, error: Exception) -> UnavailableError:
+    DATABASE_REFUSALS.labels(door=door, kind=kind_of(error)).inc()
+    return UnavailableError(f"The database cannot be used just now: {words_of(error)}")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -204,7 +315,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
         # A claim must outlive a power cut, else its due time would run twice; grouping pays for the syncs.
         "synchronous=FULL",

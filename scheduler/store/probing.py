@@ -1,0 +1,57 @@
+"""Finds out whether the database can be read and written just now, however many ask at once.
+
+A database can be well to read and refuse every write (a full disk, a lock, a read-only mount), so a small write is
+made. Whoever asks gets an answer soon: a probe that takes longer goes on for the next one who asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.engine import Connection
+
+from scheduler.errors import UnavailableError
+from scheduler.store.tables import facts
+
+if TYPE_CHECKING:
+    from scheduler.store.database import Database
+
+#: Seconds that one who asks waits at most, and for which an answer is believed.
+PATIENCE: Final = 0.8
+FRESH: Final = 1.0
+
+
+class WriteProbe:
+    """Asks one database, one question at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._asking: asyncio.Task[str | None] | None = None
+        self._answered_at = float("-inf")
+
+    async def trouble(self) -> str | None:
+        """What is in the way of reading and writing; None if nothing is."""
+        loop = asyncio.get_running_loop()
+        asking = self._asking
+        if asking is None or (asking.done() and loop.time() - self._answered_at > FRESH):
+            asking = self._asking = asyncio.create_task(self._ask(), name="database-probe")
+        await asyncio.wait((asking,), timeout=PATIENCE)
+        if asking.done():
+            return asking.result()
+        return self._database.trouble or f"a write has not been answered for {PATIENCE:g} s"
+
+    async def _ask(self) -> str | None:
+        try:
+            await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+            await self._database.write(_touch, durable=False)
+        except UnavailableError as error:
+            return str(error)
+        finally:
+            self._answered_at = asyncio.get_running_loop().time()
+        return None
+
+
+def _touch(connection: Connection) -> None:
+    """Write something that changes nothing."""
+    connection.execute(facts.update().values(value=facts.c.value).where(facts.c.name == "installation"))
