@@ -1,4 +1,4 @@
-"""What an ended container means for its exec, and whether the run is tried again.
+"""What container a run needs, what the end of one means for its exec, and whether the run is tried again.
 
 Pure: facts in, decisions out.
 """
@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Final
 
-from scheduler.engine.protocol import RunStatus
+from scheduler.engine.protocol import LaunchSpec, RunStatus
 from scheduler.execution import Exec, ExecStatus, FailReason
+from scheduler.job import command_words
 
 #: The longest pause before a retry.
 LONGEST_BACKOFF: Final = timedelta(hours=24)
@@ -150,3 +151,17 @@ def retry_at(one: Exec, end: End, now: datetime, *, jitter: float | None = None)
     pause = min(timedelta(seconds=one.spec.retry_backoff_seconds * 2.0**exponent), LONGEST_BACKOFF)
     share = random.random() if jitter is None else jitter  # noqa: S311 - it spreads load, it guards nothing
     return now + pause * (1 + share / 10)
+
+
+def launch_spec(one: Exec, pids_limit: int) -> LaunchSpec:
+    """The container that a run needs."""
+    return LaunchSpec(
+        exec_id=one.id,
+        job_id=one.job_id,
+        image=one.spec.image,
+        command=command_words(one.spec.command),
+        environment=one.spec.runtime_vars,
+        cpus=one.spec.cpus,
+        memory_bytes=one.spec.memory_bytes,
+        pids_limit=pids_limit,
+    )

@@ -24,14 +24,13 @@ from scheduler.engine.errors import (
     RunGoneError,
     StreamBrokenError,
 )
-from scheduler.engine.protocol import FrameStream, Handle, LaunchSpec, RunState, RunStatus
+from scheduler.engine.protocol import FrameStream, Handle, RunState, RunStatus
 from scheduler.errors import UnavailableError
 from scheduler.execution import Exec, ExecStatus, FailReason
-from scheduler.job import command_words
 from scheduler.logs.capture import Capture
 from scheduler.logs.recovering import read_on
 from scheduler.metrics import DEFECTS, LAUNCH, LOG_BYTES
-from scheduler.running.decide import End, cancelled_before_start, end_of, lost, stop_words
+from scheduler.running.decide import End, cancelled_before_start, end_of, launch_spec, lost, stop_words
 from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
 from scheduler.running.regions import Region
@@ -179,7 +178,7 @@ class Run:
                 await self._end(cancelled_before_start())
                 return
             self._recorder.note_image(image.digest)
-            handle = await engine.create(_launch_spec(self.exec, self._with.pids_limit))
+            handle = await engine.create(launch_spec(self.exec, self._with.pids_limit))
         except (ImagePullError, ImageMissingError) as error:
             await self._fail_to_start(FailReason.IMAGE_PULL_FAILED, str(error))
         except LaunchError as error:
@@ -386,16 +385,3 @@ class Run:
     def _observe_launch(self) -> None:
         since = self.exec.scheduled_for or self.exec.created_at
         LAUNCH.observe(max((self._with.clock.now() - since).total_seconds(), 0))
-
-
-def _launch_spec(one: Exec, pids_limit: int) -> LaunchSpec:
-    return LaunchSpec(
-        exec_id=one.id,
-        job_id=one.job_id,
-        image=one.spec.image,
-        command=command_words(one.spec.command),
-        environment=one.spec.runtime_vars,
-        cpus=one.spec.cpus,
-        memory_bytes=one.spec.memory_bytes,
-        pids_limit=pids_limit,
-    )

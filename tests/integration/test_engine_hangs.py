@@ -110,9 +110,9 @@ async def test_the_api_stays_quick_and_other_regions_go_on_while_an_engine_hangs
     ("request_line", "call"),
     [
         ("/containers/create", "create"),
-        ("/start", "start"),
-        ("/containers/[0-9a-f]{64}/json", "inspect"),
-        ("/attach", "attach"),
+        pytest.param("/start", "start", marks=pytest.mark.slow),
+        pytest.param("/containers/[0-9a-f]{64}/json", "inspect", marks=pytest.mark.slow),
+        pytest.param("/attach", "attach", marks=pytest.mark.slow),
     ],
 )
 async def test_a_call_that_takes_effect_without_an_answer_is_not_made_twice(
