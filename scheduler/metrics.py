@@ -58,7 +58,7 @@ PULLS_RETRIED = Counter(
 )
 DATABASE_REFUSALS = Counter(
     "timeball_database_refusals",
-    "Reads and transactions that the database refused, by what was in the way: locked, full, readonly, files, "
+    "Reads and transactions that the database refused, by what was in the way: locked, full, readonly, files, hung, "
     "damaged, unreachable, late, other.",
     ["door", "kind"],
     registry=REGISTRY,

@@ -18,7 +18,7 @@ from tests.lab.engine import (
     why_no_engine,
     why_no_registry,
 )
-from tests.lab.postgresql import postgresql_url, why_no_postgresql
+from tests.lab.postgresql import postgresql, postgresql_url, private_postgresql, why_no_postgresql
 from tests.lab.private_engine import private_engine, small_engine
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "engine_client",
     "engine_url",
     "installation",
+    "postgresql",
     "postgresql_url",
     "private_engine",
+    "private_postgresql",
     "registry",
     "small_engine",
 ]

@@ -40,8 +40,10 @@ READERS: Final = 4
 WAIT_SECONDS: Final = 5.0
 #: What has waited for its turn so many times that long is refused untried: a queue behind a lock moves too slowly.
 PATIENCE: Final = 2
-#: Seconds for which anybody waits for an answer; only a server or a disk that hangs takes so long.
-ANSWER_SECONDS: Final = 30.0
+#: Seconds for which anybody waits for an answer; only a server or a disk that hangs takes so long. Whoever comes
+#: while nothing has been answered since waits less.
+ANSWER_SECONDS: Final = 20.0
+HUNG_SECONDS: Final = 1.0
 #: Reads and writes that may wait for their turn.
 QUEUE_LIMIT: Final = 10_000
 #: PostgreSQL: seconds after which a server that acknowledges nothing is given up, be it while connecting or later.
@@ -71,6 +73,7 @@ class Database:
         self.trouble: str | None = None
         self._wait_seconds = wait_seconds
         self._reading = 0
+        self._hung: set[str] = set()  # the doors behind which nothing has been answered for long
         self._on_recovery: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._write_engine = self._engine(pool_size=1, for_writing=True)
@@ -161,15 +164,27 @@ class Database:
 
     async def _in_time(self, answer: asyncio.Future[T], door: str) -> T:
         """The answer, unless the database hangs: it is not interrupted, but nobody waits for it for ever."""
-        done, _ = await asyncio.wait((answer,), timeout=ANSWER_SECONDS)
+        limit = HUNG_SECONDS if door in self._hung else ANSWER_SECONDS
+        done, _ = await asyncio.wait((answer,), timeout=limit)
         if done:
+            self._hung.discard(door)
             return answer.result()
-        answer.add_done_callback(_look_at)
+        answer.add_done_callback(lambda late: self._answered_late(late, door))
+        self._hung.add(door)
         DATABASE_REFUSALS.labels(door=door, kind="hung").inc()
-        self.trouble = self.trouble or f"it has not answered for {ANSWER_SECONDS:g} s"
+        if door == "write":
+            DATABASE_WRITABLE.set(0)
+            if self.trouble is None:
+                log.warning("database.hangs", seconds=limit)
+                self.trouble = "it hangs: nothing has been answered for long"
         raise UnavailableError(
-            f"The database has not answered for {ANSWER_SECONDS:g} s; what was asked of it may yet be done"
+            f"The database has not answered for {limit:g} s (it hangs); what was asked of it may yet be done"
         )
+
+    def _answered_late(self, answer: asyncio.Future[Any], door: str) -> None:
+        self._hung.discard(door)
+        if not answer.cancelled():
+            answer.exception()  # looked at, so that nobody complains that nobody did
 
     def _read(self, work: Callable[[Connection], T], begun_at: float) -> T:
         if self._is_late(begun_at):
@@ -298,11 +313,6 @@ class Database:
             raw: Any = connection.connection.driver_connection
             raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._is_durable = durable
-
-
-def _look_at(answer: asyncio.Future[Any]) -> None:
-    if not answer.cancelled():
-        answer.exception()
 
 
 def _refused(door: str, error: Exception) -> UnavailableError:

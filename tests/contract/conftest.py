@@ -19,14 +19,15 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'timeball.db'}"
     else:
-        url = _empty_postgresql(request.getfixturevalue("postgresql_url"))
+        url = empty_postgresql(request.getfixturevalue("postgresql_url"))
     database = Database(url)
     database.migrate(upgrade)
     yield database
     await database.close()
 
 
-def _empty_postgresql(maintenance: str) -> str:
+def empty_postgresql(maintenance: str) -> str:
+    """The URL of a new database on the server with that maintenance database."""
     name = f"test_{uuid.uuid4().hex}"
     engine = sa.create_engine(maintenance, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

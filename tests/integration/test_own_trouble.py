@@ -8,15 +8,20 @@ import os
 import resource
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+import sqlalchemy as sa
 
+from scheduler.store.tables import facts
 from tests.integration.conftest import MakeTimeball
+from tests.lab.postgresql import PostgreSQL
 from tests.lab.timeball import Timeball, script, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -69,7 +74,12 @@ async def _check_ledger(timeball: Timeball, job: int) -> None:
 
 
 async def _survives(
-    timeball: Timeball, begin: Callable[[], object], end: Callable[[], object], sign: str
+    timeball: Timeball,
+    begin: Callable[[], object],
+    end: Callable[[], object],
+    sign: str,
+    *,
+    can_be_read: bool = True,
 ) -> None:
     """Whatever goes on when the trouble begins comes to its end after it; meanwhile the daemon tells the truth."""
     job = await timeball.create(COUNTS, resource_size="XXS")
@@ -84,7 +94,7 @@ async def _survives(
     await timeball.until_decided(ticking)
     told = timeball.log_file.stat().st_size
 
-    begin()
+    await asyncio.to_thread(begin)
     try:
         assert sign in await _says(timeball, 503)
         assert (
@@ -96,16 +106,18 @@ async def _survives(
         await _refused(timeball, "POST", f"/v1/jobs/{job}/execs")
         await _refused(timeball, "DELETE", f"/v1/jobs/{job}")
         for path in ("/healthz", "/metrics", "/v1/jobs", f"/v1/jobs/{job}", f"/v1/jobs/{job}/execs/{run}"):
-            assert (await timeball.send("GET", path))[0] == 200, path
+            expected = 200 if can_be_read or not path.startswith("/v1") else 503
+            assert (await timeball.send("GET", path))[0] == expected, path
         assert await _metric(timeball, 'timeball_database_refusals_total{door="write"') > 0
         assert await _metric(timeball, "timeball_database_writable") == 0
         # Until well after the run has printed all that it prints, and some due times have passed.
         last = datetime.now(UTC) + timedelta(seconds=5)
         await until(lambda: _is_past(last))
         assert timeball.is_running
-        assert (await timeball.exec(job, run))["status"] == "R"
+        if can_be_read:
+            assert (await timeball.exec(job, run))["status"] == "R"
     finally:
-        end()
+        await asyncio.to_thread(end)
 
     await _says(timeball, 200)
     assert (await timeball.until_ended(job, run))["status"] == "S"
@@ -158,7 +170,9 @@ async def test_a_database_that_another_program_holds_is_waited_for(own_timeball:
     timeball.configure(SOON)
     await timeball.start()
     with closing(
-        sqlite3.connect(timeball.data_dir / "timeball.db", isolation_level=None, timeout=30)
+        sqlite3.connect(
+            timeball.data_dir / "timeball.db", isolation_level=None, timeout=30, check_same_thread=False
+        )
     ) as other:
         await _survives(
             timeball, lambda: other.execute("BEGIN EXCLUSIVE"), lambda: other.execute("ROLLBACK"), "locked"
@@ -243,3 +257,73 @@ async def test_a_log_that_cannot_be_written_does_not_end_the_daemon(own_timeball
     _, one = await timeball.run("echo up")
     assert one["status"] == "S"
     assert timeball.is_running
+
+
+class _OnPostgreSQL(Timeball):
+    """An installation whose database is a server's."""
+
+    @property
+    def installation(self) -> str:
+        """The id that its containers carry."""
+        url = tomllib.loads(self._config_file.read_text())["database_url"]
+        engine = sa.create_engine(url)
+        try:
+            with engine.connect() as connection:
+                return str(
+                    connection.execute(
+                        sa.select(facts.c.value).where(facts.c.name == "installation")
+                    ).scalar()
+                )
+        finally:
+            engine.dispose()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def on_postgresql(
+    private_postgresql: PostgreSQL, engine_url: str, busybox_image: str, tmp_path: Path
+) -> AsyncIterator[Timeball]:
+    """A daemon on a server that the test may do anything to."""
+    config = f"{SOON}database_url = '{private_postgresql.url}'\n"
+    made = _OnPostgreSQL(tmp_path / "data", engine_url, busybox_image, config=config)
+    await made.start()
+    yield made
+    await made.clear_away()
+
+
+@pytest.mark.postgresql
+async def test_a_postgresql_that_goes_away_and_comes_back_is_survived(
+    private_postgresql: PostgreSQL, on_postgresql: Timeball
+) -> None:
+    """It crashes amid everything."""
+    await _survives(
+        on_postgresql, private_postgresql.stop, private_postgresql.start, "connection", can_be_read=False
+    )
+
+
+@pytest.mark.postgresql
+@pytest.mark.slow
+async def test_a_postgresql_that_hangs_is_survived(
+    private_postgresql: PostgreSQL, on_postgresql: Timeball
+) -> None:
+    """It takes connections and answers nothing; nobody waits for it for ever."""
+    await _survives(
+        on_postgresql, private_postgresql.freeze, private_postgresql.thaw, "answered", can_be_read=False
+    )
+
+
+@pytest.mark.postgresql
+@pytest.mark.slow
+async def test_a_postgresql_that_is_made_read_only_is_survived(
+    private_postgresql: PostgreSQL, on_postgresql: Timeball
+) -> None:
+    """Reading goes on."""
+
+    def make(read_only: str) -> None:
+        engine = sa.create_engine(private_postgresql.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SET transaction_read_only = off")
+            connection.exec_driver_sql(f"ALTER SYSTEM SET default_transaction_read_only = {read_only}")
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+        engine.dispose()
+
+    await _survives(on_postgresql, lambda: make("on"), lambda: make("off"), "read-only")
