@@ -6,6 +6,7 @@ with its traceback and answered as 500 without its inner words.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -42,6 +43,10 @@ _STATUS: Final[Mapping[type[TimeballError], HTTPStatus]] = {
     ConflictError: HTTPStatus.CONFLICT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+
+#: What the machine has too little of, not what anybody did wrong.
+_OUT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def problem(
@@ -131,7 +136,9 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
         return from_error(error)
     except web.HTTPException as error:
         return _from_http(request, error)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OUT_OF:
+            return from_error(UnavailableError(f"The daemon cannot do this just now: {error.strerror}"))
         log.exception("api.unforeseen", method=request.method, path=request.path)
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Timeball made a mistake; its log says which.")
 

@@ -114,8 +114,14 @@ class Daemon:
         """
         os.umask(0o077)  # what is stored, and what runs print, is nobody else's business
         self._data_dir = _prepare_directory(self._data_dir)
-        self._lock = _lock_directory(self._data_dir)
-        self._instance = _instance_id(self._data_dir)
+        try:
+            self._lock = _lock_directory(self._data_dir)
+            self._instance = _instance_id(self._data_dir)
+        except OSError as error:
+            raise SettingsError(
+                f"data_dir {self._data_dir}: nothing can be written there: {error.strerror or error}. "
+                "Make room, mend its mount, or name another with --data-dir"
+            ) from error
         try:
             self._database = Database(
                 self._settings.resolved_database_url(), wait_seconds=self._settings.database_wait_seconds

@@ -30,7 +30,7 @@ PING_INTERVAL = 5.0
 #: Seconds before an engine that is down is probed: the first and the longest pause.
 RETRY_FIRST, RETRY_LONGEST = 0.25, 5.0
 #: Seconds in which an engine that is well answers a ping, however busy: a deletion waits for no other.
-KNOCK_LIMIT = 0.8
+KNOCK_LIMIT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +200,8 @@ class Region:
 
     async def until_silent(self) -> None:
         """Return when the engine does not answer, be that now or later."""
+        if not self.up.is_set():
+            return
         try:
             async with asyncio.timeout(KNOCK_LIMIT):
                 await self._prober.ping()

@@ -45,6 +45,8 @@ DRAIN_LIMIT = 10.0
 INSPECT_INTERVAL = 5.0
 #: Seconds that a container may run on after its followed log has ended, before that is opened again.
 END_LIMIT, END_INTERVAL = 1.0, 0.25
+#: The longest pause before a run goes on that its engine or the database has interrupted.
+LONGEST_INTERVAL = 2.0
 #: How often an engine that answers is asked for the rest of an ended container's output that it refuses to give.
 REFUSALS = 5
 #: The longest pause before a run that failed by a defect of ours is taken up again.
@@ -111,7 +113,7 @@ class Run:
 
     async def look_after(self) -> None:
         """Bring the run to its recorded end; returns when its container is removed."""
-        pause = RETRY_INTERVAL
+        interval = pause = RETRY_INTERVAL
         try:
             while not self._recorder.has_ended:
                 try:
@@ -120,9 +122,11 @@ class Run:
                     self._capture = await self._with.hub.open(self.exec.id, limit=limit)
                     await self._advance()
                 except (EngineUnavailableError, RunGoneError, UnavailableError) as error:
-                    self._log.info("run.interrupted", error=str(error))
+                    if str(error) != self.trouble:
+                        self._log.info("run.interrupted", error=str(error))
                     self.trouble = str(error)
-                    await asyncio.sleep(RETRY_INTERVAL)
+                    await asyncio.sleep(interval)
+                    interval = min(interval * 2, LONGEST_INTERVAL)
                 except RunDiscardedError:
                     raise
                 except Exception as error:  # noqa: BLE001 - one run's defect must not end all the others

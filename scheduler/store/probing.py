@@ -17,8 +17,9 @@ from scheduler.store.tables import facts
 if TYPE_CHECKING:
     from scheduler.store.database import Database
 
-#: Seconds that one who asks waits at most, and for which an answer is believed.
-PATIENCE: Final = 0.8
+#: Seconds that one who asks waits at most, where nothing is known to be wrong and where something is.
+PATIENCE, KNOWN_PATIENCE = 2.0, 0.3
+#: Seconds for which an answer is believed.
 FRESH: Final = 1.0
 
 
@@ -36,7 +37,7 @@ class WriteProbe:
         asking = self._asking
         if asking is None or (asking.done() and loop.time() - self._answered_at > FRESH):
             asking = self._asking = asyncio.create_task(self._ask(), name="database-probe")
-        await asyncio.wait((asking,), timeout=PATIENCE)
+        await asyncio.wait((asking,), timeout=KNOWN_PATIENCE if self._database.trouble else PATIENCE)
         if asking.done():
             return asking.result()
         return self._database.trouble or f"a write has not been answered for {PATIENCE:g} s"

@@ -130,17 +130,17 @@ class Stage:
             while not done():  # noqa: ASYNC110 - the engine in memory has no event for it
                 await asyncio.sleep(0.002)
 
-    async def output(self, exec_id: str) -> bytes:
-        """All that is stored of the run's standard output."""
+    async def output(self, exec_id: str, stream: Stream = Stream.STDOUT) -> bytes:
+        """All that is stored of one of the run's streams."""
 
         def work(connection: Any) -> bytes:
             extent = stored_logs.extent(connection, exec_id)
             assert extent is not None
             rows = stored_logs.chunks(
-                connection, exec_id, extent.first_seq, extent.last_seq, 1 << Stream.STDOUT, limit=1000
+                connection, exec_id, extent.first_seq, extent.last_seq, 1 << stream, limit=1000
             )
             frames = [frame for row in rows for frame in decode(row.data)]
-            return b"".join(frame.data for frame in frames if frame.kind & STREAM_BITS == Stream.STDOUT)
+            return b"".join(frame.data for frame in frames if frame.kind & STREAM_BITS == stream)
 
         assert self.daemon is not None
         return await self.daemon._db.read(work)
