@@ -8,7 +8,7 @@ from api.auth import auth_middleware
 from api.finishing import CHANGES, finish, finishing_middleware
 from api.keys import SERVICE, TOKENS
 from api.problems import problems_middleware
-from api.routes import execs, health, jobs, logs, schedules
+from api.routes import execs, health, jobs, logs, overview, schedules
 from scheduler.service import Service
 from scheduler.tokens import Tokens
 
@@ -23,6 +23,6 @@ def build_app(service: Service, tokens: Tokens, *, max_body_bytes: int) -> web.A
     app.on_shutdown.append(finish)
     app[SERVICE] = service
     app[TOKENS] = tokens
-    for module in (health, jobs, schedules, execs, logs):
+    for module in (health, jobs, schedules, execs, overview, logs):
         app.add_routes(module.ROUTES)
     return app

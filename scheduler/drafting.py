@@ -83,6 +83,7 @@ def draft_exec(
         max_retries=definition.max_retries,
         retry_backoff_seconds=definition.retry_backoff_seconds,
         log_limit_bytes=definition.log_limit_bytes,
+        labels=definition.labels,
     )
     return Exec(
         id=str(uuid.uuid4()),

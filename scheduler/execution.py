@@ -7,7 +7,7 @@ Pure data and one pure function. The store writes a status only through `store.e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -127,6 +127,7 @@ class ExecSpec:
     max_retries: int
     retry_backoff_seconds: int
     log_limit_bytes: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def image(self) -> str:

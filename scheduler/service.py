@@ -9,6 +9,7 @@ from scheduler.usecases.execs import ExecUseCases
 from scheduler.usecases.jobs import JobUseCases
 from scheduler.usecases.logs import LogUseCases
 from scheduler.usecases.occurrences import OccurrenceUseCases
+from scheduler.usecases.overview import OverviewUseCases
 from scheduler.usecases.parts import Parts
 
 
@@ -20,6 +21,7 @@ class Service:
         execs: with runs.
         logs: with what runs wrote.
         occurrences: with the ledger.
+        overview: with many runs at once, whatever their job.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -28,6 +30,7 @@ class Service:
         self.execs = ExecUseCases(parts)
         self.logs = LogUseCases(parts)
         self.occurrences = OccurrenceUseCases(parts)
+        self.overview = OverviewUseCases(parts)
 
     def now(self) -> datetime:
         """The present by the daemon's clock (UTC)."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
 
 from api.answers import answer
 from api.bodies import body_of
+from api.exec_filters import labels_of, parameters_of
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
 from api.routes.paths import JOB
 from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from api.schemas.jobs import READ_ONLY, JobChange, JobCreate, JobOut
 from scheduler.errors import FieldError, InvalidInputError
+from scheduler.filters import JobFilter
+from scheduler.job import ScheduleState
 
 
 async def create_job(request: web.Request) -> web.Response:
@@ -25,15 +29,35 @@ async def create_job(request: web.Request) -> web.Response:
 
 
 async def list_jobs(request: web.Request) -> web.Response:
-    """`GET /v1/jobs?namespace=&page=&page_size=`: 200 with one page, oldest first."""
-    query = query_of(request, ("namespace", *PAGE_PARAMETERS))
-    page, namespace = page_of(query), query.get("namespace")
-    if namespace is not None and not is_namespace(namespace):
-        raise InvalidInputError(
-            FieldError("namespace", namespace, "is not a namespace's name", NAMESPACE_REMEDY)
-        )
-    count, found = await request.app[SERVICE].jobs.list(request[CALLER], namespace=namespace, page=page)
+    """`GET /v1/jobs?namespace=&name=&schedule_state=&label=&page=&page_size=`: 200 with one page, oldest first."""
+    single, several = parameters_of(
+        request.query, ("namespace", "name", "schedule_state", "label", *PAGE_PARAMETERS)
+    )
+    page, wanted = page_of(single), _filter_of(single, several)
+    count, found = await request.app[SERVICE].jobs.list(request[CALLER], wanted, page=page)
     return envelope(request, page, count, [JobOut.of(view) for view in found])
+
+
+def _filter_of(single: Mapping[str, str], several: Mapping[str, Sequence[str]]) -> JobFilter:
+    errors: list[FieldError] = []
+    namespace, state = single.get("namespace"), single.get("schedule_state")
+    if namespace is not None and not is_namespace(namespace):
+        errors.append(FieldError("namespace", namespace, "is not a namespace's name", NAMESPACE_REMEDY))
+    known = [one.value for one in ScheduleState]
+    if state is not None and state not in known:
+        errors.append(
+            FieldError("schedule_state", state, "is not a schedule's state", f"use {', '.join(known)}")
+        )
+        state = None
+    labels = labels_of(errors, several.get("label", ()))
+    if errors:
+        raise InvalidInputError(*errors)
+    return JobFilter(
+        namespace=namespace,
+        name=single.get("name"),
+        schedule_state=ScheduleState(state) if state else None,
+        labels=labels,
+    )
 
 
 async def get_job(request: web.Request) -> web.Response:

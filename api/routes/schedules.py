@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Final, TypeVar
 
 from aiohttp import web
 
 from api.answers import answer
 from api.keys import CALLER, SERVICE
+from api.moments import moment_of, with_plus
 from api.paging import PAGE_PARAMETERS, envelope, number_of, page_of, query_of
 from api.routes.paths import JOB
 from api.schemas.schedules import JobScheduleOut, OccurrenceOut, PreviewAnswer
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.execution import Outcome
-from scheduler.timing.preview import MOST_OCCURRENCES, Language, parse_moment
+from scheduler.timing.preview import MOST_OCCURRENCES, Language
 from scheduler.timing.schedule import Schedule, TimezoneError, check_timezone, parse_schedule
 
 _T = TypeVar("_T")
 DEFAULT_COUNT: Final = 5
-#: Between a time of day and the figures of its offset.
-_LOST_PLUS: Final = re.compile(r"(?<=[0-9])(T[0-9:.,]+) (?=[0-9])")
 
 
 async def preview_schedule(request: web.Request) -> web.Response:
@@ -33,7 +30,7 @@ async def preview_schedule(request: web.Request) -> web.Response:
     zone = _collect(errors, lambda: _zone_of(query))
     # With a zone that does not exist, the rest is read in UTC, so that its own errors are told as well.
     schedule = _collect(errors, lambda: _schedule_of(query, zone))
-    after = _collect(errors, lambda: _moment_of(query, "after", zone))
+    after = _collect(errors, lambda: moment_of(query, "after", zone))
     count = _collect(errors, lambda: _count_of(query))
     if errors or schedule is None or count is None:
         raise InvalidInputError(*errors)
@@ -49,7 +46,7 @@ async def get_job_schedule(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].jobs.get(request[CALLER], request.match_info["job_id"])
     zone = view.job.definition.schedule_timezone
     errors: list[FieldError] = []
-    after = _collect(errors, lambda: _moment_of(query, "after", zone))
+    after = _collect(errors, lambda: moment_of(query, "after", zone))
     count = _collect(errors, lambda: _count_of(query))
     if errors or count is None:
         raise InvalidInputError(*errors)
@@ -64,7 +61,7 @@ async def list_occurrences(request: web.Request) -> web.Response:
     A `from` or `to` without an offset is in UTC, whatever zone the job's schedule follows.
     """
     query = query_of(request, ("from", "to", "outcome", *PAGE_PARAMETERS))
-    start, end = _moment_of(query, "from"), _moment_of(query, "to")
+    start, end = moment_of(query, "from"), moment_of(query, "to")
     if start is not None and end is not None and start > end:
         raise InvalidInputError(
             FieldError("from", query["from"], f"lies after to={query['to']}", "swap them")
@@ -123,27 +120,10 @@ def _schedule_of(query: Mapping[str, str], zone: str | None) -> Schedule:
             FieldError("schedule", None, "is required", "give one such as R5/2026-01-31T09:00:00Z/P1M")
         )
     try:
-        return parse_schedule(_with_plus(given) if given[0] in "Rr" else given, zone)
+        return parse_schedule(with_plus(given) if given[0] in "Rr" else given, zone)
     except ScheduleError as error:
         where = f"{error.message} (at position {error.position + 1})"
         raise InvalidInputError(FieldError("schedule", given, where, error.remedy)) from error
-
-
-def _moment_of(query: Mapping[str, str], name: str, zone: str | None = None) -> datetime | None:
-    text = query.get(name)
-    if text is None:
-        return None
-    try:
-        return parse_moment(_with_plus(text), zone)
-    except ScheduleError as error:
-        raise InvalidInputError(
-            FieldError(name, text, f"{error.message} (at position {error.position + 1})", error.remedy)
-        ) from error
-
-
-def _with_plus(text: str) -> str:
-    """Undo what URL decoding does to the '+' of an offset that was not encoded."""
-    return _LOST_PLUS.sub(r"\1+", text)
 
 
 def _count_of(query: Mapping[str, str]) -> int:

@@ -54,6 +54,7 @@ class _ExecOut(Output):
     runtime_vars: dict[str, str]
     resource_size: str
     region_name: str
+    labels: dict[str, str]
     status: ExecStatus
     trigger_mode: TriggerMode
     created_by: str
@@ -80,7 +81,7 @@ class ExecOut(_ExecOut):
     @classmethod
     def of(cls, view: ExecView) -> Self:
         """The shape of a run."""
-        return cls(**_exec_values(view), job=view.exec.job_id)
+        return cls(**exec_values(view), job=view.exec.job_id)
 
 
 class JobInExecOut(_JobOut):
@@ -98,10 +99,11 @@ class ExecDetailOut(_ExecOut):
     def of_both(cls, view: ExecView, job: JobView) -> Self:
         """The shape of a run with its job."""
         variables = json.dumps(dict(job.job.definition.runtime_vars), ensure_ascii=False)
-        return cls(**_exec_values(view), job=JobInExecOut(**job_values(job), runtime_vars=variables))
+        return cls(**exec_values(view), job=JobInExecOut(**job_values(job), runtime_vars=variables))
 
 
-def _exec_values(view: ExecView) -> dict[str, Any]:
+def exec_values(view: ExecView) -> dict[str, Any]:
+    """The values of a run's fields on the wire, all but its job."""
     one = view.exec
     own = ("id", "status", "trigger_mode", "created_by", "created_at", "started_at", "ended_at", "exit_code")
     more = ("fail_reason", "error", "scheduled_for", "attempt", "retry_of", "image_digest", "node")
@@ -114,6 +116,7 @@ def _exec_values(view: ExecView) -> dict[str, Any]:
         **{name: getattr(one, name) for name in own + more},
         **{name: getattr(one.spec, name) for name in spec},
         "runtime_vars": dict(one.spec.runtime_vars),
+        "labels": dict(one.spec.labels),
         "duration": duration,
         "waiting_for": view.waiting_for,
     }

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.job import ONE_AT_A_TIME, ConcurrencyPolicy, PullPolicy
 from scheduler.store.jobs import IDS_PER_STATEMENT
-from scheduler.store.tables import columns_of, execs, jobs
+from scheduler.store.tables import columns_of, exec_labels, execs, jobs
 
 _open = execs.c.ended_at.is_(None)
 
@@ -42,6 +42,7 @@ def from_row(row: RowMapping) -> Exec:
             max_retries=row["max_retries"],
             retry_backoff_seconds=row["retry_backoff_seconds"],
             log_limit_bytes=row["log_limit_bytes"],
+            labels=row["labels"],
         ),
         status=ExecStatus(row["status"]),
         trigger_mode=TriggerMode(row["trigger_mode"]),
@@ -66,13 +67,17 @@ def from_row(row: RowMapping) -> Exec:
 
 def insert(connection: Connection, new: Iterable[Exec]) -> None:
     """Store execs that wait."""
-    rows = []
+    rows, labels = [], []
     for one in new:
         row = columns_of(one)
         row.update(columns_of(row.pop("spec")))
         rows.append(row)
+        for name, value in one.spec.labels.items():
+            labels.append({"exec_id": one.id, "name": name, "value": value, "created_at": one.created_at})
     if rows:
         connection.execute(execs.insert(), rows)
+    if labels:
+        connection.execute(exec_labels.insert(), labels)
 
 
 def get(connection: Connection, exec_id: str) -> Exec | None:

@@ -13,8 +13,17 @@ from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.errors import ConflictError
-from scheduler.job import ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, PullPolicy, ScheduleCursor
-from scheduler.store.tables import Moment, columns_of, jobs
+from scheduler.filters import JobFilter
+from scheduler.job import (
+    ConcurrencyPolicy,
+    Job,
+    JobDefinition,
+    MisfirePolicy,
+    PullPolicy,
+    ScheduleCursor,
+    ScheduleState,
+)
+from scheduler.store.tables import Moment, columns_of, job_labels, jobs
 
 #: How many ids one statement carries; well under every database's limit of parameters.
 IDS_PER_STATEMENT = 500
@@ -77,6 +86,7 @@ def insert(
             job_id = connection.execute(statement.returning(jobs.c.id)).scalar_one()
     except IntegrityError as error:
         raise _name_taken(definition) from error
+    _store_labels(connection, job_id, definition)
     return Job(
         id=job_id, definition=definition, cursor=cursor, created_by=created_by, created_at=now, updated_at=now
     )
@@ -88,12 +98,35 @@ def get(connection: Connection, job_id: int) -> Job | None:
     return None if row is None else from_row(row)
 
 
-def page(connection: Connection, *, namespace: str | None, offset: int, limit: int) -> tuple[int, list[Job]]:
-    """How many jobs there are, and `limit` of them from `offset` on, in the order they were made."""
-    wanted = sa.true() if namespace is None else jobs.c.namespace == namespace
-    count = connection.execute(sa.select(sa.func.count()).select_from(jobs).where(wanted)).scalar_one()
-    rows = connection.execute(sa.select(jobs).where(wanted).order_by(jobs.c.id).offset(offset).limit(limit))
+def page(connection: Connection, wanted: JobFilter, *, offset: int, limit: int) -> tuple[int, list[Job]]:
+    """How many jobs match, and `limit` of them from `offset` on, in the order they were made."""
+    conditions: list[sa.ColumnElement[bool]] = [sa.true()]
+    if wanted.namespace is not None:
+        conditions.append(jobs.c.namespace == wanted.namespace)
+    if wanted.name is not None:
+        conditions.append(jobs.c.name == wanted.name)
+    if wanted.schedule_state is not None:
+        conditions.append(_is_in(wanted.schedule_state))
+    for name, value in sorted(wanted.labels.items()):
+        some = sa.select(job_labels.c.job_id).where(job_labels.c.name == name, job_labels.c.value == value)
+        conditions.append(jobs.c.id.in_(some))
+    count = connection.execute(sa.select(sa.func.count()).select_from(jobs).where(*conditions)).scalar_one()
+    rows = connection.execute(
+        sa.select(jobs).where(*conditions).order_by(jobs.c.id).offset(offset).limit(limit)
+    )
     return count, [from_row(row) for row in rows.mappings()]
+
+
+def _is_in(state: ScheduleState) -> sa.ColumnElement[bool]:
+    """Whether a job's schedule stands there; says the same as `Job.schedule_state`."""
+    if state is ScheduleState.NONE:
+        return jobs.c.schedule_mode.is_(None)
+    if state is ScheduleState.ACTIVE:
+        return jobs.c.next_due_at.is_not(None)
+    has_one = jobs.c.schedule_mode.is_not(None)
+    if state is ScheduleState.INACTIVE:
+        return sa.and_(has_one, jobs.c.is_schedule_active.is_(False))
+    return sa.and_(has_one, jobs.c.is_schedule_active.is_(True), jobs.c.next_due_at.is_(None))
 
 
 def update(
@@ -110,6 +143,8 @@ def update(
             connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values, updated_at=now))
     except IntegrityError as error:
         raise _name_taken(definition) from error
+    connection.execute(job_labels.delete().where(job_labels.c.job_id == job_id))
+    _store_labels(connection, job_id, definition)
 
 
 def delete(connection: Connection, job_id: int) -> None:
@@ -165,6 +200,12 @@ def advance(connection: Connection, moves: Iterable[tuple[int, datetime | None]]
             jobs.update().where(jobs.c.id == sa.bindparam("job")).values(next_due_at=sa.bindparam("due")),
             parameters,
         )
+
+
+def _store_labels(connection: Connection, job_id: int, definition: JobDefinition) -> None:
+    rows = [{"job_id": job_id, "name": name, "value": value} for name, value in definition.labels.items()]
+    if rows:
+        connection.execute(job_labels.insert(), rows)
 
 
 def _name_taken(definition: JobDefinition) -> ConflictError:

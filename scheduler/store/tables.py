@@ -130,6 +130,9 @@ jobs = sa.Table(
     sa.CheckConstraint("next_due_at IS NULL OR is_schedule_active", name="only_active_is_due"),
     sqlite_autoincrement=True,
 )
+# Lists: by namespace in the order they were made, and by name whatever the namespace.
+sa.Index("ix_jobs_namespace_id", jobs.c.namespace, jobs.c.id)
+sa.Index("ix_jobs_name", jobs.c.name, jobs.c.id)
 # The planner asks only for what is due soon; schedules that are off or finished are not in this index at all.
 sa.Index(
     "ix_jobs_next_due_at",
@@ -159,6 +162,7 @@ execs = sa.Table(
     sa.Column("max_retries", sa.Integer, nullable=False),
     sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
     sa.Column("log_limit_bytes", sa.BigInteger, nullable=True),
+    sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("trigger_mode", sa.Text, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),
@@ -184,6 +188,24 @@ execs = sa.Table(
     sa.CheckConstraint("(status = 'F') = (fail_reason IS NOT NULL)", name="failed_has_reason"),
 )
 sa.Index("ix_execs_job_id_created_at", execs.c.job_id, execs.c.created_at.desc(), execs.c.id.desc())
+# Lists across jobs: each filter has an index that gives what it lets through in order, newest or oldest first.
+for _columns in (
+    (execs.c.created_at,),
+    (execs.c.status, execs.c.created_at),
+    (execs.c.trigger_mode, execs.c.created_at),
+    (execs.c.namespace, execs.c.created_at),
+    (execs.c.namespace, execs.c.status, execs.c.created_at),
+    (execs.c.job_id, execs.c.status, execs.c.created_at),
+):
+    sa.Index(None, *_columns, execs.c.id)
+for _columns in ((execs.c.started_at,), (execs.c.namespace, execs.c.started_at)):
+    sa.Index(
+        None,
+        *_columns,
+        execs.c.id,
+        sqlite_where=execs.c.started_at.is_not(None),
+        postgresql_where=execs.c.started_at.is_not(None),
+    )
 # Only what still waits or runs is in these indexes, so that a long history costs recovery and dispatch nothing.
 for _name, _columns in {
     "ix_execs_open_of_job": (execs.c.job_id, execs.c.created_at),
@@ -195,6 +217,28 @@ for _name, _columns in {
         sqlite_where=execs.c.ended_at.is_(None),
         postgresql_where=execs.c.ended_at.is_(None),
     )
+
+#: The labels of runs and of jobs once more, so that those with a label are found by index.
+exec_labels = sa.Table(
+    "exec_labels",
+    metadata,
+    sa.Column("exec_id", sa.Text, sa.ForeignKey("execs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),  # the run's, for the order of lists
+    sqlite_with_rowid=False,
+)
+sa.Index(None, *(exec_labels.c[_name] for _name in ("name", "value", "created_at", "exec_id")))
+
+job_labels = sa.Table(
+    "job_labels",
+    metadata,
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index(None, *(job_labels.c[_name] for _name in ("name", "value", "job_id")))
 
 #: The ledger: one row for every due time, and its one outcome. Writing the row is the claim.
 occurrences = sa.Table(

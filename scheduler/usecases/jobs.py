@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler import rules
 from scheduler.access import Caller, Role, demand, visible_job
+from scheduler.filters import JobFilter
 from scheduler.job import Job, JobDefinition
 from scheduler.planning.abandon import abandon
 from scheduler.store import execs, jobs
@@ -47,15 +48,15 @@ class JobUseCases:
         self._with.planner.job_changed(job)
         return JobView(job, None)
 
-    async def list(self, caller: Caller, *, namespace: str | None, page: Page) -> tuple[int, list[JobView]]:
-        """How many jobs the caller may see there, and one page of them, oldest first."""
+    async def list(self, caller: Caller, wanted: JobFilter, *, page: Page) -> tuple[int, list[JobView]]:
+        """How many of the jobs that the caller may see match, and one page of them, oldest first."""
         if caller.namespace is not None:
-            if namespace not in (None, caller.namespace):
+            if wanted.namespace not in (None, caller.namespace):
                 return 0, []
-            namespace = caller.namespace
+            wanted = replace(wanted, namespace=caller.namespace)
 
         def work(connection: Connection) -> tuple[int, list[JobView]]:
-            count, found = jobs.page(connection, namespace=namespace, offset=page.offset, limit=page.size)
+            count, found = jobs.page(connection, wanted, offset=page.offset, limit=page.size)
             latest = execs.latest_of(connection, [job.id for job in found])
             return count, [JobView(job, latest.get(job.id)) for job in found]
 

@@ -28,7 +28,7 @@ from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import prints, runs_out_of_memory, waits, waits_for_stop
 
 #: Seconds that anything may take to come about; nothing here waits for the clock.
-PATIENCE = 10.0
+PATIENCE = 60.0
 REPO, TAG = FAKE_IMAGE.split(":")
 #: The image of the documented examples.
 SEED_REPO = "index.alauda.cn/chennanfei/job_image"

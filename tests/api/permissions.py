@@ -107,4 +107,8 @@ TABLE: Final[Mapping[str, Entry]] = {
     "DELETE /v1/jobs/{job_id}/execs/{exec_id}": Entry(EDITOR, 204, query="?force=true"),
     "POST /v1/jobs/{job_id}/execs/{exec_id}/stop": Entry(OPERATOR, 202),
     "GET /v1/jobs/{job_id}/execs/{exec_id}/logs": Entry(VIEWER),
+    "GET /v1/execs": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
+    "DELETE /v1/execs": Entry(EDITOR, query="?namespace={namespace}", foreign=403),
+    "POST /v1/execs/stop": Entry(OPERATOR, 202, query="?namespace={namespace}", foreign=403),
+    "GET /v1/stats": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from api.keys import SERVICE
 from tests.api.conftest import REPO, TAG, Api, World, check_problem
 from tests.lab.fake_engine import FakeEngine
 
@@ -111,7 +113,10 @@ async def test_a_job_whose_region_is_no_longer_configured_can_be_switched_off(
     schedule = {"is_schedule_active": True, "schedule_mode": "R/2999-01-01T00:00:00Z/P1D"}
     job = await world.api.create(region_name="BEIJING1", **schedule)
     path = f"/v1/jobs/{job['id']}"
-    monkeypatch.delitem(world.daemon._regions, "BEIJING1")
+    assert world.api.client.app is not None
+    jobs = world.api.client.app[SERVICE].jobs
+    others = {name: region for name, region in jobs._with.regions.items() if name != "BEIJING1"}
+    monkeypatch.setattr(jobs, "_with", replace(jobs._with, regions=others))
     answer = await world.api.send("PATCH", path, {"is_schedule_active": False})
     assert (answer.status, answer.body["schedule_state"]) == (200, "inactive")
     assert (await world.api.send("PATCH", path, {"name": "old"})).status == 200

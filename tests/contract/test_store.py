@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from scheduler.drafting import draft_exec
 from scheduler.errors import ConflictError
 from scheduler.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome, TriggerMode
+from scheduler.filters import JobFilter
 from scheduler.job import STANDARD_SIZES, ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, ScheduleCursor
 from scheduler.planning.abandon import abandon
 from scheduler.planning.claims import PACE, Claims, DueTimes, SharedRow, claim
@@ -435,7 +436,7 @@ async def test_a_failed_write_in_a_group_undoes_itself_alone(database: Database)
     )
 
     assert [type(result).__name__ for result in results] == ["Job", "RuntimeError", "Job"]
-    count, _ = await database.read(lambda c: jobs.page(c, namespace=None, offset=0, limit=10))
+    count, _ = await database.read(lambda c: jobs.page(c, JobFilter(), offset=0, limit=10))
     assert count == 2
 
 

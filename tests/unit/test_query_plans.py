@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scheduler.execution import Outcome
-from scheduler.store import execs, jobs, ledger
+from scheduler.execution import ExecStatus, Outcome, TriggerMode
+from scheduler.filters import ExecFilter, JobFilter, Order, Position
+from scheduler.store import exec_lists, execs, jobs, ledger
 from scheduler.store.tables import metadata
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,13 +39,81 @@ QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
     "counting open runs": (lambda c: execs.count_open(c, [1, 2]), "ix_execs_open_of_job"),
     "a job's runs, newest first": (
         lambda c: execs.page(c, job_id=1, offset=0, limit=10),
-        "ix_execs_job_id_created_at",
+        "ix_execs_job_id_",
     ),
     "a job's newest run": (lambda c: execs.latest_of(c, [1]), "ix_execs_job_id_created_at"),
     "the ledger of a time range": (
         lambda c: ledger.page(c, job_id=1, start=NOW, end=NOW, outcomes=[Outcome.RAN], offset=0, limit=10),
         "PRIMARY KEY",
     ),
+}
+LISTS: dict[str, tuple[dict[str, Any], Order, str]] = {
+    "all runs": ({}, Order.CREATED_DESCENDING, "ix_execs_created_at_id"),
+    "runs made in a time range": (
+        {"created_from": NOW, "created_to": NOW},
+        Order.CREATED,
+        "ix_execs_created_at_id",
+    ),
+    "runs of a namespace": ({"namespace": "n"}, Order.CREATED, "ix_execs_namespace_created_at_id"),
+    "runs of a job": ({"job_id": 1}, Order.CREATED_DESCENDING, "ix_execs_job_id_"),
+    "runs in some statuses": (
+        {"statuses": frozenset({ExecStatus.FAILED, ExecStatus.RUNNING})},
+        Order.CREATED_DESCENDING,
+        "ix_execs_status_created_at_id",
+    ),
+    "a namespace's runs in a status": (
+        {"namespace": "n", "statuses": frozenset({ExecStatus.FAILED})},
+        Order.CREATED,
+        "ix_execs_namespace_status_created_at_id",
+    ),
+    "a job's runs in a status": (
+        {"job_id": 1, "statuses": frozenset({ExecStatus.FAILED})},
+        Order.CREATED,
+        "ix_execs_job_id_status_created_at_id",
+    ),
+    "retries": (
+        {"trigger_modes": frozenset({TriggerMode.RETRY})},
+        Order.CREATED,
+        "ix_execs_trigger_mode_created_at_id",
+    ),
+    "runs started in a time range": (
+        {"started_from": NOW, "started_to": NOW},
+        Order.STARTED_DESCENDING,
+        "ix_execs_started_at_id",
+    ),
+    "a namespace's runs by their start": (
+        {"namespace": "n"},
+        Order.STARTED,
+        "ix_execs_namespace_started_at_id",
+    ),
+    "runs with a label": (
+        {"labels": {"a": "1"}},
+        Order.CREATED_DESCENDING,
+        "ix_exec_labels_name_value_created_at_exec_id",
+    ),
+    "runs of jobs of a name": ({"job_name": "n"}, Order.CREATED, "ix_jobs_name"),
+}
+AFTER = Position(NOW, "0" * 36)
+QUERIES |= {
+    f"{what}, {where}": (
+        lambda c, w=wanted, o=order, a=after: exec_lists.ids(c, ExecFilter(**w), o, limit=10, after=a),
+        index,
+    )
+    for what, (wanted, order, index) in LISTS.items()
+    for where, after in (("the first", None), ("from a cursor on", AFTER))
+}
+QUERIES |= {
+    f"how many {what}": (lambda c, w=wanted: exec_lists.count(c, ExecFilter(**w)), index)
+    for what, (wanted, order, index) in LISTS.items()
+    if not order.by_start
+}
+QUERIES |= {
+    f"jobs {what}": (lambda c, w=wanted: jobs.page(c, JobFilter(**w), offset=0, limit=10), index)
+    for what, (wanted, index) in {
+        "of a namespace": ({"namespace": "n"}, "ix_jobs_namespace_id"),
+        "of a name": ({"name": "n"}, "ix_jobs_name"),
+        "with a label": ({"labels": {"a": "1"}}, "ix_job_labels_name_value_job_id"),
+    }.items()
 }
 
 
@@ -67,4 +136,6 @@ def test_a_hot_query_is_answered_by_its_index(connection: sa.Connection, name: s
         assert index in plan or "sqlite_autoindex_execs" in plan, plan
         assert "TEMP B-TREE" not in plan, plan
         for step in plan.split("; "):
-            assert not step.startswith("SCAN") or "INDEX" in step or "SCALAR" in step, plan
+            # anon_… is the inner part of the same statement, not a table.
+            is_scan = step.startswith("SCAN") and not step.startswith("SCAN anon_")
+            assert not is_scan or "INDEX" in step or "SCALAR" in step, plan

@@ -66,6 +66,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("namespace", "name", name=op.f("uq_jobs_namespace_name")),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_jobs_name", "jobs", ["name", "id"], unique=False)
+    op.create_index("ix_jobs_namespace_id", "jobs", ["namespace", "id"], unique=False)
     op.create_index(
         "ix_jobs_next_due_at",
         "jobs",
@@ -107,6 +109,7 @@ def upgrade() -> None:
         sa.Column("max_retries", sa.Integer(), nullable=False),
         sa.Column("retry_backoff_seconds", sa.Integer(), nullable=False),
         sa.Column("log_limit_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("trigger_mode", sa.Text(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
@@ -141,10 +144,34 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_execs_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_execs")),
     )
+    op.create_index(op.f("ix_execs_created_at_id"), "execs", ["created_at", "id"], unique=False)
     op.create_index(
         "ix_execs_job_id_created_at",
         "execs",
         ["job_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_execs_job_id_status_created_at_id"),
+        "execs",
+        ["job_id", "status", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_execs_namespace_created_at_id"), "execs", ["namespace", "created_at", "id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_execs_namespace_started_at_id"),
+        "execs",
+        ["namespace", "started_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("started_at IS NOT NULL"),
+        postgresql_where=sa.text("started_at IS NOT NULL"),
+    )
+    op.create_index(
+        op.f("ix_execs_namespace_status_created_at_id"),
+        "execs",
+        ["namespace", "status", "created_at", "id"],
         unique=False,
     )
     op.create_index(
@@ -162,6 +189,37 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index(
+        op.f("ix_execs_started_at_id"),
+        "execs",
+        ["started_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("started_at IS NOT NULL"),
+        postgresql_where=sa.text("started_at IS NOT NULL"),
+    )
+    op.create_index(
+        op.f("ix_execs_status_created_at_id"), "execs", ["status", "created_at", "id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_execs_trigger_mode_created_at_id"),
+        "execs",
+        ["trigger_mode", "created_at", "id"],
+        unique=False,
+    )
+    op.create_table(
+        "job_labels",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("fk_job_labels_job_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", "name", name=op.f("pk_job_labels")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        op.f("ix_job_labels_name_value_job_id"), "job_labels", ["name", "value", "job_id"], unique=False
     )
     op.create_table(
         "occurrences",
@@ -185,6 +243,24 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("job_id", "due_at", name=op.f("pk_occurrences")),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "exec_labels",
+        sa.Column("exec_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["exec_id"], ["execs.id"], name=op.f("fk_exec_labels_exec_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("exec_id", "name", name=op.f("pk_exec_labels")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        op.f("ix_exec_labels_name_value_created_at_exec_id"),
+        "exec_labels",
+        ["name", "value", "created_at", "exec_id"],
+        unique=False,
     )
     op.create_table(
         "log_chunks",

@@ -1,0 +1,111 @@
+"""`/v1/execs` and `/v1/stats`: all runs at a glance, whatever their job."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+
+from api.answers import answer
+from api.exec_filters import FILTERS, cursor_after, filter_of, order_of, parameters_of, position_of
+from api.keys import CALLER, SERVICE
+from api.moments import instant_of
+from api.paging import PAGE_PARAMETERS, flag_of, number_of, page_of, query_of
+from api.schemas.overview import BulkOut, ExecListOut, ListedExecOut, StatsOut
+from scheduler.errors import FieldError, InvalidInputError, NotFoundError
+from scheduler.filters import ExecFilter
+
+#: The window of statistics that name none.
+DEFAULT_WINDOW: Final = timedelta(days=1)
+DEFAULT_JOBS, MOST_JOBS = 100, 1_000
+
+
+async def list_execs(request: web.Request) -> web.Response:
+    """`GET /v1/execs?…&order=&page=&page_size=&cursor=`: 200 with part of the runs, newest first."""
+    single, several = parameters_of(request.query, (*FILTERS, "order", *PAGE_PARAMETERS, "cursor"))
+    wanted = filter_of(single, several)
+    order = order_of(single, wanted)
+    page, after = page_of(single), position_of(single, order)
+    found = await request.app[SERVICE].overview.list(request[CALLER], wanted, order, page=page, after=after)
+    if not found.found and after is None and page.number > 1:
+        raise NotFoundError(f"page={page.number} does not exist: the list ends before it")
+    cursor = None
+    if found.has_more:
+        last = found.found[-1].view.exec
+        moment = last.started_at if order.by_start else last.created_at
+        cursor = cursor_after(order, moment or last.created_at, last.id)
+    beside: dict[str, str | None] = {"previous": None, "next": None}
+    if after is not None:
+        beside["next"] = cursor and str(request.url.update_query(cursor=cursor))
+    else:
+        if found.has_more:
+            beside["next"] = str(request.url.update_query(page=str(page.number + 1)))
+        if page.number > 1:
+            beside["previous"] = str(request.url.update_query(page=str(page.number - 1)))
+    return answer(
+        ExecListOut(
+            count=found.count,
+            count_is_estimate=found.is_estimate,
+            next_cursor=cursor,
+            results=[ListedExecOut.of_listed(one) for one in found.found],
+            **beside,
+        )
+    )
+
+
+async def stop_execs(request: web.Request) -> web.Response:
+    """`POST /v1/execs/stop?…&dry_run=`: 200 with the runs whose end was asked for, or 202 if there are any."""
+    wanted, dry_run = _bulk_of(request)
+    result = await request.app[SERVICE].overview.stop_many(request[CALLER], wanted, dry_run=dry_run)
+    return answer(BulkOut.of(result, dry_run=dry_run), status=200 if dry_run else 202)
+
+
+async def delete_execs(request: web.Request) -> web.Response:
+    """`DELETE /v1/execs?…&dry_run=`: 200 with the ended runs that were removed with their logs."""
+    wanted, dry_run = _bulk_of(request)
+    result = await request.app[SERVICE].overview.delete_many(request[CALLER], wanted, dry_run=dry_run)
+    return answer(BulkOut.of(result, dry_run=dry_run))
+
+
+def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool]:
+    """Which runs are meant; all of them only if that is said."""
+    single, several = parameters_of(request.query, (*FILTERS, "dry_run", "all"))
+    wanted, dry_run, everything = (
+        filter_of(single, several),
+        flag_of(single, "dry_run"),
+        flag_of(single, "all"),
+    )
+    if wanted.is_empty and not everything:
+        remedy = f"give at least one of {', '.join(FILTERS)}; or all=true for all that you may see"
+        raise InvalidInputError(FieldError("query", None, "names no runs", remedy))
+    return wanted, dry_run
+
+
+async def get_stats(request: web.Request) -> web.Response:
+    """`GET /v1/stats?namespace=&job=&from=&to=&limit=`: 200 with figures of the last day, or of that window."""
+    query = query_of(request, ("namespace", "job", "from", "to", "limit"))
+    wanted = filter_of({name: query[name] for name in ("namespace", "job") if name in query}, {})
+    end = instant_of(query, "to") or request.app[SERVICE].now()
+    start = instant_of(query, "from") or end - DEFAULT_WINDOW
+    if start > end:
+        raise InvalidInputError(
+            FieldError("from", query["from"], f"lies after to={query.get('to', 'now')}", "swap them")
+        )
+    stats = await request.app[SERVICE].overview.stats(
+        request[CALLER],
+        namespace=wanted.namespace,
+        job_id=wanted.job_id,
+        start=start,
+        end=end,
+        limit=number_of(query, "limit", DEFAULT_JOBS, MOST_JOBS),
+    )
+    return answer(StatsOut.of(stats))
+
+
+ROUTES: Final = (
+    web.get("/v1/execs", list_execs),
+    web.delete("/v1/execs", delete_execs),
+    web.post("/v1/execs/stop", stop_execs),
+    web.get("/v1/stats", get_stats),
+)

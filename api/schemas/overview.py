@@ -1,0 +1,145 @@
+"""Many runs on the wire: lists across jobs, figures, and what was done to many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field
+
+from api.schemas.common import Moment, Output
+from api.schemas.execs import ExecOut, exec_values
+from scheduler.execution import ExecStatus
+from scheduler.views import BulkResult, Durations, JobStats, ListedExec, Stats
+
+
+class ListedExecOut(ExecOut):
+    """A run in a list across jobs: with its namespace and its job's name."""
+
+    namespace: str
+    job_name: str
+
+    @classmethod
+    def of_listed(cls, listed: ListedExec) -> Self:
+        """The shape of a run in such a list."""
+        one = listed.view.exec
+        return cls(
+            **exec_values(listed.view), job=one.job_id, namespace=one.namespace, job_name=listed.job_name
+        )
+
+
+class ExecListOut(Output):
+    """Part of a list of runs.
+
+    `count` is how many match; where there are more than are counted one by one, it is that limit and
+    `count_is_estimate` is true. `next_cursor` goes on where this part ends, however far that is.
+    """
+
+    count: int
+    count_is_estimate: bool
+    previous: str | None
+    next: str | None
+    next_cursor: str | None
+    results: list[ListedExecOut]
+
+
+class DurationsOut(Output):
+    """How long ended runs took, in seconds."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    mean: float
+    max: float
+
+    @classmethod
+    def of(cls, durations: Durations) -> Self:
+        """The shape of durations."""
+        return cls(
+            count=durations.count,
+            p50=_seconds(durations.p50),
+            p90=_seconds(durations.p90),
+            p99=_seconds(durations.p99),
+            mean=_seconds(durations.mean),
+            max=_seconds(durations.longest),
+        )
+
+
+class JobStatsOut(Output):
+    """A job's figures; `success_rate` is the share of ended runs that succeeded, null when none has ended."""
+
+    job: int
+    name: str
+    namespace: str
+    total: int
+    counts: dict[ExecStatus, int]
+    success_rate: float | None
+    durations: DurationsOut | None
+
+    @classmethod
+    def of(cls, stats: JobStats) -> Self:
+        """The shape of a job's figures."""
+        return cls(
+            job=stats.job_id,
+            name=stats.name,
+            namespace=stats.namespace,
+            total=sum(stats.counts.values()),
+            counts=_all_counts(stats.counts),
+            success_rate=_success_rate(stats.counts),
+            durations=None if stats.durations is None else DurationsOut.of(stats.durations),
+        )
+
+
+class StatsOut(Output):
+    """Figures over the runs made in a window."""
+
+    start: Moment = Field(alias="from", serialization_alias="from")
+    end: Moment = Field(alias="to", serialization_alias="to")
+    total: int
+    counts: dict[ExecStatus, int]
+    success_rate: float | None
+    jobs: list[JobStatsOut]
+
+    @classmethod
+    def of(cls, stats: Stats) -> Self:
+        """The shape of figures."""
+        return cls(
+            **{"from": stats.start, "to": stats.end},
+            total=sum(stats.counts.values()),
+            counts=_all_counts(stats.counts),
+            success_rate=_success_rate(stats.counts),
+            jobs=[JobStatsOut.of(one) for one in stats.jobs],
+        )
+
+
+class BulkOut(Output):
+    """What was done to many runs at once, or would be: their ids, the oldest first.
+
+    `has_more` says that others match; the same request again takes those.
+    """
+
+    dry_run: bool
+    matched: int
+    has_more: bool
+    execs: list[str]
+
+    @classmethod
+    def of(cls, result: BulkResult, *, dry_run: bool) -> Self:
+        """The shape of such a result."""
+        return cls(dry_run=dry_run, matched=result.matched, has_more=result.has_more, execs=result.exec_ids)
+
+
+def _seconds(duration: timedelta) -> float:
+    return duration.total_seconds()
+
+
+def _all_counts(counts: Mapping[ExecStatus, int]) -> dict[ExecStatus, int]:
+    return {status: counts.get(status, 0) for status in ExecStatus}
+
+
+def _success_rate(counts: Mapping[ExecStatus, int]) -> float | None:
+    """Of those that ended by themselves; what somebody stopped says nothing of the job."""
+    succeeded, failed = counts.get(ExecStatus.SUCCEEDED, 0), counts.get(ExecStatus.FAILED, 0)
+    return round(succeeded / (succeeded + failed), 6) if succeeded + failed else None

@@ -1,0 +1,168 @@
+"""All runs at a glance, whatever their job: lists, figures, and stopping or deleting many at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from sqlalchemy.engine import Connection
+
+from scheduler.access import Caller, Role, demand
+from scheduler.errors import ForbiddenError
+from scheduler.execution import Exec, ExecStatus
+from scheduler.filters import ExecFilter, Order, Position
+from scheduler.store import exec_lists, execs, stats
+from scheduler.usecases.parts import Parts
+from scheduler.views import BulkResult, ExecList, ListedExec, Page, Stats
+
+#: How many runs one request stops or deletes at most, and how many in one transaction.
+BULK: Final = 10_000
+BATCH: Final = 200
+_OPEN: Final = frozenset({ExecStatus.WAITING, ExecStatus.RUNNING})
+
+
+class OverviewUseCases:
+    """What callers do with many runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+
+    async def list(
+        self, caller: Caller, wanted: ExecFilter, order: Order, *, page: Page, after: Position | None
+    ) -> ExecList:
+        """Part of the runs that match and that the caller may see.
+
+        Args:
+            caller: whoever asks.
+            wanted: which runs.
+            order: how they are put in order.
+            page: which part; its number does not matter where `after` is given.
+            after: the place in the same order to go on from.
+        """
+        seen = _within(caller, wanted)
+        if seen is None:
+            return ExecList(found=[], has_more=False, count=0, is_estimate=False)
+
+        def work(connection: Connection) -> tuple[list[Exec], dict[int, str], tuple[int, bool]]:
+            found = exec_lists.find(
+                connection,
+                seen,
+                order,
+                limit=page.size + 1,
+                offset=0 if after is not None else page.offset,
+                after=after,
+            )
+            names = exec_lists.job_names(connection, [one.job_id for one in found])
+            return found, names, exec_lists.count(connection, seen)
+
+        found, names, (count, is_estimate) = await self._with.database.read(work)
+        return ExecList(
+            found=[ListedExec(self._with.view(one), names.get(one.job_id, "")) for one in found[: page.size]],
+            has_more=len(found) > page.size,
+            count=count,
+            is_estimate=is_estimate,
+        )
+
+    async def stats(
+        self,
+        caller: Caller,
+        *,
+        namespace: str | None,
+        job_id: int | None,
+        start: datetime,
+        end: datetime,
+        limit: int,
+    ) -> Stats:
+        """Figures over the runs made in a window, in all and for each job."""
+        seen = _within(caller, ExecFilter(namespace=namespace))
+        if seen is None:
+            return Stats(start=start, end=end, counts={}, jobs=[])
+
+        def work(connection: Connection) -> Stats:
+            return Stats(
+                start=start,
+                end=end,
+                counts=stats.totals(
+                    connection, namespace=seen.namespace, job_id=job_id, start=start, end=end
+                ),
+                jobs=stats.by_job(
+                    connection, namespace=seen.namespace, job_id=job_id, start=start, end=end, limit=limit
+                ),
+            )
+
+        return await self._with.database.read(work)
+
+    async def stop_many(self, caller: Caller, wanted: ExecFilter, *, dry_run: bool) -> BulkResult:
+        """Ask for the end of all runs that match and have not ended.
+
+        Args:
+            caller: an operator wherever the runs are.
+            wanted: which runs; of its statuses only those count that have not ended.
+            dry_run: only find out which they are.
+
+        Raises:
+            ForbiddenError: the caller may not stop runs.
+        """
+        statuses = (wanted.statuses or _OPEN) & _OPEN
+        found = await self._find_many(caller, Role.OPERATOR, replace(wanted, statuses=statuses), statuses)
+        if not dry_run:
+            now = self._with.clock.now()
+            for start in range(0, len(found.exec_ids), BATCH):
+                some = found.exec_ids[start : start + BATCH]
+
+                def work(connection: Connection, some: list[str] = some) -> None:
+                    for exec_id in some:
+                        if (one := execs.get(connection, exec_id)) is not None:
+                            execs.stop(connection, one, now=now)
+
+                await self._with.database.write(work)
+                self._with.tell_stopped(some)
+        return found
+
+    async def delete_many(self, caller: Caller, wanted: ExecFilter, *, dry_run: bool) -> BulkResult:
+        """Remove all runs that match and have ended, with their logs.
+
+        Args:
+            caller: an editor wherever the runs are.
+            wanted: which runs; of its statuses only those count that are ends.
+            dry_run: only find out which they are.
+
+        Raises:
+            ForbiddenError: the caller may not delete runs.
+        """
+        ended = frozenset(ExecStatus) - _OPEN
+        statuses = (wanted.statuses or ended) & ended
+        found = await self._find_many(caller, Role.EDITOR, replace(wanted, statuses=statuses), statuses)
+        if not dry_run:
+            for exec_id in found.exec_ids:
+                await self._with.database.write(partial(execs.delete, exec_id=exec_id))
+        return found
+
+    async def _find_many(
+        self, caller: Caller, role: Role, wanted: ExecFilter, statuses: frozenset[ExecStatus]
+    ) -> BulkResult:
+        if caller.role < role:
+            demand(caller, role, caller.home)
+        seen = _within(caller, wanted)
+        if seen is None:
+            raise ForbiddenError(
+                f"This token is for the namespace '{caller.namespace}', not for '{wanted.namespace}'"
+            )
+        if not statuses:
+            return BulkResult(matched=0, exec_ids=[], has_more=False)
+        order = Order.STARTED if seen.asks_for_start else Order.CREATED
+        found = await self._with.database.read(
+            lambda connection: exec_lists.ids(connection, seen, order, limit=BULK + 1)
+        )
+        return BulkResult(matched=len(found[:BULK]), exec_ids=found[:BULK], has_more=len(found) > BULK)
+
+
+def _within(caller: Caller, wanted: ExecFilter) -> ExecFilter | None:
+    """The filter, narrowed to what the caller may see; None if that is nothing."""
+    if caller.namespace is None:
+        return wanted
+    if wanted.namespace not in (None, caller.namespace):
+        return None
+    return replace(wanted, namespace=caller.namespace)
