@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Seconds that one who asks waits at most, where nothing is known to be wrong and where something is.
 PATIENCE, KNOWN_PATIENCE = 2.0, 0.3
 #: Seconds for which an answer is believed.
-FRESH: Final = 1.0
+FRESH: Final = 0.25
 
 
 class WriteProbe:
@@ -35,12 +35,17 @@ class WriteProbe:
         """What is in the way of reading and writing; None if nothing is."""
         loop = asyncio.get_running_loop()
         asking = self._asking
-        if asking is None or (asking.done() and loop.time() - self._answered_at > FRESH):
+        if asking is None or (asking.done() and not self._is_fresh(asking.result(), loop.time())):
             asking = self._asking = asyncio.create_task(self._ask(), name="database-probe")
         await asyncio.wait((asking,), timeout=KNOWN_PATIENCE if self._database.trouble else PATIENCE)
         if asking.done():
             return asking.result()
         return self._database.trouble or f"a write has not been answered for {PATIENCE:g} s"
+
+    def _is_fresh(self, answer: str | None, now: float) -> bool:
+        """Whether an answer still holds: it is young, and no other transaction has fared otherwise since."""
+        agrees = (answer is None) == (self._database.trouble is None)
+        return agrees and now - self._answered_at <= FRESH
 
     async def _ask(self) -> str | None:
         try:

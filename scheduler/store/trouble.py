@@ -55,12 +55,21 @@ def is_trouble(error: BaseException) -> bool:
 
 def kind_of(error: BaseException) -> str:
     """The trouble in a word, for metrics: ``locked``, ``full``, ``readonly``, …, or ``other``."""
-    words = str(getattr(error, "orig", error)).lower()
+    words = _own_words(error).lower()
     return next((kind for kind, signs in _KINDS if any(sign in words for sign in signs)), "other")
 
 
 def words_of(error: BaseException) -> str:
     """The database's own words, with what they come down to."""
-    words = " ".join(str(getattr(error, "orig", error)).split())
+    words = _own_words(error)
     remedy = _REMEDIES.get(kind_of(error))
     return words if remedy is None else f"{words} ({remedy})"
+
+
+def _own_words(error: BaseException) -> str:
+    """What the database said first: a full disk undoes the transaction, so undoing it by savepoints fails as well."""
+    first = error
+    while (error := error.__context__) is not None:  # type: ignore[assignment] # None ends it
+        if isinstance(error, DatabaseError) and is_trouble(error):
+            first = error
+    return " ".join(str(getattr(first, "orig", first)).split())
