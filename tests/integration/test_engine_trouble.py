@@ -84,6 +84,8 @@ async def test_an_engine_that_dies_amid_runs_takes_nothing_with_it(
     lines = await timeball.lines(job, going)
     assert lines[-1] == "asked to end"
     assert lines[:-1] == [str(number) for number in range(1, len(lines))]
+    own = await timeball.lines(job, going, "system")
+    assert any("The connection to the engine was lost" in line for line in own)
     ended = await timeball.until_ended(quick, ending)
     assert (ended["status"], ended["exit_code"]) == ("F", 6)
     assert await timeball.lines(quick, ending) == ["once"]

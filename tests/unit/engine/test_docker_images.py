@@ -45,3 +45,19 @@ def test_an_error_among_the_messages_is_a_failed_pull() -> None:
     """With the registry's words."""
     with pytest.raises(ImagePullError, match="toomanyrequests"):
         PullProgress().feed({"errorDetail": {"message": "x"}, "error": "toomanyrequests: slow down"})
+
+
+def test_a_layer_that_waits_or_is_tried_again_makes_no_progress() -> None:
+    """The engine says so every second; only bytes and new states count."""
+    progress = PullProgress()
+    assert progress.has_moved
+    here = {"status": "Downloading", "id": "a", "progressDetail": {"current": 5, "total": 10}}
+    progress.feed(here)
+    assert progress.has_moved
+    for _ in range(5):
+        progress.feed(here)
+        progress.feed({"status": "Retrying in 5 seconds", "id": "a"})
+        progress.feed({"status": "Waiting", "id": "b"})
+        assert not progress.has_moved
+    progress.feed({"status": "Downloading", "id": "a", "progressDetail": {"current": 6, "total": 10}})
+    assert progress.has_moved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.engine.docker_words import RefusedError, readable
+from scheduler.engine.docker_words import RefusedError, is_passing_registry_trouble, readable
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,37 @@ def test_an_engine_in_trouble_is_told_apart_from_a_run_that_is_wrong(
 def test_a_refusal_without_words_still_says_something() -> None:
     """The status stands in for the missing reason."""
     assert "418" in RefusedError(418, "").words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Get "http://127.0.0.1:5000/v2/": dial tcp 127.0.0.1:5000: connect: connection refused',
+        'Get "https://registry/v2/": dial tcp: lookup registry on 10.0.0.2:53: no such host',
+        "received unexpected HTTP status: 503 Service Unavailable",
+        "read tcp 10.0.0.1:4: read: connection reset by peer",
+        "net/http: TLS handshake timeout",
+        "unexpected EOF",
+        "toomanyrequests: You have reached your pull rate limit",
+    ],
+)
+def test_what_a_registry_gets_over_is_worth_another_try(words: str) -> None:
+    """It may answer in a moment."""
+    assert is_passing_registry_trouble(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "manifest for repo:tag not found: manifest unknown: manifest unknown",
+        "pull access denied for repo, repository does not exist or may require 'docker login'",
+        'Get "https://registry/v2/": unauthorized: authentication required',
+        "no matching manifest for linux/arm64 in the manifest list entries",
+        "x509: certificate signed by unknown authority",
+        "failed to register layer: write /file: no space left on device",
+        "something nobody has seen",
+    ],
+)
+def test_what_a_registry_says_for_good_is_not_asked_again(words: str) -> None:
+    """Nor is what nobody knows."""
+    assert not is_passing_registry_trouble(words)
