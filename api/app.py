@@ -4,25 +4,63 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from api.auth import auth_middleware
+from api.auth import auth_middleware, refusals_middleware
 from api.finishing import CHANGES, finish, finishing_middleware
-from api.keys import SERVICE, TOKENS
+from api.hardening import harden, hardening_middleware
+from api.keys import BODY_SECONDS, SERVICE, TOKENS, TRUST
 from api.problems import problems_middleware
-from api.routes import execs, health, jobs, logs, overview, schedules
+from api.routes import audit, execs, health, jobs, logs, namespaces, overview, schedules, users
+from api.routes import tokens as tokens_routes
+from api.trust import Trust
 from scheduler.service import Service
 from scheduler.tokens import Tokens
 
 
-def build_app(service: Service, tokens: Tokens, *, max_body_bytes: int) -> web.Application:
-    """The application: every route, behind the middlewares."""
+def build_app(
+    service: Service,
+    tokens: Tokens,
+    *,
+    max_body_bytes: int,
+    trust: Trust | None = None,
+    body_seconds: int = 30,
+) -> web.Application:
+    """The application: every route, behind the middlewares.
+
+    Args:
+        service: the use cases.
+        tokens: finds out who asks.
+        max_body_bytes: the largest request body.
+        trust: which hosts are answered for, and which proxies believed; any host and none, if not given.
+        body_seconds: within which a request's body has to arrive.
+    """
     app = web.Application(
-        middlewares=[finishing_middleware, problems_middleware, auth_middleware],
+        middlewares=[
+            hardening_middleware,
+            finishing_middleware,
+            problems_middleware,
+            refusals_middleware,
+            auth_middleware,
+        ],
         client_max_size=max_body_bytes,
     )
+    app[TRUST] = trust or Trust()
+    app[BODY_SECONDS] = body_seconds
+    app.on_response_prepare.append(harden)
     app[CHANGES] = set()
     app.on_shutdown.append(finish)
     app[SERVICE] = service
     app[TOKENS] = tokens
-    for module in (health, jobs, schedules, execs, overview, logs):
+    for module in (
+        health,
+        jobs,
+        schedules,
+        execs,
+        overview,
+        logs,
+        tokens_routes,
+        users,
+        namespaces,
+        audit,
+    ):
         app.add_routes(module.ROUTES)
     return app

@@ -1,7 +1,7 @@
 """Who asks: a token in the `Authorization` header, as `Token …` or `Bearer …`.
 
-A middleware that puts the caller into the request. Tokens are looked up by their hash and remembered for some
-seconds, so that a busy client costs the database nothing.
+Two middlewares: one puts the caller into the request, the other writes down who was refused. Tokens are looked up
+by their hash and remembered for some seconds, so that a busy client costs the database nothing.
 """
 
 from __future__ import annotations
@@ -11,22 +11,49 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from api.keys import CALLER, TOKENS
-from scheduler.errors import UnauthorizedError
+from api.keys import CALLER, ORIGIN, SERVICE, TOKENS
+from api.routes.tokens import LOG_IN
+from scheduler.errors import ForbiddenError, TooManyError, UnauthorizedError
 
-#: Paths that answer without a token: they tell only whether the daemon is well.
-PUBLIC: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+#: Routes that answer without a token: they tell only whether the daemon is well, or take a password instead.
+PUBLIC: Final = frozenset({"/healthz", "/readyz", "/metrics", LOG_IN, LOG_IN + "/"})
+_OUTCOMES: Final = {
+    UnauthorizedError: "unauthorized",
+    ForbiddenError: "forbidden",
+    TooManyError: "throttled",
+}
 
 
 @web.middleware
 async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let through what is public or has a valid token."""
-    if request.path not in PUBLIC:
+    if route_of(request) not in PUBLIC:
         scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
         if scheme.lower() not in {"token", "bearer"} or not token.strip():
             raise UnauthorizedError(
                 "This needs a token: send the header 'Authorization: Token <token>'; "
                 "the first one is in the file admin.token in the daemon's data directory"
             )
-        request[CALLER] = await request.app[TOKENS].caller_of(token.strip())
+        request[CALLER] = await request.app[TOKENS].caller_of(token.strip(), request[ORIGIN])
     return await handler(request)
+
+
+@web.middleware
+async def refusals_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Write down what was not let through."""
+    try:
+        return await handler(request)
+    except (UnauthorizedError, ForbiddenError, TooManyError) as error:
+        await request.app[SERVICE].audit.refused(
+            request[ORIGIN],
+            request.get(CALLER),
+            _OUTCOMES[type(error)],
+            route=f"{request.method} {route_of(request) or 'elsewhere'}",
+        )
+        raise
+
+
+def route_of(request: web.Request) -> str | None:
+    """The path of the request's route as it is declared, with its placeholders; None where there is none."""
+    resource = request.match_info.route.resource
+    return None if resource is None else resource.canonical

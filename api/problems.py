@@ -24,6 +24,7 @@ from scheduler.errors import (
     NotFoundError,
     ScheduleError,
     TimeballError,
+    TooManyError,
     UnauthorizedError,
     UnavailableError,
 )
@@ -41,6 +42,7 @@ _STATUS: Final[Mapping[type[TimeballError], HTTPStatus]] = {
     ForbiddenError: HTTPStatus.FORBIDDEN,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
+    TooManyError: HTTPStatus.TOO_MANY_REQUESTS,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -104,7 +106,7 @@ def from_error(error: TimeballError) -> web.Response:
     errors: tuple[FieldError, ...] = ()
     if isinstance(error, InvalidInputError):
         errors = tuple(error.errors)
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError | TooManyError):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Token realm="timeball"'

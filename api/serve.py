@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
+import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 from aiohttp import web
 
 from api.app import build_app
-from api.runner import Runner
+from api.runner import ConnectionLimits, Runner
 from api.spare_files import SpareFiles
+from api.tls import load_certificate, tls_context
+from api.trust import is_loopback, trust_of
 from scheduler.daemon import Daemon
 from scheduler.errors import SettingsError
 from scheduler.settings import Settings
@@ -21,6 +26,17 @@ log = structlog.get_logger()
 
 #: Seconds that requests in progress get when the daemon stops.
 SHUTDOWN_SECONDS = 3.0
+#: Open files that the daemon asks for; the usual 1024 are fewer than its connections and streams may need.
+MOST_FILES = 65_536
+
+
+def _raise_file_limit() -> None:
+    """Take as many open files as the system grants: connections, engines' streams and the database share them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
@@ -33,20 +49,48 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
     Raises:
         SettingsError: something that the settings name cannot be used.
     """
+    _raise_file_limit()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     spare = SpareFiles()
     spare.watch(loop)
+    tls = _tls(settings, loop)
+    if tls is None and not is_loopback(settings.host):
+        log.warning(
+            "server.unencrypted",
+            host=settings.host,
+            danger="tokens, passwords and logs cross the network in clear, for anyone on the way to read and use",
+            remedy="give tls_cert and tls_key, or listen on 127.0.0.1 behind a proxy that speaks TLS",
+        )
     daemon = Daemon(settings)
     runner: Runner | None = None
     try:
         service, tokens = await daemon.start()
-        app = build_app(service, tokens, max_body_bytes=settings.max_body_bytes)
-        runner = Runner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True)
+        trust = trust_of(settings.host, settings.allowed_hosts, settings.trusted_proxies)
+        app = build_app(
+            service,
+            tokens,
+            max_body_bytes=settings.max_body_bytes,
+            trust=trust,
+            body_seconds=settings.request_seconds,
+        )
+        runner = Runner(
+            app,
+            limits=ConnectionLimits(
+                settings.max_connections,
+                settings.max_connections_per_address,
+                settings.request_seconds,
+                proxies=trust.is_proxy,
+            ),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            handler_cancellation=True,
+            keepalive_timeout=settings.keepalive_seconds,
+        )
         await runner.setup()
-        url = await _listen(runner, settings)
+        url = await _listen(runner, settings, tls)
         # All that was loaded stays for good: looking through it again and again would hold up what is due.
         gc.collect()
         gc.freeze()
@@ -64,8 +108,27 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
     return 0 if daemon.failure is None else 1
 
 
-async def _listen(runner: Runner, settings: Settings) -> str:
-    site = web.TCPSite(runner, settings.host, settings.port)
+def _tls(settings: Settings, loop: asyncio.AbstractEventLoop) -> ssl.SSLContext | None:
+    """What the settings ask for; SIGHUP then has the files read again."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    certificate, key = settings.tls_cert, settings.tls_key
+    context = tls_context(certificate, key)
+
+    def renew() -> None:
+        try:
+            load_certificate(context, certificate, key)
+        except SettingsError as error:
+            log.error("server.certificate_not_renewed", error=str(error))  # noqa: TRY400 - it says all
+        else:
+            log.info("server.certificate_renewed", tls_cert=str(certificate))
+
+    loop.add_signal_handler(signal.SIGHUP, renew)
+    return context
+
+
+async def _listen(runner: Runner, settings: Settings, tls: ssl.SSLContext | None) -> str:
+    site = web.TCPSite(runner, settings.host, settings.port, ssl_context=tls)
     try:
         await site.start()
     except OSError as error:
@@ -75,4 +138,4 @@ async def _listen(runner: Runner, settings: Settings) -> str:
         ) from error
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     port = runner.addresses[0][1]
-    return f"http://{host}:{port}"
+    return f"{'http' if tls is None else 'https'}://{host}:{port}"

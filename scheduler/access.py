@@ -7,7 +7,7 @@ transaction.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -32,7 +32,27 @@ class Role(IntEnum):
     VIEWER = 1  # read
     OPERATOR = 2  # trigger and stop runs
     EDITOR = 3  # define and delete jobs, delete runs
-    ADMIN = 4  # all of that in every namespace
+    ADMIN = 4  # all of that, and hand out tokens; with a token for all namespaces, users as well
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from.
+
+    Attributes:
+        remote: the client's address.
+        request_id: the request's own id.
+        method: HTTP's.
+        path: without the query.
+    """
+
+    remote: str = ""
+    request_id: str | None = None
+    method: str | None = None
+    path: str | None = None
+
+
+NOWHERE: Final = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +63,19 @@ class Caller:
         user: the name that is recorded as `created_by`.
         namespace: the one it is bound to; None for all.
         role: what it may do there.
+        account: the user whose token it is; None if no user owns it.
+        token_id: which token came along.
+        token_prefix: the token's recognisable beginning.
+        origin: where the request comes from.
     """
 
     user: str
     namespace: str | None
     role: Role
+    account: str | None = field(default=None, compare=False)
+    token_id: int | None = field(default=None, compare=False)
+    token_prefix: str | None = field(default=None, compare=False)
+    origin: Origin = field(default=NOWHERE, compare=False)
 
     @property
     def home(self) -> str:
@@ -63,6 +91,26 @@ def demand(caller: Caller, role: Role, namespace: str) -> None:
     """
     if caller.namespace not in (None, namespace):
         raise ForbiddenError(f"This token is for the namespace '{caller.namespace}', not for '{namespace}'")
+    demand_role(caller, role)
+
+
+def demand_everywhere(caller: Caller) -> None:
+    """Let pass an administrator of all namespaces.
+
+    Raises:
+        ForbiddenError: the caller is bound to a namespace, or may do less.
+    """
+    if caller.namespace is not None:
+        raise ForbiddenError(f"This token is for the namespace '{caller.namespace}'; this needs one for all")
+    demand_role(caller, Role.ADMIN)
+
+
+def demand_role(caller: Caller, role: Role) -> None:
+    """Let pass a caller who has the role wherever it is.
+
+    Raises:
+        ForbiddenError: it may do less.
+    """
     if caller.role < role:
         raise ForbiddenError(
             f"This needs the role {role.name.lower()}; this token has {caller.role.name.lower()}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import structlog
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError
 
 from scheduler.clock import Clock, SystemClock
@@ -30,6 +31,7 @@ from scheduler.errors import SettingsError, UnavailableError
 from scheduler.execution import Exec
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.reader import LogReader
+from scheduler.passwords import Passwords
 from scheduler.planning.claims import Claims
 from scheduler.planning.planner import Planner
 from scheduler.running.dispatcher import Dispatcher
@@ -39,7 +41,7 @@ from scheduler.running.regions import Limits, Region
 from scheduler.running.runner import Runner
 from scheduler.service import Service
 from scheduler.settings import RegionSettings, Settings
-from scheduler.store import execs, identity
+from scheduler.store import audit, execs, identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from scheduler.tokens import TOKEN_FILE, Tokens
@@ -49,6 +51,9 @@ log = structlog.get_logger()
 
 #: Seconds between looks for containers that belong to no exec; they are also looked for when an engine comes up.
 SWEEP_INTERVAL = 60.0
+#: Seconds between looks for entries of the audit whose time is over, and how many go at once.
+AUDIT_INTERVAL = 3600.0
+AUDIT_PIECE = 500
 
 #: What the daemon keeps in its directory, and the permissions that nobody but its owner has there.
 OWN_FILES = ("timeball.db*", TOKEN_FILE, "instance", "daemon.lock")
@@ -100,6 +105,7 @@ class Daemon:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._regions: dict[str, Region] = {}
         self._database: Database | None = None
+        self._passwords = Passwords()
         #: Set when a part has died; `failure` says of what.
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
@@ -135,7 +141,7 @@ class Daemon:
         await asyncio.to_thread(migrate, database)
         installation = await database.write(identity.installation_id)
         await self._renew_lease()
-        tokens = Tokens(database)
+        tokens = Tokens(database, self._clock)
         token_file = await tokens.ensure_admin(self._data_dir, self._clock, instance=self._instance)
 
         self._regions = {
@@ -183,6 +189,9 @@ class Daemon:
                 dispatcher=self._dispatcher,
                 runner=self._runner,
                 logs=LogReader(database, self._hub),
+                tokens=tokens,
+                passwords=self._passwords,
+                login_lifetime=timedelta(days=settings.login_token_days) or None,
             )
         )
         database.on_recovery(self._look_again)
@@ -194,6 +203,7 @@ class Daemon:
         self._spawn("planner", self._planner.run())
         self._spawn("lease", self._keep_lease())
         self._spawn("sweeper", self._keep_clear())
+        self._spawn("audit", self._keep_audit())
         log.info("daemon.started", data_dir=str(self._data_dir), token_file=str(token_file))
         return service, tokens
 
@@ -278,6 +288,21 @@ class Daemon:
                 if region.up.is_set():
                     await self._clear_orphans(region)
 
+    async def _keep_audit(self) -> None:
+        """Forget entries of the audit whose time is over, in pieces that hold up no other write."""
+
+        def work(connection: Connection) -> int:
+            before = self._clock.now() - timedelta(days=self._settings.audit_days)
+            return audit.forget(connection, before, limit=AUDIT_PIECE)
+
+        while True:
+            gone = 0
+            try:
+                gone = await self._db.write(work)
+            except UnavailableError as error:
+                log.warning("audit.not_cleared", error=str(error))
+            await asyncio.sleep(0 if gone == AUDIT_PIECE else AUDIT_INTERVAL)
+
     async def _renew_lease(self) -> None:
         now = self._clock.now()
         until = now + timedelta(seconds=self._settings.lease_seconds)
@@ -299,7 +324,7 @@ class Daemon:
 
     async def stop(self) -> None:
         """Take everything down in order; runs in progress go on, and the next start adopts them."""
-        for name in ("planner", "dispatcher", "lease", "sweeper"):
+        for name in ("planner", "dispatcher", "lease", "sweeper", "audit"):
             await self._end(name)
         if hasattr(self, "_runner"):
             await self._runner.close()
@@ -309,6 +334,7 @@ class Daemon:
             await self._hub.close_all()
         for region in self._regions.values():
             await region.engine.close()
+        self._passwords.close()
         if self._database is not None:
             with suppress(UnavailableError):
                 await self._database.write(lambda connection: identity.end_lease(connection, self._instance))

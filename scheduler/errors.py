@@ -72,6 +72,18 @@ class ForbiddenError(TimeballError):
     """The token is valid, but not for this."""
 
 
+class TooManyError(TimeballError):
+    """Too many attempts failed; more are not looked at for a while.
+
+    Attributes:
+        retry_after: seconds after which another try is looked at.
+    """
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
 class UnavailableError(TimeballError):
     """The request cannot be served just now; trying again later may help.
 

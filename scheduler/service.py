@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from scheduler.health import Readiness, readiness
+from scheduler.usecases.audit import AuditUseCases
 from scheduler.usecases.execs import ExecUseCases
 from scheduler.usecases.jobs import JobUseCases
 from scheduler.usecases.logs import LogUseCases
+from scheduler.usecases.namespaces import NamespaceUseCases
 from scheduler.usecases.occurrences import OccurrenceUseCases
 from scheduler.usecases.overview import OverviewUseCases
 from scheduler.usecases.parts import Parts
+from scheduler.usecases.tokens import TokenUseCases
+from scheduler.usecases.users import UserUseCases
 
 
 class Service:
@@ -22,6 +26,10 @@ class Service:
         logs: with what runs wrote.
         occurrences: with the ledger.
         overview: with many runs at once, whatever their job.
+        tokens: with tokens, and logging in.
+        users: with users.
+        namespaces: with namespaces.
+        audit: with the record of who did what.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -31,6 +39,10 @@ class Service:
         self.logs = LogUseCases(parts)
         self.occurrences = OccurrenceUseCases(parts)
         self.overview = OverviewUseCases(parts)
+        self.tokens = TokenUseCases(parts)
+        self.users = UserUseCases(parts)
+        self.namespaces = NamespaceUseCases(parts)
+        self.audit = AuditUseCases(parts)
 
     def now(self) -> datetime:
         """The present by the daemon's clock (UTC)."""

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -39,6 +47,8 @@ PREFIX: Final = "TIMEBALL_"
 NESTING: Final = "__"
 #: Settings that hold others by name, as in TIMEBALL_SIZES__HUGE__CPUS.
 NAMING: Final = ("regions", "sizes")
+#: Settings that are lists; in the environment a comma stands between the items.
+LISTS: Final = ("allowed_hosts", "trusted_proxies")
 #: Variables of the command and of the tests, which are no settings of the daemon.
 OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "FUZZ")
 
@@ -122,6 +132,8 @@ class _Environment(EnvSettingsSource):
         self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
     ) -> Any:
         """The value that a variable stands for."""
+        if field_name in LISTS and isinstance(value, str) and not value.lstrip().startswith("["):
+            return [item.strip() for item in value.split(",") if item.strip()]
         try:
             return super().prepare_field_value(field_name, field, value, value_is_complex)
         except ValueError as error:
@@ -178,6 +190,38 @@ class Settings(BaseSettings, Patience):
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, description="The largest request body that is accepted."
     )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="The API's certificate with its chain, as PEM; the API then speaks HTTPS alone.",
+    )
+    tls_key: Path | None = Field(default=None, description="The certificate's key.")
+    allowed_hosts: list[str] = Field(
+        default_factory=list,
+        description="Names by which the API is asked for, beside localhost, while it listens on a loopback address; "
+        "* for any. A proxy that hands on the client's Host needs its names here.",
+    )
+    trusted_proxies: list[IPvAnyNetwork] = Field(
+        default_factory=list,
+        description="Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host are believed.",
+    )
+    max_connections: int = Field(default=1024, ge=1, description="Connections to the API, in all.")
+    max_connections_per_address: int = Field(
+        default=512,
+        ge=1,
+        description="Connections to the API from one address; trusted proxies are not counted.",
+    )
+    request_seconds: int = Field(
+        default=30,
+        ge=1,
+        description="Within how many seconds a request's head, and then its body, has to arrive.",
+    )
+    keepalive_seconds: int = Field(
+        default=75, ge=1, description="For how long a connection stays open that nothing is asked on."
+    )
+    login_token_days: int = Field(
+        default=30, ge=0, le=3650, description="How long a token from logging in is valid; 0 for ever."
+    )
+    audit_days: int = Field(default=365, ge=2, le=36500, description="How long it is kept who did what.")
     lease_seconds: int = Field(
         default=15, ge=3, le=600, description="For how long a silent daemon is taken to be alive."
     )
@@ -187,6 +231,13 @@ class Settings(BaseSettings, Patience):
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="For people or for programs; auto looks whether a terminal listens."
     )
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            msg = "tls_cert and tls_key belong together: give both or none"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _check_defaults(self) -> Settings:

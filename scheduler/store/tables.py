@@ -54,6 +54,10 @@ def _one_of(column: str, values: type[ExecStatus | TriggerMode | Outcome]) -> sa
     return sa.CheckConstraint(f"{column} IN ({quoted})", name=f"{column}_is_known")
 
 
+def _role_is_known() -> sa.CheckConstraint:
+    return sa.CheckConstraint("role IN ('viewer', 'operator', 'editor', 'admin')", name="role_is_known")
+
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -81,18 +85,70 @@ instances = sa.Table(
     sa.Column("lease_until", Moment, nullable=False),
 )
 
+#: Who can log in with a password; `role` and `namespace` (null: all) bound what their tokens may do.
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("username", sa.Text, primary_key=True),
+    # An argon2id hash with its parameters, as a PHC string.
+    sa.Column("password", sa.Text, nullable=False),
+    sa.Column("namespace", sa.Text, nullable=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("email", sa.Text, nullable=True),
+    sa.Column("is_active", sa.Boolean, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    _role_is_known(),
+)
+
 tokens = sa.Table(
     "tokens",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("sha256", sa.Text, nullable=False, unique=True),
     sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    # Who is recorded for what is done with it; with an account, the token ends with that.
     sa.Column("username", sa.Text, nullable=False),
+    sa.Column("account", sa.Text, sa.ForeignKey("users.username", ondelete="CASCADE"), nullable=True),
     sa.Column("namespace", sa.Text, nullable=True),
     sa.Column("role", sa.Text, nullable=False),
+    # How it came about: 'file' (the administrator's, in the data directory), 'made' over the API, 'login'.
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=True),
+    sa.Column("last_used_at", Moment, nullable=True),
+    _role_is_known(),
+    sa.CheckConstraint("kind IN ('file', 'made', 'login')", name="kind_is_known"),
     sqlite_autoincrement=True,
 )
+sa.Index("ix_tokens_account", tokens.c.account)
+
+#: Who did what. Rows are only added; a trigger of the migration refuses changes, and deleting what is recent.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("username", sa.Text, nullable=True),
+    sa.Column("token_prefix", sa.Text, nullable=True),
+    sa.Column("remote", sa.Text, nullable=True),
+    sa.Column("request_id", sa.Text, nullable=True),
+    sa.Column("method", sa.Text, nullable=True),
+    sa.Column("path", sa.Text, nullable=True),
+    sa.Column("namespace", sa.Text, nullable=True),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=True),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.CheckConstraint(
+        "outcome IN ('done', 'unauthorized', 'forbidden', 'throttled')", name="outcome_is_known"
+    ),
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_audit_at_id", audit.c.at, audit.c.id)
+sa.Index("ix_audit_namespace_at_id", audit.c.namespace, audit.c.at, audit.c.id)
 
 jobs = sa.Table(
     "jobs",

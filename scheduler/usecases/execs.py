@@ -6,6 +6,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler import rules
 from scheduler.access import Caller, Role, demand, visible_exec, visible_job
+from scheduler.audit import record_exec
 from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
 from scheduler.errors import ConflictError, InvalidInputError
 from scheduler.execution import Exec, TriggerMode
@@ -74,6 +75,7 @@ class ExecUseCases:
                 overrides=overrides,
             )
             execs.insert(connection, [new])
+            record_exec(connection, caller, "exec.trigger", new, now=now)
             return new, earlier
 
         new, earlier = await self._with.database.write(work)
@@ -125,6 +127,7 @@ class ExecUseCases:
             if one.ended_at is not None:
                 raise ConflictError(f"exec {one.id} has ended already (status {one.status.value})")
             execs.stop(connection, one, now=now)
+            record_exec(connection, caller, "exec.stop", one, now=now)
             return execs.get(connection, one.id) or one
 
         one = await self._with.database.write(work)
@@ -157,6 +160,7 @@ class ExecUseCases:
                         "stop it first with POST …/stop, or delete it with ?force=true"
                     )
                 execs.stop(connection, one, now=now)
+            record_exec(connection, caller, "exec.delete", one, now=now)
             return one
 
         one = await self._with.database.write(check)

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler import rules
 from scheduler.access import Caller, Role, demand, visible_job
+from scheduler.audit import record
 from scheduler.filters import JobFilter
 from scheduler.job import Job, JobDefinition
 from scheduler.planning.abandon import abandon
@@ -42,9 +43,13 @@ class JobUseCases:
         rules.check_definition(definition, sizes=self._with.sizes, regions=self._with.regions)
         now = self._with.clock.now()
         definition, cursor = rules.with_schedule(definition, None, now)
-        job = await self._with.database.write(
-            lambda connection: jobs.insert(connection, definition, cursor, created_by=caller.user, now=now)
-        )
+
+        def work(connection: Connection) -> Job:
+            job = jobs.insert(connection, definition, cursor, created_by=caller.user, now=now)
+            record(connection, caller, "job.create", f"job {job.id}", now=now, namespace=definition.namespace)
+            return job
+
+        job = await self._with.database.write(work)
         self._with.planner.job_changed(job)
         return JobView(job, None)
 
@@ -99,6 +104,8 @@ class JobUseCases:
             if cursor.revision != before.cursor.revision:
                 abandon(connection, before, now=now)
             jobs.update(connection, before.id, definition, cursor, now=now)
+            for namespace in {before.definition.namespace, definition.namespace}:
+                record(connection, caller, "job.update", f"job {before.id}", now=now, namespace=namespace)
             job = replace(before, definition=definition, cursor=cursor, updated_at=now)
             return JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
 
@@ -121,6 +128,8 @@ class JobUseCases:
             off = replace(job.definition, is_schedule_active=False)
             off, cursor = rules.with_schedule(off, job, now)
             jobs.update(connection, job.id, off, cursor, now=now)
+            # Here, where the first thing changes: whatever comes in between, it is known who began it.
+            record(connection, caller, "job.delete", f"job {job.id}", now=now, namespace=off.namespace)
             return job, stop_all(connection, job.id, now)
 
         def remove(connection: Connection) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from sqlalchemy.engine import Connection
 
 from scheduler.access import Caller, Role, demand
+from scheduler.audit import record, record_exec
 from scheduler.errors import ForbiddenError
 from scheduler.execution import Exec, ExecStatus
 from scheduler.filters import ExecFilter, Order, Position
@@ -109,6 +109,7 @@ class OverviewUseCases:
         found = await self._find_many(caller, Role.OPERATOR, replace(wanted, statuses=statuses), statuses)
         if not dry_run:
             now = self._with.clock.now()
+            await self._record_request(caller, "exec.stop_many", wanted, found, now)
             for start in range(0, len(found.exec_ids), BATCH):
                 some = found.exec_ids[start : start + BATCH]
 
@@ -116,6 +117,7 @@ class OverviewUseCases:
                     for exec_id in some:
                         if (one := execs.get(connection, exec_id)) is not None:
                             execs.stop(connection, one, now=now)
+                            record_exec(connection, caller, "exec.stop", one, now=now)
 
                 await self._with.database.write(work)
                 self._with.tell_stopped(some)
@@ -136,9 +138,26 @@ class OverviewUseCases:
         statuses = (wanted.statuses or ended) & ended
         found = await self._find_many(caller, Role.EDITOR, replace(wanted, statuses=statuses), statuses)
         if not dry_run:
+            now = self._with.clock.now()
+            await self._record_request(caller, "exec.delete_many", wanted, found, now)
             for exec_id in found.exec_ids:
-                await self._with.database.write(partial(execs.delete, exec_id=exec_id))
+
+                def work(connection: Connection, exec_id: str = exec_id) -> None:
+                    if (one := execs.get(connection, exec_id)) is not None:
+                        record_exec(connection, caller, "exec.delete", one, now=now)
+                        execs.delete(connection, exec_id)
+
+                await self._with.database.write(work)
         return found
+
+    async def _record_request(
+        self, caller: Caller, action: str, wanted: ExecFilter, found: BulkResult, now: datetime
+    ) -> None:
+        """Write down that many runs at once were asked for, even if none matched."""
+        namespace = caller.namespace or wanted.namespace
+        await self._with.database.write(
+            lambda c: record(c, caller, action, f"{found.matched} execs", now=now, namespace=namespace)
+        )
 
     async def _find_many(
         self, caller: Caller, role: Role, wanted: ExecFilter, statuses: frozenset[ExecStatus]

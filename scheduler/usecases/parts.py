@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from scheduler.clock import Clock
 from scheduler.execution import Exec, ExecStatus
 from scheduler.job import Size
 from scheduler.logs.reader import LogReader
+from scheduler.passwords import Passwords
 from scheduler.planning.planner import Planner
 from scheduler.running.dispatcher import Dispatcher
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
 from scheduler.store.database import Database
+from scheduler.tokens import Tokens
 from scheduler.views import ExecView
 
 DELETE_GRACE: Final = 2  # seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most
@@ -30,6 +33,7 @@ class Parts:
         regions: all regions by name.
         default_region: of jobs that name none.
         default_size: likewise.
+        login_lifetime: of a token from logging in; None if it does not end by itself.
     """
 
     database: Database
@@ -42,6 +46,9 @@ class Parts:
     dispatcher: Dispatcher
     runner: Runner
     logs: LogReader
+    tokens: Tokens
+    passwords: Passwords
+    login_lifetime: timedelta | None
 
     @property
     def defaults(self) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from yarl import URL
 from api.app import build_app
 from api.runner import Runner
 from scheduler.daemon import Daemon
+from scheduler.passwords import Passwords
 from scheduler.settings import RegionSettings, Settings
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
@@ -237,6 +238,11 @@ def furnish(engine: FakeEngine) -> FakeEngine:
     return engine
 
 
+def quick_passwords() -> Passwords:
+    """Hashes that cost nothing, for what is tested here is who may do what."""
+    return Passwords(time_cost=1, memory_kib=8)
+
+
 def _never_sync(database: Database, connection: Connection, *, durable: bool) -> None:  # noqa: ARG001
     """No power is cut here; syncs would only take time."""
     connection.connection.driver_connection.execute("PRAGMA synchronous=OFF")
@@ -274,6 +280,7 @@ async def world(
         return engines[name]
 
     daemon = Daemon(settings, make_engine=make_engine)
+    daemon._passwords = quick_passwords()
     service, tokens = await daemon.start()
     app = build_app(service, tokens, max_body_bytes=LARGEST_BODY)
     client = await aiohttp_client(Server(app))

@@ -18,6 +18,8 @@ from tests.api.conftest import REPO, TAG, Api
 VIEWER, OPERATOR, EDITOR, ADMIN = Role
 #: Stands in whatever the other namespace holds, and so must never be in an answer to who is bound to this one.
 MARK: Final = "zebra"
+LOG_IN: Final = "generate-api-token"
+PASSWORD: Final = "correct horse"
 OWN, FOREIGN = "mine", "theirs"
 
 
@@ -48,12 +50,41 @@ class Scene:
         }
 
 
-async def make_scene(api: Api, namespace: str) -> Scene:
-    """One of everything, made by the administrator."""
-    name = f"{MARK if namespace == FOREIGN else 'job'}-{uuid.uuid4().hex}"
-    job = await api.create(name, namespace=namespace, command="hang", labels={"holds": name})
-    one = await api.trigger(job["id"])
-    return Scene(namespace, {"job_id": job["id"], "exec_id": one["id"]})
+async def make_scene(api: Api, namespace: str, route: str) -> Scene:
+    """What the route's path and body need, made by the administrator."""
+    mark = MARK if namespace == FOREIGN else "job"
+    name = f"{mark}-{uuid.uuid4().hex}"
+    values: dict[str, Any] = {}
+    if "{job_id}" in route:
+        job = await api.create(name, namespace=namespace, command="hang", labels={"holds": name})
+        values["job_id"] = job["id"]
+    if "{exec_id}" in route:
+        values["exec_id"] = (await api.trigger(job["id"]))["id"]
+    if "{token_id}" in route:
+        values["token_id"] = (await make("tokens", api, {"name": name, "namespace": namespace}))["id"]
+    if "{username}" in route or LOG_IN in route:
+        values["username"] = f"{mark}.{uuid.uuid4().hex}"
+        await make(
+            "users", api, {"username": values["username"], "password": PASSWORD, "namespace": namespace}
+        )
+    return Scene(namespace, values)
+
+
+async def make(what: str, api: Api, body: dict[str, Any]) -> dict[str, Any]:
+    """A new thing of the sort that `/v1/{what}` holds."""
+    answer = await api.post(f"/v1/{what}", body)
+    assert answer.status == 201, answer.text
+    return answer.body
+
+
+def log_in_body(scene: Scene) -> dict[str, Any]:
+    """The scene's user logs in."""
+    return {"username": scene.values["username"], "password": PASSWORD}
+
+
+def user_body(scene: Scene) -> dict[str, Any]:
+    """A user for the scene's namespace."""
+    return {"username": f"u{scene.number}", "password": PASSWORD, "namespace": scene.namespace}
 
 
 def job_body(scene: Scene) -> dict[str, Any]:
@@ -77,6 +108,7 @@ class Entry:
         query: what follows the path; `{namespace}` stands for the scene's.
         foreign: what it answers of another namespace to who is bound to this one. 404 where the path names a
             thing, 403 where the request names the namespace; None where nothing in the request is of a namespace.
+        unbound: whether only who is bound to no namespace may, others being told 403 whatever they name.
     """
 
     role: Role | None
@@ -84,6 +116,7 @@ class Entry:
     body: Callable[[Scene], object] | None = None
     query: str = ""
     foreign: int | None = 404
+    unbound: bool = False
 
 
 PUBLIC: Final = Entry(None, foreign=None)
@@ -92,6 +125,21 @@ TABLE: Final[Mapping[str, Entry]] = {
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /metrics": PUBLIC,
+    "POST /v1/generate-api-token": Entry(None, body=log_in_body, foreign=None),
+    "POST /v1/generate-api-token/": Entry(None, body=log_in_body, foreign=None),
+    "GET /v1/me": Entry(VIEWER, foreign=None),
+    "GET /v1/namespaces": Entry(VIEWER, foreign=None),
+    "GET /v1/audit": Entry(ADMIN, foreign=None),
+    "POST /v1/tokens": Entry(ADMIN, 201, lambda scene: {"namespace": scene.namespace}, foreign=403),
+    "GET /v1/tokens": Entry(ADMIN, foreign=None),
+    "GET /v1/tokens/{token_id}": Entry(ADMIN),
+    "DELETE /v1/tokens/{token_id}": Entry(ADMIN, 204),
+    "POST /v1/users": Entry(ADMIN, 201, user_body, unbound=True),
+    "GET /v1/users": Entry(ADMIN, unbound=True),
+    "GET /v1/users/{username}": Entry(ADMIN, unbound=True),
+    "PUT /v1/users/{username}": Entry(ADMIN, body=lambda _: {"role": "viewer"}, unbound=True),
+    "PATCH /v1/users/{username}": Entry(ADMIN, body=lambda _: {"role": "viewer"}, unbound=True),
+    "DELETE /v1/users/{username}": Entry(ADMIN, 204, unbound=True),
     "POST /v1/jobs": Entry(EDITOR, 201, job_body, foreign=403),
     "GET /v1/jobs": Entry(VIEWER, foreign=None),
     "GET /v1/jobs/{job_id}": Entry(VIEWER),

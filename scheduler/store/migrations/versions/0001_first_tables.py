@@ -14,6 +14,43 @@ branch_labels = None
 depends_on = None
 
 
+#: Entries of the audit younger than this are deleted by nobody; retention is a day at least.
+AUDIT_IS_SAFE_SECONDS = 86_400
+
+
+def keep_audit() -> None:
+    """Let the database itself refuse to change the audit, and to delete what is recent."""
+    changed, recent = "the audit is never changed", "recent entries of the audit are never deleted"
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            f"CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit "
+            f"BEGIN SELECT RAISE(ABORT, '{changed}'); END"
+        )
+        op.execute(
+            f"CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit "
+            f"WHEN old.at > (CAST(strftime('%s', 'now') AS INTEGER) - {AUDIT_IS_SAFE_SECONDS}) * 1000000 "
+            f"BEGIN SELECT RAISE(ABORT, '{recent}'); END"
+        )
+        return
+    op.execute(
+        f"""
+        CREATE FUNCTION keep_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF TG_OP = 'UPDATE' THEN RAISE EXCEPTION '{changed}'; END IF;
+            IF TG_OP = 'TRUNCATE' THEN RAISE EXCEPTION '{recent}'; END IF;
+            IF old.at > (extract(epoch FROM now()) - {AUDIT_IS_SAFE_SECONDS}) * 1000000 THEN
+                RAISE EXCEPTION '{recent}';
+            END IF;
+            RETURN old;
+        END $$
+        """
+    )
+    op.execute(
+        "CREATE TRIGGER audit_is_kept BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION keep_audit()"
+    )
+    op.execute("CREATE TRIGGER audit_is_not_emptied BEFORE TRUNCATE ON audit EXECUTE FUNCTION keep_audit()")
+
+
 def upgrade() -> None:
     op.create_table(
         "facts",
@@ -77,18 +114,72 @@ def upgrade() -> None:
         postgresql_where=sa.text("next_due_at IS NOT NULL"),
     )
     op.create_table(
+        "users",
+        sa.Column("username", sa.Text(), nullable=False),
+        sa.Column("password", sa.Text(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=True),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=True),
+        sa.Column("is_active", sa.Boolean(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "role IN ('viewer', 'operator', 'editor', 'admin')", name=op.f("ck_users_role_is_known")
+        ),
+        sa.PrimaryKeyConstraint("username", name=op.f("pk_users")),
+    )
+    op.create_table(
         "tokens",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("prefix", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("username", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=True),
         sa.Column("namespace", sa.Text(), nullable=True),
         sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_used_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "role IN ('viewer', 'operator', 'editor', 'admin')", name=op.f("ck_tokens_role_is_known")
+        ),
+        sa.CheckConstraint("kind IN ('file', 'made', 'login')", name=op.f("ck_tokens_kind_is_known")),
+        sa.ForeignKeyConstraint(
+            ["account"], ["users.username"], name=op.f("fk_tokens_account"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
         sa.UniqueConstraint("sha256", name=op.f("uq_tokens_sha256")),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_tokens_account", "tokens", ["account"], unique=False)
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("username", sa.Text(), nullable=True),
+        sa.Column("token_prefix", sa.Text(), nullable=True),
+        sa.Column("remote", sa.Text(), nullable=True),
+        sa.Column("request_id", sa.Text(), nullable=True),
+        sa.Column("method", sa.Text(), nullable=True),
+        sa.Column("path", sa.Text(), nullable=True),
+        sa.Column("namespace", sa.Text(), nullable=True),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("object", sa.Text(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "outcome IN ('done', 'unauthorized', 'forbidden', 'throttled')",
+            name=op.f("ck_audit_outcome_is_known"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_audit_at_id", "audit", ["at", "id"], unique=False)
+    op.create_index("ix_audit_namespace_at_id", "audit", ["namespace", "at", "id"], unique=False)
+    keep_audit()
     op.create_table(
         "execs",
         sa.Column("id", sa.Text(), nullable=False),

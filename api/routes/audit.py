@@ -1,0 +1,40 @@
+"""`/v1/audit`: who did what, from where."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from api.keys import CALLER, SERVICE
+from api.moments import moment_of
+from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.routes.namespaces import namespace_of
+from api.schemas.access import AuditOut
+from scheduler.account import AuditQuery
+from scheduler.errors import FieldError, InvalidInputError
+
+OUTCOMES: Final = ("done", "unauthorized", "forbidden", "throttled")
+
+
+async def list_entries(request: web.Request) -> web.Response:
+    """`GET /v1/audit?from=&to=&user=&action=&namespace=&outcome=&page=&page_size=`: 200, newest first."""
+    query = query_of(request, ("from", "to", "user", "action", "namespace", "outcome", *PAGE_PARAMETERS))
+    page, outcome = page_of(query), query.get("outcome")
+    if outcome is not None and outcome not in OUTCOMES:
+        raise InvalidInputError(
+            FieldError("outcome", outcome, "is none of the possible values", f"use {', '.join(OUTCOMES)}")
+        )
+    wanted = AuditQuery(
+        start=moment_of(query, "from"),
+        end=moment_of(query, "to"),
+        username=query.get("user"),
+        action=query.get("action"),
+        namespace=namespace_of(query),
+        outcome=outcome,
+    )
+    count, found = await request.app[SERVICE].audit.list(request[CALLER], wanted, page=page)
+    return envelope(request, page, count, [AuditOut.of(entry) for entry in found])
+
+
+ROUTES: Final = (web.get("/v1/audit", list_entries),)

@@ -1,0 +1,41 @@
+"""`/v1/namespaces`: the namespaces that are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from api.keys import CALLER, SERVICE
+from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.schemas.access import NamespaceOut
+from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
+from scheduler.errors import FieldError, InvalidInputError
+
+
+def namespace_of(query: Mapping[str, str]) -> str | None:
+    """The namespace that a query names, or None.
+
+    Raises:
+        InvalidInputError: no namespace could have that name.
+    """
+    namespace = query.get("namespace")
+    if namespace is not None and not is_namespace(namespace):
+        raise InvalidInputError(
+            FieldError("namespace", namespace, "is not a namespace's name", NAMESPACE_REMEDY)
+        )
+    return namespace
+
+
+async def list_namespaces(request: web.Request) -> web.Response:
+    """`GET /v1/namespaces?page=&page_size=`: 200 with one page of those that the caller may see, by name."""
+    page = page_of(query_of(request, PAGE_PARAMETERS))
+    found = await request.app[SERVICE].namespaces.list(request[CALLER])
+    shown = list(found.items())[page.offset : page.offset + page.size]
+    return envelope(
+        request, page, len(found), [NamespaceOut(name=name, job_count=count) for name, count in shown]
+    )
+
+
+ROUTES: Final = (web.get("/v1/namespaces", list_namespaces),)

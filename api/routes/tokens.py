@@ -1,0 +1,88 @@
+"""`/v1/tokens`, `/v1/generate-api-token` and `/v1/me`: what callers prove themselves with, and who they are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from api.answers import answer
+from api.bodies import body_of, form_or_json_of
+from api.keys import CALLER, ORIGIN, SERVICE
+from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.routes.namespaces import namespace_of
+from api.schemas.access import (
+    TOKEN_READ_ONLY,
+    LogIn,
+    LogInOut,
+    MeOut,
+    NewTokenOut,
+    TokenCreate,
+    TokenOut,
+)
+
+TOKEN: Final = "/v1/tokens/{token_id}"  # noqa: S105 - a path
+LOG_IN: Final = "/v1/generate-api-token"
+
+
+async def create_token(request: web.Request) -> web.Response:
+    """`POST /v1/tokens`: 201 with the token, which is shown this once."""
+    query_of(request, ())
+    service = request.app[SERVICE]
+    body = await body_of(request, TokenCreate, what="token", read_only=TOKEN_READ_ONLY)
+    stored, token = await service.tokens.create(request[CALLER], body.given(service.now()))
+    return answer(
+        NewTokenOut.with_secret(stored, token), status=201, headers={"Location": f"/v1/tokens/{stored.id}"}
+    )
+
+
+async def list_tokens(request: web.Request) -> web.Response:
+    """`GET /v1/tokens?namespace=&username=&page=&page_size=`: 200 with one page, oldest first."""
+    query = query_of(request, ("namespace", "username", *PAGE_PARAMETERS))
+    page = page_of(query)
+    count, found = await request.app[SERVICE].tokens.list(
+        request[CALLER], namespace=namespace_of(query), username=query.get("username"), page=page
+    )
+    return envelope(request, page, count, [TokenOut.of(token) for token in found])
+
+
+async def get_token(request: web.Request) -> web.Response:
+    """`GET /v1/tokens/{token_id}`: 200 with the token, without its secret."""
+    query_of(request, ())
+    return answer(
+        TokenOut.of(await request.app[SERVICE].tokens.get(request[CALLER], request.match_info["token_id"]))
+    )
+
+
+async def revoke_token(request: web.Request) -> web.Response:
+    """`DELETE /v1/tokens/{token_id}`: 204; it stops working at once."""
+    query_of(request, ())
+    await request.app[SERVICE].tokens.revoke(request[CALLER], request.match_info["token_id"])
+    return web.Response(status=204)
+
+
+async def log_in(request: web.Request) -> web.Response:
+    """`POST /v1/generate-api-token/`, with or without its slash: 200 with a token for a name and a password."""
+    query_of(request, ())
+    body = await form_or_json_of(request, LogIn, what="log-in")
+    token, expires_at = await request.app[SERVICE].tokens.log_in(
+        request[ORIGIN], body.username, body.password
+    )
+    return answer(LogInOut(token=token, expires_at=expires_at))
+
+
+async def get_me(request: web.Request) -> web.Response:
+    """`GET /v1/me`: 200 with who asks, and what they may do."""
+    query_of(request, ())
+    return answer(MeOut.of(request[CALLER]))
+
+
+ROUTES: Final = (
+    web.post("/v1/tokens", create_token),
+    web.get("/v1/tokens", list_tokens),
+    web.get(TOKEN, get_token),
+    web.delete(TOKEN, revoke_token),
+    web.post(LOG_IN, log_in),
+    web.post(LOG_IN + "/", log_in),
+    web.get("/v1/me", get_me),
+)

@@ -1,0 +1,69 @@
+"""`/v1/users`: who can log in with a password."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from api.answers import answer
+from api.bodies import body_of
+from api.keys import CALLER, SERVICE
+from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.schemas.access import USER_READ_ONLY, UserChange, UserCreate, UserOut
+
+USER: Final = "/v1/users/{username}"
+#: Fields whose values are shown to nobody, not even to who sent them.
+HIDDEN: Final = ("password", "current_password")
+
+
+async def create_user(request: web.Request) -> web.Response:
+    """`POST /v1/users`: 201 with the user."""
+    query_of(request, ())
+    body = await body_of(request, UserCreate, what="user", read_only=USER_READ_ONLY, hidden=HIDDEN)
+    user = await request.app[SERVICE].users.create(request[CALLER], body.given())
+    return answer(UserOut.of(user), status=201, headers={"Location": f"/v1/users/{user.username}"})
+
+
+async def list_users(request: web.Request) -> web.Response:
+    """`GET /v1/users?page=&page_size=`: 200 with one page, by name."""
+    page = page_of(query_of(request, PAGE_PARAMETERS))
+    count, found = await request.app[SERVICE].users.list(request[CALLER], page=page)
+    return envelope(request, page, count, [UserOut.of(user) for user in found])
+
+
+async def get_user(request: web.Request) -> web.Response:
+    """`GET /v1/users/{username}`: 200 with the user."""
+    query_of(request, ())
+    return answer(
+        UserOut.of(await request.app[SERVICE].users.get(request[CALLER], request.match_info["username"]))
+    )
+
+
+async def change_user(request: web.Request) -> web.Response:
+    """`PUT` and `PATCH /v1/users/{username}`: changes what the body names; 200 with the user."""
+    query_of(request, ())
+    body = await body_of(
+        request, UserChange, what="user", read_only=("username", *USER_READ_ONLY), hidden=HIDDEN
+    )
+    user = await request.app[SERVICE].users.update(
+        request[CALLER], request.match_info["username"], body.given()
+    )
+    return answer(UserOut.of(user))
+
+
+async def delete_user(request: web.Request) -> web.Response:
+    """`DELETE /v1/users/{username}`: 204; the user's tokens go as well, what the user made stays."""
+    query_of(request, ())
+    await request.app[SERVICE].users.delete(request[CALLER], request.match_info["username"])
+    return web.Response(status=204)
+
+
+ROUTES: Final = (
+    web.post("/v1/users", create_user),
+    web.get("/v1/users", list_users),
+    web.get(USER, get_user),
+    web.put(USER, change_user),
+    web.patch(USER, change_user),
+    web.delete(USER, delete_user),
+)

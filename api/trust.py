@@ -1,0 +1,66 @@
+"""Which host names the daemon answers for, and which proxies it believes. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Which hosts are answered for, and which proxies are believed.
+
+    Attributes:
+        hosts: names in lower case; None for any.
+        proxies: networks of the proxies.
+    """
+
+    hosts: frozenset[str] | None = None
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def is_proxy(self, address: str | None) -> bool:
+        """Whether an address is that of a trusted proxy."""
+        try:
+            found = ipaddress.ip_address(address or "")
+        except ValueError:
+            return False
+        return any(found in network for network in self.proxies)
+
+    def answers_for(self, host: str) -> bool:
+        """Whether a `Host` header names a host of ours."""
+        match = HOST.fullmatch(host)
+        return self.hosts is None or (match is not None and match[1].lower().rstrip(".") in self.hosts)
+
+
+def trust_of(
+    listening_on: str, allowed: Collection[str], proxies: Sequence[IPv4Network | IPv6Network]
+) -> Trust:
+    """What the settings come to.
+
+    On a loopback address only the names of that are answered for, and the configured ones: a web page whose name
+    has been made to point to 127.0.0.1 (DNS rebinding) must not speak with the daemon.
+
+    Args:
+        listening_on: the daemon's own address.
+        allowed: further names; ``*`` for any.
+        proxies: networks of trusted proxies.
+    """
+    names = {name.lower() for name in allowed}
+    if "*" in names or not (is_loopback(listening_on) or names):
+        return Trust(None, tuple(proxies))
+    return Trust(frozenset({*LOOPBACK_NAMES, listening_on.lower(), *names}), tuple(proxies))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,0 +1,57 @@
+"""The audit as rows: added, read, and forgotten when retention ends; never changed.
+
+Every function takes a connection inside a transaction of `Database`; none commits.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from scheduler.account import AuditEntry, AuditQuery
+from scheduler.store.tables import audit, columns_of
+
+
+def add(connection: Connection, entry: AuditEntry) -> None:
+    """Add an entry."""
+    values = {name: value for name, value in columns_of(entry).items() if name != "id"}
+    connection.execute(audit.insert().values(**values))
+
+
+def page(
+    connection: Connection, query: AuditQuery, *, offset: int, limit: int
+) -> tuple[int, list[AuditEntry]]:
+    """How many entries match, and `limit` of them from `offset` on, newest first."""
+    wanted = [
+        column == value
+        for column, value in (
+            (audit.c.username, query.username),
+            (audit.c.action, query.action),
+            (audit.c.namespace, query.namespace),
+            (audit.c.outcome, query.outcome),
+        )
+        if value is not None
+    ]
+    if query.start is not None:
+        wanted.append(audit.c.at >= query.start)
+    if query.end is not None:
+        wanted.append(audit.c.at <= query.end)
+    count = connection.execute(sa.select(sa.func.count()).select_from(audit).where(*wanted)).scalar_one()
+    rows = connection.execute(
+        sa.select(audit)
+        .where(*wanted)
+        .order_by(audit.c.at.desc(), audit.c.id.desc())
+        .offset(offset)
+        .limit(limit)
+    )
+    return count, [
+        AuditEntry(**{name: row[name] for name in AuditEntry.__dataclass_fields__}) for row in rows.mappings()
+    ]
+
+
+def forget(connection: Connection, before: datetime, *, limit: int) -> int:
+    """Delete at most `limit` entries older than that; answers how many went."""
+    oldest = sa.select(audit.c.id).where(audit.c.at < before).order_by(audit.c.at).limit(limit)
+    return connection.execute(audit.delete().where(audit.c.id.in_(oldest))).rowcount

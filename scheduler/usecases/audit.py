@@ -1,0 +1,66 @@
+"""The audit: reading who did what, and noting what was refused."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from scheduler import audit
+from scheduler.access import Caller, Origin, Role, demand_role
+from scheduler.account import AuditEntry, AuditQuery
+from scheduler.errors import TooManyError, UnavailableError
+from scheduler.store import audit as entries
+from scheduler.throttle import Throttle, network_of
+from scheduler.usecases.parts import Parts
+from scheduler.views import Page
+
+log = structlog.get_logger()
+
+#: Refusals of one address that are written down at once, and the seconds after which as many more are; what
+#: exceeds this is only logged, for whoever has no token must not be able to fill the disk.
+FREE_REFUSALS = 1_000
+REFUSALS_FORGOTTEN = 3_600.0
+
+
+class AuditUseCases:
+    """What callers do with the audit."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+        self._throttle = Throttle(FREE_REFUSALS, REFUSALS_FORGOTTEN)
+
+    async def list(self, caller: Caller, query: AuditQuery, *, page: Page) -> tuple[int, list[AuditEntry]]:
+        """How many entries match of those that the caller may see, and one page of them, newest first.
+
+        Raises:
+            ForbiddenError: the caller is no administrator.
+        """
+        demand_role(caller, Role.ADMIN)
+        if caller.namespace is not None:
+            if query.namespace not in (None, caller.namespace):
+                return 0, []
+            query = AuditQuery(
+                query.start, query.end, query.username, query.action, caller.namespace, query.outcome
+            )
+        return await self._with.database.read(
+            lambda connection: entries.page(connection, query, offset=page.offset, limit=page.size)
+        )
+
+    async def refused(self, origin: Origin, caller: Caller | None, outcome: str, *, route: str) -> None:
+        """Note what was not let through; a database that is away does not stand in the answer's way."""
+        key = network_of(origin.remote)
+        try:
+            self._throttle.check(key)
+        except TooManyError:
+            log.warning("audit.refusal_only_logged", remote=origin.remote, route=route, outcome=outcome)
+            return
+        self._throttle.fail(key)
+        now = self._with.clock.now()
+
+        def work(connection: Connection) -> None:
+            audit.record_refusal(connection, origin, caller, outcome, route=route, now=now)
+
+        try:
+            await self._with.database.write(work, durable=False)
+        except UnavailableError as error:
+            log.warning("audit.refusal_not_written", remote=origin.remote, route=route, error=str(error))

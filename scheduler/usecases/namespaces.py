@@ -1,0 +1,20 @@
+"""Namespaces: those that are in use, as callers may see them."""
+
+from __future__ import annotations
+
+from scheduler.access import Caller
+from scheduler.store import accounts
+from scheduler.usecases.parts import Parts
+
+
+class NamespaceUseCases:
+    """What callers do with namespaces."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+
+    async def list(self, caller: Caller) -> dict[str, int]:
+        """The namespaces in use that the caller may see, each with its number of jobs, by name."""
+        return await self._with.database.read(
+            lambda connection: accounts.namespaces(connection, caller.namespace)
+        )

@@ -1,0 +1,188 @@
+"""Users: who can log in with a password, and how far the tokens reach that they get for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy.engine import Connection
+
+from scheduler import audit
+from scheduler.access import Caller, demand_everywhere
+from scheduler.account import StoredUser
+from scheduler.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError
+from scheduler.store import accounts
+from scheduler.throttle import Throttle
+from scheduler.usecases.parts import Parts
+from scheduler.views import Page
+
+#: What users may change of themselves.
+OWN_FIELDS: Final = frozenset({"password", "current_password", "email"})
+_FREE_FAILURES: Final = 5
+_FAILURES_FORGOTTEN: Final = 300.0
+
+
+class UserUseCases:
+    """What callers do with users."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+        self._throttle = Throttle(_FREE_FAILURES, _FAILURES_FORGOTTEN)
+
+    async def create(self, caller: Caller, fields: Mapping[str, Any]) -> StoredUser:
+        """Store a new user.
+
+        Args:
+            caller: an administrator of all namespaces: user names are unique over all of them.
+            fields: `username` and `password`; `role`, `namespace`, `email` and `is_active` if wanted.
+
+        Raises:
+            ForbiddenError: the caller is none.
+            ConflictError: there is a user of that name.
+        """
+        demand_everywhere(caller)
+        now = self._with.clock.now()
+        user = StoredUser(
+            username=fields["username"],
+            password=await self._with.passwords.hashed(fields["password"]),
+            namespace=fields.get("namespace"),
+            role=fields.get("role", "viewer"),
+            email=fields.get("email"),
+            is_active=fields.get("is_active", True),
+            created_by=caller.user,
+            created_at=now,
+            updated_at=now,
+        )
+
+        def work(connection: Connection) -> None:
+            accounts.add_user(connection, user)
+            audit.record(
+                connection, caller, "user.create", f"user {user.username}", now=now, namespace=user.namespace
+            )
+
+        await self._with.database.write(work)
+        return user
+
+    async def list(self, caller: Caller, *, page: Page) -> tuple[int, list[StoredUser]]:
+        """How many users there are, and one page of them by name.
+
+        Raises:
+            ForbiddenError: the caller is no administrator of all namespaces.
+        """
+        demand_everywhere(caller)
+        return await self._with.database.read(
+            lambda connection: accounts.page_of_users(connection, offset=page.offset, limit=page.size)
+        )
+
+    async def get(self, caller: Caller, username: str) -> StoredUser:
+        """A user: any for an administrator of all namespaces, else oneself.
+
+        Raises:
+            ForbiddenError: it is another one.
+            NotFoundError: there is none of that name.
+        """
+        _demand_self_or_all(caller, username)
+        return await self._with.database.read(lambda connection: _existing(connection, username))
+
+    async def update(self, caller: Caller, username: str, fields: Mapping[str, Any]) -> StoredUser:
+        """Change what is named; a new password ends the tokens that the user got by logging in.
+
+        Args:
+            caller: an administrator of all namespaces; or the user, with `current_password` for a new password.
+            username: whose.
+            fields: `password`, `role`, `namespace`, `email`, `is_active`.
+
+        Raises:
+            ForbiddenError: it is another user, or the role, namespace or state of oneself.
+            InvalidInputError: the current password is missing or wrong.
+            NotFoundError: there is none of that name.
+            TooManyError: too many wrong passwords were given.
+        """
+        _demand_self_or_all(caller, username)
+        given = dict(fields)
+        current = given.pop("current_password", None)
+        if not _is_administrator(caller):
+            if wrong := set(given) - OWN_FIELDS:
+                raise ForbiddenError(
+                    f"Only an administrator of all namespaces changes {', '.join(sorted(wrong))}"
+                )
+            if "password" in given:
+                await self._check_current(username, current)
+        if "password" in given:
+            given["password"] = await self._with.passwords.hashed(given["password"])
+        now = self._with.clock.now()
+
+        def work(connection: Connection) -> StoredUser:
+            before = _existing(connection, username)
+            if given:
+                accounts.update_user(connection, username, now, **given)
+            if "password" in given:
+                accounts.remove_logins(connection, username, but=caller.token_id)
+            after = _existing(connection, username)
+            for namespace in {before.namespace, after.namespace}:
+                audit.record(
+                    connection,
+                    caller,
+                    "user.password" if set(given) == {"password"} else "user.update",
+                    f"user {username}",
+                    now=now,
+                    namespace=namespace,
+                )
+            return after
+
+        user = await self._with.database.write(work)
+        self._with.tokens.forget()
+        return user
+
+    async def delete(self, caller: Caller, username: str) -> None:
+        """Remove a user with all tokens; what the user made stays.
+
+        Raises:
+            ForbiddenError: the caller is no administrator of all namespaces.
+            NotFoundError: there is none of that name.
+        """
+        demand_everywhere(caller)
+        now = self._with.clock.now()
+
+        def work(connection: Connection) -> None:
+            user = _existing(connection, username)
+            accounts.remove_user(connection, username)
+            audit.record(
+                connection, caller, "user.delete", f"user {username}", now=now, namespace=user.namespace
+            )
+
+        await self._with.database.write(work)
+        self._with.tokens.forget()
+
+    async def _check_current(self, username: str, current: str | None) -> None:
+        if current is None:
+            raise InvalidInputError(
+                FieldError("current_password", None, "is required", "give it with the new one")
+            )
+        self._throttle.check(username)
+        user = await self._with.database.read(lambda connection: _existing(connection, username))
+        matches, _ = await self._with.passwords.check(current, user.password)
+        if not matches:
+            self._throttle.fail(username)
+            raise InvalidInputError(FieldError("current_password", None, "is wrong", "give the present one"))
+        self._throttle.forget(username)
+
+
+def _is_administrator(caller: Caller) -> bool:
+    try:
+        demand_everywhere(caller)
+    except ForbiddenError:
+        return False
+    return True
+
+
+def _demand_self_or_all(caller: Caller, username: str) -> None:
+    if caller.account is None or caller.account != username:
+        demand_everywhere(caller)
+
+
+def _existing(connection: Connection, username: str) -> StoredUser:
+    user = accounts.get_user(connection, username)
+    if user is None:
+        raise NotFoundError(f"There is no user '{username[:100]}'")
+    return user
