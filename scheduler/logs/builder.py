@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from scheduler.logs import chunks
-from scheduler.logs.chunks import LINE_ENDS
+from scheduler.logs.chunks import LEVEL, LINE_ENDS
 from scheduler.logs.cursor import OUTPUTS, SAMPLE_BYTES, LogCursor, StreamCursor
 from scheduler.logs.stream import Stream
 from scheduler.store.logs import ChunkRow
@@ -30,7 +30,17 @@ _TAIL_SLACK: Final = 64 * 1024
 class SealedChunk:
     """A chunk that is complete; it is packed once, when its row is first asked for."""
 
-    __slots__ = ("_kinds", "_lengths", "_pieces", "_row", "_times", "cost", "row_without_data", "seq")
+    __slots__ = (
+        "_kinds",
+        "_lengths",
+        "_level",
+        "_pieces",
+        "_row",
+        "_times",
+        "cost",
+        "row_without_data",
+        "seq",
+    )
 
     def __init__(
         self,
@@ -41,6 +51,7 @@ class SealedChunk:
         lengths: list[int],
         pieces: list[bytes],
         cost: int,
+        level: int,
     ) -> None:
         self.seq = row_without_data.seq
         self.cost = cost
@@ -49,6 +60,8 @@ class SealedChunk:
         self._times = times
         self._lengths = lengths
         self._pieces = pieces
+        # Chosen once: the row must be the same every time.
+        self._level = level
         self._row: ChunkRow | None = None
 
     def row(self) -> ChunkRow:
@@ -56,7 +69,7 @@ class SealedChunk:
         # Read before the row is looked at: another thread sets the row first and lets go of the pieces then.
         pieces = self._pieces
         if self._row is None:
-            data = chunks.encode(self._kinds, self._times, self._lengths, pieces)
+            data = chunks.encode(self._kinds, self._times, self._lengths, pieces, level=self._level)
             self._row = self.row_without_data._replace(data=data)
             self._pieces = []
         return self._row
@@ -233,8 +246,12 @@ class ChunkBuilder:
         """Pass over bytes that are not kept, while nothing is gathered: within a chunk there is no gap."""
         self._states[stream].skip(size)
 
-    def seal(self) -> SealedChunk | None:
-        """Close the chunk being gathered and begin the next; None when nothing has been gathered."""
+    def seal(self, level: int = LEVEL) -> SealedChunk | None:
+        """Close the chunk being gathered and begin the next; None when nothing has been gathered.
+
+        Args:
+            level: how hard to compress it.
+        """
         if not self._kinds:
             return None
         stdout, stderr = self._states[Stream.STDOUT], self._states[Stream.STDERR]
@@ -259,6 +276,7 @@ class ChunkBuilder:
             lengths=self._lengths,
             pieces=self._pieces,
             cost=self.cost,
+            level=level,
         )
         self._seq += 1
         self._begin()

@@ -36,6 +36,11 @@ _HARMLESS: Final = str.maketrans({"\n": "⏎", "\r": "⏎"})
 class Keeper(Protocol):
     """What a capture asks of the hub that stores it."""
 
+    @property
+    def level(self) -> int:
+        """How hard to compress what is closed now."""
+        ...
+
     def changed(self) -> None:
         """There is something to store, or it is due sooner than was said before."""
         ...
@@ -209,7 +214,7 @@ class Capture:
             self._keeper.changed()
 
     def _seal(self) -> None:
-        sealed = self._builder.seal()
+        sealed = self._builder.seal(self._keeper.level)
         if sealed is not None:
             self._sealed.append(sealed)
 

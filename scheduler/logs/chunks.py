@@ -20,7 +20,10 @@ LINE_ENDS: Final = 0x80
 #: The other bits are the stream.
 STREAM_BITS: Final = 0x0F
 
-LEVEL: Final = 3
+#: How hard chunks are compressed: a tenth smaller than with the quick level, at a quarter of its speed.
+LEVEL: Final = 6
+#: While more arrives than can be compressed so hard.
+QUICK_LEVEL: Final = 3
 #: No chunk is larger than this once unpacked: a damaged header must not make a read take all memory.
 MOST_RAW_BYTES: Final = 16 * 1024 * 1024
 
@@ -50,14 +53,19 @@ class Frame(NamedTuple):
 class _Tools(threading.local):
     # One pair a thread: zstandard's objects must not be used by two threads at once, and are dear to make.
     def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
+        self.compressors = {
+            level: zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
+            for level in (LEVEL, QUICK_LEVEL)
+        }
         self.decompressor = zstandard.ZstdDecompressor()
 
 
 _tools = _Tools()
 
 
-def encode(kinds: bytes, times: Sequence[int], lengths: Sequence[int], pieces: Iterable[bytes]) -> bytes:
+def encode(
+    kinds: bytes, times: Sequence[int], lengths: Sequence[int], pieces: Iterable[bytes], *, level: int = LEVEL
+) -> bytes:
     """Pack frames into a chunk.
 
     Args:
@@ -65,6 +73,7 @@ def encode(kinds: bytes, times: Sequence[int], lengths: Sequence[int], pieces: I
         times: one a frame, as `Frame.at`, never going back.
         lengths: the bytes of each frame.
         pieces: all bytes of all frames in order, cut anywhere.
+        level: `LEVEL` or `QUICK_LEVEL`.
     """
     count = len(kinds)
     first = times[0] if count else 0
@@ -79,7 +88,7 @@ def encode(kinds: bytes, times: Sequence[int], lengths: Sequence[int], pieces: I
             *pieces,
         )
     )
-    return _tools.compressor.compress(raw)
+    return _tools.compressors[level].compress(raw)
 
 
 def decode(chunk: bytes) -> list[Frame]:

@@ -14,12 +14,15 @@ from scheduler.errors import UnavailableError
 from scheduler.job import MOST_LOG_BYTES
 from scheduler.logs.builder import SealedChunk
 from scheduler.logs.capture import CAPTURE_BYTES, Capture
+from scheduler.logs.chunks import LEVEL, QUICK_LEVEL
 from scheduler.logs.loading import load_cursor
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkConflictError, insert, writable_execs
 
 #: All streams are asked to wait while the captures together have more than this in memory.
 ALL_BYTES: Final = 32 * 1024 * 1024
+#: While they have more than this, compression is to be quick.
+BUSY_BYTES: Final = 8 * 1024 * 1024
 #: Captures that would be due this many seconds later are stored along, which saves a commit.
 GATHER_SECONDS: Final = 0.02
 #: More than this is packed on a thread; less takes the event loop a fraction of a millisecond.
@@ -57,6 +60,11 @@ class CaptureHub:
     def unstored_bytes(self) -> int:
         """How much all captures have in memory."""
         return self._bytes
+
+    @property
+    def level(self) -> int:
+        """How hard captures are to compress: that which is in memory must not grow for it."""
+        return QUICK_LEVEL if self._bytes > BUSY_BYTES else LEVEL
 
     def get(self, exec_id: str) -> Capture | None:
         """The capture of an exec, if it has one here."""

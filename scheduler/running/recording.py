@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from scheduler.engine.protocol import RunStatus
 from scheduler.errors import UnavailableError
 from scheduler.execution import FINAL_STATUSES, Exec, ExecStatus
 from scheduler.logs.capture import Capture
-from scheduler.logs.hub import CaptureHub
+from scheduler.logs.hub import INLINE_BYTES, CaptureHub
 from scheduler.metrics import ENDED
 from scheduler.running.decide import End, retry_at
 from scheduler.store import execs
@@ -134,6 +135,9 @@ class Recorder:
     ) -> None:
         """Compare-and-set the status; with a final one goes all output that is not stored yet."""
         before, exec_id = self.exec.status, self.exec.id
+        if after in FINAL_STATUSES and capture.unstored_bytes > INLINE_BYTES:
+            with suppress(UnavailableError):  # what is left is stored with the status, as soon as that can be
+                await capture.flush()
         last = capture.drain() if after in FINAL_STATUSES else []
 
         def work(connection: Connection) -> bool:
