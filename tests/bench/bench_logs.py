@@ -24,7 +24,7 @@ from tests.lab.timeball import Timeball, script
 pytestmark = [pytest.mark.bench, pytest.mark.engine]
 
 LINES = 1_000_000
-LINE = "12:00:00.017 INFO GET /v1/items/4711 200 in 31 ms for 10.0.3.42, as in all days"
+LINE = "12:00:00.017 INFO GET /v1/items/4711 200 in 31 ms for 10.0.3.42, as in all day"
 ROUNDS = 3
 FLOODS = 20
 #: Limits nothing, so that a run is as free as the containers of the references.
