@@ -104,6 +104,11 @@ class DockerEngine:
         except (aiohttp.ClientError, OSError) as error:
             raise EngineUnavailableError(f"the connection to the engine broke: {error}") from error
 
+    async def now(self) -> datetime:
+        """The present moment by the engine's clock."""
+        info = await self._quick(lambda client: client.info())
+        return parse_time(info["SystemTime"])
+
     async def capacity(self) -> Capacity:
         """What the engine's machine has in all."""
         info = await self._quick(lambda client: client.info())

@@ -238,6 +238,10 @@ class Engine(Protocol):
         """Return when the engine answers."""
         ...
 
+    async def now(self) -> datetime:
+        """The present moment by the engine's clock, which may be far from ours; aware UTC."""
+        ...
+
     async def capacity(self) -> Capacity:
         """What the engine's machine has in all."""
         ...

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -50,6 +51,30 @@ class Limits:
     pulls: PullLimits = field(default_factory=PullLimits)
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """What an engine told of a container's end.
+
+    Attributes:
+        at: when it told it, by its own clock.
+        heard: when that was heard, by the event loop's.
+    """
+
+    at: datetime
+    heard: float
+
+    def seconds_since(self, finished_at: datetime, moment: float) -> float:
+        """How long after a container's end a moment of the event loop's clock was; rather too little than too much.
+
+        The engine's clock may be far from ours: it is compared with itself alone.
+
+        Args:
+            finished_at: when the container ended, by the engine's clock.
+            moment: by the event loop's.
+        """
+        return moment - (self.heard - (self.at - finished_at).total_seconds())
+
+
 class Region:
     """One engine and the capacity that runs reserve from it.
 
@@ -77,6 +102,7 @@ class Region:
         self._capacity = Capacity(cpus=0.0, memory_bytes=0)
         self._reserved: dict[str, ExecSpec] = {}
         self._ended: dict[str, asyncio.Event] = {}
+        self._deaths: dict[str, Death] = {}
 
     @property
     def capacity(self) -> Capacity:
@@ -130,6 +156,11 @@ class Region:
     def forget(self, exec_id: str) -> None:
         """Stop listening for the end of a run."""
         self._ended.pop(exec_id, None)
+        self._deaths.pop(exec_id, None)
+
+    def death(self, exec_id: str) -> Death | None:
+        """What the engine has told of the end of a run's container; None if nothing was heard."""
+        return self._deaths.get(exec_id)
 
     async def monitor(
         self, on_up: Callable[[Region], Awaitable[None]], on_change: Callable[[], None]
@@ -211,6 +242,8 @@ class Region:
 
     def _note(self, event: EngineEvent) -> None:
         if event.kind in (EventKind.DIE, EventKind.DESTROY) and event.exec_id in self._ended:
+            if event.kind is EventKind.DIE:
+                self._deaths[event.exec_id] = Death(event.at, asyncio.get_running_loop().time())
             self._ended[event.exec_id].set()
 
     def _set_up(self) -> None:

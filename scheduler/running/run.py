@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -214,15 +214,18 @@ class Run:
                 await self._recorder.started(self.capture, await engine.inspect(handle))
                 await self._watch(handle, reading, ended)
                 status = await engine.inspect(handle)
-                if await self._was_heard_out(reading, status):
+                if await self._was_heard_out(reading, status, ended):
                     await self._settle(handle, status)
                     return
             finally:
                 await cancel(reading)
         # The stream broke off or does not end: what it did not bring stands in the engine's own log.
+        self._log.info("run.stream_incomplete")
         await self._resume(handle)
 
-    async def _was_heard_out(self, reading: asyncio.Task[datetime], status: RunStatus) -> bool:
+    async def _was_heard_out(
+        self, reading: asyncio.Task[float], status: RunStatus, ended: asyncio.Event
+    ) -> bool:
         """Wait for the rest of an ended container's output; whether all of it has come.
 
         An engine ends the stream once it has noted the container's end (40 to 400 ms after it, measured on
@@ -233,16 +236,20 @@ class Run:
         await asyncio.wait((reading,), timeout=DRAIN_LIMIT)
         if not reading.done():
             return False
-        return status.finished_at is None or status.finished_at <= reading.result()
+        if status.finished_at is None:
+            return True
+        await wait_for_event(ended, END_LIMIT)  # it may be a moment behind the stream
+        death = self._region.death(self.exec.id)
+        return death is not None and death.seconds_since(status.finished_at, reading.result()) >= 0
 
-    async def _read(self, stream: FrameStream) -> datetime:
-        """Take down the container's output; returns when the stream ended."""
+    async def _read(self, stream: FrameStream) -> float:
+        """Take down the container's output; returns when the stream ended, by the event loop's clock."""
         capture = self.capture
         async for frames in stream:
             capture.add_frames(frames)
             LOG_BYTES.inc(sum(len(frame.data) for frame in frames))
             await capture.room()
-        return self._with.clock.now()
+        return asyncio.get_running_loop().time()
 
     # ---- going on ----------------------------------------------------------------------------------------
 
@@ -292,7 +299,17 @@ class Run:
             self.capture,
             lambda follow: engine.logs(handle, follow=follow, timestamps=True),
             follow=follow,
+            ahead=await self._engine_ahead(),
         )
+
+    async def _engine_ahead(self) -> timedelta:
+        """How far the engine's clock is ahead of ours; none if that may be the time that asking took."""
+        asked = self._with.clock.now()
+        theirs = await self._region.engine.now()
+        answered = self._with.clock.now()
+        if asked <= theirs <= answered:
+            return timedelta()
+        return theirs - (asked + (answered - asked) / 2)
 
     async def _watch(self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event) -> None:
         """Wait until the output or the container ends, stopping the container when that is asked or due."""

@@ -265,6 +265,13 @@ async def test_more_processors_than_there_are_is_refused_with_a_reason(scene: Sc
         await scene.engine.create(scene.spec(EXITS_0, cpus=capacity.cpus + 1))
 
 
+async def test_an_engine_tells_the_time(scene: Scene) -> None:
+    """By its own clock, which is that of this machine here."""
+    before = datetime.now(UTC)
+    told = await scene.engine.now()
+    assert before - timedelta(seconds=1) <= told <= datetime.now(UTC) + timedelta(seconds=1)
+
+
 async def test_creating_twice_finds_the_first(scene: Scene) -> None:
     """One exec has one container, whatever happens in between."""
     spec = scene.spec(EXITS_3)

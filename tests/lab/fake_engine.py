@@ -102,16 +102,20 @@ class FakeEngine:
         self._event_feeds: set[EventFeed] = set()
         self._made = 0
 
-    def break_streams(self, *, silently: bool = False) -> None:
+    def break_streams(self, *, silently: bool = False, events: bool = True) -> None:
         """Break every open stream; silently: output streams seem to end well, as a real engine's can."""
         broken = EngineUnavailableError("the connection to the engine broke")
         for container in self.containers.values():
             for frame_feed in list(container.feeds):
                 frame_feed.put(None if silently else broken)
             container.feeds.clear()
-        for event_feed in list(self._event_feeds):
+        for event_feed in list(self._event_feeds) if events else ():
             event_feed.put(broken)
-        self._event_feeds.clear()
+            self._event_feeds.discard(event_feed)
+
+    def set_clock(self, clock: Callable[[], datetime]) -> None:
+        """Set its clock, for a far engine whose clock is wrong."""
+        self._clock = clock
 
     def container_of(self, exec_id: str) -> FakeContainer | None:
         """The container of an exec, for tests to look into."""
@@ -121,6 +125,11 @@ class FakeEngine:
     async def ping(self) -> None:
         """Return when the engine is there."""
         await self._enter("ping")
+
+    async def now(self) -> datetime:
+        """What the clock says that it was made with."""
+        await self._enter("now")
+        return self._clock()
 
     async def capacity(self) -> Capacity:
         """What it was made with."""
@@ -317,8 +326,8 @@ class FakeEngine:
             finished_at=self._clock(),
         )
         container.ended.set()
-        self._end_feeds(container)
         self._tell(container, EventKind.DIE, exit_code)
+        self._end_feeds(container)
 
     async def _kill(self, container: FakeContainer) -> None:
         if container.task is not None and not container.task.done():

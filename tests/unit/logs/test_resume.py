@@ -219,6 +219,24 @@ async def test_a_capture_goes_on_from_the_copy(scene: LogScene, stored: int) -> 
     assert [line.at for line in lines[stored:]] == [NOON + timedelta(seconds=n) for n in range(stored, 20)]
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_times_of_an_engine_whose_clock_is_wrong_are_made_ours(
+    scene: LogScene, ahead: timedelta
+) -> None:
+    """Lines that came by while nobody listened have the times at which they were printed, by our clock."""
+    whole = lines_at(0, 20, NOON + ahead)
+    log = await scene.hub.open(EXEC)
+    for stream, data, _ in whole[:5]:
+        log.add(stream, data)
+        scene.clock.forward(1)
+    await log.flush()
+    scene.restart()
+    scene.clock.forward(60)
+    log = await scene.hub.open(EXEC)
+    await read_on(log, EngineCopy(whole).open, follow=True, ahead=ahead)
+    assert [line.at - NOON for line in await scene.lines()] == [timedelta(seconds=n) for n in range(20)]
+
+
 async def test_a_copy_that_keeps_rotating_is_read_again(scene: LogScene) -> None:
     """Between searching and reading it lost more."""
     whole: list[EngineFrame] = [

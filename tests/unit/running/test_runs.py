@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from scheduler.settings import Settings
 from scheduler.store import execs
 from scheduler.store import logs as stored_logs
 from scheduler.store.database import Database
+from scheduler.store.logs import ChunkRow
 from scheduler.store.migrate import migrate
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine
 from tests.lab.fake_programs import FakeProcess, waits, waits_for_stop
@@ -132,15 +134,21 @@ class Stage:
 
     async def output(self, exec_id: str, stream: Stream = Stream.STDOUT) -> bytes:
         """All that is stored of one of the run's streams."""
+        rows = await self._chunks(exec_id)
+        frames = [frame for row in rows for frame in decode(row.data)]
+        return b"".join(frame.data for frame in frames if frame.kind & STREAM_BITS == stream)
 
-        def work(connection: Any) -> bytes:
+    async def reaches(self, exec_id: str) -> list[datetime]:
+        """From when to when each chunk of the run's log goes."""
+        return [moment for row in await self._chunks(exec_id) for moment in (row.first_at, row.last_at)]
+
+    async def _chunks(self, exec_id: str) -> list[ChunkRow]:
+        def work(connection: Any) -> list[ChunkRow]:
             extent = stored_logs.extent(connection, exec_id)
             assert extent is not None
-            rows = stored_logs.chunks(
-                connection, exec_id, extent.first_seq, extent.last_seq, 1 << stream, limit=1000
+            return list(
+                stored_logs.chunks(connection, exec_id, extent.first_seq, extent.last_seq, 0b111, limit=1000)
             )
-            frames = [frame for row in rows for frame in decode(row.data)]
-            return b"".join(frame.data for frame in frames if frame.kind & STREAM_BITS == stream)
 
         assert self.daemon is not None
         return await self.daemon._db.read(work)
@@ -220,6 +228,34 @@ async def test_a_stream_that_breaks_is_made_good_from_the_engines_log(stage: Sta
     stage.engine.break_streams(silently=silently)
 
     await _check(stage, exec_id)
+
+
+@pytest.mark.parametrize("minutes", [-60, 60])
+async def test_an_engine_whose_clock_is_wrong_hides_no_break_of_its_streams(
+    stage: Stage, minutes: int
+) -> None:
+    """The container ends after the break, but by its engine's clock an hour before; or long after it."""
+    stage.engine.set_clock(lambda: datetime.now(UTC) + timedelta(minutes=minutes))
+    _speaks(stage)
+    await stage.create("speak")
+    exec_id = await stage.trigger()
+    await stage.until(lambda: bool(stage.engine.starts))
+    stage.engine.break_streams(silently=True, events=False)
+
+    await _check(stage, exec_id)
+    assert "logs" in stage.engine.calls
+    reaches = await stage.reaches(exec_id)
+    assert reaches == sorted(reaches)
+    assert reaches[-1] <= datetime.now(UTC)
+
+
+async def test_output_that_came_whole_is_not_read_again(stage: Stage) -> None:
+    """Whatever the engine's clock says."""
+    stage.engine.set_clock(lambda: datetime.now(UTC) + timedelta(minutes=60))
+    _speaks(stage)
+    await stage.create("speak")
+    await _check(stage, await stage.trigger())
+    assert "logs" not in stage.engine.calls
 
 
 async def test_a_time_limit_holds_after_the_stream_has_ended_early(stage: Stage) -> None:
