@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError
 
+from scheduler import memory
 from scheduler.clock import Clock, SystemClock
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import Limits as EngineLimits
@@ -118,6 +119,7 @@ class Daemon:
         Raises:
             SettingsError: the data directory or the database cannot be used; the message says what to do.
         """
+        memory.keep_small()
         os.umask(0o077)  # what is stored, and what runs print, is nobody else's business
         self._data_dir = _prepare_directory(self._data_dir)
         try:
@@ -284,6 +286,7 @@ class Daemon:
     async def _keep_clear(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
+            await asyncio.to_thread(memory.give_back)
             for region in self._regions.values():
                 if region.up.is_set():
                     await self._clear_orphans(region)

@@ -1,0 +1,57 @@
+"""What was freed is given back to the system."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from scheduler import memory
+
+PROGRAM = """
+    import threading
+    from pathlib import Path
+    from scheduler import memory
+
+    def resident():
+        return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+
+    assert memory.keep_small()
+    before = resident()
+
+    def work():
+        kept = [bytes(10_000) + b"x" * 10_000 for _ in range(2_000)]
+        gate.wait()
+
+    gate = threading.Barrier(6)
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    memory.give_back()
+    print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(memory._library() is None, reason="this C library is not glibc")
+def test_memory_that_six_threads_have_freed_goes_back_to_the_system() -> None:
+    """They had 240 MB; a tenth of that may stay."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert int(done.stdout) < 24_000
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing fails there."""
+    monkeypatch.setattr(memory, "_library", lambda: None)
+    assert not memory.keep_small()
+    memory.give_back()
