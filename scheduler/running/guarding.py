@@ -84,6 +84,11 @@ class GuardedEngine:
         async with self._call("ping"):
             await self._engine.ping()
 
+    async def now(self) -> datetime:
+        """As `Engine.now`."""
+        async with self._call("now"):
+            return await self._engine.now()
+
     async def capacity(self) -> Capacity:
         """As `Engine.capacity`."""
         async with self._call("capacity"):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
 
+from scheduler.clock import Clock
 from scheduler.engine.errors import EngineError, EngineTimeoutError, EngineUnavailableError
 from scheduler.engine.protocol import Capacity, Engine, EngineEvent, EventKind, EventStream
 from scheduler.execution import ExecSpec
@@ -51,30 +52,6 @@ class Limits:
     pulls: PullLimits = field(default_factory=PullLimits)
 
 
-@dataclass(frozen=True, slots=True)
-class Death:
-    """What an engine told of a container's end.
-
-    Attributes:
-        at: when it told it, by its own clock.
-        heard: when that was heard, by the event loop's.
-    """
-
-    at: datetime
-    heard: float
-
-    def seconds_since(self, finished_at: datetime, moment: float) -> float:
-        """How long after a container's end a moment of the event loop's clock was; rather too little than too much.
-
-        The engine's clock may be far from ours: it is compared with itself alone.
-
-        Args:
-            finished_at: when the container ended, by the engine's clock.
-            moment: by the event loop's.
-        """
-        return moment - (self.heard - (self.at - finished_at).total_seconds())
-
-
 class Region:
     """One engine and the capacity that runs reserve from it.
 
@@ -102,7 +79,8 @@ class Region:
         self._capacity = Capacity(cpus=0.0, memory_bytes=0)
         self._reserved: dict[str, ExecSpec] = {}
         self._ended: dict[str, asyncio.Event] = {}
-        self._deaths: dict[str, Death] = {}
+        # When the engine told of an end, by its clock, and when that was heard, by the event loop's.
+        self._deaths: dict[str, tuple[datetime, float]] = {}
 
     @property
     def capacity(self) -> Capacity:
@@ -158,9 +136,28 @@ class Region:
         self._ended.pop(exec_id, None)
         self._deaths.pop(exec_id, None)
 
-    def death(self, exec_id: str) -> Death | None:
-        """What the engine has told of the end of a run's container; None if nothing was heard."""
-        return self._deaths.get(exec_id)
+    def was_over(self, exec_id: str, finished_at: datetime, moment: float) -> bool:
+        """Whether a run's container had certainly ended at a moment; False if the engine has not told of its end.
+
+        The engine's clock may be far from ours, so it is compared with itself alone: the end was as long before
+        it was heard of as the engine's clock says, or longer.
+
+        Args:
+            exec_id: whose.
+            finished_at: when the container ended, by the engine's clock.
+            moment: by the event loop's clock.
+        """
+        if exec_id not in self._deaths:
+            return False
+        told_at, heard = self._deaths[exec_id]
+        return heard - (told_at - finished_at).total_seconds() <= moment
+
+    async def ahead(self, clock: Clock) -> timedelta:
+        """How far the engine's clock is ahead of ours; nothing if that may be the time that asking took."""
+        asked = clock.now()
+        theirs = await self.engine.now()
+        answered = clock.now()
+        return timedelta() if asked <= theirs <= answered else theirs - (asked + (answered - asked) / 2)
 
     async def monitor(
         self, on_up: Callable[[Region], Awaitable[None]], on_change: Callable[[], None]
@@ -243,7 +240,7 @@ class Region:
     def _note(self, event: EngineEvent) -> None:
         if event.kind in (EventKind.DIE, EventKind.DESTROY) and event.exec_id in self._ended:
             if event.kind is EventKind.DIE:
-                self._deaths[event.exec_id] = Death(event.at, asyncio.get_running_loop().time())
+                self._deaths[event.exec_id] = event.at, asyncio.get_running_loop().time()
             self._ended[event.exec_id].set()
 
     def _set_up(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -239,8 +238,7 @@ class Run:
         if status.finished_at is None:
             return True
         await wait_for_event(ended, END_LIMIT)  # it may be a moment behind the stream
-        death = self._region.death(self.exec.id)
-        return death is not None and death.seconds_since(status.finished_at, reading.result()) >= 0
+        return self._region.was_over(self.exec.id, status.finished_at, reading.result())
 
     async def _read(self, stream: FrameStream) -> float:
         """Take down the container's output; returns when the stream ended, by the event loop's clock."""
@@ -299,17 +297,8 @@ class Run:
             self.capture,
             lambda follow: engine.logs(handle, follow=follow, timestamps=True),
             follow=follow,
-            ahead=await self._engine_ahead(),
+            ahead=await self._region.ahead(self._with.clock),
         )
-
-    async def _engine_ahead(self) -> timedelta:
-        """How far the engine's clock is ahead of ours; none if that may be the time that asking took."""
-        asked = self._with.clock.now()
-        theirs = await self._region.engine.now()
-        answered = self._with.clock.now()
-        if asked <= theirs <= answered:
-            return timedelta()
-        return theirs - (asked + (answered - asked) / 2)
 
     async def _watch(self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event) -> None:
         """Wait until the output or the container ends, stopping the container when that is asked or due."""
