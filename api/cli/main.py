@@ -11,6 +11,8 @@ import click
 COMMANDS: Final = {
     "preview": "api.cli.preview:preview",
     "serve": "api.cli.serve:serve",
+    "token": "api.cli.tokens:token",
+    "user": "api.cli.users:user",
     "version": "api.cli.version:version",
 }
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from argon2 import PasswordHasher
 
 from scheduler import passwords as module
 from scheduler.errors import TooManyError
@@ -33,6 +34,24 @@ async def test_a_password_is_stored_as_an_argon2id_hash_that_fits_it_alone(passw
 async def test_without_a_hash_no_password_is_right(passwords: Passwords, stored: str | None):
     """Also where what is stored is no hash."""
     assert await passwords.check("", stored) == (False, None)
+
+
+async def test_whether_there_is_a_user_takes_the_same_work_to_find_out(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+):
+    """One comparison with a hash of the same parameters, with and without a user."""
+    stored = await passwords.hashed("correct horse")
+    compared: list[str] = []
+    verify = PasswordHasher.verify
+
+    def note(self: PasswordHasher, one: str, password: str) -> bool:
+        compared.append(one.rpartition("$")[0].rpartition("$")[0])
+        return verify(self, one, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", note)
+    for known in (stored, None):
+        assert await passwords.check("wrong", known) == (False, None)
+    assert compared == ["$argon2id$v=19$m=8,t=1,p=1"] * 2
 
 
 async def test_a_hash_of_other_parameters_is_made_anew(passwords: Passwords):
