@@ -25,7 +25,7 @@ from tests.lab.clock import SettableClock
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-PATIENCE = 20.0
+PATIENCE = 120.0
 NAMES = itertools.count(1)
 
 
