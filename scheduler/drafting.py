@@ -22,6 +22,7 @@ class Overrides:
     Attributes:
         names: the fields that the trigger named; a command of None counts only if it is named.
         runtime_vars: added to the job's own, which they replace by name.
+        labels: likewise.
     """
 
     names: frozenset[str] = frozenset()
@@ -29,6 +30,7 @@ class Overrides:
     runtime_vars: Mapping[str, str] | None = None
     docker_image_tag: str | None = None
     resource_size: str | None = None
+    labels: Mapping[str, str] | None = None
 
 
 NO_OVERRIDES = Overrides()
@@ -83,7 +85,7 @@ def draft_exec(
         max_retries=definition.max_retries,
         retry_backoff_seconds=definition.retry_backoff_seconds,
         log_limit_bytes=definition.log_limit_bytes,
-        labels=definition.labels,
+        labels={**definition.labels, **(overrides.labels or {})},
     )
     return Exec(
         id=str(uuid.uuid4()),
@@ -119,4 +121,5 @@ def draft_retry(ended: Exec, *, now: datetime, not_before: datetime) -> Exec:
         error=None,
         image_digest=None,
         node=None,
+        number=0,
     )

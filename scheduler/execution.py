@@ -141,6 +141,7 @@ class Exec:
 
     Attributes:
         id: a UUID in text form.
+        number: its place among all runs in the order they were stored; 0 before it is stored.
         scheduled_for: the due time that it serves; None when triggered by hand.
         attempt: 1 for the first, then one more for each retry.
         retry_of: the first attempt's id, on retries.
@@ -172,3 +173,4 @@ class Exec:
     error: str | None = None
     image_digest: str | None = None
     node: str | None = None
+    number: int = field(default=0, compare=False)  # given when it is stored

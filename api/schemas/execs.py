@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from api.schemas.common import Input, Moment, Output
-from api.schemas.fields import CommandIn, Tag, Text, Variables
+from api.schemas.fields import CommandIn, Labels, Tag, Text, Variables
 from api.schemas.jobs import _JobOut, job_values
 from scheduler.drafting import Overrides
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
@@ -20,6 +20,7 @@ class ExecCreate(Input):
 
     command: CommandIn = None
     runtime_vars: Variables | None = None
+    labels: Labels | None = None
     docker_image_tag: Tag | None = None
     resource_size: Text | None = None
 
@@ -29,6 +30,7 @@ class ExecCreate(Input):
             names=frozenset(self.model_fields_set),
             command=self.command,
             runtime_vars=self.runtime_vars,
+            labels=self.labels,
             docker_image_tag=self.docker_image_tag,
             resource_size=self.resource_size,
         )

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.job import ONE_AT_A_TIME, ConcurrencyPolicy, PullPolicy
+from scheduler.store import counters
 from scheduler.store.jobs import IDS_PER_STATEMENT
 from scheduler.store.tables import columns_of, exec_labels, execs, jobs
 
@@ -62,14 +63,17 @@ def from_row(row: RowMapping) -> Exec:
         error=row["error"],
         image_digest=row["image_digest"],
         node=row["node"],
+        number=row["number"],
     )
 
 
 def insert(connection: Connection, new: Iterable[Exec]) -> None:
-    """Store execs that wait."""
+    """Store execs that wait; each is given its number."""
     rows, labels = [], []
-    for one in new:
-        row = columns_of(one)
+    new = list(new)
+    first = counters.take(connection, "execs", len(new)) if new else 0
+    for number, one in enumerate(new, first):
+        row = {**columns_of(one), "number": number}
         row.update(columns_of(row.pop("spec")))
         rows.append(row)
         for name, value in one.spec.labels.items():
@@ -83,6 +87,12 @@ def insert(connection: Connection, new: Iterable[Exec]) -> None:
 def get(connection: Connection, exec_id: str) -> Exec | None:
     """The exec of that id, or None."""
     row = connection.execute(sa.select(execs).where(execs.c.id == exec_id)).mappings().first()
+    return None if row is None else from_row(row)
+
+
+def by_number(connection: Connection, number: int) -> Exec | None:
+    """The exec of that number, or None."""
+    row = connection.execute(sa.select(execs).where(execs.c.number == number)).mappings().first()
     return None if row is None else from_row(row)
 
 

@@ -102,6 +102,14 @@ users = sa.Table(
     _role_is_known(),
 )
 
+#: How far numbers have been given out; a number is never given twice, also when what had it is gone.
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
 tokens = sa.Table(
     "tokens",
     metadata,
@@ -201,6 +209,8 @@ execs = sa.Table(
     "execs",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
+    # For clients whose ids are numbers.
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     sa.Column("namespace", sa.Text, nullable=False),
     sa.Column("docker_image_repo", sa.Text, nullable=False),

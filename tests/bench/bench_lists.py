@@ -104,6 +104,7 @@ def fill(path: Path) -> None:
         started = None if status is ExecStatus.WAITING else created + timedelta(seconds=1)
         values |= {
             "id": str(uuid.UUID(int=chance.getrandbits(128))),
+            "number": number + 1,
             "created_at": created,
             "status": status,
             "trigger_mode": chance.choices(list(TriggerMode), (5, 94, 1, 0))[0],

@@ -336,7 +336,7 @@ async def test_an_exec_deleted_meanwhile_loses_its_capture_alone(scene: LogScene
 
     def copy(connection: sa.Connection) -> None:
         row = dict(connection.execute(sa.select(execs)).mappings().one())
-        connection.execute(execs.insert(), [row | {"id": other}])
+        connection.execute(execs.insert(), [row | {"id": other, "number": 2}])
 
     await scene.database.write(copy)
     gone, stays = await scene.hub.open(other), await scene.hub.open(EXEC)
@@ -385,7 +385,7 @@ async def test_one_commit_stores_many_captures(scene: LogScene, monkeypatch: pyt
 
     def copy(connection: sa.Connection) -> None:
         row = dict(connection.execute(sa.select(execs)).mappings().one())
-        connection.execute(execs.insert(), [row | {"id": one} for one in ids])
+        connection.execute(execs.insert(), [row | {"id": one, "number": number} for number, one in enumerate(ids, 2)])
 
     await scene.database.write(copy)
     logs: list[Capture] = [await scene.hub.open(one) for one in ids]

@@ -53,6 +53,12 @@ def keep_audit() -> None:
 
 def upgrade() -> None:
     op.create_table(
+        "counters",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_counters")),
+    )
+    op.create_table(
         "facts",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
@@ -183,6 +189,7 @@ def upgrade() -> None:
     op.create_table(
         "execs",
         sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("job_id", sa.Integer(), nullable=False),
         sa.Column("namespace", sa.Text(), nullable=False),
         sa.Column("docker_image_repo", sa.Text(), nullable=False),
@@ -234,6 +241,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_execs_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_execs")),
+        sa.UniqueConstraint("number", name=op.f("uq_execs_number")),
     )
     op.create_index(op.f("ix_execs_created_at_id"), "execs", ["created_at", "id"], unique=False)
     op.create_index(

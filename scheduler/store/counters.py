@@ -1,0 +1,22 @@
+"""Numbers that are given out once: a counter is a row, and taking from it is one statement.
+
+Every function takes a connection inside a transaction of `Database`; none commits.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from scheduler.store.tables import counters
+
+
+def take(connection: Connection, name: str, count: int) -> int:
+    """Take `count` numbers in a row from a counter that begins at 1; answers the first of them."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(counters).values(name=name, value=count)
+    statement = statement.on_conflict_do_update(
+        index_elements=[counters.c.name], set_={"value": counters.c.value + count}
+    )
+    last = connection.execute(statement.returning(counters.c.value)).scalar_one()
+    return int(last) - count + 1
