@@ -5,6 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from api.auth import auth_middleware, refusals_middleware
+from api.dialects import MODULES as DIALECTS
+from api.dialects.dialect import refusing
+from api.dialects.ordine import SUCCESS_WORD
 from api.finishing import CHANGES, finish, finishing_middleware
 from api.hardening import harden, hardening_middleware
 from api.keys import BODY_SECONDS, SERVICE, TOKENS, TRUST
@@ -23,6 +26,7 @@ def build_app(
     max_body_bytes: int,
     trust: Trust | None = None,
     body_seconds: int = 30,
+    ordine_success_word: str = "completed",
 ) -> web.Application:
     """The application: every route, behind the middlewares.
 
@@ -32,11 +36,13 @@ def build_app(
         max_body_bytes: the largest request body.
         trust: which hosts are answered for, and which proxies believed; any host and none, if not given.
         body_seconds: within which a request's body has to arrive.
+        ordine_success_word: how Ordine's clients are told of success.
     """
     app = web.Application(
         middlewares=[
             hardening_middleware,
             finishing_middleware,
+            *(refusing(module.DIALECT) for module in DIALECTS),
             problems_middleware,
             refusals_middleware,
             auth_middleware,
@@ -45,6 +51,7 @@ def build_app(
     )
     app[TRUST] = trust or Trust()
     app[BODY_SECONDS] = body_seconds
+    app[SUCCESS_WORD] = ordine_success_word
     app.on_response_prepare.append(harden)
     app[CHANGES] = set()
     app.on_shutdown.append(finish)
@@ -61,6 +68,7 @@ def build_app(
         users,
         namespaces,
         audit,
+        *DIALECTS,
     ):
         app.add_routes(module.ROUTES)
     return app

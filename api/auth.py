@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from api.dialects import dialect_of
 from api.keys import CALLER, ORIGIN, SERVICE, TOKENS
 from api.routes.tokens import LOG_IN
 from scheduler.errors import ForbiddenError, TooManyError, UnauthorizedError
@@ -28,13 +29,13 @@ _OUTCOMES: Final = {
 async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let through what is public or has a valid token."""
     if route_of(request) not in PUBLIC:
-        scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
-        if scheme.lower() not in {"token", "bearer"} or not token.strip():
+        token = _token_of(request)
+        if not token:
             raise UnauthorizedError(
                 "This needs a token: send the header 'Authorization: Token <token>'; "
                 "the first one is in the file admin.token in the daemon's data directory"
             )
-        request[CALLER] = await request.app[TOKENS].caller_of(token.strip(), request[ORIGIN])
+        request[CALLER] = await request.app[TOKENS].caller_of(token, request[ORIGIN])
     return await handler(request)
 
 
@@ -51,6 +52,15 @@ async def refusals_middleware(request: web.Request, handler: Handler) -> web.Str
             route=f"{request.method} {route_of(request) or 'elsewhere'}",
         )
         raise
+
+
+def _token_of(request: web.Request) -> str | None:
+    """The token of the `Authorization` header, or of where the clients of a dialect put theirs."""
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() in {"token", "bearer"} and token.strip():
+        return token.strip()
+    dialect = dialect_of(request.path)
+    return None if dialect is None else dialect.token_of(request)
 
 
 def route_of(request: web.Request) -> str | None:

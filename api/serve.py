@@ -75,6 +75,7 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
             max_body_bytes=settings.max_body_bytes,
             trust=trust,
             body_seconds=settings.request_seconds,
+            ordine_success_word=settings.ordine_success_word,
         )
         runner = Runner(
             app,

@@ -13,8 +13,9 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.errors import ForbiddenError, NotFoundError
+from scheduler.errors import ConflictError, ForbiddenError, NotFoundError
 from scheduler.execution import Exec
+from scheduler.filters import JobFilter
 from scheduler.job import Job
 from scheduler.store import execs, jobs
 
@@ -129,6 +130,55 @@ def visible_job(connection: Connection, caller: Caller, job_id: str) -> Job:
     if job is None or caller.namespace not in (None, job.definition.namespace):
         raise NotFoundError(f"There is no job with the id '{job_id[:LONGEST_SHOWN_ID]}'")
     return job
+
+
+def job_called(connection: Connection, caller: Caller, text: str, *, namespace: str | None = None) -> Job:
+    """The job of that id or that name, for clients that know it by either.
+
+    Args:
+        connection: inside a transaction.
+        caller: whoever asks.
+        text: an id, or else a name.
+        namespace: where it is looked for; None for all that the caller may see.
+
+    Raises:
+        NotFoundError: there is none that the caller may see.
+        ConflictError: several namespaces have a job of that name.
+    """
+    if _JOB_ID.fullmatch(text) and int(text) <= LARGEST_ID:
+        job = jobs.get(connection, int(text))
+        if (
+            job is not None
+            and caller.namespace in (None, job.definition.namespace)
+            and namespace in (None, job.definition.namespace)
+        ):
+            return job
+    where = caller.namespace or namespace
+    _, found = jobs.page(connection, JobFilter(namespace=where, name=text), offset=0, limit=2)
+    if not found or namespace not in (None, where):
+        raise NotFoundError(f"There is no job with the id or name '{text[:LONGEST_SHOWN_ID]}'")
+    if len(found) > 1:
+        raise ConflictError(
+            f"Several namespaces have a job named '{text[:LONGEST_SHOWN_ID]}'; use its id, or name the namespace"
+        )
+    return found[0]
+
+
+def exec_called(connection: Connection, caller: Caller, text: str) -> tuple[Job, Exec]:
+    """The run of that id or that number, whatever its job, with its job.
+
+    Raises:
+        NotFoundError: there is none that the caller may see.
+    """
+    one = None
+    if _EXEC_ID.fullmatch(text):
+        one = execs.get(connection, text.lower())
+    elif _JOB_ID.fullmatch(text) and int(text) <= LARGEST_ID:
+        one = execs.by_number(connection, int(text))
+    job = None if one is None else jobs.get(connection, one.job_id)
+    if one is None or job is None or caller.namespace not in (None, job.definition.namespace):
+        raise NotFoundError(f"There is no exec with the id '{text[:LONGEST_SHOWN_ID]}'")
+    return job, one
 
 
 def visible_exec(connection: Connection, caller: Caller, job_id: str, exec_id: str) -> tuple[Job, Exec]:

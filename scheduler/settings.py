@@ -225,6 +225,9 @@ class Settings(BaseSettings, Patience):
     lease_seconds: int = Field(
         default=15, ge=3, le=600, description="For how long a silent daemon is taken to be alive."
     )
+    ordine_success_word: Literal["completed", "done"] = Field(
+        default="completed", description="How clients of the Ordine dialect are told that a run succeeded."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much the daemon says about itself."
     )

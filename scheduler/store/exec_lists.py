@@ -60,15 +60,17 @@ def find(
     return found
 
 
-def count(connection: Connection, wanted: ExecFilter) -> tuple[int, bool]:
+def count(connection: Connection, wanted: ExecFilter, *, count_all: bool = False) -> tuple[int, bool]:
     """How many runs match, as far as they are counted; and whether there are more than that."""
     total = 0
     for conditions, source in _branches(connection, wanted, by_start=wanted.asks_for_start):
         # Entries of an index are counted fast; to look each run up besides takes ten times as long.
         most = COUNTED if isinstance(source, sa.Table) else COUNTED // 10
-        some = sa.select(sa.literal(1)).select_from(source).where(*conditions).limit(most + 1 - total)
+        some = sa.select(sa.literal(1)).select_from(source).where(*conditions)
+        if not count_all:
+            some = some.limit(most + 1 - total)
         total += connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
-        if total > most:
+        if total > most and not count_all:
             return most, True
     return total, False
 

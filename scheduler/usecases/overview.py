@@ -8,11 +8,12 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.access import Caller, Role, demand
+from scheduler.access import Caller, Role, demand, exec_called, job_called
 from scheduler.audit import record, record_exec
 from scheduler.errors import ForbiddenError
 from scheduler.execution import Exec, ExecStatus
 from scheduler.filters import ExecFilter, Order, Position
+from scheduler.job import Job
 from scheduler.store import exec_lists, execs, stats
 from scheduler.usecases.parts import Parts
 from scheduler.views import BulkResult, ExecList, ListedExec, Page, Stats
@@ -30,7 +31,14 @@ class OverviewUseCases:
         self._with = parts
 
     async def list(
-        self, caller: Caller, wanted: ExecFilter, order: Order, *, page: Page, after: Position | None
+        self,
+        caller: Caller,
+        wanted: ExecFilter,
+        order: Order,
+        *,
+        page: Page,
+        after: Position | None = None,
+        count_all: bool = False,
     ) -> ExecList:
         """Part of the runs that match and that the caller may see.
 
@@ -40,6 +48,7 @@ class OverviewUseCases:
             order: how they are put in order.
             page: which part; its number does not matter where `after` is given.
             after: the place in the same order to go on from.
+            count_all: count every match, however long it takes.
         """
         seen = _within(caller, wanted)
         if seen is None:
@@ -55,7 +64,7 @@ class OverviewUseCases:
                 after=after,
             )
             names = exec_lists.job_names(connection, [one.job_id for one in found])
-            return found, names, exec_lists.count(connection, seen)
+            return found, names, exec_lists.count(connection, seen, count_all=count_all)
 
         found, names, (count, is_estimate) = await self._with.database.read(work)
         return ExecList(
@@ -63,6 +72,30 @@ class OverviewUseCases:
             has_more=len(found) > page.size,
             count=count,
             is_estimate=is_estimate,
+        )
+
+    async def find_exec(self, caller: Caller, text: str) -> tuple[ListedExec, Job]:
+        """The run of that id or that number, whatever its job, with its job.
+
+        Raises:
+            NotFoundError: there is none that the caller may see.
+        """
+
+        def work(connection: Connection) -> tuple[Job, Exec]:
+            return exec_called(connection, caller, text)
+
+        job, one = await self._with.database.read(work)
+        return ListedExec(self._with.view(one), job.definition.name), job
+
+    async def find_job(self, caller: Caller, text: str, *, namespace: str | None = None) -> Job:
+        """The job of that id or that name.
+
+        Raises:
+            NotFoundError: there is none that the caller may see.
+            ConflictError: several namespaces have a job of that name.
+        """
+        return await self._with.database.read(
+            lambda connection: job_called(connection, caller, text, namespace=namespace)
         )
 
     async def stats(

@@ -44,7 +44,7 @@ class Scene:
             name: str(uuid.UUID(int=7))
             if name == "exec_id"
             else "987654"
-            if name.endswith("_id")
+            if name.endswith(("_id", "_number"))
             else "nobody"
             for name in self.values
         }
@@ -60,6 +60,11 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
         values["job_id"] = job["id"]
     if "{exec_id}" in route:
         values["exec_id"] = (await api.trigger(job["id"]))["id"]
+    if "{exec_number}" in route:
+        answer = await api.post(f"/api-open/v1/workflows/{job['id']}/jobs")
+        values["exec_number"] = answer.body["data"]["id"]
+    if "{namespace}" in route:
+        values["namespace"] = namespace
     if "{token_id}" in route:
         values["token_id"] = (await make("tokens", api, {"name": name, "namespace": namespace}))["id"]
     if "{username}" in route or LOG_IN in route:
@@ -159,4 +164,19 @@ TABLE: Final[Mapping[str, Entry]] = {
     "DELETE /v1/execs": Entry(EDITOR, query="?namespace={namespace}", foreign=403),
     "POST /v1/execs/stop": Entry(OPERATOR, 202, query="?namespace={namespace}", foreign=403),
     "GET /v1/stats": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
+    "GET /api/jobs": Entry(VIEWER, query="?projectId={namespace}", foreign=200),
+    "POST /api/jobs": Entry(OPERATOR, 201, lambda scene: {"pipelineId": str(scene.values["job_id"])}),
+    "GET /api/jobs/{exec_id}": Entry(VIEWER),
+    "PATCH /api/jobs/{exec_id}": Entry(OPERATOR, body=lambda _: {"status": "cancelled"}),
+    "DELETE /api/jobs/{exec_id}": Entry(EDITOR, 409),
+    "GET /api/jobs/{exec_id}/traces": Entry(VIEWER),
+    "POST /api/pipelines/{job_id}/run": Entry(OPERATOR, 201),
+    "GET /ges/v1.0/{namespace}/graphs/{job_id}/jobs/status": Entry(VIEWER, foreign=400),
+    "GET /ges/v1.0/{namespace}/graphs/{job_id}/jobs/{exec_id}/status": Entry(VIEWER, foreign=400),
+    "DELETE /ges/v1.0/{namespace}/graphs/{job_id}/jobs/{exec_id}": Entry(OPERATOR, foreign=400),
+    "GET /api-open/v1/jobs": Entry(VIEWER, foreign=None),
+    "GET /api-open/v1/jobs/{exec_number}": Entry(VIEWER),
+    "PUT /api-open/v1/jobs/{exec_number}/cancel": Entry(OPERATOR),
+    "GET /api-open/v1/workflows/{job_id}/jobs": Entry(VIEWER),
+    "POST /api-open/v1/workflows/{job_id}/jobs": Entry(OPERATOR),
 }

@@ -385,7 +385,9 @@ async def test_one_commit_stores_many_captures(scene: LogScene, monkeypatch: pyt
 
     def copy(connection: sa.Connection) -> None:
         row = dict(connection.execute(sa.select(execs)).mappings().one())
-        connection.execute(execs.insert(), [row | {"id": one, "number": number} for number, one in enumerate(ids, 2)])
+        connection.execute(
+            execs.insert(), [row | {"id": one, "number": number} for number, one in enumerate(ids, 2)]
+        )
 
     await scene.database.write(copy)
     logs: list[Capture] = [await scene.hub.open(one) for one in ids]

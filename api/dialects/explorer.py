@@ -1,0 +1,193 @@
+"""Explorer workflow's view: a job there is a run, a workflow is a job. Ids of runs are numbers there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from api.dialects.dialect import Dialect, as_json
+from api.keys import CALLER, SERVICE
+from api.paging import LARGEST_PAGE_SIZE, LAST_PAGE, number_of, query_of
+from api.schemas.common import Input, invalid_input
+from api.schemas.fields import Text
+from scheduler.errors import FieldError, InvalidInputError, NotFoundError
+from scheduler.execution import ExecStatus
+from scheduler.filters import ExecFilter, Order
+from scheduler.job import Job
+from scheduler.views import ListedExec, Page
+
+DEFAULT_PAGE_SIZE: Final = 10
+#: The last millisecond of the year 9999.
+LAST_MILLISECOND: Final = 253_402_300_799_999
+_STATUS: Final = {
+    0: ExecStatus.WAITING,
+    1: ExecStatus.RUNNING,
+    2: ExecStatus.SUCCEEDED,
+    3: ExecStatus.FAILED,
+    4: ExecStatus.CANCELLED,
+}
+_NUMBER: Final = {status: number for number, status in _STATUS.items()}
+_CODES: Final = {401: 40104000, 403: 40304000, 404: 40404000}
+#: A run is called after its workflow and the second that it was made in (UTC).
+_RUN_NAME: Final = re.compile(r"(.+)_([0-9]{14})", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Filter(Input):
+    """The object in `filter`."""
+
+    name: Text | None = None
+    status: int | None = Field(default=None, ge=0, le=4)
+    fromCreateTime: int | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815 - the wire's
+    toCreateTime: int | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815
+    orderByCreateTime: Literal["asc", "desc"] = "desc"  # noqa: N815
+
+
+def refuse(status: int, problem: dict[str, Any]) -> web.Response:
+    """`{"code", "message"}`, as Explorer refuses: the code begins with the HTTP status."""
+    code = _CODES.get(status) or (40004001 if "errors" in problem else status * 100_000 + 4000)
+    return as_json({"code": code, "message": problem["detail"]}, status=status)
+
+
+DIALECT: Final = Dialect("/api-open/", refuse, "explorer_token")
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """`GET /api-open/v1/jobs?filter=&pageSize=&page=`: a page of runs, newest first."""
+    return await _list(request, None)
+
+
+async def list_jobs_of_workflow(request: web.Request) -> web.Response:
+    """`GET /api-open/v1/workflows/{id}/jobs?filter=&pageSize=&page=`: of one workflow."""
+    return await _list(request, await _workflow(request))
+
+
+async def _list(request: web.Request, job: Job | None) -> web.Response:
+    query = query_of(request, ("filter", "pageSize", "page"))
+    given = _filter_of(query)
+    number = number_of(query, "page", 1, LAST_PAGE)
+    size = number_of(query, "pageSize", DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE)
+    wanted = ExecFilter(
+        job_id=None if job is None else job.id,
+        statuses=frozenset() if given.status is None else frozenset({_STATUS[given.status]}),
+        **_named(given),
+    )
+    order = Order.CREATED if given.orderByCreateTime == "asc" else Order.CREATED_DESCENDING
+    found = await request.app[SERVICE].overview.list(
+        request[CALLER], wanted, order, page=Page(number, size), count_all=True
+    )
+    items = [_item(one) for one in found.found]
+    return _success({"items": items, "total": found.count, "Page": number, "PageSize": size})
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """`GET /api-open/v1/jobs/{id}`: one run."""
+    query_of(request, ())
+    return _success(_item((await _find(request))[0]))
+
+
+async def cancel_job(request: web.Request) -> web.Response:
+    """`PUT /api-open/v1/jobs/{id}/cancel`: stops the run."""
+    query_of(request, ())
+    listed, job = await _find(request)
+    view = await request.app[SERVICE].execs.stop(request[CALLER], str(job.id), listed.view.exec.id)
+    return _success(_item(ListedExec(view, listed.job_name)))
+
+
+async def run_workflow(request: web.Request) -> web.Response:
+    """`POST /api-open/v1/workflows/{id}/jobs`: triggers a run."""
+    query_of(request, ())
+    job = await _workflow(request)
+    view = await request.app[SERVICE].execs.trigger(request[CALLER], str(job.id))
+    listed, _ = await request.app[SERVICE].overview.find_exec(request[CALLER], view.exec.id)
+    return _success(_item(listed))
+
+
+def _filter_of(query: Mapping[str, str]) -> Filter:
+    text = query.get("filter")
+    if text is None:
+        return Filter()
+    try:
+        given = Filter.model_validate_json(text)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            remedy = 'write one as {"status": 2, "orderByCreateTime": "asc"}, URL-encoded'
+            raise InvalidInputError(FieldError("filter", text, "is not a JSON object", remedy)) from error
+        raise invalid_input(error, fields=tuple(Filter.model_fields), what="filter") from None
+    start, end = given.fromCreateTime, given.toCreateTime
+    if start is not None and end is not None and start > end:
+        raise InvalidInputError(
+            FieldError("fromCreateTime", start, f"lies after toCreateTime {end}", "swap them")
+        )
+    return given
+
+
+def _named(given: Filter) -> dict[str, Any]:
+    """The conditions of name and time; a run's own name holds both."""
+    start, end = _moment(given.fromCreateTime), _moment(given.toCreateTime)
+    name = given.name
+    if name is not None and (match := _RUN_NAME.fullmatch(name)) is not None:
+        try:
+            made = datetime.strptime(match[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            made = None
+        if made is not None:
+            name = match[1]
+            last = made + timedelta(seconds=1, microseconds=-1)
+            start, end = max(start or made, made), min(end or last, last)
+    # To the end of the millisecond: that is as exact as this API tells it.
+    if given.toCreateTime is not None and end is not None:
+        end += timedelta(microseconds=999)
+    return {"job_name": name, "created_from": start, "created_to": end}
+
+
+async def _workflow(request: web.Request) -> Job:
+    text = request.match_info["job_id"]
+    return await request.app[SERVICE].overview.find_job(request[CALLER], text)
+
+
+async def _find(request: web.Request) -> tuple[ListedExec, Job]:
+    text = request.match_info["exec_number"]
+    if not (text.isascii() and text.isdigit()):
+        raise NotFoundError(f"There is no job with the id '{text[:100]}'; ids are numbers")
+    return await request.app[SERVICE].overview.find_exec(request[CALLER], text)
+
+
+def _success(data: dict[str, Any]) -> web.Response:
+    return as_json({"code": 0, "message": "Success", "data": data})
+
+
+def _item(listed: ListedExec) -> dict[str, Any]:
+    one = listed.view.exec
+    return {
+        "id": one.number,
+        "name": f"{listed.job_name}_{one.created_at.astimezone(UTC):%Y%m%d%H%M%S}",
+        "workflowId": str(one.job_id),
+        "workflowName": listed.job_name,
+        "status": _NUMBER[one.status],
+        "runBeginTime": _milliseconds(one.started_at),
+        "runEndTime": _milliseconds(one.ended_at),
+        "createTime": _milliseconds(one.created_at),
+    }
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+ROUTES: Final = (
+    web.get("/api-open/v1/jobs", list_jobs),
+    web.get("/api-open/v1/jobs/{exec_number}", get_job),
+    web.put("/api-open/v1/jobs/{exec_number}/cancel", cancel_job),
+    web.get("/api-open/v1/workflows/{job_id}/jobs", list_jobs_of_workflow),
+    web.post("/api-open/v1/workflows/{job_id}/jobs", run_workflow),
+)

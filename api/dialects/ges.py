@@ -1,0 +1,189 @@
+"""GES's view: the jobs of a project's graphs are the runs of a namespace's jobs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiohttp import web
+
+from api.dialects.dialect import Dialect, as_json
+from api.exec_filters import cursor_after, position_of
+from api.keys import CALLER, SERVICE
+from api.paging import query_of
+from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
+from scheduler.errors import FieldError, InvalidInputError, NotFoundError
+from scheduler.execution import Exec, ExecStatus
+from scheduler.filters import ExecFilter, Order
+from scheduler.views import ListedExec, Page
+
+MOST_JOBS: Final = 100_000
+#: Runs that are read from the database and written out at a time.
+BATCH: Final = 1_000
+BAD_FORMAT, BAD_PARAMETER, NO_JOB, NO_ACCESS = "GES.8000", "GES.8005", "GES.8301", "GES.8402"
+_STATUS: Final = {
+    ExecStatus.WAITING: "pending",
+    ExecStatus.RUNNING: "running",
+    ExecStatus.SUCCEEDED: "success",
+    ExecStatus.FAILED: "failed",
+    ExecStatus.CANCELLED: "failed",
+}
+_CODES: Final = {401: NO_ACCESS, 403: NO_ACCESS, 404: NO_JOB}
+#: Stands for every graph of the project.
+ALL_GRAPHS: Final = "-"
+
+
+def refusal(status: int, code: str, message: str) -> web.Response:
+    """`{"errorMessage", "errorCode", "result": "failed"}`, as GES refuses."""
+    return as_json({"errorMessage": message, "errorCode": code, "result": "failed"}, status=status)
+
+
+def refuse(status: int, problem: dict[str, Any]) -> web.Response:
+    """The refusal for a problem; what does not exist is a bad request there."""
+    code = _CODES.get(status) or (BAD_PARAMETER if "errors" in problem else BAD_FORMAT)
+    return refusal(400 if status == 404 else status, code, problem["detail"])
+
+
+DIALECT: Final = Dialect("/ges/", refuse, "X-Auth-Token")
+
+
+async def list_jobs(request: web.Request) -> web.StreamResponse:
+    """`GET …/jobs/status?limit=&offset=&job_id=`: the runs, newest first; written out as they are read."""
+    query = query_of(request, ("limit", "offset", "job_id"))
+    limit, offset = (
+        _number(query.get("limit"), "limit", MOST_JOBS, 1),
+        _number(query.get("offset"), "offset", 0, 0),
+    )
+    wanted = await _filter_of(request)
+    if isinstance(wanted, web.Response):
+        return wanted
+    if (one := query.get("job_id")) is not None:
+        listed = await _find(request, wanted, one)
+        return as_json({"jobs": [_job(listed)], "jobCount": 1})
+    return await _write(request, wanted, offset=offset, limit=limit)
+
+
+async def _write(request: web.Request, wanted: ExecFilter, *, offset: int, limit: int) -> web.StreamResponse:
+    service, order = request.app[SERVICE], Order.CREATED_DESCENDING
+    # A page begins at a multiple of its size: what lies between that and the offset is read and left out.
+    page = Page(offset // BATCH + 1, BATCH)
+    found = await service.overview.list(request[CALLER], wanted, order, page=page, count_all=True)
+    count, rest = found.count, found.found[offset % BATCH :]
+    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+    await response.prepare(request)
+    await response.write(b'{"jobs":[')
+    left, comma = limit, ""
+    while rest:
+        text = ",".join(json.dumps(_job(one), ensure_ascii=False) for one in rest[:left])
+        await response.write((comma + text).encode())
+        left, comma = left - len(rest), ","
+        if left <= 0 or not found.has_more:
+            break
+        last = rest[-1].view.exec
+        after = position_of({"cursor": cursor_after(order, last.created_at, last.id)}, order)
+        found = await service.overview.list(request[CALLER], wanted, order, page=Page(1, BATCH), after=after)
+        rest = found.found
+    await response.write(f'],"jobCount":{count}}}'.encode())
+    await response.write_eof()
+    return response
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """`GET …/jobs/{job_id}/status`: one run."""
+    query_of(request, ())
+    wanted = await _filter_of(request)
+    if isinstance(wanted, web.Response):
+        return wanted
+    return as_json(_job(await _find(request, wanted, request.match_info["exec_id"])))
+
+
+async def stop_job(request: web.Request) -> web.Response:
+    """`DELETE …/jobs/{job_id}`: stops the run."""
+    query_of(request, ())
+    wanted = await _filter_of(request)
+    if isinstance(wanted, web.Response):
+        return wanted
+    one = (await _find(request, wanted, request.match_info["exec_id"])).view.exec
+    await request.app[SERVICE].execs.stop(request[CALLER], str(one.job_id), one.id)
+    return as_json({"result": "success", "jobId": one.id})
+
+
+async def _filter_of(request: web.Request) -> ExecFilter | web.Response:
+    """The runs of the graph; or the refusal for one that does not exist."""
+    project, graph = request.match_info["namespace"], request.match_info["job_id"]
+    if not is_namespace(project):
+        raise InvalidInputError(
+            FieldError("project_id", project, "is not a namespace's name", NAMESPACE_REMEDY)
+        )
+    if graph == ALL_GRAPHS:
+        return ExecFilter(namespace=project)
+    try:
+        job = await request.app[SERVICE].overview.find_job(request[CALLER], graph, namespace=project)
+    except NotFoundError:
+        return refusal(400, BAD_FORMAT, f"graph : {graph} not exist")
+    return ExecFilter(namespace=project, job_id=job.id)
+
+
+async def _find(request: web.Request, wanted: ExecFilter, exec_id: str) -> ListedExec:
+    try:
+        listed, job = await request.app[SERVICE].overview.find_exec(request[CALLER], exec_id)
+    except NotFoundError:
+        job = None
+    if job is None or job.definition.namespace != wanted.namespace or wanted.job_id not in (None, job.id):
+        raise NotFoundError(f"job : {exec_id[:100]} not exist")
+    return listed
+
+
+def _number(text: str | None, name: str, default: int, least: int) -> int:
+    if text is None:
+        return default
+    most = MOST_JOBS if name == "limit" else 10**9
+    if text.isascii() and text.isdigit() and least <= int(text[:12]) <= most:
+        return int(text[:12])
+    raise InvalidInputError(
+        FieldError(name, text, f"is not a whole number from {least} to {most}", f"use {least} to {most}")
+    )
+
+
+def _job(listed: ListedExec) -> dict[str, Any]:
+    one = listed.view.exec
+    has_ended = one.ended_at is not None
+    body: dict[str, Any] = {
+        "jobId": one.id,
+        "rawRequest": json.dumps(_request(one, listed.job_name), ensure_ascii=False),
+        "taskType": "Container",
+        "canStop": not has_ended,
+        "progress": "100" if has_ended else "0",
+        "startTime": _time(one.started_at),
+        "endTime": _time(one.ended_at),
+        "status": _STATUS[one.status],
+    }
+    if body["status"] == "failed":
+        body["failReason"] = one.error or "The run was cancelled."
+    return body
+
+
+def _request(one: Exec, job_name: str) -> dict[str, Any]:
+    return {
+        "job": one.job_id,
+        "name": job_name,
+        "docker_image_repo": one.spec.docker_image_repo,
+        "docker_image_tag": one.spec.docker_image_tag,
+        "command": one.spec.command,
+        "runtime_vars": dict(one.spec.runtime_vars),
+        "resource_size": one.spec.resource_size,
+    }
+
+
+def _time(moment: datetime | None) -> str:
+    """``2024-05-23 09:54:00`` in UTC; empty where there is none."""
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+_JOBS: Final = "/ges/v1.0/{namespace}/graphs/{job_id}/jobs"
+ROUTES: Final = (
+    web.get(_JOBS + "/status", list_jobs),
+    web.get(_JOBS + "/{exec_id}/status", get_job),
+    web.delete(_JOBS + "/{exec_id}", stop_job),
+)

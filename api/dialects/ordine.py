@@ -1,0 +1,273 @@
+"""Ordine's view: `/api/jobs` are runs, `/api/pipelines` are jobs.
+
+A client may bring an id of its own for a run; it is kept as a label and stands for the run from then on.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from aiohttp import web
+
+from api.bodies import body_of
+from api.dialects.dialect import Dialect, as_json
+from api.exec_filters import cursor_after, position_of
+from api.keys import CALLER, SERVICE
+from api.paging import number_of, query_of
+from api.schemas.common import Input
+from api.schemas.fields import Text, Variables
+from scheduler.access import Caller
+from scheduler.drafting import Overrides
+from scheduler.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
+from scheduler.execution import Exec, ExecStatus
+from scheduler.filters import ExecFilter, Order
+from scheduler.job import Job
+from scheduler.logs.reader import LogQuery
+from scheduler.logs.stream import Stream
+from scheduler.service import Service
+from scheduler.views import ExecView, ListedExec, Page
+
+#: How success is called: `completed`, or `done` for clients that wait for that word.
+SUCCESS_WORD: Final = web.AppKey("ordine_success_word", str)
+#: The label that holds a client's own id of a run.
+OWN_ID: Final = "ordine.id"
+DEFAULT_LIMIT, MOST_JOBS = 1_000, 10_000
+MOST_TRACES: Final = 10_000
+_STATUS: Final = {
+    "pending": ExecStatus.WAITING,
+    "running": ExecStatus.RUNNING,
+    "completed": ExecStatus.SUCCEEDED,
+    "done": ExecStatus.SUCCEEDED,
+    "failed": ExecStatus.FAILED,
+    "cancelled": ExecStatus.CANCELLED,
+}
+_WORD: Final = {status: word for word, status in _STATUS.items() if word != "done"}
+_LEVEL: Final = {Stream.STDERR: "error"}
+
+
+class RunIn(Input):
+    """The body of `POST /api/pipelines/{id}/run`: variables for this run."""
+
+    inputPath: Text | None = None  # noqa: N815 - the wire's name
+    inputs: Variables | None = None
+
+
+class JobIn(RunIn):
+    """The body of `POST /api/jobs`."""
+
+    id: Text | None = None
+    pipelineId: Text  # noqa: N815
+    projectId: Text | None = None  # noqa: N815
+    status: Literal["pending"] = "pending"
+
+
+class JobChange(Input):
+    """The body of `PATCH /api/jobs/{id}`."""
+
+    status: Text
+
+
+def refuse(status: int, problem: dict[str, Any]) -> web.Response:
+    """`{"error": …}`, as Ordine refuses."""
+    return as_json({"error": problem["detail"]}, status=status)
+
+
+DIALECT: Final = Dialect("/api/", refuse)
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """`GET /api/jobs?status=&projectId=&pipelineId=&limit=&cursor=`: a bare array, newest first."""
+    query = query_of(request, ("status", "projectId", "pipelineId", "limit", "cursor"))
+    service, caller = request.app[SERVICE], request[CALLER]
+    word, statuses = query.get("status"), frozenset[ExecStatus]()
+    if word is not None:
+        statuses = frozenset({_status_of(word)})
+    job_id = None
+    if (pipeline := query.get("pipelineId")) is not None:
+        job_id = (await _pipeline(service, caller, pipeline, query.get("projectId"))).id
+    order = Order.CREATED_DESCENDING
+    found = await service.overview.list(
+        caller,
+        ExecFilter(namespace=query.get("projectId"), job_id=job_id, statuses=statuses),
+        order,
+        page=Page(1, number_of(query, "limit", DEFAULT_LIMIT, MOST_JOBS)),
+        after=position_of(query, order),
+    )
+    response = as_json([_job(request, one) for one in found.found])
+    if found.has_more:
+        last = found.found[-1].view.exec
+        response.headers["X-Next-Cursor"] = cursor_after(order, last.created_at, last.id)
+    return response
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """`GET /api/jobs/{id}`."""
+    query_of(request, ())
+    one, _ = await _find(request)
+    return as_json(_job(request, one))
+
+
+async def create_job(request: web.Request) -> web.Response:
+    """`POST /api/jobs`: triggers a run of the pipeline; 201 with `{"jobId"}`."""
+    query_of(request, ())
+    body = await body_of(request, JobIn, what="job")
+    if body.id is not None and await _of_own_id(request, body.id) is not None:
+        raise ConflictError(f"id: there is a job '{body.id}' already; choose another id, or leave it out")
+    return await _run(request, body.pipelineId, body, own_id=body.id, project=body.projectId)
+
+
+async def run_pipeline(request: web.Request) -> web.Response:
+    """`POST /api/pipelines/{id}/run`: triggers a run; 201 with `{"jobId"}`."""
+    query_of(request, ())
+    body = await body_of(request, RunIn, what="run", optional=True)
+    return await _run(request, request.match_info["job_id"], body)
+
+
+async def change_job(request: web.Request) -> web.Response:
+    """`PATCH /api/jobs/{id}`: `cancelled` stops the run; any other status must be the one that it has."""
+    query_of(request, ())
+    body = await body_of(request, JobChange, what="job")
+    wanted = _status_of(body.status)
+    one, job = await _find(request)
+    now = one.view.exec.status
+    if wanted is ExecStatus.CANCELLED and now in (ExecStatus.WAITING, ExecStatus.RUNNING):
+        view = await request.app[SERVICE].execs.stop(request[CALLER], str(job.id), one.view.exec.id)
+        return as_json(_job(request, ListedExec(view, one.job_name)))
+    if wanted is not now:
+        raise ConflictError(
+            f"status: the job is {_word(request, now)}, and only its container can make it {body.status}; "
+            "'cancelled' stops one that has not ended"
+        )
+    return as_json(_job(request, one))
+
+
+async def delete_job(request: web.Request) -> web.Response:
+    """`DELETE /api/jobs/{id}`: 204; one that has not ended is refused with 409."""
+    query_of(request, ())
+    one, job = await _find(request)
+    try:
+        await request.app[SERVICE].execs.delete(request[CALLER], str(job.id), one.view.exec.id, force=False)
+    except ConflictError as error:
+        raise ConflictError(
+            'The job has not ended; cancel it first with PATCH {"status": "cancelled"}'
+        ) from error
+    return web.Response(status=204)
+
+
+async def list_traces(request: web.Request) -> web.Response:
+    """`GET /api/jobs/{id}/traces?limit=&cursor=`: the run's log, oldest first."""
+    query = query_of(request, ("limit", "cursor"))
+    one, job = await _find(request)
+    wanted = LogQuery(limit=number_of(query, "limit", MOST_TRACES, MOST_TRACES), cursor=query.get("cursor"))
+    shown = _id_of(one.view.exec)
+    traces = []
+    async for lines in request.app[SERVICE].logs.read(request[CALLER], str(job.id), one.view.exec.id, wanted):
+        traces += [
+            {
+                "id": line.cursor,
+                "jobId": shown,
+                "level": _LEVEL.get(line.stream, "info"),
+                "message": line.message.decode("utf-8", "replace"),
+                "createdAt": _time(line.at),
+            }
+            for line in lines
+        ]
+    return as_json(traces)
+
+
+async def _run(
+    request: web.Request, pipeline: str, body: RunIn, *, own_id: str | None = None, project: str | None = None
+) -> web.Response:
+    service, caller = request.app[SERVICE], request[CALLER]
+    job = await _pipeline(service, caller, pipeline, project)
+    variables = dict(body.inputs or {})
+    if body.inputPath is not None:
+        variables["INPUT_PATH"] = body.inputPath
+    overrides = Overrides(runtime_vars=variables, labels=None if own_id is None else {OWN_ID: own_id})
+    view = await service.execs.trigger(caller, str(job.id), overrides)
+    return as_json({"jobId": _id_of(view.exec)}, status=201)
+
+
+async def _pipeline(service: Service, caller: Caller, text: str, project: str | None) -> Job:
+    try:
+        return await service.overview.find_job(caller, text, namespace=project)
+    except NotFoundError as error:
+        raise NotFoundError("Pipeline not found") from error
+
+
+async def _find(request: web.Request) -> tuple[ListedExec, Job]:
+    text = request.match_info["exec_id"]
+    try:
+        return await request.app[SERVICE].overview.find_exec(
+            request[CALLER], await _of_own_id(request, text) or text
+        )
+    except NotFoundError as error:
+        raise NotFoundError("Job not found") from error
+
+
+async def _of_own_id(request: web.Request, text: str) -> str | None:
+    """The id of the run that a client gave that id of its own; None if there is none."""
+    found = await request.app[SERVICE].overview.list(
+        request[CALLER],
+        ExecFilter(labels={OWN_ID: text}),
+        Order.CREATED_DESCENDING,
+        page=Page(1, 1),
+    )
+    return found.found[0].view.exec.id if found.found else None
+
+
+def _status_of(word: str) -> ExecStatus:
+    if word not in _STATUS:
+        raise InvalidInputError(
+            FieldError("status", word, "is not a job's status", f"use one of {', '.join(_STATUS)}")
+        )
+    return _STATUS[word]
+
+
+def _word(request: web.Request, status: ExecStatus) -> str:
+    return request.app[SUCCESS_WORD] if status is ExecStatus.SUCCEEDED else _WORD[status]
+
+
+def _id_of(one: Exec) -> str:
+    return one.spec.labels.get(OWN_ID, one.id)
+
+
+def _job(request: web.Request, listed: ListedExec) -> dict[str, Any]:
+    view: ExecView = listed.view
+    one = view.exec
+    return {
+        "id": _id_of(one),
+        "pipelineId": str(one.job_id),
+        "pipelineName": listed.job_name,
+        "projectId": one.namespace,
+        "status": _word(request, one.status),
+        "result": None
+        if one.ended_at is None
+        else {"summary": one.error or "The container ended with 0.", "exitCode": one.exit_code},
+        "error": one.error,
+        "startedAt": _time(one.started_at),
+        "completedAt": _time(one.ended_at),
+        "createdAt": _time(one.created_at),
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    """As JavaScript writes a date: ``2015-12-28T14:31:07.639Z``."""
+    return (
+        None
+        if moment is None
+        else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+_JOB: Final = "/api/jobs/{exec_id}"
+ROUTES: Final = (
+    web.get("/api/jobs", list_jobs),
+    web.post("/api/jobs", create_job),
+    web.get(_JOB, get_job),
+    web.patch(_JOB, change_job),
+    web.delete(_JOB, delete_job),
+    web.get(_JOB + "/traces", list_traces),
+    web.post("/api/pipelines/{job_id}/run", run_pipeline),
+)
