@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from api.problems import CONTENT_TYPE
 
@@ -39,7 +39,7 @@ class Dialect:
         return found.strip().strip('"') if found else None
 
 
-def refusing(dialect: Dialect) -> Callable[[web.Request, Handler], Any]:
+def refusing(dialect: Dialect) -> Middleware:
     """A middleware that refuses in the dialect's words whatever lies below its prefix."""
 
     @web.middleware

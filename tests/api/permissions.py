@@ -44,7 +44,9 @@ class Scene:
             name: str(uuid.UUID(int=7))
             if name == "exec_id"
             else "987654"
-            if name.endswith(("_id", "_number"))
+            if name.endswith("_id")
+            else "123456"
+            if name.endswith("_number")
             else "nobody"
             for name in self.values
         }
@@ -55,7 +57,7 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
     mark = MARK if namespace == FOREIGN else "job"
     name = f"{mark}-{uuid.uuid4().hex}"
     values: dict[str, Any] = {}
-    if "{job_id}" in route:
+    if any(part in route for part in ("{job_id}", "{exec_", "POST /api/jobs")):
         job = await api.create(name, namespace=namespace, command="hang", labels={"holds": name})
         values["job_id"] = job["id"]
     if "{exec_id}" in route:
