@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -23,3 +23,9 @@ def answer(model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | 
         charset="utf-8",
         headers=headers,
     )
+
+
+def answer_all(models: Sequence[BaseModel]) -> web.Response:
+    """Models as a response that is a bare array."""
+    body = b"[" + b",".join(model.model_dump_json().encode() for model in models) + b"]"
+    return web.Response(body=body, content_type="application/json", charset="utf-8")

@@ -45,6 +45,7 @@ from scheduler.settings import RegionSettings, Settings
 from scheduler.store import audit, execs, identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
+from scheduler.telling import make_deliverer
 from scheduler.tokens import TOKEN_FILE, Tokens
 from scheduler.usecases.parts import Parts
 
@@ -179,6 +180,10 @@ class Daemon:
             horizon=timedelta(seconds=settings.horizon_seconds),
             on_claims=self._take_claims,
         )
+        logs = LogReader(database, self._hub)
+        deliverer = make_deliverer(
+            settings, database, self._clock, logs, instance=self._instance, on_defect=self._fail
+        )
         service = Service(
             Parts(
                 database=database,
@@ -190,10 +195,11 @@ class Daemon:
                 planner=self._planner,
                 dispatcher=self._dispatcher,
                 runner=self._runner,
-                logs=LogReader(database, self._hub),
                 tokens=tokens,
                 passwords=self._passwords,
                 login_lifetime=timedelta(days=settings.login_token_days) or None,
+                logs=logs,
+                deliverer=deliverer,
             )
         )
         database.on_recovery(self._look_again)
@@ -203,6 +209,7 @@ class Daemon:
             self._spawn(f"region {region.name}", region.monitor(self._clear_orphans, self._dispatcher.wake))
         self._spawn("dispatcher", self._dispatcher.run())
         self._spawn("planner", self._planner.run())
+        self._spawn("deliveries", deliverer.run())
         self._spawn("lease", self._keep_lease())
         self._spawn("sweeper", self._keep_clear())
         self._spawn("audit", self._keep_audit())

@@ -72,4 +72,11 @@ ACCEPT_FAILURES = Counter(
     registry=REGISTRY,
 )
 LOG_BYTES = Counter("timeball_log_bytes", "Bytes of output captured.", registry=REGISTRY)
+DELIVERIES = Counter(
+    "timeball_deliveries",
+    "Attempts at telling somebody, by kind (hook, mail) and outcome (delivered, retried, failed).",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
+OUTBOX = Gauge("timeball_outbox_pending", "Messages that are still to be delivered.", registry=REGISTRY)
 DEFECTS = Counter("timeball_defects", "Failures of Timeball itself; its log says which.", registry=REGISTRY)

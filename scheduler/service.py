@@ -6,7 +6,9 @@ from datetime import datetime
 
 from scheduler.health import Readiness, readiness
 from scheduler.usecases.audit import AuditUseCases
+from scheduler.usecases.deliveries import DeliveryUseCases
 from scheduler.usecases.execs import ExecUseCases
+from scheduler.usecases.hooks import HookUseCases
 from scheduler.usecases.jobs import JobUseCases
 from scheduler.usecases.logs import LogUseCases
 from scheduler.usecases.namespaces import NamespaceUseCases
@@ -30,6 +32,8 @@ class Service:
         users: with users.
         namespaces: with namespaces.
         audit: with the record of who did what.
+        hooks: with hooks.
+        deliveries: with what hooks and owners were told.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -43,6 +47,8 @@ class Service:
         self.users = UserUseCases(parts)
         self.namespaces = NamespaceUseCases(parts)
         self.audit = AuditUseCases(parts)
+        self.hooks = HookUseCases(parts)
+        self.deliveries = DeliveryUseCases(parts)
 
     def now(self) -> datetime:
         """The present by the daemon's clock (UTC)."""

@@ -39,6 +39,7 @@ from scheduler.job import (
     STANDARD_SIZES,
     Size,
 )
+from scheduler.notify.options import HooksSettings, MailSettings
 
 DEFAULT_PORT = 8601
 DEFAULT_DATA_DIR = Path("~/.timeball")
@@ -49,6 +50,8 @@ NESTING: Final = "__"
 NAMING: Final = ("regions", "sizes")
 #: Settings that are lists; in the environment a comma stands between the items.
 LISTS: Final = ("allowed_hosts", "trusted_proxies")
+#: Settings that belong together, as in TIMEBALL_MAIL__HOST.
+GROUPS: Final = ("hooks", "mail")
 #: Variables of the command and of the tests, which are no settings of the daemon.
 OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "FUZZ")
 
@@ -146,6 +149,8 @@ class _Environment(EnvSettingsSource):
 def _key(variable: str) -> str:
     """A variable's name as pydantic looks for it: the prefix, and the setting as it is named in the model."""
     setting, *below = variable[len(PREFIX) :].split(NESTING)
+    if setting.lower() in GROUPS:
+        return PREFIX + NESTING.join(part.lower() for part in (setting, *below))
     return PREFIX + NESTING.join([setting.lower(), *below[:1], *(part.lower() for part in below[1:])])
 
 
@@ -228,6 +233,8 @@ class Settings(BaseSettings, Patience):
     ordine_success_word: Literal["completed", "done"] = Field(
         default="completed", description="How clients of the Ordine dialect are told that a run succeeded."
     )
+    hooks: HooksSettings = Field(default_factory=HooksSettings, description="Deliveries to hooks.")
+    mail: MailSettings = Field(default_factory=MailSettings, description="Mail to the owners of jobs.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much the daemon says about itself."
     )
@@ -337,7 +344,10 @@ def _refuse_unknown_variables() -> None:
         if not variable.upper().startswith(PREFIX):
             continue
         setting, nesting, _ = variable[len(PREFIX) :].partition(NESTING)
-        if setting.lower() in (NAMING if nesting else Settings.model_fields) or setting.upper() in OTHERS:
+        if (
+            setting.lower() in ((*NAMING, *GROUPS) if nesting else Settings.model_fields)
+            or setting.upper() in OTHERS
+        ):
             continue
         near = difflib.get_close_matches(setting.upper(), settings, n=1)
         lines.append(

@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 
 from scheduler.execution import Occurrence, Outcome
 from scheduler.job import Job
-from scheduler.store import ledger
+from scheduler.planning.claims import not_run
+from scheduler.store import ledger, outbox
 from scheduler.timing.schedule import parse_schedule
 
 #: Due times that get a row each; with more than this, all share one.
@@ -37,10 +38,15 @@ def abandon(connection: Connection, before: Job, *, now: datetime) -> None:
     if count > LONGEST:
         last = schedule.last_before(now) or first
         shared = f"{REASON} So it was for the {count - 1} due times after it until {last.isoformat()}."
-        ledger.record(connection, [_entry(before.id, first, shared, now)])
+        entry = _entry(before.id, first, shared, now)
+        if ledger.record(connection, [entry]):
+            outbox.put_not_run(connection, [not_run(before, entry, last=last, count=count)])
         return
     due = schedule.occurrences(first - MICROSECOND, now - MICROSECOND)
-    ledger.record(connection, [_entry(before.id, moment, REASON, now) for moment in due])
+    entries = [_entry(before.id, moment, REASON, now) for moment in due]
+    if written := sorted(moment for _, moment in ledger.record(connection, entries)):
+        entry = _entry(before.id, written[0], REASON, now)
+        outbox.put_not_run(connection, [not_run(before, entry, last=written[-1], count=len(written))])
 
 
 def _entry(job_id: int, due_at: datetime, reason: str, now: datetime) -> Occurrence:

@@ -16,8 +16,9 @@ from sqlalchemy.engine import Connection
 from scheduler.drafting import draft_exec
 from scheduler.errors import InvalidInputError
 from scheduler.execution import Exec, Occurrence, Outcome, TriggerMode
+from scheduler.hook import NotRun
 from scheduler.job import ConcurrencyPolicy, Job, MisfirePolicy, Size
-from scheduler.store import execs, jobs, ledger
+from scheduler.store import execs, jobs, ledger, outbox
 from scheduler.timing.misfire import decide_misfire
 from scheduler.timing.overlap import Overlap, decide_overlap, overlap_reason
 
@@ -128,10 +129,43 @@ def claim(
         claims.replaced += _stop_all_but(connection, job_id, exec_id, now)
     jobs.advance(connection, moves.items())
     claims.advanced = moves
-    for entry in entries:
-        if (entry.job_id, entry.due_at) in written:
-            claims.outcomes[entry.outcome] = claims.outcomes.get(entry.outcome, 0) + 1
+    ours = [entry for entry in entries if (entry.job_id, entry.due_at) in written]
+    for entry in ours:
+        claims.outcomes[entry.outcome] = claims.outcomes.get(entry.outcome, 0) + 1
+    outbox.put_not_run(connection, _not_run(current, ours))
     return claims
+
+
+def _not_run(groups: Sequence[DueTimes], entries: Sequence[Occurrence]) -> list[NotRun]:
+    """What did not run, one for each job and outcome: a backlog is told of as a whole, not once for each."""
+    by_id = {group.job.id: group for group in groups}
+    found: dict[tuple[int, Outcome], NotRun] = {}
+    for entry in entries:
+        if entry.outcome is Outcome.RAN:
+            continue
+        group, key = by_id[entry.job_id], (entry.job_id, entry.outcome)
+        shared = group.shared
+        last, count = (entry.due_at, 1) if shared is None else (shared.last, shared.count)
+        if (before := found.get(key)) is not None:
+            found[key] = replace(before, last=last, count=before.count + count)
+        else:
+            found[key] = not_run(group.job, entry, last=last, count=count)
+    return list(found.values())
+
+
+def not_run(job: Job, entry: Occurrence, *, last: datetime, count: int) -> NotRun:
+    """Due times of a job that did not run, the first of which has this entry in the ledger."""
+    return NotRun(
+        job_id=job.id,
+        namespace=job.definition.namespace,
+        created_by=job.created_by,
+        outcome=entry.outcome,
+        first=entry.due_at,
+        last=last,
+        count=count,
+        reason=entry.reason,
+        decided_at=entry.decided_at,
+    )
 
 
 def _current(connection: Connection, groups: Sequence[DueTimes], claims: Claims) -> list[DueTimes]:

@@ -141,7 +141,7 @@ class Recorder:
         last = capture.drain() if after in FINAL_STATUSES else []
 
         def work(connection: Connection) -> bool:
-            changed = execs.change_status(connection, exec_id, before, after, **fields)
+            changed = execs.change_status(connection, exec_id, before, after, retry=retry, **fields)
             if changed:
                 stored_logs.insert(connection, last)
                 if retry is not None:

@@ -26,6 +26,7 @@ from scheduler.errors import UnavailableError
 from scheduler.metrics import DATABASE_REFUSALS, DATABASE_WRITABLE
 from scheduler.store.checkpoint import Checkpointer
 from scheduler.store.doubt import has_happened, transaction_id
+from scheduler.store.outbox import WRITTEN
 from scheduler.store.probing import WriteProbe
 from scheduler.store.trouble import is_trouble, kind_of, words_of
 
@@ -81,6 +82,8 @@ class Database:
         self._read_engine = self._engine(pool_size=READERS + 1, for_writing=False)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        #: Is told, on the writer's thread, of each commit that put something into the outbox.
+        self.on_outbox: Callable[[], None] | None = None
         self._closed = False
         self._is_durable = True  # what a new connection is set to
         self.probe = WriteProbe(self)
@@ -260,6 +263,7 @@ class Database:
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], Exception]] = []
         doubtful: str | None = None
+        told = False
         try:
             with self._write_engine.connect() as connection:
                 self._set_durability(connection, durable=any(one.durable for one in group))
@@ -273,6 +277,7 @@ class Database:
                             if len(group) == 1 or is_trouble(error):
                                 raise
                             failed.append((one.future, error))
+                    told = connection.info.pop(WRITTEN, False)
                     doubtful = transaction_id(connection)
         except Exception as error:  # noqa: BLE001 - every waiting caller is told, whatever happened
             if doubtful is None or not is_trouble(error) or not has_happened(self._write_engine, doubtful):
@@ -284,6 +289,8 @@ class Database:
         self._note_commit()
         for future, result in done:
             future.set_result(result)
+        if told and self.on_outbox is not None:
+            self.on_outbox()
         for future, reason in failed:
             future.set_exception(reason)
 

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
+from scheduler.hook import EVENT_OF_STATUS
 from scheduler.job import ONE_AT_A_TIME, ConcurrencyPolicy, PullPolicy
-from scheduler.store import counters
+from scheduler.store import counters, outbox
 from scheduler.store.jobs import IDS_PER_STATEMENT
 from scheduler.store.tables import columns_of, exec_labels, execs, jobs
 
@@ -222,7 +223,7 @@ def stop(connection: Connection, one: Exec, *, now: datetime) -> None:
     The first wish counts; one that has ended is left alone.
     """
     if one.status is ExecStatus.WAITING and one.dispatched_at is None:
-        fields = {
+        fields: dict[str, Any] = {
             "stop_requested_at": now,
             "ended_at": now,
             "error": "It was stopped before its container started.",
@@ -236,9 +237,17 @@ def stop(connection: Connection, one: Exec, *, now: datetime) -> None:
 
 
 def change_status(
-    connection: Connection, exec_id: str, before: ExecStatus, after: ExecStatus, **fields: Any
+    connection: Connection,
+    exec_id: str,
+    before: ExecStatus,
+    after: ExecStatus,
+    *,
+    retry: Exec | None = None,
+    **fields: Any,
 ) -> bool:
     """Compare-and-set an exec's status together with the fields that belong to the change.
+
+    Whoever wants to be told of it gets a row in the outbox; `retry` is the attempt that follows, if one does.
 
     Returns:
         Whether the exec was in status `before`, so that the change was made.
@@ -246,7 +255,7 @@ def change_status(
     Raises:
         ValueError: the table of transitions has no such change.
     """
-    return _change(connection, exec_id, before, after, sa.true(), **fields)
+    return _change(connection, exec_id, before, after, sa.true(), retry=retry, **fields)
 
 
 def _change(
@@ -255,11 +264,20 @@ def _change(
     before: ExecStatus,
     after: ExecStatus,
     condition: sa.ColumnElement[bool],
+    *,
+    retry: Exec | None = None,
     **fields: Any,
 ) -> bool:
     check_transition(before, after)
     same = sa.and_(execs.c.id == exec_id, execs.c.status == before, condition)
-    return connection.execute(execs.update().where(same).values(status=after, **fields)).rowcount == 1
+    if connection.execute(execs.update().where(same).values(status=after, **fields)).rowcount != 1:
+        return False
+    event = EVENT_OF_STATUS[after]
+    if receivers := outbox.receivers_of(connection, exec_id, event):
+        changed = get(connection, exec_id)
+        assert changed is not None  # noqa: S101 - it was changed in this transaction
+        outbox.put_exec(connection, receivers, event, changed, retry)
+    return True
 
 
 def delete(connection: Connection, exec_id: str) -> None:

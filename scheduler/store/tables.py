@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 
 from scheduler.execution import ExecStatus, Outcome, TriggerMode
+from scheduler.hook import DeliveryKind, DeliveryStatus
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -49,7 +51,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
         return None if value is None else from_micros(value)
 
 
-def _one_of(column: str, values: type[ExecStatus | TriggerMode | Outcome]) -> sa.CheckConstraint:
+def _one_of(column: str, values: type[StrEnum]) -> sa.CheckConstraint:
     quoted = ", ".join(f"'{member.value}'" for member in values)
     return sa.CheckConstraint(f"{column} IN ({quoted})", name=f"{column}_is_known")
 
@@ -347,3 +349,66 @@ log_chunks = sa.Table(
 )
 # With `seq`, the first chunk of a time range is found without sorting those that ended in the same microsecond.
 sa.Index("ix_log_chunks_exec_id_last_at_seq", log_chunks.c.exec_id, log_chunks.c.last_at, log_chunks.c.seq)
+
+#: Whom to tell what happens to a job, or to all jobs of a namespace.
+hooks = sa.Table(
+    "hooks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("sealed_secret", sa.Text, nullable=True),
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=True),
+    sa.Column("namespace", sa.Text, nullable=True),
+    # The names of the events, with a space between them.
+    sa.Column("events", sa.Text, nullable=False),
+    sa.Column("is_active", sa.Boolean, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.CheckConstraint("(job_id IS NULL) <> (namespace IS NULL)", name="watches_one_thing"),
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_hooks_job_id", hooks.c.job_id)
+sa.Index("ix_hooks_namespace", hooks.c.namespace)
+
+#: The outbox: one row for every message to one receiver, written with what it tells of.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("hook_id", sa.Integer, sa.ForeignKey("hooks.id", ondelete="CASCADE"), nullable=True),
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=True),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("event_at", Moment, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("first_tried_at", Moment, nullable=True),
+    sa.Column("attempts", sa.JSON, nullable=False),
+    sa.Column("next_attempt_at", Moment, nullable=True),
+    sa.Column("ended_at", Moment, nullable=True),
+    sa.Column("reason", sa.Text, nullable=True),
+    # Who tries it just now, and until when nobody else does.
+    sa.Column("claimed_by", sa.Text, nullable=True),
+    sa.Column("claimed_until", Moment, nullable=True),
+    _one_of("kind", DeliveryKind),
+    _one_of("status", DeliveryStatus),
+    sa.CheckConstraint("(kind = 'hook') = (hook_id IS NOT NULL)", name="hook_has_hook"),
+    sa.CheckConstraint("(kind = 'mail') = (job_id IS NOT NULL)", name="mail_has_job"),
+    sa.CheckConstraint("(status = 'pending') = (ended_at IS NULL)", name="ended_is_not_pending"),
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_deliveries_hook_id_number", deliveries.c.hook_id, deliveries.c.number)
+sa.Index("ix_deliveries_job_id_number", deliveries.c.job_id, deliveries.c.number)
+sa.Index("ix_deliveries_ended_at", deliveries.c.ended_at)
+# Only what is still to be delivered is in this index, so that a long history costs the deliverer nothing.
+sa.Index(
+    "ix_deliveries_pending",
+    deliveries.c.hook_id,
+    deliveries.c.number,
+    sqlite_where=deliveries.c.ended_at.is_(None),
+    postgresql_where=deliveries.c.ended_at.is_(None),
+)

@@ -11,6 +11,7 @@ from scheduler.clock import Clock
 from scheduler.execution import Exec, ExecStatus
 from scheduler.job import Size
 from scheduler.logs.reader import LogReader
+from scheduler.notify.deliverer import Deliverer
 from scheduler.passwords import Passwords
 from scheduler.planning.planner import Planner
 from scheduler.running.dispatcher import Dispatcher
@@ -49,6 +50,7 @@ class Parts:
     tokens: Tokens
     passwords: Passwords
     login_lifetime: timedelta | None
+    deliverer: Deliverer
 
     @property
     def defaults(self) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from yarl import URL
 from api.app import build_app
 from api.runner import Runner
 from scheduler.daemon import Daemon
+from scheduler.notify.options import HooksSettings
 from scheduler.passwords import Passwords
 from scheduler.settings import RegionSettings, Settings
 from scheduler.store.database import Database
@@ -271,6 +272,7 @@ async def world(
         regions={"BEIJING1": RegionSettings(url="unix:///nowhere")},
         max_body_bytes=LARGEST_BODY,
         host="127.0.0.1",
+        hooks=HooksSettings(allow=["127.0.0.1"]),
     )
     engines: dict[str, FakeEngine] = {}
 

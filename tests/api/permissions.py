@@ -43,6 +43,8 @@ class Scene:
         return {
             name: str(uuid.UUID(int=7))
             if name == "exec_id"
+            else f"msg_{7:032x}"
+            if name == "delivery_id"
             else "987654"
             if name.endswith("_id")
             else "123456"
@@ -57,7 +59,7 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
     mark = MARK if namespace == FOREIGN else "job"
     name = f"{mark}-{uuid.uuid4().hex}"
     values: dict[str, Any] = {}
-    if any(part in route for part in ("{job_id}", "{exec_", "POST /api/jobs")):
+    if any(part in route for part in ("{job_id}", "{exec_", "POST /api/jobs", "/hooks")):
         job = await api.create(name, namespace=namespace, command="hang", labels={"holds": name})
         values["job_id"] = job["id"]
     if "{exec_id}" in route:
@@ -67,6 +69,11 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
         values["exec_number"] = answer.body["data"]["id"]
     if "{namespace}" in route:
         values["namespace"] = namespace
+    if "{hook_id}" in route:
+        values["hook_id"] = (await make("hooks", api, hook_body(job["id"], name)))["id"]
+    if "{delivery_id}" in route:
+        # Nobody listens there: the delivery has failed when this is answered.
+        values["delivery_id"] = (await api.post(f"/v1/hooks/{values['hook_id']}/test")).body["id"]
     if "{token_id}" in route:
         values["token_id"] = (await make("tokens", api, {"name": name, "namespace": namespace}))["id"]
     if "{username}" in route or LOG_IN in route:
@@ -92,6 +99,17 @@ def log_in_body(scene: Scene) -> dict[str, Any]:
 def user_body(scene: Scene) -> dict[str, Any]:
     """A user for the scene's namespace."""
     return {"username": f"u{scene.number}", "password": PASSWORD, "namespace": scene.namespace}
+
+
+def hook_body(job_id: int, name: str) -> dict[str, Any]:
+    """A hook that is told of what never happens to the scene's job."""
+    return {
+        "name": name,
+        "url": "http://127.0.0.1:1025/",
+        "subject_type": "job",
+        "subject": job_id,
+        "events": ["job:miss"],
+    }
 
 
 def job_body(scene: Scene) -> dict[str, Any]:
@@ -181,4 +199,18 @@ TABLE: Final[Mapping[str, Entry]] = {
     "PUT /api-open/v1/jobs/{exec_number}/cancel": Entry(OPERATOR),
     "GET /api-open/v1/workflows/{job_id}/jobs": Entry(VIEWER),
     "POST /api-open/v1/workflows/{job_id}/jobs": Entry(OPERATOR),
+    "GET /v1/jobs/{job_id}/mails": Entry(VIEWER),
+    # The body names a thing, the job, as a path would.
+    "POST /v1/hooks": Entry(
+        EDITOR, 201, lambda scene: hook_body(scene.values["job_id"], f"new {scene.number}")
+    ),
+    "GET /v1/hooks": Entry(VIEWER, foreign=None),
+    "GET /v1/hooks/{hook_id}": Entry(VIEWER),
+    "PUT /v1/hooks/{hook_id}": Entry(EDITOR, body=lambda _: {"name": "other"}),
+    "PATCH /v1/hooks/{hook_id}": Entry(EDITOR, body=lambda _: {"name": "other"}),
+    "DELETE /v1/hooks/{hook_id}": Entry(EDITOR, 204),
+    "POST /v1/hooks/{hook_id}/test": Entry(OPERATOR),
+    "GET /v1/hooks/{hook_id}/deliveries": Entry(VIEWER),
+    "GET /v1/hooks/{hook_id}/deliveries/{delivery_id}": Entry(VIEWER),
+    "POST /v1/hooks/{hook_id}/deliveries/{delivery_id}/redeliver": Entry(OPERATOR, 202),
 }

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from scheduler.execution import ExecStatus, Outcome, TriggerMode
 from scheduler.filters import ExecFilter, JobFilter, Order, Position
-from scheduler.store import exec_lists, execs, jobs, ledger
+from scheduler.hook import HookEvent
+from scheduler.store import exec_lists, execs, hooks, jobs, ledger, outbox
 from scheduler.store.tables import metadata
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,6 +43,11 @@ QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
         "ix_execs_job_id_",
     ),
     "a job's newest run": (lambda c: execs.latest_of(c, [1]), "ix_execs_job_id_created_at"),
+    "who wants to be told of a run": (
+        lambda c: outbox.receivers_of(c, "x", HookEvent.FAIL),
+        "ix_hooks_job_id",
+    ),
+    "a job's hooks": (lambda c: hooks.count(c, job_id=1, namespace=None), "ix_hooks_job_id"),
     "the ledger of a time range": (
         lambda c: ledger.page(c, job_id=1, start=NOW, end=NOW, outcomes=[Outcome.RAN], offset=0, limit=10),
         "PRIMARY KEY",

@@ -383,4 +383,77 @@ def upgrade() -> None:
     op.create_index(
         "ix_log_chunks_exec_id_last_at_seq", "log_chunks", ["exec_id", "last_at", "seq"], unique=False
     )
+    op.create_table(
+        "hooks",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("sealed_secret", sa.Text(), nullable=True),
+        sa.Column("job_id", sa.Integer(), nullable=True),
+        sa.Column("namespace", sa.Text(), nullable=True),
+        sa.Column("events", sa.Text(), nullable=False),
+        sa.Column("is_active", sa.Boolean(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint(
+            "(job_id IS NULL) <> (namespace IS NULL)", name=op.f("ck_hooks_watches_one_thing")
+        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_hooks_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_hooks")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_hooks_job_id", "hooks", ["job_id"], unique=False)
+    op.create_index("ix_hooks_namespace", "hooks", ["namespace"], unique=False)
+    op.create_table(
+        "deliveries",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("hook_id", sa.Integer(), nullable=True),
+        sa.Column("job_id", sa.Integer(), nullable=True),
+        sa.Column("event", sa.Text(), nullable=False),
+        sa.Column("event_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("first_tried_at", sa.BigInteger(), nullable=True),
+        sa.Column("attempts", sa.JSON(), nullable=False),
+        sa.Column("next_attempt_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("claimed_by", sa.Text(), nullable=True),
+        sa.Column("claimed_until", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("kind IN ('hook', 'mail')", name=op.f("ck_deliveries_kind_is_known")),
+        sa.CheckConstraint(
+            "status IN ('pending', 'delivered', 'failed')", name=op.f("ck_deliveries_status_is_known")
+        ),
+        sa.CheckConstraint(
+            "(kind = 'hook') = (hook_id IS NOT NULL)", name=op.f("ck_deliveries_hook_has_hook")
+        ),
+        sa.CheckConstraint("(kind = 'mail') = (job_id IS NOT NULL)", name=op.f("ck_deliveries_mail_has_job")),
+        sa.CheckConstraint(
+            "(status = 'pending') = (ended_at IS NULL)", name=op.f("ck_deliveries_ended_is_not_pending")
+        ),
+        sa.ForeignKeyConstraint(
+            ["hook_id"], ["hooks.id"], name=op.f("fk_deliveries_hook_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("fk_deliveries_job_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint("id", name=op.f("uq_deliveries_id")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_deliveries_ended_at", "deliveries", ["ended_at"], unique=False)
+    op.create_index("ix_deliveries_hook_id_number", "deliveries", ["hook_id", "number"], unique=False)
+    op.create_index("ix_deliveries_job_id_number", "deliveries", ["job_id", "number"], unique=False)
+    op.create_index(
+        "ix_deliveries_pending",
+        "deliveries",
+        ["hook_id", "number"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
     # ### end Alembic commands ###

@@ -1,0 +1,143 @@
+"""`/v1/hooks`: who is told of what, and what became of telling them; `/v1/jobs/{job_id}/mails` likewise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from api.answers import answer, answer_all
+from api.bodies import body_of
+from api.keys import CALLER, SERVICE
+from api.paging import LARGEST_PAGE_SIZE, PAGE_PARAMETERS, envelope, page_of, query_of
+from api.routes.paths import DELIVERY, HOOK, JOB
+from api.schemas.hooks import READ_ONLY, DeliveryDetailOut, DeliveryOut, HookChange, HookCreate, HookOut
+from scheduler.errors import FieldError, InvalidInputError
+from scheduler.hook import DeliveryStatus, SubjectType
+
+
+async def create_hook(request: web.Request) -> web.Response:
+    """`POST /v1/hooks`: 201 with the hook."""
+    query_of(request, ())
+    body = await body_of(request, HookCreate, what="hook", read_only=READ_ONLY)
+    hook = await request.app[SERVICE].hooks.create(request[CALLER], body.given())
+    return answer(HookOut.of(hook), status=201, headers={"Location": f"/v1/hooks/{hook.id}"})
+
+
+async def list_hooks(request: web.Request) -> web.Response:
+    """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a bare array, oldest first."""
+    query = query_of(request, ("subject_type", "subject", *PAGE_PARAMETERS))
+    page = page_of({"page_size": str(LARGEST_PAGE_SIZE), **query})
+    kind = _choice(query, "subject_type", SubjectType)
+    found = await request.app[SERVICE].hooks.list(
+        request[CALLER],
+        subject_type=None if kind is None else SubjectType(kind),
+        subject=query.get("subject"),
+        page=page,
+    )
+    return answer_all([HookOut.of(hook) for hook in found])
+
+
+async def get_hook(request: web.Request) -> web.Response:
+    """`GET /v1/hooks/{hook_id}`: 200 with the hook."""
+    query_of(request, ())
+    hook = await request.app[SERVICE].hooks.get(request[CALLER], request.match_info["hook_id"])
+    return answer(HookOut.of(hook))
+
+
+async def change_hook(request: web.Request) -> web.Response:
+    """`PUT` and `PATCH /v1/hooks/{hook_id}`: changes what the body names; 200 with the hook."""
+    query_of(request, ())
+    body = await body_of(request, HookChange, what="hook", read_only=READ_ONLY)
+    hook = await request.app[SERVICE].hooks.update(
+        request[CALLER], request.match_info["hook_id"], body.given()
+    )
+    return answer(HookOut.of(hook))
+
+
+async def delete_hook(request: web.Request) -> web.Response:
+    """`DELETE /v1/hooks/{hook_id}`: 204; its deliveries go with it."""
+    query_of(request, ())
+    await request.app[SERVICE].hooks.delete(request[CALLER], request.match_info["hook_id"])
+    return web.Response(status=204)
+
+
+async def test_hook(request: web.Request) -> web.Response:
+    """`POST /v1/hooks/{hook_id}/test`: sends a test now; 200 with the delivery, whatever came of it."""
+    query_of(request, ())
+    delivery = await request.app[SERVICE].deliveries.test(request[CALLER], request.match_info["hook_id"])
+    return answer(DeliveryDetailOut.of(delivery))
+
+
+async def list_deliveries(request: web.Request) -> web.Response:
+    """`GET /v1/hooks/{hook_id}/deliveries?status=&page=&page_size=`: 200 with one page, newest first."""
+    query = query_of(request, ("status", *PAGE_PARAMETERS))
+    page, status = page_of(query), _choice(query, "status", DeliveryStatus)
+    count, found = await request.app[SERVICE].deliveries.list(
+        request[CALLER],
+        request.match_info["hook_id"],
+        status=None if status is None else DeliveryStatus(status),
+        page=page,
+    )
+    return envelope(request, page, count, [DeliveryOut.of(delivery) for delivery in found])
+
+
+async def get_delivery(request: web.Request) -> web.Response:
+    """`GET /v1/hooks/{hook_id}/deliveries/{delivery_id}`: 200 with the delivery and its body."""
+    query_of(request, ())
+    delivery = await request.app[SERVICE].deliveries.get(
+        request[CALLER], request.match_info["hook_id"], request.match_info["delivery_id"]
+    )
+    return answer(DeliveryDetailOut.of(delivery))
+
+
+async def redeliver(request: web.Request) -> web.Response:
+    """`POST /v1/hooks/{hook_id}/deliveries/{delivery_id}/redeliver`: 202 with the delivery, pending again."""
+    query_of(request, ())
+    delivery = await request.app[SERVICE].deliveries.redeliver(
+        request[CALLER], request.match_info["hook_id"], request.match_info["delivery_id"]
+    )
+    return answer(DeliveryDetailOut.of(delivery), status=202)
+
+
+async def list_mails(request: web.Request) -> web.Response:
+    """`GET /v1/jobs/{job_id}/mails?status=&page=&page_size=`: 200 with one page, newest first."""
+    query = query_of(request, ("status", *PAGE_PARAMETERS))
+    page, status = page_of(query), _choice(query, "status", DeliveryStatus)
+    count, found = await request.app[SERVICE].deliveries.mails(
+        request[CALLER],
+        request.match_info["job_id"],
+        status=None if status is None else DeliveryStatus(status),
+        page=page,
+    )
+    return envelope(request, page, count, [DeliveryOut.of(delivery) for delivery in found])
+
+
+def _choice(query: Mapping[str, str], name: str, choices: type[DeliveryStatus | SubjectType]) -> str | None:
+    """A parameter that is one of a few words; None if not given.
+
+    Raises:
+        InvalidInputError: it is none of them.
+    """
+    text = query.get(name)
+    if text is None or text in set(choices):
+        return text
+    raise InvalidInputError(
+        FieldError(name, text, "is none of the possible values", f"use one of {', '.join(choices)}")
+    )
+
+
+ROUTES: Final = (
+    web.post("/v1/hooks", create_hook),
+    web.get("/v1/hooks", list_hooks),
+    web.get(HOOK, get_hook),
+    web.put(HOOK, change_hook),
+    web.patch(HOOK, change_hook),
+    web.delete(HOOK, delete_hook),
+    web.post(HOOK + "/test", test_hook),
+    web.get(HOOK + "/deliveries", list_deliveries),
+    web.get(DELIVERY, get_delivery),
+    web.post(DELIVERY + "/redeliver", redeliver),
+    web.get(JOB + "/mails", list_mails),
+)

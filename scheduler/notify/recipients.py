@@ -1,0 +1,24 @@
+"""Mail addresses of recipients and senders: what is one. Pure."""
+
+from __future__ import annotations
+
+from email.errors import MessageError
+from email.headerregistry import Address
+from typing import Final
+
+#: RFC 5321, 4.5.3.1.3, without the brackets.
+LONGEST: Final = 254
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is one mail address in ASCII, and nothing more."""
+    try:
+        return (
+            len(text) <= LONGEST
+            and text.isascii()
+            and text.isprintable()
+            and " " not in text
+            and bool(Address(addr_spec=text).domain)
+        )
+    except (ValueError, IndexError, MessageError):
+        return False

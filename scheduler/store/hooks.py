@@ -1,0 +1,98 @@
+"""Hooks as rows: making, finding, changing and deleting them.
+
+Every function takes a connection inside a transaction of `Database`; none commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from scheduler.hook import Hook, HookEvent
+from scheduler.store.tables import hooks, jobs
+
+_JSON_FREE: Final = tuple(field.name for field in fields(Hook) if field.name != "events")
+
+
+def from_row(row: RowMapping) -> Hook:
+    """The hook that a row holds."""
+    return Hook(**{name: row[name] for name in _JSON_FREE}, events=events_of(row["events"]))
+
+
+def events_of(text: str) -> tuple[HookEvent, ...]:
+    """The events that a row names; one that a later version wrote is passed over."""
+    known = {event.value: event for event in HookEvent}
+    return tuple(known[name] for name in text.split() if name in known)
+
+
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    if "events" in values:
+        values["events"] = " ".join(event.value for event in values["events"])
+    return values
+
+
+def insert(connection: Connection, *, now: datetime, created_by: str, **values: Any) -> Hook:
+    """Store a new hook and return it with its id; `values` are the other fields of `Hook`."""
+    values = {**values, "created_by": created_by, "created_at": now, "updated_at": now}
+    statement = hooks.insert().values(**_row(dict(values))).returning(hooks.c.id)
+    return Hook(id=connection.execute(statement).scalar_one(), **values)
+
+
+def get(connection: Connection, hook_id: int) -> Hook | None:
+    """The hook of that id, or None."""
+    row = connection.execute(sa.select(hooks).where(hooks.c.id == hook_id)).mappings().first()
+    return None if row is None else from_row(row)
+
+
+def update(connection: Connection, hook_id: int, *, now: datetime, **values: Any) -> None:
+    """Change fields of a hook."""
+    connection.execute(hooks.update().where(hooks.c.id == hook_id).values(**_row(values), updated_at=now))
+
+
+def delete(connection: Connection, hook_id: int) -> None:
+    """Remove the hook; its deliveries go with it by their foreign key."""
+    connection.execute(hooks.delete().where(hooks.c.id == hook_id))
+
+
+def count(connection: Connection, *, job_id: int | None, namespace: str | None) -> int:
+    """How many hooks watch that job, or that namespace."""
+    watched = hooks.c.namespace == namespace if job_id is None else hooks.c.job_id == job_id
+    return connection.execute(sa.select(sa.func.count()).select_from(hooks).where(watched)).scalar_one()
+
+
+def page(
+    connection: Connection,
+    *,
+    visible_in: str | None,
+    job_id: int | None,
+    namespace: str | None,
+    kind: str | None,
+    offset: int,
+    limit: int,
+) -> list[Hook]:
+    """Hooks in the order they were made.
+
+    Args:
+        connection: inside a transaction.
+        visible_in: only those of this namespace and its jobs; None for all.
+        job_id: only those that watch this job.
+        namespace: only those that watch this namespace.
+        kind: only those that watch a ``job`` or a ``namespace``.
+        offset: how many to pass over.
+        limit: how many to return at most.
+    """
+    query = sa.select(hooks).outerjoin(jobs, jobs.c.id == hooks.c.job_id)
+    if visible_in is not None:
+        query = query.where(sa.func.coalesce(hooks.c.namespace, jobs.c.namespace) == visible_in)
+    if job_id is not None:
+        query = query.where(hooks.c.job_id == job_id)
+    if namespace is not None:
+        query = query.where(hooks.c.namespace == namespace)
+    if kind is not None:
+        query = query.where(hooks.c.job_id.is_not(None) if kind == "job" else hooks.c.job_id.is_(None))
+    rows = connection.execute(query.order_by(hooks.c.id).offset(offset).limit(limit))
+    return [from_row(row) for row in rows.mappings()]

@@ -1,0 +1,183 @@
+"""The outbox: what is to be told, written in the transaction of what it tells of.
+
+Where nobody wants to know, an event costs one look at two indexes and writes nothing. Every function takes a
+connection inside a transaction of `Database`; none commits.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from scheduler.execution import Exec
+from scheduler.hook import (
+    MAILED,
+    DeliveryKind,
+    DeliveryStatus,
+    HookEvent,
+    NotRun,
+    SubjectType,
+    exec_data,
+    hook_body,
+    mail_body,
+    retry_data,
+)
+from scheduler.store.tables import deliveries, execs, hooks, jobs
+
+#: In a connection's `info`: whether the transaction wrote something to be delivered; `Database` looks and forgets.
+WRITTEN: Final = "outbox_written"
+#: As whom messages are claimed that are delivered by hand, and for how long should that never come about.
+BY_HAND: Final = "by hand"
+BY_HAND_LEASE: Final = timedelta(minutes=3)
+
+
+class Receiver(NamedTuple):
+    """Somebody who wants to be told: a hook, or the owner of a job by mail (then `hook_id` is None)."""
+
+    hook_id: int | None
+    job_id: int | None
+    namespace: str | None
+    events: str
+
+    def wants(self, event: HookEvent) -> bool:
+        """Whether it is this event that it wants to be told of."""
+        return event in MAILED if self.hook_id is None else event.value in self.events.split()
+
+    @property
+    def subject(self) -> tuple[SubjectType, int | str]:
+        """What a hook watches."""
+        if self.job_id is None:
+            return SubjectType.NAMESPACE, self.namespace or ""
+        return SubjectType.JOB, self.job_id
+
+
+def _columns(*, of_hook: bool) -> list[Any]:
+    if of_hook:
+        return [hooks.c.id.label("hook_id"), hooks.c.job_id, hooks.c.namespace, hooks.c.events]
+    none = [sa.cast(sa.null(), sa.Integer).label("hook_id"), jobs.c.id.label("job_id")]
+    return [*none, sa.cast(sa.null(), sa.Text).label("namespace"), sa.literal("", sa.Text).label("events")]
+
+
+_exec = execs.c.id == sa.bindparam("exec_id")
+_OF_EXEC: Final = sa.union_all(
+    sa.select(*_columns(of_hook=True))
+    .select_from(execs.join(hooks, hooks.c.job_id == execs.c.job_id))
+    .where(_exec, hooks.c.is_active),
+    sa.select(*_columns(of_hook=True))
+    .select_from(execs.join(hooks, hooks.c.namespace == execs.c.namespace))
+    .where(_exec, hooks.c.is_active),
+    sa.select(*_columns(of_hook=False))
+    .select_from(execs.join(jobs, jobs.c.id == execs.c.job_id))
+    .where(_exec, jobs.c.email_enabled),
+)
+#: How many jobs one look asks for at most.
+_JOBS_PER_LOOK: Final = 200
+
+
+def receivers_of(connection: Connection, exec_id: str, event: HookEvent) -> list[Receiver]:
+    """Who wants to be told of an event of a run."""
+    rows = connection.execute(_OF_EXEC, {"exec_id": exec_id})
+    return [one for one in (Receiver(*row) for row in rows) if one.wants(event)]
+
+
+def put_exec(
+    connection: Connection, receivers: Sequence[Receiver], event: HookEvent, one: Exec, retry: Exec | None
+) -> None:
+    """Write what is to be told of a run that has started or ended.
+
+    Args:
+        connection: inside the transaction that changed its status.
+        receivers: who wants to know.
+        event: what happened.
+        one: the run as it is now.
+        retry: the attempt that follows; the owner gets mail about the last attempt alone.
+    """
+    at = one.ended_at or one.started_at or one.created_at
+    data, rows = exec_data(one), []
+    for receiver in receivers:
+        if receiver.hook_id is not None:
+            subject_type, subject = receiver.subject
+            body = hook_body(
+                hook_id=receiver.hook_id,
+                subject_type=subject_type,
+                subject=subject,
+                data=data,
+                username=one.created_by,
+                retry=retry_data(retry),
+            )
+            rows.append(_row(receiver.hook_id, None, event.value, at, body))
+        elif retry is None:
+            columns = (jobs.c.id, jobs.c.name, jobs.c.namespace, jobs.c.created_by)
+            job = connection.execute(sa.select(*columns).where(jobs.c.id == one.job_id)).mappings().one()
+            rows.append(_row(None, one.job_id, event.value, at, mail_body(job=dict(job), data=data)))
+    _insert(connection, rows)
+
+
+def put_not_run(connection: Connection, entries: Sequence[NotRun]) -> None:
+    """Write what is to be told of due times that did not run: one event for each entry and hook."""
+    if not entries or connection.execute(sa.select(hooks.c.id).limit(1)).first() is None:
+        return
+    by_job: dict[int, list[Receiver]] = {}
+    by_namespace: dict[str, list[Receiver]] = {}
+    query = sa.select(*_columns(of_hook=True)).where(hooks.c.is_active)
+    ids = sorted({entry.job_id for entry in entries})
+    names = sorted({entry.namespace for entry in entries})
+    for start in range(0, len(ids), _JOBS_PER_LOOK):
+        for row in connection.execute(query.where(hooks.c.job_id.in_(ids[start : start + _JOBS_PER_LOOK]))):
+            by_job.setdefault(row.job_id, []).append(Receiver(*row))
+    for start in range(0, len(names), _JOBS_PER_LOOK):
+        for row in connection.execute(
+            query.where(hooks.c.namespace.in_(names[start : start + _JOBS_PER_LOOK]))
+        ):
+            by_namespace.setdefault(row.namespace, []).append(Receiver(*row))
+    rows = []
+    for entry in entries:
+        for receiver in by_job.get(entry.job_id, []) + by_namespace.get(entry.namespace, []):
+            if receiver.hook_id is not None and receiver.wants(HookEvent.MISS):
+                subject_type, subject = receiver.subject
+                body = hook_body(
+                    hook_id=receiver.hook_id,
+                    subject_type=subject_type,
+                    subject=subject,
+                    data=entry.data(),
+                    username=entry.created_by,
+                )
+                rows.append(_row(receiver.hook_id, None, HookEvent.MISS.value, entry.decided_at, body))
+    _insert(connection, rows)
+
+
+def put_test(connection: Connection, *, hook_id: int, event: str, at: datetime, body: str) -> str:
+    """Write a message that whoever writes it delivers at once; answers its id.
+
+    It is claimed already, so that the deliverer does not come first.
+    """
+    row = _row(hook_id, None, event, at, body)
+    claim = {"claimed_by": BY_HAND, "claimed_until": at + BY_HAND_LEASE}
+    connection.execute(deliveries.insert(), [row | claim])
+    return str(row["id"])
+
+
+def _row(hook_id: int | None, job_id: int | None, event: str, at: datetime, body: str) -> dict[str, Any]:
+    return {
+        "id": f"msg_{uuid.uuid4().hex}",
+        "kind": DeliveryKind.MAIL.value if hook_id is None else DeliveryKind.HOOK.value,
+        "hook_id": hook_id,
+        "job_id": job_id,
+        "event": event,
+        "event_at": at,
+        "body": body,
+        "status": DeliveryStatus.PENDING.value,
+        "tries": 0,
+        "attempts": [],
+    }
+
+
+def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(deliveries.insert(), rows)
+        connection.info[WRITTEN] = True

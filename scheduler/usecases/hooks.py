@@ -1,0 +1,215 @@
+"""Hooks: defining, reading, changing and deleting them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy.engine import Connection
+
+from scheduler.access import LARGEST_ID, LONGEST_SHOWN_ID, Caller, Role, demand, visible_job
+from scheduler.audit import record
+from scheduler.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
+from scheduler.hook import Hook, SubjectType
+from scheduler.notify.addresses import RefusedAddressError
+from scheduler.notify.sealing import seal
+from scheduler.notify.signing import PREFIX, keys_of
+from scheduler.store import hooks, jobs
+from scheduler.usecases.parts import Parts
+from scheduler.views import Page
+
+#: Hooks of one job, and of one namespace, at most.
+MOST_HOOKS: Final = 50
+_HOOK_ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+
+
+class HookUseCases:
+    """What callers do with hooks."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+
+    async def create(self, caller: Caller, fields: Mapping[str, Any]) -> Hook:
+        """Store a new hook.
+
+        Args:
+            caller: an editor of what it watches.
+            fields: `name`, `url`, `subject_type`, `subject`, `events`; `secret` and `is_active` if wanted.
+
+        Raises:
+            NotFoundError: there is no such subject for the caller.
+            InvalidInputError: a field cannot be accepted.
+            ConflictError: the subject has as many hooks as it may have.
+            ForbiddenError: the caller may not define hooks there.
+        """
+        values = {"is_active": True, **self._checked(fields)}
+        kind, subject = values.pop("subject_type"), values.pop("subject")
+        values.setdefault("sealed_secret", None)
+        now = self._with.clock.now()
+
+        def work(connection: Connection) -> Hook:
+            values.update(_watched(connection, caller, kind, subject))
+            _check_count(connection, values)
+            made = hooks.insert(connection, now=now, created_by=caller.user, **values)
+            _, namespace = visible_hook(connection, caller, str(made.id))
+            record(connection, caller, "hook.create", f"hook {made.id}", now=now, namespace=namespace)
+            return made
+
+        return await self._with.database.write(work)
+
+    async def list(
+        self, caller: Caller, *, subject_type: SubjectType | None, subject: str | None, page: Page
+    ) -> list[Hook]:
+        """Hooks that the caller may see, in the order they were made; of that subject alone if one is given."""
+        job_id = int(subject) if subject is not None and _is_id(subject) else None
+        if subject is not None and subject_type is not SubjectType.NAMESPACE and job_id is None:
+            return []
+        is_namespace = subject_type is SubjectType.NAMESPACE
+        return await self._with.database.read(
+            lambda connection: hooks.page(
+                connection,
+                visible_in=caller.namespace,
+                job_id=None if is_namespace else job_id,
+                namespace=subject if is_namespace else None,
+                kind=None if subject_type is None else subject_type.value,
+                offset=page.offset,
+                limit=page.size,
+            )
+        )
+
+    async def get(self, caller: Caller, hook_id: str) -> Hook:
+        """One hook.
+
+        Raises:
+            NotFoundError: there is none of that id that the caller may see.
+        """
+        found, _ = await self._with.database.read(
+            lambda connection: visible_hook(connection, caller, hook_id)
+        )
+        return found
+
+    async def update(self, caller: Caller, hook_id: str, fields: Mapping[str, Any]) -> Hook:
+        """Change the fields that are named, and keep the others.
+
+        Raises:
+            NotFoundError: there is no such hook for the caller, or no such subject.
+            InvalidInputError: a field cannot be accepted; nothing is changed.
+            ForbiddenError: the caller may not define hooks there.
+        """
+        values = self._checked(fields)
+        kind, subject = values.pop("subject_type", None), values.pop("subject", None)
+        now = self._with.clock.now()
+
+        def work(connection: Connection) -> Hook:
+            before, namespace = visible_hook(connection, caller, hook_id)
+            demand(caller, Role.EDITOR, namespace)
+            if kind is not None or subject is not None:
+                wanted = kind or before.subject_type
+                watched = _watched(connection, caller, wanted, before.subject if subject is None else subject)
+                if watched != {"job_id": before.job_id, "namespace": before.namespace}:
+                    _check_count(connection, watched)
+                values.update(watched)
+            hooks.update(connection, before.id, now=now, **values)
+            record(connection, caller, "hook.update", f"hook {before.id}", now=now, namespace=namespace)
+            return replace(before, **values, updated_at=now)
+
+        return await self._with.database.write(work)
+
+    async def delete(self, caller: Caller, hook_id: str) -> None:
+        """Remove a hook with its deliveries.
+
+        Raises:
+            NotFoundError: there is no such hook for the caller.
+            ForbiddenError: the caller may not define hooks there.
+        """
+        now = self._with.clock.now()
+
+        def work(connection: Connection) -> None:
+            found, namespace = visible_hook(connection, caller, hook_id)
+            demand(caller, Role.EDITOR, namespace)
+            hooks.delete(connection, found.id)
+            record(connection, caller, "hook.delete", f"hook {found.id}", now=now, namespace=namespace)
+
+        await self._with.database.write(work)
+
+    def _checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields as they are stored.
+
+        Raises:
+            InvalidInputError: the URL names what deliveries may not go to, or the secret stands for no key.
+        """
+        values, wrong = dict(fields), []
+        if "url" in values:
+            try:
+                self._with.deliverer.poster.policy.check_url(values["url"])
+            except RefusedAddressError as error:
+                wrong.append(FieldError("url", values["url"], error.message, error.remedy))
+        if "secret" in values:
+            secret = values.pop("secret")
+            if secret is not None and not keys_of(secret):
+                # The value is not shown back: it may be a real secret, misspelt.
+                wrong.append(
+                    FieldError(
+                        "secret",
+                        None,
+                        f"begins with {PREFIX}, and what follows is not base64",
+                        f"write {PREFIX} and the key's base64, or any text without {PREFIX}",
+                    )
+                )
+            values["sealed_secret"] = None if secret is None else seal(secret)
+        if wrong:
+            raise InvalidInputError(*wrong)
+        return values
+
+
+def _is_id(text: str) -> bool:
+    return _HOOK_ID.fullmatch(text) is not None and int(text) <= LARGEST_ID
+
+
+def _watched(connection: Connection, caller: Caller, kind: SubjectType, subject: int | str) -> dict[str, Any]:
+    """What a hook watches, as it is stored, where the caller may define hooks.
+
+    Raises:
+        NotFoundError: there is no such job or namespace for the caller.
+        InvalidInputError: the subject is no job's id.
+        ForbiddenError: the caller may not define hooks there.
+    """
+    if kind is SubjectType.NAMESPACE:
+        if caller.namespace not in (None, str(subject)):
+            raise NotFoundError(f"There is no namespace '{str(subject)[:LONGEST_SHOWN_ID]}'")
+        demand(caller, Role.EDITOR, str(subject))
+        return {"job_id": None, "namespace": str(subject)}
+    if not _is_id(str(subject)):
+        raise InvalidInputError(
+            FieldError(
+                "subject", subject, "is not the id of a job", "use the id that the job was created with"
+            )
+        )
+    job = visible_job(connection, caller, str(subject))
+    demand(caller, Role.EDITOR, job.definition.namespace)
+    return {"job_id": job.id, "namespace": None}
+
+
+def _check_count(connection: Connection, watched: Mapping[str, Any]) -> None:
+    job_id, namespace = watched["job_id"], watched["namespace"]
+    if hooks.count(connection, job_id=job_id, namespace=namespace) >= MOST_HOOKS:
+        shown = f"the namespace '{namespace}'" if job_id is None else f"job {job_id}"
+        raise ConflictError(f"{shown} has {MOST_HOOKS} hooks, which is the most; delete one first")
+
+
+def visible_hook(connection: Connection, caller: Caller, hook_id: str) -> tuple[Hook, str]:
+    """The hook of that id as it stands in a path, and the namespace it belongs to.
+
+    Raises:
+        NotFoundError: there is none that the caller may see, or the text is no id.
+    """
+    found = hooks.get(connection, int(hook_id)) if _is_id(hook_id) else None
+    namespace = None if found is None else found.namespace
+    if found is not None and found.job_id is not None:
+        job = jobs.get(connection, found.job_id)
+        namespace = None if job is None else job.definition.namespace
+    if found is None or namespace is None or caller.namespace not in (None, namespace):
+        raise NotFoundError(f"There is no hook with the id '{hook_id[:LONGEST_SHOWN_ID]}'")
+    return found, namespace
