@@ -235,10 +235,14 @@ async def test_an_engine_that_hangs_is_given_up_in_time(far_scene: Scene, proxy:
     assert time.monotonic() - began < 4 * QUICKLY.control
     assert all(isinstance(result, EngineUnavailableError) for result in results), results
     proxy.thaw()
-    await engine.ping()
-    for made in (handle, await engine.find(spec.exec_id)):
-        if made is not None:
-            await engine.remove(made)
+    async with asyncio.timeout(60):  # what was held is all at work now, which takes a busy engine a while
+        for _ in iter(int, 1):
+            with suppress(EngineUnavailableError):
+                await engine.ping()
+                for made in (handle, await engine.find(spec.exec_id)):
+                    if made is not None:
+                        await engine.remove(made)
+                break
 
 
 async def test_an_address_that_accepts_and_says_nothing_is_given_up_in_time() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,7 +11,7 @@ from docker.api.client import APIClient
 from docker.errors import ImageNotFound
 
 from tests.integration.conftest import MakeTimeball
-from tests.lab.engine import Registry
+from tests.lab.engine import Registry, connect
 from tests.lab.private_engine import PrivateEngine
 from tests.lab.registry_door import RegistryDoor, push_fresh_image
 from tests.lab.timeball import Timeball, script, until
@@ -155,16 +154,22 @@ async def _is_so(what: bool) -> bool:
 
 
 async def test_an_engine_whose_disk_is_full_says_so_on_the_run(
-    small_engine: PrivateEngine, make_timeball: MakeTimeball, tmp_path: Path
+    small_engine: PrivateEngine, make_timeball: MakeTimeball
 ) -> None:
     """The container's own writes fail as they would anywhere; runs that cannot be made fail with the reason."""
-    del tmp_path
     timeball = await make_timeball(engine=small_engine.url)
     job, one = await timeball.run(
         script("dd if=/dev/zero of=/file bs=65536 count=2000 2>&1 || exit 7"), resource_size="S"
     )
     assert (one["status"], one["exit_code"]) == ("F", 7)
     assert any("No space left on device" in line for line in await timeball.lines(job, one["id"]))
+
+    with connect(small_engine.url) as client:
+
+        async def none_left() -> bool:
+            return not timeball.containers(client)
+
+        await until(none_left)  # its room is given back with it
 
     small_engine.fill_disk()
 

@@ -161,3 +161,25 @@ async def test_what_the_daemon_keeps_is_for_its_owner_alone(tmp_path: Path):
     assert set(modes.values()) == {0o600}
     assert data_dir.stat().st_mode & 0o777 == 0o755
     assert [entry["event"] for entry in logs].count("data_dir.open_to_others") == 1
+
+
+def test_a_region_is_as_patient_as_all_unless_it_says_otherwise(tmp_path: Path):
+    """What it says itself counts, also where that is the default."""
+    config = tmp_path / "timeball.toml"
+    config.write_text(
+        "engine_answer_seconds = 3\npull_stall_seconds = 7\npull_attempts = 9\n"
+        "[regions.FAR]\nurl = 'tcp://far:2375'\npull_stall_seconds = 120\npull_attempts = 1\n"
+    )
+    regions = load_settings(config).all_regions()
+    far, near = regions["FAR"], regions["LOCAL"]
+    assert (far.engine_answer_seconds, far.pull_stall_seconds, far.pull_attempts) == (3, 120, 1)
+    assert (near.engine_answer_seconds, near.pull_stall_seconds, near.pull_attempts) == (3, 7, 9)
+
+
+@pytest.mark.parametrize("setting", ["engine_answer_seconds", "pull_attempts", "database_wait_seconds"])
+def test_patience_of_nothing_is_refused(tmp_path: Path, setting: str):
+    """By name and with the value."""
+    config = tmp_path / "timeball.toml"
+    config.write_text(f"{setting} = 0\n")
+    with pytest.raises(SettingsError, match=rf"{setting}: .*got 0"):
+        load_settings(config)
