@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from api.dialects import dialect_of
 from scheduler.access import Role
 from tests.api.conftest import Answer, Api, World, check_problem, until
 from tests.api.permissions import FOREIGN, MARK, OWN, TABLE, Entry, Scene, make_scene
@@ -75,7 +76,7 @@ async def test_exactly_those_succeed_whom_the_table_lets(world: World):
                 if bound is not None:
                     assert MARK not in answer.text, who
                     assert MARK not in str(answer.headers), who
-                if answer.status >= 400:
+                if answer.status >= 400 and dialect_of(route.split()[1]) is None:
                     check_problem(answer)
                 elif not reading:
                     await check_audit(api, answer, route)
