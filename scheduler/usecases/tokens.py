@@ -61,6 +61,9 @@ class TokenUseCases:
         username = fields.get("username")
         if username not in (None, caller.user):
             demand_everywhere(caller)
+        elif caller.namespace is not None:
+            # A user may have the name under which this caller acts, and is then still somebody else.
+            username = None
         now = self._with.clock.now()
         expires_at = fields.get("expires_at")
         if expires_at is not None and expires_at <= now:

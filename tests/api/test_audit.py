@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from api.keys import SERVICE
+from scheduler.account import AuditEntry
+from scheduler.store import audit
 from scheduler.throttle import Throttle
-from tests.api.conftest import REPO, Api
+from tests.api.conftest import REPO, Api, World, until
 
 
 async def entries(api: Api, query: str = "", **more: Any) -> list[dict[str, Any]]:
@@ -119,3 +123,17 @@ async def test_a_flood_of_refusals_does_not_fill_the_disk(api: Api):
     assert len(await entries(api)) == 3
     await api.create("a")
     assert len(await entries(api)) == 4
+
+
+async def test_entries_whose_time_is_over_are_forgotten(api: Api, world: World):
+    """And none besides."""
+    old = AuditEntry(at=datetime(2020, 1, 1, tzinfo=UTC), action="job.create", outcome="done")
+    await world.daemon._db.write(lambda connection: audit.add(connection, old))
+    await api.create("a")
+    assert len(await entries(api)) == 2
+    task = asyncio.create_task(world.daemon._keep_audit())
+    try:
+        [left] = await until(lambda: entries(api), lambda seen: len(seen) == 1)
+    finally:
+        task.cancel()
+    assert left["object"].startswith("job ")

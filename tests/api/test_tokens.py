@@ -177,3 +177,15 @@ async def test_one_wrong_token_after_the_other_has_to_wait_and_a_good_one_never(
     check_problem(answer)
     assert (await api.get("/v1/me")).status == 200
     assert (await api.get("/v1/me", token=(await make(api))["token"])).status == 200
+
+
+async def test_a_name_alone_makes_nobody_a_user(api: Api):
+    """A token of a namespace that acts as 'admin' gets no hold of a user who is called so."""
+    mine = (await make(api, role="admin", namespace="mine"))["token"]
+    user = {"username": "admin", "password": "correct horse", "role": "admin"}
+    assert (await api.post("/v1/users", user)).status == 201
+    made = await make(api, by=mine, username="admin", role="admin")
+    assert made["namespace"] == "mine"
+    assert (await api.get("/v1/users/admin", token=made["token"])).status == 403
+    assert (await api.delete("/v1/users/admin")).status == 204
+    assert (await api.get("/v1/me", token=made["token"])).status == 200

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.engine import Connection
 
 from scheduler.access import Caller, Role, demand, visible_exec, visible_job
 from scheduler.clock import SystemClock
@@ -15,7 +17,7 @@ from scheduler.drafting import draft_exec
 from scheduler.errors import ForbiddenError, NotFoundError, SettingsError, UnauthorizedError
 from scheduler.execution import TriggerMode
 from scheduler.job import STANDARD_SIZES, JobDefinition, ScheduleCursor
-from scheduler.store import execs, identity, jobs
+from scheduler.store import accounts, execs, identity, jobs
 from scheduler.store.database import Database
 from scheduler.store.tables import metadata
 from scheduler.tokens import Tokens
@@ -142,3 +144,44 @@ async def test_a_token_file_that_is_none_is_refused_with_a_remedy(
     (data_dir / "admin.token").write_bytes(content)
     with pytest.raises(SettingsError, match=r"admin\.token .*Remove it, and a new token is made"):
         await Tokens(database).ensure_admin(data_dir, CLOCK)
+
+
+async def test_what_another_daemon_revoked_is_believed_for_five_seconds_at_most(
+    database: Database, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each daemon remembers for itself whom it has looked up."""
+    seconds = 1000.0
+    monkeypatch.setattr("scheduler.tokens.time.monotonic", lambda: seconds)
+    here, there = Tokens(database), Tokens(database)
+    token = (await here.ensure_admin(data_dir, CLOCK)).read_text().strip()
+    for tokens in (here, there):
+        assert await tokens.caller_of(token) == ADMIN
+    await database.write(accounts.remove_file_tokens)
+    here.forget()
+    with pytest.raises(UnauthorizedError):
+        await here.caller_of(token)
+    assert await there.caller_of(token) == ADMIN
+    seconds += 5
+    with pytest.raises(UnauthorizedError):
+        await there.caller_of(token)
+
+
+async def test_what_changes_while_a_token_is_looked_up_is_not_overlooked(
+    database: Database, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A look-up that began before the revocation is not remembered after it."""
+    tokens = Tokens(database)
+    token = (await tokens.ensure_admin(data_dir, CLOCK)).read_text().strip()
+    read = Database.read
+
+    async def read_and_revoke(self: Database, work: Callable[[Connection], Any]) -> Any:
+        found = await read(self, work)
+        monkeypatch.setattr(Database, "read", read)
+        await self.write(accounts.remove_file_tokens)
+        tokens.forget()
+        return found
+
+    monkeypatch.setattr(Database, "read", read_and_revoke)
+    assert await tokens.caller_of(token) == ADMIN
+    with pytest.raises(UnauthorizedError):
+        await tokens.caller_of(token)
