@@ -11,7 +11,8 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -22,7 +23,8 @@ from aiohttp.web_request import BaseRequest
 
 from api.hardening import add_headers
 from api.problems import problem
-from scheduler.throttle import network_of
+from scheduler.errors import TooManyError
+from scheduler.throttle import Throttle, network_of
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ class ConnectionLimits:
         head_seconds: within which a request's head has to arrive.
         stalled_seconds: for which a client may take in nothing of an answer.
         proxies: tells whether an address is a trusted proxy's.
+        told: slows down what is logged of them.
     """
 
     total: int = 1024
@@ -47,6 +50,14 @@ class ConnectionLimits:
     head_seconds: float = 30.0
     stalled_seconds: float = 60.0
     proxies: Callable[[str], bool] = lambda _: False
+    told: Throttle = field(default_factory=lambda: Throttle(5, 60.0), compare=False)
+
+    def tell(self, **more: object) -> None:
+        """Log that a connection was turned away; a flood of them is no flood of lines."""
+        with suppress(TooManyError):
+            self.told.check("")
+            self.told.fail("")
+            log.warning("api.connection_turned_away", **more)
 
 
 class _Protocol(web.RequestHandler):
@@ -77,7 +88,7 @@ class _Protocol(web.RequestHandler):
         if total > self._limits.total or (
             self._open[address] > self._limits.per_address and not self._limits.proxies(remote)
         ):
-            log.warning("api.connection_turned_away", peer=remote, open=total, of_address=self._open[address])
+            self._limits.tell(peer=remote, open=total, of_address=self._open[address])
             assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP's, by construction
             transport.write(_TURNED_AWAY)
             self.force_close()
