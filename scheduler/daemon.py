@@ -7,14 +7,10 @@ traceback in the log; an engine or a database that does not answer never does.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import stat
-import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import IO, Any
 
 import structlog
@@ -23,6 +19,7 @@ from sqlalchemy.exc import ArgumentError
 
 from scheduler import memory
 from scheduler.clock import Clock, SystemClock
+from scheduler.data_dir import instance_id, lock_directory, prepare_directory
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import Limits as EngineLimits
 from scheduler.engine.docker_api import TlsFiles
@@ -30,6 +27,8 @@ from scheduler.engine.errors import EngineError
 from scheduler.engine.protocol import Engine
 from scheduler.errors import SettingsError, UnavailableError
 from scheduler.execution import Exec
+from scheduler.keeping.cleaner import Cleaner
+from scheduler.keeping.retention import Retention
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.reader import LogReader
 from scheduler.passwords import Passwords
@@ -46,7 +45,8 @@ from scheduler.store import audit, execs, identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from scheduler.telling import make_deliverer
-from scheduler.tokens import TOKEN_FILE, Tokens
+from scheduler.tokens import Tokens
+from scheduler.usecases.backup import clear_partial
 from scheduler.usecases.parts import Parts
 
 log = structlog.get_logger()
@@ -56,10 +56,6 @@ SWEEP_INTERVAL = 60.0
 #: Seconds between looks for entries of the audit whose time is over, and how many go at once.
 AUDIT_INTERVAL = 3600.0
 AUDIT_PIECE = 500
-
-#: What the daemon keeps in its directory, and the permissions that nobody but its owner has there.
-OWN_FILES = ("timeball.db*", TOKEN_FILE, "instance", "daemon.lock")
-OTHERS = 0o077
 
 EngineFactory = Callable[[RegionSettings, str], Engine]
 
@@ -122,10 +118,11 @@ class Daemon:
         """
         memory.keep_small()
         os.umask(0o077)  # what is stored, and what runs print, is nobody else's business
-        self._data_dir = _prepare_directory(self._data_dir)
+        self._data_dir = prepare_directory(self._data_dir)
         try:
-            self._lock = _lock_directory(self._data_dir)
-            self._instance = _instance_id(self._data_dir)
+            self._lock = lock_directory(self._data_dir)
+            self._instance = instance_id(self._data_dir)
+            clear_partial(self._data_dir)
         except OSError as error:
             raise SettingsError(
                 f"data_dir {self._data_dir}: nothing can be written there: {error.strerror or error}. "
@@ -163,6 +160,7 @@ class Daemon:
             pids_limit=settings.pids_limit,
             log_limit_bytes=settings.log_limit_bytes,
             on_retry=lambda retry: self._dispatcher.offer([retry]),
+            restored_to=await database.read(identity.restored_to),
         )
         self._runner = Runner(
             self._regions,
@@ -184,6 +182,14 @@ class Daemon:
         deliverer = make_deliverer(
             settings, database, self._clock, logs, instance=self._instance, on_defect=self._fail
         )
+        self._cleaner = Cleaner(
+            database,
+            self._clock,
+            Retention(settings.retention_days, settings.retention_count, settings.retention_log_bytes),
+            instance=self._instance,
+            interval=timedelta(seconds=settings.retention_interval_seconds),
+            on_stopped=self._stop_all,
+        )
         service = Service(
             Parts(
                 database=database,
@@ -200,6 +206,10 @@ class Daemon:
                 login_lifetime=timedelta(days=settings.login_token_days) or None,
                 logs=logs,
                 deliverer=deliverer,
+                cleaner=self._cleaner,
+                data_dir=self._data_dir,
+                instance=self._instance,
+                installation=installation,
             )
         )
         database.on_recovery(self._look_again)
@@ -213,14 +223,18 @@ class Daemon:
         self._spawn("lease", self._keep_lease())
         self._spawn("sweeper", self._keep_clear())
         self._spawn("audit", self._keep_audit())
+        self._spawn("cleaner", self._cleaner.run())
         log.info("daemon.started", data_dir=str(self._data_dir), token_file=str(token_file))
         return service, tokens
 
     def _take_claims(self, claims: Claims) -> None:
-        for exec_id in claims.replaced:
+        self._stop_all(claims.replaced)
+        self._dispatcher.offer(claims.execs)
+
+    def _stop_all(self, exec_ids: Iterable[str]) -> None:
+        for exec_id in exec_ids:
             self._dispatcher.withdraw(exec_id)
             self._runner.stop(exec_id)
-        self._dispatcher.offer(claims.execs)
 
     def _look_again(self) -> None:
         """Take up what may have been stored while the database could not say so."""
@@ -334,7 +348,7 @@ class Daemon:
 
     async def stop(self) -> None:
         """Take everything down in order; runs in progress go on, and the next start adopts them."""
-        for name in ("planner", "dispatcher", "lease", "sweeper", "audit"):
+        for name in ("planner", "dispatcher", "lease", "sweeper", "audit", "cleaner"):
             await self._end(name)
         if hasattr(self, "_runner"):
             await self._runner.close()
@@ -379,54 +393,3 @@ def _unusable(database: Database | None, error: Exception) -> SettingsError:
     )
     # The URL is shown as SQLAlchemy shows it: without a password.
     return SettingsError(f"The database {database.url} cannot be used: {reason}. {remedy}")
-
-
-def _prepare_directory(path: Path) -> Path:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(13, "no permission to write there")
-    except OSError as error:
-        raise SettingsError(
-            f"data_dir {path}: {error.strerror or error}. Name another with --data-dir, or mend its permissions"
-        ) from error
-    _make_private(path)
-    return path
-
-
-def _make_private(path: Path) -> None:
-    """Take from others what an earlier start, or whoever copied the files, let them read."""
-    if path.stat().st_mode & OTHERS:
-        log.warning("data_dir.open_to_others", data_dir=str(path), remedy=f"chmod 700 {path}")
-    for file in (found for pattern in OWN_FILES for found in path.glob(pattern)):
-        try:
-            if (mode := file.stat().st_mode) & OTHERS:
-                file.chmod(stat.S_IMODE(mode) & ~OTHERS)
-        except OSError as error:  # another user's, or a read-only file system
-            log.warning("data_dir.file_open_to_others", file=str(file), error=error.strerror)
-
-
-def _lock_directory(path: Path) -> IO[str]:
-    """Hold the directory for this process alone, until the file is closed."""
-    file = (path / "daemon.lock").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise SettingsError(
-            f"data_dir {path}: another daemon uses it. Stop that one, or name another with --data-dir"
-        ) from error
-    return file
-
-
-def _instance_id(path: Path) -> str:
-    """This directory's daemon, the same after every restart: the lock proves that the earlier one is gone."""
-    file = path / "instance"
-    with suppress(FileNotFoundError):
-        if found := file.read_text(encoding="ascii").strip():
-            return found
-    made = uuid.uuid4().hex
-    draft = file.with_suffix(".new")
-    draft.write_text(made + "\n", encoding="ascii")
-    draft.replace(file)
-    return made

@@ -134,6 +134,10 @@ class JobDefinition:
     retry_backoff_seconds: int = 10
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     log_limit_bytes: int | None = None
+    #: How much of its past is kept: None is the settings' default, 0 is no limit.
+    retention_days: int | None = None
+    retention_count: int | None = None
+    retention_log_bytes: int | None = None
 
     @property
     def misfire_grace(self) -> timedelta:

@@ -80,3 +80,22 @@ DELIVERIES = Counter(
 )
 OUTBOX = Gauge("timeball_outbox_pending", "Messages that are still to be delivered.", registry=REGISTRY)
 DEFECTS = Counter("timeball_defects", "Failures of Timeball itself; its log says which.", registry=REGISTRY)
+CLEARED_EXECS = Counter(
+    "timeball_cleared_execs",
+    "Runs deleted, by what made them go: age, count, bytes, or that their job was deleted.",
+    ["reason"],
+    registry=REGISTRY,
+)
+CLEARED_LOG_BYTES = Counter(
+    "timeball_cleared_log_bytes", "Bytes of stored (compressed) logs deleted.", registry=REGISTRY
+)
+CLEARED_OCCURRENCES = Counter(
+    "timeball_cleared_occurrences", "Entries of ledgers deleted.", registry=REGISTRY
+)
+CLEARING_SECONDS = Counter(
+    "timeball_clearing_seconds", "Time spent on clearing away, pauses included.", registry=REGISTRY
+)
+DATABASE_BYTES = Gauge("timeball_database_bytes", "Size of SQLite's file.", registry=REGISTRY)
+DATABASE_FREE_BYTES = Gauge(
+    "timeball_database_free_bytes", "Of it, what is free to be used again.", registry=REGISTRY
+)

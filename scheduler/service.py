@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from importlib.metadata import version as version_of
 
 from scheduler.health import Readiness, readiness
 from scheduler.usecases.audit import AuditUseCases
+from scheduler.usecases.backup import BackupUseCases
 from scheduler.usecases.deliveries import DeliveryUseCases
 from scheduler.usecases.execs import ExecUseCases
 from scheduler.usecases.hooks import HookUseCases
@@ -17,6 +19,7 @@ from scheduler.usecases.overview import OverviewUseCases
 from scheduler.usecases.parts import Parts
 from scheduler.usecases.tokens import TokenUseCases
 from scheduler.usecases.users import UserUseCases
+from scheduler.views import About
 
 
 class Service:
@@ -34,6 +37,7 @@ class Service:
         audit: with the record of who did what.
         hooks: with hooks.
         deliveries: with what hooks and owners were told.
+        backup: copies of all of it.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -49,10 +53,27 @@ class Service:
         self.audit = AuditUseCases(parts)
         self.hooks = HookUseCases(parts)
         self.deliveries = DeliveryUseCases(parts)
+        self.backup = BackupUseCases(parts)
+        self._started = (parts.clock.now(), parts.clock.steady())
 
     def now(self) -> datetime:
         """The present by the daemon's clock (UTC)."""
         return self._with.clock.now()
+
+    def about(self) -> About:
+        """Which daemon this is, and what has become of its clock since its start."""
+        started_at, steady = self._started
+        now = self._with.clock.now()
+        passed = self._with.clock.steady() - steady
+        return About(
+            version=version_of("timeball"),
+            instance=self._with.instance,
+            installation=self._with.installation,
+            database="sqlite" if self._with.database.is_sqlite else "postgresql",
+            started_at=started_at,
+            now=now,
+            clock_jumped_seconds=round((now - started_at).total_seconds() - passed, 3),
+        )
 
     async def readiness(self) -> Readiness:
         """Whether database and engines answer."""

@@ -235,6 +235,32 @@ class Settings(BaseSettings, Patience):
     )
     hooks: HooksSettings = Field(default_factory=HooksSettings, description="Deliveries to hooks.")
     mail: MailSettings = Field(default_factory=MailSettings, description="Mail to the owners of jobs.")
+    retention_days: int = Field(
+        default=90,
+        ge=0,
+        le=36_500,
+        description="Days for which an ended run, its log and the ledger are kept, of jobs that do not say; "
+        "0 is for ever.",
+    )
+    retention_count: int = Field(
+        default=100_000,
+        ge=0,
+        le=10**9,
+        description="Runs that are kept of a job that does not say how many; 0 is no limit.",
+    )
+    retention_log_bytes: int = Field(
+        default=10 * 1024**3,
+        ge=0,
+        le=2**62,
+        description="Bytes of logs, compressed as they are stored, that are kept of a job that does not say; "
+        "0 is no limit.",
+    )
+    retention_interval_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=24 * 3600,
+        description="How often it is looked for what need not be kept any more.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="How much the daemon says about itself."
     )

@@ -113,3 +113,22 @@ class BulkResult:
     matched: int
     exec_ids: list[str]
     has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """Which daemon answers; times are aware UTC.
+
+    Attributes:
+        instance: this data directory's daemon, the same after every start.
+        installation: the id that its containers carry.
+        clock_jumped_seconds: by how much its clock has been set since its start.
+    """
+
+    version: str
+    instance: str
+    installation: str
+    database: str
+    started_at: datetime
+    now: datetime
+    clock_jumped_seconds: float

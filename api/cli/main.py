@@ -9,7 +9,10 @@ import click
 
 #: Each subcommand and where it is; a module is loaded only when its command is used.
 COMMANDS: Final = {
+    "backup": "api.cli.backup:backup",
+    "doctor": "api.cli.doctor:doctor",
     "preview": "api.cli.preview:preview",
+    "restore": "api.cli.restore:restore",
     "serve": "api.cli.serve:serve",
     "token": "api.cli.tokens:token",
     "user": "api.cli.users:user",

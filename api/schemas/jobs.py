@@ -46,6 +46,9 @@ class _JobFields(Input):
     retry_backoff_seconds: int = Field(default=10, ge=0, le=24 * 3600)
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     log_limit_bytes: int | None = Field(default=None, ge=LEAST_LOG_BYTES, le=MOST_LOG_BYTES)
+    retention_days: int | None = Field(default=None, ge=0, le=36_500)
+    retention_count: int | None = Field(default=None, ge=0, le=10**9)
+    retention_log_bytes: int | None = Field(default=None, ge=0, le=2**62)
 
     def given(self) -> dict[str, Any]:
         """The fields that the request named, as `JobDefinition` takes them."""
@@ -103,6 +106,9 @@ class _JobOut(Output):
     retry_backoff_seconds: int
     pull_policy: PullPolicy
     log_limit_bytes: int | None
+    retention_days: int | None
+    retention_count: int | None
+    retention_log_bytes: int | None
     created_by: str
     created_at: Moment
     updated_at: Moment

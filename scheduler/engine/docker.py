@@ -35,9 +35,11 @@ from scheduler.engine.protocol import (
     LABEL_INSTALLATION,
     LABEL_JOB,
     Capacity,
+    EngineFacts,
     EventKind,
     Handle,
     ImageInfo,
+    Labelled,
     LaunchSpec,
     OwnRun,
     RunState,
@@ -113,6 +115,27 @@ class DockerEngine:
         """What the engine's machine has in all."""
         info = await self._quick(lambda client: client.info())
         return Capacity(cpus=float(info["NCPU"]), memory_bytes=int(info["MemTotal"]))
+
+    async def examine(self) -> EngineFacts:
+        """What there is to know of the engine; its own clock stands in its description."""
+        info = await self._quick(lambda client: client.info())
+        version = await self._quick(lambda client: client.version())
+        filters = {"label": LABEL_INSTALLATION}
+        found = await self._quick(lambda client: client.containers(all=True, filters=filters))
+        return EngineFacts(
+            version=str(version.get("Version", "?")),
+            api_version=str(version.get("ApiVersion", "?")),
+            time=_time(info.get("SystemTime")),
+            capacity=Capacity(cpus=float(info["NCPU"]), memory_bytes=int(info["MemTotal"])),
+            containers=[
+                Labelled(
+                    name=(entry.get("Names") or [entry["Id"][:12]])[0].lstrip("/"),
+                    installation=entry["Labels"][LABEL_INSTALLATION],
+                    exec_id=entry["Labels"].get(LABEL_EXEC, ""),
+                )
+                for entry in found
+            ],
+        )
 
     async def ensure_image(
         self, image: str, policy: PullPolicy, progress: Callable[[str], None]

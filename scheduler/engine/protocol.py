@@ -7,7 +7,7 @@ are told by events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -189,6 +189,34 @@ class OwnRun:
     state: RunState
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A container of some Timeball's, ours or another's."""
+
+    name: str
+    installation: str
+    exec_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What an engine tells about itself.
+
+    Attributes:
+        version: of its software.
+        api_version: the newest that it speaks.
+        time: its clock; aware UTC. None if it does not tell.
+        capacity: what its machine has.
+        containers: those of all Timeballs.
+    """
+
+    version: str
+    api_version: str
+    time: datetime | None
+    capacity: Capacity
+    containers: Sequence[Labelled]
+
+
 class FrameStream(Protocol):
     """An open stream of output; iterating gives what came with one read, in batches.
 
@@ -244,6 +272,10 @@ class Engine(Protocol):
 
     async def capacity(self) -> Capacity:
         """What the engine's machine has in all."""
+        ...
+
+    async def examine(self) -> EngineFacts:
+        """What there is to know of the engine, for people who look after it."""
         ...
 
     async def ensure_image(

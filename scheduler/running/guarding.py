@@ -20,6 +20,7 @@ from scheduler.engine.errors import (
 from scheduler.engine.protocol import (
     Capacity,
     Engine,
+    EngineFacts,
     EventStream,
     FrameStream,
     Handle,
@@ -93,6 +94,11 @@ class GuardedEngine:
         """As `Engine.capacity`."""
         async with self._call("capacity"):
             return await self._engine.capacity()
+
+    async def examine(self) -> EngineFacts:
+        """As `Engine.examine`."""
+        async with self._call("examine"):
+            return await self._engine.examine()
 
     async def ensure_image(
         self, image: str, policy: PullPolicy, progress: Callable[[str], None]

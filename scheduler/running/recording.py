@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -42,6 +43,8 @@ class Surroundings:
     Attributes:
         log_limit_bytes: how much output is kept of runs whose jobs do not say it.
         on_retry: is told of the next attempt that a run's end has recorded.
+        restored_to: when the backup was taken that the database goes back to, if it does: a run that waited then
+            may have a container by now.
     """
 
     database: Database
@@ -50,6 +53,7 @@ class Surroundings:
     pids_limit: int
     log_limit_bytes: int
     on_retry: Callable[[Exec], None]
+    restored_to: datetime | None = None
 
 
 class RunDiscardedError(Exception):

@@ -74,7 +74,9 @@ class Run:
     ) -> None:
         self._region = region
         self._with = surroundings
-        self._fresh = fresh
+        # What waited when the backup was taken that the database goes back to may have been started since.
+        restored_to = surroundings.restored_to
+        self._fresh = fresh and (restored_to is None or one.created_at > restored_to)
         self._on_ended = on_ended
         self._log = log.bind(exec=one.id, job=one.job_id)
         self._recorder = Recorder(one, surroundings)

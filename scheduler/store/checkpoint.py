@@ -33,9 +33,12 @@ class Checkpointer:
     def __init__(self, engine: Engine, path: str | None) -> None:
         self._engine = engine
         self._log = Path(f"{path}-wal") if path else None
+        #: How many read one state for long just now; what they read cannot be copied back, so nobody waits for it.
+        self.readers = 0
         self._commits = 0
         self._wake = threading.Event()
         self._closing = False
+        self._hurried = False
         self._thread = threading.Thread(target=self._run, name="db-checkpoint", daemon=True)
         self._thread.start()
 
@@ -45,6 +48,11 @@ class Checkpointer:
         if self._commits >= COMMITS:
             self._commits = 0
             self._wake.set()
+
+    def hurry(self) -> None:
+        """Copy back now what is there."""
+        self._hurried = True
+        self._wake.set()
 
     def close(self) -> None:
         """Copy back what is left, and end the thread."""
@@ -57,8 +65,9 @@ class Checkpointer:
             self._wake.wait()
             self._wake.clear()
             size = self._size()
-            if size >= ENOUGH or self._closing:
-                self._checkpoint("RESTART" if size >= TOO_MUCH else "PASSIVE")
+            hurried, self._hurried = self._hurried, False
+            if size >= ENOUGH or hurried or self._closing:
+                self._checkpoint("RESTART" if size >= TOO_MUCH and not self.readers else "PASSIVE")
 
     def _size(self) -> int:
         try:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler.execution import Exec, ExecStatus, TriggerMode
 from scheduler.filters import ExecFilter, Order, Position
-from scheduler.store.execs import from_row
+from scheduler.store.execs import from_row, of_visible_jobs
 from scheduler.store.jobs import IDS_PER_STATEMENT
 from scheduler.store.tables import Moment, exec_labels, execs, jobs
 
@@ -131,8 +131,9 @@ def _branches(
         job_ids = [one for one in _namesakes(connection, wanted) if wanted.job_id in (None, one)]
     statuses: list[ExecStatus | None] = [*sorted(wanted.statuses)] or [None]
     modes: list[TriggerMode | None] = [*sorted(wanted.trigger_modes)] or [None]
+    visible = of_visible_jobs(connection)
     for job_id, status, mode in itertools.product(job_ids, statuses, modes):
-        conditions: _Conditions = []
+        conditions: _Conditions = [*visible]
         if wanted.namespace is not None:
             conditions.append(execs.c.namespace == wanted.namespace)
         if job_id is not None:
@@ -187,7 +188,7 @@ def _having(labels: Sequence[tuple[str, str]]) -> _Conditions:
 
 
 def _namesakes(connection: Connection, wanted: ExecFilter) -> list[int]:
-    query = sa.select(jobs.c.id).where(jobs.c.name == wanted.job_name)
+    query = sa.select(jobs.c.id).where(jobs.c.name == wanted.job_name, jobs.c.deleted_at.is_(None))
     if wanted.namespace is not None:
         query = query.where(jobs.c.namespace == wanted.namespace)
     return list(connection.execute(query.order_by(jobs.c.id).limit(MOST_NAMESAKES)).scalars())

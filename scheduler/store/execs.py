@@ -10,14 +10,15 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.hook import EVENT_OF_STATUS
 from scheduler.job import ONE_AT_A_TIME, ConcurrencyPolicy, PullPolicy
 from scheduler.store import counters, outbox
-from scheduler.store.jobs import IDS_PER_STATEMENT
-from scheduler.store.tables import columns_of, exec_labels, execs, jobs
+from scheduler.store.jobs import IDS_PER_STATEMENT, deleted_ids
+from scheduler.store.tables import columns_of, discarded_logs, exec_labels, execs, jobs
 
 _open = execs.c.ended_at.is_(None)
 
@@ -104,6 +105,12 @@ def page(connection: Connection, *, job_id: int, offset: int, limit: int) -> tup
     newest = (execs.c.created_at.desc(), execs.c.id.desc())
     rows = connection.execute(sa.select(execs).where(wanted).order_by(*newest).offset(offset).limit(limit))
     return count, [from_row(row) for row in rows.mappings()]
+
+
+def of_visible_jobs(connection: Connection) -> list[sa.ColumnElement[bool]]:
+    """The condition that leaves out runs of deleted jobs; none while no deleted job is being cleared away."""
+    hidden = deleted_ids(connection)
+    return [execs.c.job_id.not_in(hidden)] if hidden else []
 
 
 def latest_of(connection: Connection, job_ids: Collection[int]) -> dict[int, Exec]:
@@ -281,8 +288,17 @@ def _change(
 
 
 def delete(connection: Connection, exec_id: str) -> None:
-    """Remove the exec; its logs go with it by their foreign key."""
+    """Remove the exec; what it printed cannot be reached any more, and is cleared away bit by bit."""
+    discard_logs(connection, [exec_id])
     connection.execute(execs.delete().where(execs.c.id == exec_id))
+
+
+def discard_logs(connection: Connection, exec_ids: Sequence[str]) -> None:
+    """Have the logs of execs that are being removed cleared away; again for the same changes nothing."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    if exec_ids:
+        rows = [{"exec_id": exec_id} for exec_id in exec_ids]
+        connection.execute(insert(discarded_logs).on_conflict_do_nothing(), rows)
 
 
 def existing_open(connection: Connection, exec_ids: Sequence[str]) -> set[str]:

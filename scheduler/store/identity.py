@@ -9,9 +9,13 @@ import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from scheduler.store.tables import facts, instances
+from scheduler.store.tables import duties, facts, from_micros, instances
+
+#: Fact of a backup: when it was taken, in microseconds since 1970.
+BACKUP_TAKEN_AT = "backup_taken_at"
 
 
 def installation_id(connection: Connection) -> str:
@@ -23,6 +27,12 @@ def installation_id(connection: Connection) -> str:
     return str(found)
 
 
+def restored_to(connection: Connection) -> datetime | None:
+    """When the backup was taken that this database was restored from; None if it was not."""
+    found = connection.execute(sa.select(facts.c.value).where(facts.c.name == BACKUP_TAKEN_AT)).scalar()
+    return None if found is None else from_micros(int(found))
+
+
 def renew_lease(connection: Connection, instance: str, *, now: datetime, until: datetime) -> None:
     """Say that the instance is alive until then."""
     alive = instances.update().where(instances.c.id == instance).values(lease_until=until)
@@ -31,10 +41,25 @@ def renew_lease(connection: Connection, instance: str, *, now: datetime, until: 
 
 
 def end_lease(connection: Connection, instance: str) -> None:
-    """Say that the instance has stopped in order."""
+    """Say that the instance has stopped in order, and what it did for all is free to be done by another."""
+    connection.execute(duties.delete().where(duties.c.holder == instance))
     connection.execute(instances.delete().where(instances.c.id == instance))
 
 
 def live_instances(connection: Connection, now: datetime) -> set[str]:
     """The instances whose lease has not ended."""
     return set(connection.execute(sa.select(instances.c.id).where(instances.c.lease_until > now)).scalars())
+
+
+def take_duty(connection: Connection, name: str, holder: str, *, now: datetime, until: datetime) -> bool:
+    """Take or keep a duty that one daemon at a time has; False while another one has it."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    new = (
+        insert(duties)
+        .values(name=name, holder=holder, held_until=until)
+        .on_conflict_do_nothing()
+        .returning(duties.c.name)
+    )
+    free = sa.or_(duties.c.holder == holder, duties.c.held_until < now)
+    taken = duties.update().where(duties.c.name == name, free).values(holder=holder, held_until=until)
+    return connection.execute(taken).rowcount == 1 or connection.execute(new).first() is not None

@@ -23,10 +23,13 @@ from scheduler.job import (
     ScheduleCursor,
     ScheduleState,
 )
-from scheduler.store.tables import Moment, columns_of, job_labels, jobs
+from scheduler.store.tables import Moment, columns_of, deliveries, hooks, job_labels, jobs
 
 #: How many ids one statement carries; well under every database's limit of parameters.
 IDS_PER_STATEMENT = 500
+
+#: A job that was deleted exists for nobody; its row stays until the last of its runs has been cleared away.
+_there = jobs.c.deleted_at.is_(None)
 
 
 def from_row(row: RowMapping) -> Job:
@@ -56,6 +59,9 @@ def from_row(row: RowMapping) -> Job:
             retry_backoff_seconds=row["retry_backoff_seconds"],
             pull_policy=PullPolicy(row["pull_policy"]),
             log_limit_bytes=row["log_limit_bytes"],
+            retention_days=row["retention_days"],
+            retention_count=row["retention_count"],
+            retention_log_bytes=row["retention_log_bytes"],
         ),
         cursor=ScheduleCursor(
             revision=row["revision"], active_since=row["active_since"], next_due_at=row["next_due_at"]
@@ -94,13 +100,15 @@ def insert(
 
 def get(connection: Connection, job_id: int) -> Job | None:
     """The job of that id, or None."""
-    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().first()
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id, _there)).mappings().first()
     return None if row is None else from_row(row)
 
 
 def page(connection: Connection, wanted: JobFilter, *, offset: int, limit: int) -> tuple[int, list[Job]]:
     """How many jobs match, and `limit` of them from `offset` on, in the order they were made."""
-    conditions: list[sa.ColumnElement[bool]] = [sa.true()]
+    hidden = deleted_ids(connection)
+    # Said only where there are some: counting by an index alone reads no job.
+    conditions: list[sa.ColumnElement[bool]] = [jobs.c.id.not_in(hidden)] if hidden else [sa.true()]
     if wanted.namespace is not None:
         conditions.append(jobs.c.namespace == wanted.namespace)
     if wanted.name is not None:
@@ -147,8 +155,25 @@ def update(
     _store_labels(connection, job_id, definition)
 
 
+def hide(connection: Connection, job_id: int, *, now: datetime) -> None:
+    """Delete the job as far as anybody can see: its name is free, and its runs and ledger cannot be reached.
+
+    What is left of it is cleared away bit by bit; see `scheduler.store.clearing`.
+    """
+    connection.execute(jobs.update().where(jobs.c.id == job_id).values(deleted_at=now))
+    # Nobody is told of it any more.
+    connection.execute(hooks.delete().where(hooks.c.job_id == job_id))
+    connection.execute(deliveries.delete().where(deliveries.c.job_id == job_id))
+
+
+def deleted_ids(connection: Connection) -> list[int]:
+    """Jobs that were deleted and of which something is left to be cleared away."""
+    query = sa.select(jobs.c.id).where(jobs.c.deleted_at.is_not(None)).order_by(jobs.c.id)
+    return list(connection.execute(query).scalars())
+
+
 def delete(connection: Connection, job_id: int) -> None:
-    """Remove the job; its execs, logs and ledger go with it by their foreign keys."""
+    """Remove the job's row at last; execs and ledger would go with it by their foreign keys."""
     connection.execute(jobs.delete().where(jobs.c.id == job_id))
 
 
@@ -174,7 +199,8 @@ def due_until(
 def get_many(connection: Connection, job_ids: Collection[int]) -> list[Job]:
     """Those of at most `IDS_PER_STATEMENT` jobs that exist."""
     return [
-        from_row(row) for row in connection.execute(sa.select(jobs).where(jobs.c.id.in_(job_ids))).mappings()
+        from_row(row)
+        for row in connection.execute(sa.select(jobs).where(jobs.c.id.in_(job_ids), _there)).mappings()
     ]
 
 
@@ -186,7 +212,7 @@ def lock_many(connection: Connection, job_ids: Collection[int]) -> dict[int, Job
         some = ids[start : start + IDS_PER_STATEMENT]
         # SQLite ignores FOR UPDATE: its writer's BEGIN IMMEDIATE has locked everything already.
         rows = connection.execute(
-            sa.select(jobs).where(jobs.c.id.in_(some)).order_by(jobs.c.id).with_for_update()
+            sa.select(jobs).where(jobs.c.id.in_(some), _there).order_by(jobs.c.id).with_for_update()
         )
         found.update((row["id"], from_row(row)) for row in rows.mappings())
     return found

@@ -74,7 +74,6 @@ def insert(connection: Connection, rows: Sequence[ChunkRow]) -> None:
 
     Raises:
         ChunkConflictError: a different chunk stands in one's place.
-        sqlalchemy.exc.IntegrityError: there is no such exec.
     """
     if not rows:
         return
@@ -150,7 +149,12 @@ def chunks(
     newest_first: bool = False,
     limit: int,
 ) -> Generator[ChunkRow]:
-    """Chunks between two numbers (inclusive) that have any of the streams (one bit each), at most `limit`."""
+    """Chunks between two numbers (inclusive) that have any of the streams (one bit each), at most `limit`.
+
+    None when the exec is gone: what is left of its log is being cleared away, and would be read with holes.
+    """
+    if connection.execute(sa.select(execs.c.id).where(execs.c.id == exec_id)).first() is None:
+        return
     query = chunks_query(exec_id, first_seq, last_seq, streams, newest_first=newest_first, limit=limit)
     # Closed at once when the caller has enough: chunks are fetched one by one.
     with connection.execute(query) as result:
@@ -164,19 +168,3 @@ def last_chunk(connection: Connection, exec_id: str) -> ChunkRow | None:
         sa.select(*_COLUMNS).where(log_chunks.c.exec_id == exec_id).order_by(log_chunks.c.seq.desc()).limit(1)
     ).one_or_none()
     return None if row is None else ChunkRow(*row)
-
-
-def delete_chunks(connection: Connection, exec_id: str, *, limit: int) -> int:
-    """Delete an exec's oldest chunks, at most `limit`, and say how many went: call again until none does."""
-    oldest = (
-        sa.select(log_chunks.c.seq)
-        .where(log_chunks.c.exec_id == exec_id)
-        .order_by(log_chunks.c.seq)
-        .limit(limit)
-    )
-    result = connection.execute(
-        sa.delete(log_chunks).where(
-            log_chunks.c.exec_id == exec_id, log_chunks.c.seq.in_(oldest.scalar_subquery())
-        )
-    )
-    return result.rowcount

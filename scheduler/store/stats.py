@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scheduler.execution import ExecStatus
+from scheduler.store.execs import of_visible_jobs
 from scheduler.store.tables import execs, jobs
 from scheduler.views import Durations, JobStats
 
@@ -40,7 +41,7 @@ def by_job(
         end: of the window, exclusive.
         limit: how many jobs at most.
     """
-    window = [execs.c.created_at >= start, execs.c.created_at < end]
+    window = [execs.c.created_at >= start, execs.c.created_at < end, *of_visible_jobs(connection)]
     if namespace is not None:
         window.append(execs.c.namespace == namespace)
     if job_id is not None:
@@ -75,7 +76,7 @@ def totals(
 ) -> Counter[ExecStatus]:
     """How many runs made in the window have which status."""
     query = sa.select(execs.c.status, sa.func.count()).where(
-        execs.c.created_at >= start, execs.c.created_at < end
+        execs.c.created_at >= start, execs.c.created_at < end, *of_visible_jobs(connection)
     )
     if namespace is not None:
         query = query.where(execs.c.namespace == namespace)

@@ -160,6 +160,15 @@ audit = sa.Table(
 sa.Index("ix_audit_at_id", audit.c.at, audit.c.id)
 sa.Index("ix_audit_namespace_at_id", audit.c.namespace, audit.c.at, audit.c.id)
 
+#: What one daemon at a time does for all that share the database, and who does it until when.
+duties = sa.Table(
+    "duties",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("held_until", Moment, nullable=False),
+)
+
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -186,19 +195,37 @@ jobs = sa.Table(
     sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
     sa.Column("log_limit_bytes", sa.BigInteger, nullable=True),
     sa.Column("pull_policy", sa.Text, nullable=False),
+    sa.Column("retention_days", sa.Integer, nullable=True),
+    sa.Column("retention_count", sa.Integer, nullable=True),
+    sa.Column("retention_log_bytes", sa.BigInteger, nullable=True),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("active_since", Moment, nullable=True),
     sa.Column("next_due_at", Moment, nullable=True),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
-    sa.UniqueConstraint("namespace", "name"),
+    # Set when the job was deleted and its runs are still being cleared away; it exists for nobody then.
+    sa.Column("deleted_at", Moment, nullable=True),
     sa.CheckConstraint("next_due_at IS NULL OR is_schedule_active", name="only_active_is_due"),
     sqlite_autoincrement=True,
 )
 # Lists: by namespace in the order they were made, and by name whatever the namespace.
 sa.Index("ix_jobs_namespace_id", jobs.c.namespace, jobs.c.id)
 sa.Index("ix_jobs_name", jobs.c.name, jobs.c.id)
+sa.Index(
+    "uq_jobs_namespace_name",
+    jobs.c.namespace,
+    jobs.c.name,
+    unique=True,
+    sqlite_where=jobs.c.deleted_at.is_(None),
+    postgresql_where=jobs.c.deleted_at.is_(None),
+)
+sa.Index(
+    "ix_jobs_deleted",
+    jobs.c.id,
+    sqlite_where=jobs.c.deleted_at.is_not(None),
+    postgresql_where=jobs.c.deleted_at.is_not(None),
+)
 # The planner asks only for what is due soon; schedules that are off or finished are not in this index at all.
 sa.Index(
     "ix_jobs_next_due_at",
@@ -249,13 +276,24 @@ execs = sa.Table(
     sa.Column("error", sa.Text, nullable=True),
     sa.Column("image_digest", sa.Text, nullable=True),
     sa.Column("node", sa.Text, nullable=True),
+    # How many bytes its log takes up as it is stored; null until it has ended and been measured.
+    sa.Column("log_bytes", sa.BigInteger, nullable=True),
     _one_of("status", ExecStatus),
     _one_of("trigger_mode", TriggerMode),
     sa.CheckConstraint("status NOT IN ('R', 'S') OR started_at IS NOT NULL", name="running_has_started"),
     sa.CheckConstraint("(status IN ('S', 'F', 'C')) = (ended_at IS NOT NULL)", name="ended_has_end"),
     sa.CheckConstraint("(status = 'F') = (fail_reason IS NOT NULL)", name="failed_has_reason"),
 )
-sa.Index("ix_execs_job_id_created_at", execs.c.job_id, execs.c.created_at.desc(), execs.c.id.desc())
+# With `log_bytes`, what a job keeps is counted and summed up without reading its execs.
+sa.Index(
+    "ix_execs_job_id_created_at",
+    execs.c.job_id,
+    execs.c.created_at.desc(),
+    execs.c.id.desc(),
+    execs.c.log_bytes,
+)
+_unmeasured = sa.and_(execs.c.ended_at.is_not(None), execs.c.log_bytes.is_(None))
+sa.Index("ix_execs_unmeasured", execs.c.ended_at, sqlite_where=_unmeasured, postgresql_where=_unmeasured)
 # Lists across jobs: each filter has an index that gives what it lets through in order, newest or oldest first.
 for _columns in (
     (execs.c.created_at,),
@@ -329,7 +367,8 @@ occurrences = sa.Table(
 log_chunks = sa.Table(
     "log_chunks",
     metadata,
-    sa.Column("exec_id", sa.Text, sa.ForeignKey("execs.id", ondelete="CASCADE"), primary_key=True),
+    # No foreign key: an exec goes at once, its log bit by bit after it; see `discarded_logs`.
+    sa.Column("exec_id", sa.Text, primary_key=True),
     sa.Column("seq", sa.Integer, primary_key=True),
     # Arrival of the first and the last frame inside.
     sa.Column("first_at", Moment, nullable=False),
@@ -411,4 +450,11 @@ sa.Index(
     deliveries.c.number,
     sqlite_where=deliveries.c.ended_at.is_(None),
     postgresql_where=deliveries.c.ended_at.is_(None),
+)
+
+#: Logs whose exec is gone: nobody can reach them any more, and they are cleared away bit by bit.
+discarded_logs = sa.Table(
+    "discarded_logs",
+    metadata,
+    sa.Column("exec_id", sa.Text, primary_key=True),
 )

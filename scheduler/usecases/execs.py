@@ -167,3 +167,4 @@ class ExecUseCases:
         if one.ended_at is None:
             await self._with.discard([one.id])
         await self._with.database.write(lambda connection: execs.delete(connection, one.id))
+        self._with.cleaner.wake()

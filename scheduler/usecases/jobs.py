@@ -122,7 +122,7 @@ class JobUseCases:
         """
         now = self._with.clock.now()
 
-        def switch_off(connection: Connection) -> tuple[Job, list[str]]:
+        def hide(connection: Connection) -> tuple[Job, list[str]]:
             job = visible_job(connection, caller, job_id)
             demand(caller, Role.EDITOR, job.definition.namespace)
             off = replace(job.definition, is_schedule_active=False)
@@ -130,22 +130,21 @@ class JobUseCases:
             jobs.update(connection, job.id, off, cursor, now=now)
             # Here, where the first thing changes: whatever comes in between, it is known who began it.
             record(connection, caller, "job.delete", f"job {job.id}", now=now, namespace=off.namespace)
+            jobs.hide(connection, job.id, now=now)
             return job, stop_all(connection, job.id, now)
 
-        def remove(connection: Connection) -> list[str]:
-            open_ids = stop_all(connection, job.id, now)
-            if set(open_ids) <= set(stopped):
-                jobs.delete(connection, job.id)
-                return []
-            return open_ids
+        def forget(connection: Connection) -> None:
+            for one in execs.open_of_job(connection, job.id):
+                execs.delete(connection, one.id)
 
-        job, stopped = await self._with.database.write(switch_off)
+        # From this commit on nobody sees anything of the job. However many runs it had, it takes no longer: they
+        # are cleared away bit by bit, by a later daemon if this one ends.
+        job, stopped = await self._with.database.write(hide)
         self._with.planner.job_deleted(job.id)
         await self._with.discard(stopped)
-        # A trigger may have come in between; its run is stopped as well before the rows go.
-        while more := await self._with.database.write(remove):
-            stopped = more
-            await self._with.discard(stopped)
+        if stopped:
+            await self._with.database.write(forget)
+        self._with.cleaner.wake()
 
 
 def stop_all(connection: Connection, job_id: int, now: datetime) -> list[str]:

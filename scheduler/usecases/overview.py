@@ -181,6 +181,7 @@ class OverviewUseCases:
                         execs.delete(connection, exec_id)
 
                 await self._with.database.write(work)
+            self._with.cleaner.wake()
         return found
 
     async def _record_request(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from scheduler.clock import Clock
 from scheduler.execution import Exec, ExecStatus
 from scheduler.job import Size
+from scheduler.keeping.cleaner import Cleaner
 from scheduler.logs.reader import LogReader
 from scheduler.notify.deliverer import Deliverer
 from scheduler.passwords import Passwords
@@ -35,6 +37,9 @@ class Parts:
         default_region: of jobs that name none.
         default_size: likewise.
         login_lifetime: of a token from logging in; None if it does not end by itself.
+        data_dir: where the daemon keeps what it keeps.
+        instance: this data directory's daemon.
+        installation: the id that its containers carry.
     """
 
     database: Database
@@ -51,6 +56,10 @@ class Parts:
     passwords: Passwords
     login_lifetime: timedelta | None
     deliverer: Deliverer
+    cleaner: Cleaner
+    data_dir: Path
+    instance: str
+    installation: str
 
     @property
     def defaults(self) -> Mapping[str, str]:

@@ -49,7 +49,7 @@ class Answer:
     @property
     def text(self) -> str:
         """The body as text."""
-        return self.raw.decode()
+        return self.raw.decode(errors="replace")
 
     @property
     def body(self) -> Any:

@@ -165,6 +165,8 @@ TABLE: Final[Mapping[str, Entry]] = {
     "PUT /v1/users/{username}": Entry(ADMIN, body=lambda _: {"role": "viewer"}, unbound=True),
     "PATCH /v1/users/{username}": Entry(ADMIN, body=lambda _: {"role": "viewer"}, unbound=True),
     "DELETE /v1/users/{username}": Entry(ADMIN, 204, unbound=True),
+    "GET /v1/about": Entry(VIEWER, foreign=None),
+    "GET /v1/backup": Entry(ADMIN, foreign=None, unbound=True),
     "POST /v1/jobs": Entry(EDITOR, 201, job_body, foreign=403),
     "GET /v1/jobs": Entry(VIEWER, foreign=None),
     "GET /v1/jobs/{job_id}": Entry(VIEWER),

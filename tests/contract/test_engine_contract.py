@@ -433,3 +433,22 @@ async def test_every_call_says_when_the_engine_cannot_be_reached(where: str) -> 
         with pytest.raises(EngineUnavailableError):
             await call
     await engine.close()
+
+
+async def test_an_engine_tells_about_itself_and_whose_containers_it_has(scene: Scene) -> None:
+    """Version, clock and size, and each Timeball's containers with the exec they belong to."""
+    spec = scene.spec(EXITS_0)
+    before = datetime.now(UTC)
+    handle = await scene.engine.create(spec)
+    try:
+        facts = await scene.engine.examine()
+    finally:
+        await scene.engine.remove(handle)
+
+    assert facts.version
+    assert facts.time is not None
+    assert before - timedelta(seconds=60) < facts.time < datetime.now(UTC) + timedelta(seconds=60)
+    assert facts.capacity == await scene.engine.capacity()
+    [ours] = [one for one in facts.containers if one.exec_id == spec.exec_id]
+    assert ours.name == container_name(spec.exec_id)
+    assert ours.installation

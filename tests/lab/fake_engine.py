@@ -26,9 +26,11 @@ from scheduler.engine.errors import (
 from scheduler.engine.protocol import (
     Capacity,
     EngineEvent,
+    EngineFacts,
     EventKind,
     Handle,
     ImageInfo,
+    Labelled,
     LaunchSpec,
     LogFrame,
     OwnRun,
@@ -135,6 +137,19 @@ class FakeEngine:
         """What it was made with."""
         await self._enter("capacity")
         return self._capacity
+
+    async def examine(self) -> EngineFacts:
+        """What it was made with, and every container."""
+        await self._enter("examine")
+        return EngineFacts(
+            version="fake",
+            api_version="1.41",
+            time=self._clock(),
+            capacity=self._capacity,
+            containers=[
+                Labelled(c.handle.name, c.installation, c.spec.exec_id) for c in self.containers.values()
+            ],
+        )
 
     async def ensure_image(
         self, image: str, policy: PullPolicy, progress: Callable[[str], None]

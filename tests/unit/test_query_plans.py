@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from scheduler.execution import ExecStatus, Outcome, TriggerMode
 from scheduler.filters import ExecFilter, JobFilter, Order, Position
 from scheduler.hook import HookEvent
-from scheduler.store import exec_lists, execs, hooks, jobs, ledger, outbox
+from scheduler.store import clearing, exec_lists, execs, hooks, jobs, ledger, outbox
 from scheduler.store.tables import metadata
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,6 +48,19 @@ QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
         "ix_hooks_job_id",
     ),
     "a job's hooks": (lambda c: hooks.count(c, job_id=1, namespace=None), "ix_hooks_job_id"),
+    "what jobs keep": (lambda c: clearing.stocks(c, after=0, limit=9), "ix_execs_job_id_created_at"),
+    "a job's oldest runs": (
+        lambda c: clearing.oldest_execs(c, 1, before=NOW, limit=9),
+        "ix_execs_job_id_created_at",
+    ),
+    "a deleted job's runs": (lambda c: clearing.any_execs(c, 1, limit=9), "ix_execs_job_id_created_at"),
+    "jobs that were deleted": (jobs.deleted_ids, "ix_jobs_deleted"),
+    "the oldest of a ledger": (
+        lambda c: clearing.delete_occurrences(c, 1, before=NOW, limit=9),
+        "PRIMARY KEY",
+    ),
+    "logs to be measured": (lambda c: clearing.unmeasured(c, limit=9), "ix_execs_unmeasured"),
+    "how large logs are": (lambda c: clearing.log_sizes(c, ["a"]), "ix_log_chunks_exec_id_last_at_seq"),
     "the ledger of a time range": (
         lambda c: ledger.page(c, job_id=1, start=NOW, end=NOW, outcomes=[Outcome.RAN], offset=0, limit=10),
         "PRIMARY KEY",
@@ -139,7 +152,8 @@ def test_a_hot_query_is_answered_by_its_index(connection: sa.Connection, name: s
     for statement, parameters in asked:
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         plan = "; ".join(row[3] for row in rows)
-        assert index in plan or "sqlite_autoindex_execs" in plan, plan
+        # Lists look first whether a deleted job is still being cleared away; the index holds nothing else.
+        assert index in plan or "sqlite_autoindex_execs" in plan or "ix_jobs_deleted" in plan, plan
         assert "TEMP B-TREE" not in plan, plan
         for step in plan.split("; "):
             # anon_… is the inner part of the same statement, not a table.

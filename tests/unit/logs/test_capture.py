@@ -78,7 +78,7 @@ async def test_a_kill_after_any_chunk_goes_on_exactly(scene: LogScene) -> None:
     """The cursor that is read back is the one that was left, and lines across the kill are whole."""
     printed = b"".join(b"line %d of this\r\n" % n for n in range(40)) + b"no newline at the end"
     for size in (3, 17, 300):
-        await scene.database.write(lambda c: store.delete_chunks(c, EXEC, limit=10_000))
+        await scene.database.write(lambda c: c.execute(sa.delete(log_chunks)))
         for begin in range(0, len(printed), size):
             scene.restart()
             log = await scene.hub.open(EXEC)

@@ -72,6 +72,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
     )
     op.create_table(
+        "duties",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("held_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_duties")),
+    )
+    op.create_table(
+        "discarded_logs",
+        sa.Column("exec_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("exec_id", name=op.f("pk_discarded_logs")),
+    )
+    op.create_table(
         "jobs",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("namespace", sa.Text(), nullable=False),
@@ -96,21 +108,40 @@ def upgrade() -> None:
         sa.Column("retry_backoff_seconds", sa.Integer(), nullable=False),
         sa.Column("log_limit_bytes", sa.BigInteger(), nullable=True),
         sa.Column("pull_policy", sa.Text(), nullable=False),
+        sa.Column("retention_days", sa.Integer(), nullable=True),
+        sa.Column("retention_count", sa.Integer(), nullable=True),
+        sa.Column("retention_log_bytes", sa.BigInteger(), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("active_since", sa.BigInteger(), nullable=True),
         sa.Column("next_due_at", sa.BigInteger(), nullable=True),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
             "next_due_at IS NULL OR is_schedule_active", name=op.f("ck_jobs_only_active_is_due")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-        sa.UniqueConstraint("namespace", "name", name=op.f("uq_jobs_namespace_name")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_jobs_name", "jobs", ["name", "id"], unique=False)
     op.create_index("ix_jobs_namespace_id", "jobs", ["namespace", "id"], unique=False)
+    op.create_index(
+        "uq_jobs_namespace_name",
+        "jobs",
+        ["namespace", "name"],
+        unique=True,
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_index(
+        "ix_jobs_deleted",
+        "jobs",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
     op.create_index(
         "ix_jobs_next_due_at",
         "jobs",
@@ -226,6 +257,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("image_digest", sa.Text(), nullable=True),
         sa.Column("node", sa.Text(), nullable=True),
+        sa.Column("log_bytes", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
             "(status = 'F') = (fail_reason IS NOT NULL)", name=op.f("ck_execs_failed_has_reason")
         ),
@@ -247,7 +279,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_execs_job_id_created_at",
         "execs",
-        ["job_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        ["job_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC"), "log_bytes"],
         unique=False,
     )
     op.create_index(
@@ -272,6 +304,14 @@ def upgrade() -> None:
         "execs",
         ["namespace", "status", "created_at", "id"],
         unique=False,
+    )
+    op.create_index(
+        "ix_execs_unmeasured",
+        "execs",
+        ["ended_at"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NOT NULL AND log_bytes IS NULL"),
+        postgresql_where=sa.text("ended_at IS NOT NULL AND log_bytes IS NULL"),
     )
     op.create_index(
         "ix_execs_open",
@@ -375,9 +415,6 @@ def upgrade() -> None:
         sa.Column("stderr_open_from", sa.Integer(), nullable=True),
         sa.Column("raw_bytes", sa.Integer(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["exec_id"], ["execs.id"], name=op.f("fk_log_chunks_exec_id"), ondelete="CASCADE"
-        ),
         sa.PrimaryKeyConstraint("exec_id", "seq", name=op.f("pk_log_chunks")),
     )
     op.create_index(

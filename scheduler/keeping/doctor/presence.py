@@ -1,0 +1,131 @@
+"""The daemon itself: whether one runs on the data directory, answers, is ours, and keeps its lease."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Mapping
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any, Final
+
+from scheduler.clock import Clock
+from scheduler.data_dir import INSTANCE_FILE, LOCK_FILE
+from scheduler.errors import UnavailableError
+from scheduler.keeping.doctor.databases import StoredView
+from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
+
+#: Seconds by which a daemon's clock may have been set since its start without a word.
+JUMP: Final = 2.0
+
+
+def is_locked(data_dir: Path) -> bool:
+    """Whether a daemon uses the directory; its lock says so."""
+    try:
+        with (data_dir / LOCK_FILE).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    except OSError:
+        return False
+    return False
+
+
+def check_daemon(
+    data_dir: Path,
+    stored: StoredView,
+    clock: Clock,
+    *,
+    is_served: bool,
+    about: Mapping[str, Any] | None,
+    unreachable: str | None,
+    is_named: bool,
+) -> list[Finding]:
+    """What the lock, the lease and the daemon's own words say together.
+
+    Args:
+        data_dir: the daemon's.
+        stored: the database.
+        clock: ours.
+        is_served: whether a daemon holds the lock.
+        about: what the daemon at the address told.
+        unreachable: why it did not; None if it was not asked.
+        is_named: whether the address was named, and is not just the usual one.
+    """
+    ours = version_of("timeball")
+    if not is_served and about is None:
+        if unreachable is not None:
+            remedy = "See to it that the daemon runs and TIMEBALL_URL and TIMEBALL_TOKEN are right"
+            return [problem("daemon", unreachable, remedy, running=False)]
+        return [
+            warning(
+                "daemon", f"No daemon runs on {data_dir}", "Start one with 'timeball serve'", running=False
+            )
+        ]
+    if about is None:
+        make = problem if is_named else warning
+        return [
+            make(
+                "daemon",
+                f"A daemon runs on {data_dir}, but could not be asked: {unreachable}",
+                "Name its address with TIMEBALL_URL; if it is right, look into the daemon's log",
+                running=True,
+            )
+        ]
+    findings = [_version(about, ours)]
+    instance = _instance(data_dir)
+    if is_served and instance is not None and about.get("instance") != instance:
+        findings.append(
+            warning(
+                "daemon address",
+                "The daemon that answers is not the one that runs on this data directory",
+                "Name the right address with TIMEBALL_URL, or the right directory with --data-dir",
+            )
+        )
+    jumped = float(about.get("clock_jumped_seconds", 0.0))
+    if abs(jumped) > JUMP:
+        findings.append(
+            warning(
+                "daemon clock",
+                f"The clock has been set by {jumped} s since the daemon's start",
+                "Due times in between were treated as missed; have the clock kept right",
+                clock_jumped_seconds=jumped,
+            )
+        )
+    if is_served and instance is not None:
+        findings += _lease(stored, clock, instance)
+    return findings
+
+
+def _version(about: Mapping[str, Any], ours: str) -> Finding:
+    theirs = about.get("version")
+    details = {"running": True, "version": theirs, "ours": ours, "instance": about.get("instance")}
+    if theirs != ours:
+        return warning(
+            "daemon", f"The daemon is Timeball {theirs}, this command {ours}", "Restart the daemon", **details
+        )
+    return ok("daemon", f"Timeball {theirs} runs since {about.get('started_at')}", **details)
+
+
+def _lease(stored: StoredView, clock: Clock, instance: str) -> list[Finding]:
+    try:
+        live = stored.live_instances(clock.now())
+    except UnavailableError:
+        return []  # the database's own check says so
+    if instance in live:
+        return [ok("daemon lease", "The daemon keeps its lease on its runs", instances=sorted(live))]
+    return [
+        problem(
+            "daemon lease",
+            "The daemon has not renewed its lease: it hangs, or cannot write to its database",
+            "Look into the daemon's log; restart it",
+            instances=sorted(live),
+        )
+    ]
+
+
+def _instance(data_dir: Path) -> str | None:
+    try:
+        return (data_dir / INSTANCE_FILE).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,246 @@
+"""Puts a backup in the place of a data directory's database, while no daemon uses it.
+
+The backup is checked first, and copied to a temporary name. The earlier database is kept beside it. The last step is
+one renaming: whatever ends the command before it leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from scheduler.data_dir import LOCK_FILE
+from scheduler.errors import TimeballError
+from scheduler.keeping.snapshot import MOMENTARY, TAKEN_AT
+from scheduler.store.migrate import HEAD, VERSION_TABLE
+from scheduler.store.tables import from_micros
+from scheduler.tokens import TOKEN_FILE
+
+#: What SQLite's files begin with (https://www.sqlite.org/fileformat2.html, 1.3).
+MAGIC: Final = b"SQLite format 3\x00"
+OWN_TABLES: Final = frozenset({"facts", "jobs", "execs", "occurrences", "log_chunks", VERSION_TABLE})
+#: Of what is wrong with a damaged file, so many lines are shown.
+LINES_SHOWN: Final = 3
+
+
+class RestoreError(TimeballError):
+    """The backup cannot be put in place; nothing was changed."""
+
+
+class NotForcedError(RestoreError):
+    """There is a database already, and it was not said that it may be replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupFacts:
+    """What a backup is.
+
+    Attributes:
+        version: of its tables.
+        taken_at: when it was taken (UTC); None if the file is a plain copy of a database.
+        installation: the id that its containers carry.
+        jobs: how many there are.
+        execs: how many runs there are, and of them not ended: `open_execs`.
+    """
+
+    version: str
+    taken_at: datetime | None
+    installation: str
+    jobs: int
+    execs: int
+    open_execs: int
+
+
+def examine_backup(file: Path) -> BackupFacts:
+    """Check that the file is a whole backup that this version can take up, and say what it is.
+
+    Raises:
+        RestoreError: it is not; the message says why, and what to do.
+    """
+    try:
+        with file.open("rb") as opened:
+            begins = opened.read(len(MAGIC))
+    except OSError as error:
+        raise RestoreError(f"{file} cannot be read: {error.strerror or error}") from error
+    if begins != MAGIC:
+        raise RestoreError(f"{file} is no backup of Timeball's: it is no SQLite database")
+    if file.with_name(file.name + "-wal").exists():
+        raise RestoreError(
+            f"{file} has a write-ahead log beside it ({file.name}-wal): it is a database that is or was in use, "
+            "not a backup. Take one with 'timeball backup'"
+        )
+    try:
+        # Immutable: nothing is made beside it, and a file that may only be read can be used.
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as backup:
+            return _examine(file, backup)
+    except sqlite3.Error as error:
+        raise RestoreError(f"{file} is damaged: {error}. Use another backup") from error
+
+
+def _examine(file: Path, backup: sqlite3.Connection) -> BackupFacts:
+    tables = {name for (name,) in backup.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if missing := sorted(OWN_TABLES - tables):
+        raise RestoreError(f"{file} is no backup of Timeball's: it has no table {missing[0]}")
+    found = backup.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
+    version = str(found[0]) if found else ""
+    if version not in known_versions():
+        newer = f"from a newer Timeball (tables {version}, ours {HEAD}): update this one first"
+        raise RestoreError(
+            f"{file} is {newer if version > HEAD else f'no backup of Timeball (tables {version!r})'}"
+        )
+    wrong = [row[0] for row in backup.execute("PRAGMA integrity_check(100)") if row[0] != "ok"]
+    wrong += [
+        f"a row of {row[0]} refers to none of {row[2]}" for row in backup.execute("PRAGMA foreign_key_check")
+    ]
+    if wrong:
+        raise RestoreError(f"{file} is damaged: {'; '.join(wrong[:LINES_SHOWN])}. Use another backup")
+    facts = dict(backup.execute("SELECT name, value FROM facts").fetchall())
+    taken_at = facts.get(TAKEN_AT)
+
+    def count(what: str) -> int:
+        return int(backup.execute(f"SELECT count(*) FROM {what}").fetchone()[0])  # noqa: S608 - our own words
+
+    return BackupFacts(
+        version=version,
+        taken_at=None if taken_at is None else from_micros(int(taken_at)),
+        installation=facts.get("installation", ""),
+        jobs=count("jobs WHERE deleted_at IS NULL"),
+        execs=count("execs"),
+        open_execs=count("execs WHERE ended_at IS NULL"),
+    )
+
+
+def known_versions() -> frozenset[str]:
+    """The forms of the tables that this version can bring to its own."""
+    steps = resources.files("scheduler.store") / "migrations" / "versions"
+    return frozenset(step.name.split("_")[0] for step in steps.iterdir() if step.name[:1].isdigit())
+
+
+def restore(file: Path, data_dir: Path, database: Path, *, now: datetime, force: bool) -> Path | None:
+    """Put a checked backup in the database's place.
+
+    Args:
+        file: the backup; see `examine_backup`.
+        data_dir: the daemon's directory; made if there is none.
+        database: the database's file, usually in it.
+        now: the present (UTC), for the name under which the earlier database is kept.
+        force: replace a database that is there.
+
+    Returns:
+        Where the earlier database is kept; None if there was none.
+
+    Raises:
+        NotForcedError: there is a database already, and `force` was not given.
+        RestoreError: a daemon uses the directory, or a file cannot be written.
+    """
+    draft = database.with_name(database.name + ".restoring")
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(data_dir):
+            if database.exists() and not force:
+                raise NotForcedError(
+                    f"{data_dir} has a database already ({database.name}). Restore with --force to replace it "
+                    "(it is kept beside the new one), or into another directory with --data-dir"
+                )
+            _copy(file, draft)
+            try:
+                _make_ready(draft)
+                kept = _keep_aside(database, now)
+                draft.replace(database)
+                _sync_directory(database.parent)
+            finally:
+                for left in (draft, draft.with_name(draft.name + "-journal")):
+                    left.unlink(missing_ok=True)
+    except sqlite3.Error as error:
+        raise RestoreError(f"{database} cannot be written: {error}") from error
+    except OSError as error:
+        raise RestoreError(
+            f"{error.filename or database} cannot be written: {error.strerror or error}"
+        ) from error
+    return kept
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Keep daemons out; the lock is the daemon's own."""
+    descriptor = os.open(data_dir / LOCK_FILE, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RestoreError(f"A daemon uses {data_dir}: stop it, then restore") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _copy(file: Path, draft: Path) -> None:
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with file.open("rb") as source, os.fdopen(descriptor, "wb") as target:
+        shutil.copyfileobj(source, target, 1024 * 1024)
+
+
+def _make_ready(draft: Path) -> None:
+    """Forget what was true of the daemon that the backup is from, and sync the file."""
+    with closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+        copy.execute("PRAGMA journal_mode=DELETE").fetchone()
+        tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for table in (name for name in MOMENTARY if name in tables):
+            copy.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _keep_aside(database: Path, now: datetime) -> Path | None:
+    """Give the earlier database a second name, and take its write-ahead log away from the old one.
+
+    A log that stayed would be taken for the new database's own.
+    """
+    if not database.exists():
+        for end in ("-wal", "-shm"):
+            database.with_name(database.name + end).unlink(missing_ok=True)
+        return None
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database, isolation_level=None, timeout=1)) as old:
+        # It may be damaged; then the log is kept beside it as it is.
+        old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    kept = database.with_name(f"{database.name}.before-restore-{now:%Y%m%dT%H%M%SZ}")
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = kept.with_name(f"{database.name}.before-restore-{now:%Y%m%dT%H%M%SZ}-{number}")
+    os.link(database, kept)
+    for end in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            database.with_name(database.name + end).rename(kept.with_name(kept.name + end))
+    return kept
+
+
+def token_works(data_dir: Path, database: Path) -> bool:
+    """Whether the directory's token file holds an administrator's token that the database knows."""
+    try:
+        token = (data_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as stored:
+            digest = hashlib.sha256(token.encode()).hexdigest()
+            query = "SELECT 1 FROM tokens WHERE sha256 = ? AND role = 'admin'"
+            return stored.execute(query, (digest,)).fetchone() is not None
+    except (OSError, UnicodeDecodeError, sqlite3.Error):
+        return False
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

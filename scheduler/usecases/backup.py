@@ -1,0 +1,141 @@
+"""Backups: a copy of the whole database, for administrators."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import threading
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import IO, Final
+
+import structlog
+
+from scheduler.access import Caller, demand_everywhere
+from scheduler.audit import record
+from scheduler.errors import ConflictError, UnavailableError
+from scheduler.keeping.snapshot import TAKEN_AT, TAKEN_BY, take_snapshot
+from scheduler.store.tables import to_micros
+from scheduler.usecases.parts import Parts
+
+log = structlog.get_logger()
+
+#: Copies in the making, in the data directory; what a crash leaves of them is removed at the next start.
+PARTIAL: Final = "backup-*.partial"
+#: Room that has to be left on the disk beside a copy, in bytes.
+ROOM: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy that is ready to be read.
+
+    Attributes:
+        file: open for reading, from the beginning; nothing else leads to it.
+        size: in bytes.
+        taken_at: what was stored by then is in it (UTC).
+    """
+
+    file: IO[bytes]
+    size: int
+    taken_at: datetime
+
+
+def clear_partial(data_dir: Path) -> None:
+    """Remove what a crash has left of copies in the making."""
+    for left in data_dir.glob(PARTIAL + "*"):
+        left.unlink(missing_ok=True)
+
+
+class BackupUseCases:
+    """Takes copies, one at a time."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._with = parts
+        self._taking = asyncio.Lock()
+
+    @asynccontextmanager
+    async def take(self, caller: Caller) -> AsyncIterator[Backup]:
+        """A copy of the database as it is now; gone when the context is left.
+
+        Raises:
+            ForbiddenError: the caller is not an administrator of all namespaces.
+            ConflictError: the database is not SQLite; the message says what to do instead.
+            UnavailableError: another copy is being taken, or the disk has no room for one.
+        """
+        demand_everywhere(caller)
+        database = self._with.database
+        if not database.is_sqlite or not database.url.database:
+            url = database.url.set(password=None, drivername="postgresql")
+            raise ConflictError(
+                "This daemon's database is PostgreSQL, which has its own means: back it up with "
+                f"pg_dump --format=custom --file=timeball.dump '{url}', and restore it into an empty database with "
+                "pg_restore --dbname=URL timeball.dump while no daemon uses it"
+            )
+        if self._taking.locked():
+            raise UnavailableError("Another backup is being taken just now", retry_after=10)
+        now = self._with.clock.now()
+        await database.write(
+            lambda c: record(c, caller, "backup.take", "the database", now=now, namespace=None)
+        )
+        async with self._taking:
+            backup = await self._take(Path(database.url.database))
+        try:
+            yield backup
+        finally:
+            # With it goes a large file, which takes a while; not waited for, so that no cancellation can skip it.
+            asyncio.get_running_loop().run_in_executor(None, backup.file.close)
+
+    async def _take(self, source: Path) -> Backup:
+        target = self._with.data_dir / PARTIAL.replace("*", uuid.uuid4().hex)
+        cancelled = threading.Event()
+        taken_at = self._with.clock.now()
+
+        def facts() -> dict[str, str]:
+            nonlocal taken_at
+            taken_at = self._with.clock.now()
+            return {TAKEN_AT: str(to_micros(taken_at)), TAKEN_BY: version_of("timeball")}
+
+        def work() -> IO[bytes]:
+            _check_room(source, target.parent)
+            with self._with.database.long_read():
+                take_snapshot(source, target, facts=facts, cancelled=cancelled)
+            try:
+                return target.open("rb")
+            finally:
+                target.unlink()  # what is open can be read all the same, and no crash leaves it behind
+
+        began = self._with.clock.steady()
+        try:
+            file = await asyncio.shield(copying := asyncio.ensure_future(asyncio.to_thread(work)))
+        except asyncio.CancelledError:
+            cancelled.set()  # the thread clears up after itself
+            copying.add_done_callback(_drop)
+            raise
+        except (sqlite3.Error, OSError) as error:
+            raise UnavailableError(f"The backup cannot be taken: {error}") from error
+        size = file.seek(0, 2)
+        file.seek(0)
+        log.info("backup.taken", bytes=size, seconds=round(self._with.clock.steady() - began, 3))
+        return Backup(file, size, taken_at)
+
+
+def _check_room(source: Path, directory: Path) -> None:
+    needed, free = source.stat().st_size + ROOM, shutil.disk_usage(directory).free
+    if free < needed:
+        raise UnavailableError(
+            f"A backup needs {needed >> 20} MiB on the disk of {directory}, and {free >> 20} MiB are free there; "
+            "make room, or stop the daemon and copy timeball.db* yourself",
+            retry_after=60,
+        )
+
+
+def _drop(copying: asyncio.Future[IO[bytes]]) -> None:
+    if not copying.cancelled() and copying.exception() is None:
+        copying.result().close()
