@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from api.auth import auth_middleware, refusals_middleware
+from api.compression import compression_middleware
 from api.dialects import MODULES as DIALECTS
 from api.dialects.dialect import refusing
 from api.dialects.ordine import SUCCESS_WORD
@@ -42,6 +43,7 @@ def build_app(
         middlewares=[
             hardening_middleware,
             finishing_middleware,
+            compression_middleware,
             *(refusing(module.DIALECT) for module in DIALECTS),
             problems_middleware,
             refusals_middleware,
@@ -54,6 +56,7 @@ def build_app(
     app[SUCCESS_WORD] = ordine_success_word
     app.on_response_prepare.append(harden)
     app[CHANGES] = set()
+    app.on_shutdown.append(_stop_following)
     app.on_shutdown.append(finish)
     app[SERVICE] = service
     app[TOKENS] = tokens
@@ -74,3 +77,7 @@ def build_app(
     ):
         app.add_routes(module.ROUTES)
     return app
+
+
+async def _stop_following(app: web.Application) -> None:
+    app[SERVICE].logs.stop_following()

@@ -29,6 +29,7 @@ from scheduler.errors import SettingsError, UnavailableError
 from scheduler.execution import Exec
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.keeping.retention import Retention
+from scheduler.logs.following import Followers
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.reader import LogReader
 from scheduler.passwords import Passwords
@@ -201,6 +202,7 @@ class Daemon:
                 planner=self._planner,
                 dispatcher=self._dispatcher,
                 runner=self._runner,
+                followers=Followers(database, self._hub, logs),
                 tokens=tokens,
                 passwords=self._passwords,
                 login_lifetime=timedelta(days=settings.login_token_days) or None,

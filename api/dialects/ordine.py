@@ -162,10 +162,11 @@ async def list_traces(request: web.Request) -> web.Response:
     wanted = LogQuery(limit=number_of(query, "limit", MOST_TRACES, MOST_TRACES), cursor=query.get("cursor"))
     shown = _id_of(one.view.exec)
     traces = []
-    async for lines in request.app[SERVICE].logs.read(request[CALLER], str(job.id), one.view.exec.id, wanted):
+    _, reading = await request.app[SERVICE].logs.read(request[CALLER], str(job.id), one.view.exec.id, wanted)
+    async for lines in reading:
         traces += [
             {
-                "id": line.cursor,
+                "id": reading.cursor_of(line),
                 "jobId": shown,
                 "level": _LEVEL.get(line.stream, "info"),
                 "message": line.message.decode("utf-8", "replace"),

@@ -1,4 +1,4 @@
-"""The log's shapes: the query parameters and a line.
+"""The query parameters of a log.
 
 Pure. Times are Unix seconds. A whole second covers all of it, so both ends of a range are inclusive the way
 people mean it; a decimal is exact to the microsecond.
@@ -6,27 +6,23 @@ people mean it; a decimal is exact to the microsecond.
 
 from __future__ import annotations
 
-import codecs
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from json.encoder import encode_basestring
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.schemas.common import Input, Output, format_moment, invalid_input, refuse
-from scheduler.errors import InvalidInputError
-from scheduler.logs.lines import Line, shown
-from scheduler.logs.reader import LogQuery, parse_cursor
+from api.schemas.common import Input, invalid_input, refuse
+from scheduler.errors import FieldError, InvalidInputError
+from scheduler.logs.filtering import LONGEST_TEXT, LineFilter, check_pattern
+from scheduler.logs.places import check_cursor
+from scheduler.logs.reader import LogQuery
 from scheduler.logs.stream import Stream
 
-#: A longer line is made JSON in pieces of this size, as each holds up all other threads.
-_PIECE_BYTES: Final = 256 * 1024
 #: A page never has more lines than this; leave `limit` out for all of them, streamed.
 LARGEST_LIMIT: Final = 10_000
 
@@ -77,6 +73,32 @@ def _check_limit(value: object) -> object:
     )
 
 
+def _check_text(value: object) -> object:
+    text = str(value)
+    if len(text) > LONGEST_TEXT:
+        raise refuse("is too long", f"use {LONGEST_TEXT} characters at most")
+    if "\n" in text:
+        raise refuse("has a line break, which no line has within", "search for a part of one line")
+    return text
+
+
+def _check_regex(value: object) -> object:
+    text = str(_check_text(value))
+    try:
+        check_pattern("regex", text)
+    except InvalidInputError as error:
+        raise refuse(error.errors[0].message, error.errors[0].remedy) from error
+    return text
+
+
+def _check_flag(value: object) -> object:
+    if str(value).lower() in {"true", "1", "yes"}:
+        return True
+    if str(value).lower() in {"false", "0", "no"}:
+        return False
+    raise refuse("is neither true nor false", "use true or false")
+
+
 _STREAMS: Final = {stream.label: stream for stream in Stream}
 
 
@@ -92,7 +114,7 @@ def _check_streams(value: object) -> object:
 
 def _check_cursor(value: object) -> object:
     try:
-        parse_cursor(str(value))
+        check_cursor(str(value))
     except InvalidInputError as error:
         raise refuse(error.errors[0].message, error.errors[0].remedy) from error
     return value
@@ -120,6 +142,24 @@ class LogParameters(Input):
     cursor: Annotated[str, BeforeValidator(_check_cursor)] | None = Field(
         None, description="Go on after the line to which an earlier answer gave this."
     )
+    tail: Annotated[int, BeforeValidator(_check_limit)] | None = Field(
+        None, ge=1, le=LARGEST_LIMIT, description="The last so many lines, oldest first."
+    )
+    contains: Annotated[str, BeforeValidator(_check_text)] | None = Field(
+        None, description="Lines that have this text in them."
+    )
+    regex: Annotated[str, BeforeValidator(_check_regex)] | None = Field(
+        None, description="Lines in which this regular expression matches something; the syntax is RE2's."
+    )
+    ignore_case: Annotated[bool, BeforeValidator(_check_flag)] = Field(
+        False, description="Take capital and small letters for the same in `contains` and `regex`."
+    )
+    ansi: Literal["keep", "strip"] = Field(
+        "keep", description="`strip` leaves out terminal sequences, such as colours, also before filtering."
+    )
+    follow: Annotated[bool, BeforeValidator(_check_flag)] | None = Field(
+        None, description="Go on with what is printed from now on, as server-sent events."
+    )
     format: Literal["json", "ndjson", "text"] = Field(
         "json",
         description="A JSON array, one JSON object a line, or the bytes as they were printed; between lines of "
@@ -141,6 +181,15 @@ class LogParameters(Input):
             )
         return self
 
+    def filter(self) -> LineFilter:
+        """Which lines are wanted for what they say."""
+        return LineFilter(
+            contains=self.contains,
+            matches=self.regex,
+            ignore_case=self.ignore_case,
+            strip_ansi=self.ansi == "strip",
+        )
+
     def query(self) -> LogQuery:
         """What to ask the log's reader."""
         return LogQuery(
@@ -152,11 +201,29 @@ class LogParameters(Input):
             limit=self.limit,
             order=self.order,
             cursor=self.cursor,
+            tail=self.tail,
+            filter=self.filter(),
+            is_bounded=self.limit is not None or self.tail is not None,
         )
 
 
-#: The names of all parameters.
-LOG_PARAMETERS: Final = tuple(LogParameters.model_fields)
+class NamespaceLogParameters(LogParameters):
+    """Those of a namespace's log."""
+
+    namespace: str | None = Field(None, description="Whose runs; the caller's own namespace if not given.")
+
+
+class ExportParameters(LogParameters):
+    """Those of a log as a file."""
+
+    format: Literal["json", "ndjson", "text"] = Field(
+        "text", description="As elsewhere, but `text` if not given."
+    )
+    compression: Literal["none", "gzip", "zstd"] = Field("none", description="How the file is packed.")
+
+
+class NamespaceExportParameters(ExportParameters, NamespaceLogParameters):
+    """Those of a namespace's log as a file."""
 
 
 def _short(text: str) -> str:
@@ -181,61 +248,49 @@ def end_of(text: str) -> datetime:
     return _EPOCH + timedelta(microseconds=micros if "." in text else micros + 999_999)
 
 
-def parse_log_parameters(query: Mapping[str, str]) -> LogParameters:
-    """The parameters as a model.
+_P = TypeVar("_P", bound=LogParameters)
+
+
+def parse_log_parameters(query: Mapping[str, str], kind: type[_P]) -> _P:
+    """The parameters as a model of that kind.
 
     Raises:
         InvalidInputError: some are wrong; each is named with its value and a remedy.
     """
+    names = tuple(kind.model_fields)
     try:
-        return LogParameters.model_validate(dict(query))
+        parameters = kind.model_validate(dict(query))
     except ValidationError as error:
-        found = invalid_input(error, fields=LOG_PARAMETERS, what="log query").errors
+        found = invalid_input(error, fields=names, what="log query").errors
         # What concerns both ends of the range is said of its start.
         named = (replace(one, field="start_time") if one.field == "body" else one for one in found)
         raise InvalidInputError(*(replace(one, value=query.get(one.field)) for one in named)) from error
+    check_together(parameters, query)
+    return parameters
 
 
-class LineOut(Output):
-    """One line of a log."""
+def check_together(parameters: LogParameters, query: Mapping[str, str], *, is_followed: bool = False) -> None:
+    """Let pass parameters that do not contradict each other.
 
-    message: str = Field(
-        description=r"The line without the `\n` or `\r\n` that ends it, and of one that was drawn anew after a lone "
-        r"`\r`, as progress bars are, what stood there last; bytes that are not UTF-8 are replaced."
-    )
-    time: int = Field(description="When it arrived, in whole Unix seconds, rounded down.")
-    stream: Literal["stdout", "stderr", "system"] = Field(description="`system` lines are Timeball's own.")
-    timestamp: str = Field(description="When it arrived, RFC 3339 with microseconds.")
-
-    @classmethod
-    def of(cls, line: Line) -> Self:
-        """The shape of a line."""
-        return cls.model_validate(json.loads(json_lines([line])[0]))
-
-
-def _quoted(data: bytes) -> str:
-    if len(data) <= _PIECE_BYTES:
-        return encode_basestring(data.decode("utf-8", "replace"))
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    pieces = (
-        encode_basestring(
-            decoder.decode(data[begin : begin + _PIECE_BYTES], begin + _PIECE_BYTES >= len(data))
-        )
-        for begin in range(0, len(data), _PIECE_BYTES)
-    )
-    return f'"{"".join(piece[1:-1] for piece in pieces)}"'
-
-
-def json_lines(lines: Sequence[Line]) -> list[str]:
-    """Lines as JSON objects, each as `LineOut` describes it; made for a million of them."""
-    known: tuple[datetime, Stream] | None = None
-    rest = ""
-    texts: list[str] = []
-    for at, stream, data, _ in lines:
-        # Lines that arrived together share the very same objects: what follows the message is made once.
-        if known is None or known[0] is not at or known[1] is not stream:
-            known = at, stream
-            seconds = (at - _EPOCH) // timedelta(seconds=1)
-            rest = f',"time":{seconds},"stream":"{stream.label}","timestamp":"{format_moment(at)}"}}'
-        texts.append(f'{{"message":{_quoted(shown(data))}{rest}')
-    return texts
+    Raises:
+        InvalidInputError: some do.
+    """
+    wrong: list[tuple[str, str, str]] = []
+    if is_followed or parameters.follow:
+        usual = {"end_time": None, "limit": None, "order": "asc", "format": "json"}
+        wrong += [
+            (name, "is not possible while following", f"leave {name} out")
+            for name, value in usual.items()
+            if getattr(parameters, name) != value
+        ]
+    if parameters.tail is not None:
+        wrong += [
+            ("tail", f"is not possible with {other}", f"give tail or {other}, not both")
+            for other in ("limit", "cursor")
+            if getattr(parameters, other) is not None
+        ]
+        if parameters.order == "desc":
+            wrong.append(("tail", "is not possible with order=desc", "use limit, or leave order out"))
+    if wrong:
+        first = {name: FieldError(name, query.get(name), *words) for name, *words in reversed(wrong)}
+        raise InvalidInputError(*reversed(first.values()))

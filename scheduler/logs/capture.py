@@ -49,6 +49,10 @@ class Keeper(Protocol):
         """So many bytes came into memory, or left it (negative)."""
         ...
 
+    def stored(self, exec_id: str) -> None:
+        """Something was stored for an exec."""
+        ...
+
     async def room(self, capture: Capture) -> None:
         """Wait while too much is in memory."""
         ...
@@ -77,6 +81,8 @@ class Capture:
         self.due = math.inf
         #: Why nothing is taken any more, such as its exec's deletion; None as long as all is well.
         self.lost: str | None = None
+        #: A busy stream is stored this often; more often while somebody follows it.
+        self.busy_seconds = BUSY_SECONDS
         self._builder = ChunkBuilder(exec_id, cursor)
         self._sealed: deque[SealedChunk] = deque()
         self._clock = clock
@@ -208,7 +214,7 @@ class Capture:
             self._seal()
             due = now
         else:
-            due = max(now + PROMPT_SECONDS, self._stored_at + BUSY_SECONDS)
+            due = max(now + PROMPT_SECONDS, self._stored_at + self.busy_seconds)
         if due < self.due:
             self.due = due
             self._keeper.changed()
@@ -232,6 +238,7 @@ class Capture:
             freed += self._sealed.popleft().row_without_data.raw_bytes
         self._bytes -= freed
         self._keeper.counted(-freed)
+        self._keeper.stored(self.exec_id)
 
     def rest_seconds(self, least: float) -> float:
         """How long to wait until the last storing is `least` seconds ago."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -13,7 +14,7 @@ from scheduler.clock import Clock
 from scheduler.errors import UnavailableError
 from scheduler.job import MOST_LOG_BYTES
 from scheduler.logs.builder import SealedChunk
-from scheduler.logs.capture import CAPTURE_BYTES, Capture
+from scheduler.logs.capture import BUSY_SECONDS, CAPTURE_BYTES, Capture
 from scheduler.logs.chunks import LEVEL, QUICK_LEVEL
 from scheduler.logs.loading import load_cursor
 from scheduler.store.database import Database
@@ -29,6 +30,8 @@ GATHER_SECONDS: Final = 0.02
 INLINE_BYTES: Final = 64 * 1024
 #: The least time between two writes of one capture that readers ask for: each makes a chunk.
 LEAST_SECONDS_BETWEEN: Final = 0.02
+#: A busy stream that is followed is stored this often, as followers are shown what is stored.
+FOLLOWED_SECONDS: Final = 0.1
 FIRST_BACKOFF_SECONDS: Final = 0.1
 LONGEST_BACKOFF_SECONDS: Final = 5.0
 
@@ -51,6 +54,7 @@ class CaptureHub:
         self._owner = owner
         self._captures: dict[str, Capture] = {}
         self._opening: dict[str, asyncio.Task[Capture]] = {}
+        self._followed: dict[str, Callable[[], None]] = {}
         self._bytes = 0
         self._changed = asyncio.Event()
         self._freed = asyncio.Event()
@@ -93,7 +97,29 @@ class CaptureHub:
         cursor = await self._database.read(lambda connection: load_cursor(connection, exec_id))
         capture = Capture(exec_id, cursor, self._clock, self, limit=limit)
         self._captures[exec_id] = capture
+        if exec_id in self._followed:
+            capture.busy_seconds = FOLLOWED_SECONDS
+            self.stored(exec_id)
         return capture
+
+    def follow(self, exec_id: str, on_stored: Callable[[], None]) -> None:
+        """Store an exec's output more often, and tell of it each time; and of its capture's beginning and end."""
+        self._followed[exec_id] = on_stored
+        if (capture := self._captures.get(exec_id)) is not None:
+            capture.busy_seconds = FOLLOWED_SECONDS
+
+    def unfollow(self, exec_id: str, on_stored: Callable[[], None]) -> None:
+        """Tell of it no more, unless somebody else has taken the place."""
+        if self._followed.get(exec_id) != on_stored:
+            return
+        del self._followed[exec_id]
+        if (capture := self._captures.get(exec_id)) is not None:
+            capture.busy_seconds = BUSY_SECONDS
+
+    def stored(self, exec_id: str) -> None:
+        """Something was stored for an exec; called by captures."""
+        if (on_stored := self._followed.get(exec_id)) is not None:
+            on_stored()
 
     async def close(self, exec_id: str) -> None:
         """Store what is left of a capture, if anything, and forget it; the next `open` loads it anew.
@@ -109,6 +135,7 @@ class CaptureHub:
             if capture is not None:
                 capture.lose("closed")
                 self._freed.set()
+            self.stored(exec_id)
 
     def changed(self) -> None:
         """Something is due sooner than `run` thinks; called by captures."""

@@ -53,6 +53,10 @@ def chunk_of(position: int) -> int:
     return position >> _SEQ_SHIFT
 
 
+#: The index of what stands for a damaged chunk; no frame has so many lines.
+DAMAGE_INDEX: Final = (1 << _FRAME_SHIFT) - 1
+
+
 class Run(NamedTuple):
     """Lines that one frame completed.
 
@@ -69,6 +73,11 @@ class Run(NamedTuple):
     position: int
 
 
+def is_damage(run: Run) -> bool:
+    """Whether it is no output, but stands for a chunk that cannot be read."""
+    return run.position & DAMAGE_INDEX == DAMAGE_INDEX
+
+
 class Line(NamedTuple):
     """One line of a log.
 
@@ -76,7 +85,7 @@ class Line(NamedTuple):
         at: when the frame arrived that completed it, aware UTC.
         stream: where it was printed.
         data: its bytes with the newline that ends it; without one where the output ended or the line was cut.
-        position: its place among all lines of the log, which `cursor` spells.
+        position: its place among all lines of the log, which `places.run_cursor` spells.
     """
 
     at: datetime
@@ -88,11 +97,6 @@ class Line(NamedTuple):
     def message(self) -> bytes:
         """What is shown of it: see `shown`."""
         return shown(self.data)
-
-    @property
-    def cursor(self) -> str:
-        """What to ask with for the lines after this one."""
-        return f"1-{self.position:x}"
 
 
 class LineSplitter:

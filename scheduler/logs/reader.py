@@ -1,4 +1,4 @@
-"""Reads logs: by time, by stream, from either end, page by page.
+"""Reads one run's log: by time, by stream, by what lines say, from either end, page by page.
 
 Only the chunks that the answer needs are touched, a few in each short transaction on a thread of the
 database; what is in memory at once is some chunks' worth of lines, however long the answer. A read ends with
@@ -7,21 +7,27 @@ what had arrived when it began. A chunk that turns out damaged becomes one of Ti
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import repeat
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
-from scheduler.errors import FieldError, InvalidInputError
+from sqlalchemy.engine import Connection
+
+from scheduler.logs.filtering import ALL_LINES, LineFilter
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.lines import Line, Run
+from scheduler.logs.places import parse_run_cursor, run_cursor
 from scheduler.logs.scanning import BackwardScan, ForwardScan
 from scheduler.logs.stream import Stream
 from scheduler.store.database import Database
 from scheduler.store.tables import from_micros, to_micros
+
+T = TypeVar("T")
 
 # Twice as fast as calling the class, and a read of a million lines does little else.
 _line: Final = partial(tuple.__new__, Line)
@@ -30,7 +36,13 @@ _line: Final = partial(tuple.__new__, Line)
 #: again before the garbage collector notices them; thousands at a time make it look through all memory, again and
 #: again, which takes longer than reading.
 BATCH_LINES: Final = 256
-_CURSOR: Final = re.compile(r"1-([0-9a-f]{1,24})", re.ASCII)
+#: A page looks through so much at most, or for so many seconds; its cursor leads on.
+SCAN_BYTES: Final = 256 * 1024 * 1024
+SCAN_SECONDS: Final = 10.0
+#: The last lines of a log are collected up to this size.
+TAIL_BYTES: Final = 16 * 1024 * 1024
+#: Threads on which lines are looked at for what they say.
+FILTER_THREADS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +56,9 @@ class LogQuery:
         limit: at most so many; None for all.
         order: ``asc`` is oldest first.
         cursor: none up to this line (in the order asked for), and not this one either.
+        tail: the last so many, oldest first; with neither `limit` nor `cursor`.
+        filter: only lines that it lets through, as it shows them.
+        is_bounded: give up after `SCAN_BYTES` or `SCAN_SECONDS`; `Reading.frontier` is where to go on.
     """
 
     start: datetime | None = None
@@ -52,20 +67,9 @@ class LogQuery:
     limit: int | None = None
     order: Literal["asc", "desc"] = "asc"
     cursor: str | None = None
-
-
-def parse_cursor(cursor: str) -> int:
-    """The position that a cursor spells.
-
-    Raises:
-        InvalidInputError: it is not one of `Line.cursor`.
-    """
-    match = _CURSOR.fullmatch(cursor)
-    if match is None:
-        raise InvalidInputError(
-            FieldError("cursor", cursor, "is not a cursor", "use one as an earlier answer gave it")
-        )
-    return int(match[1], 16)
+    tail: int | None = None
+    filter: LineFilter = ALL_LINES
+    is_bounded: bool = False
 
 
 class LogReader:
@@ -79,41 +83,125 @@ class LogReader:
     def __init__(self, database: Database, hub: CaptureHub) -> None:
         self._database = database
         self._hub = hub
+        self._filters = ThreadPoolExecutor(FILTER_THREADS, thread_name_prefix="log-filter")
 
-    async def read(self, exec_id: str, query: LogQuery) -> AsyncIterator[list[Line]]:
-        """The lines of one exec that the query asks for, in batches of at most `BATCH_LINES`.
-
-        An exec that is deleted while it is being read has no more lines.
+    def read(self, exec_id: str, query: LogQuery) -> Reading:
+        """The lines of one exec that the query asks for.
 
         Raises:
-            InvalidInputError: the cursor is none; before the first batch.
-            UnavailableError: the database cannot be read; between any two batches.
+            InvalidInputError: the cursor is none, or another log's.
         """
-        kind = BackwardScan if query.order == "desc" else ForwardScan
-        scan = kind(
+        return Reading(self, exec_id, query)
+
+    async def flush(self, exec_id: str) -> None:
+        """Store what has arrived for an exec.
+
+        Raises:
+            UnavailableError: the database refused.
+        """
+        await self._hub.flush(exec_id)
+
+    async def step(self, scan: ForwardScan | BackwardScan) -> list[Run] | None:
+        """One step of a scan, on a thread of the database."""
+        return await self._database.read(scan.step)
+
+    async def look(self, work: Callable[[Connection], T]) -> T:
+        """What a function of a connection finds, on a thread of the database."""
+        return await self._database.read(work)
+
+    async def select(self, runs: list[Run], wanted: LineFilter) -> list[Run]:
+        """Those lines of the runs that a filter lets through, looked at on another thread."""
+        if not wanted or not runs:
+            return runs
+        return await asyncio.get_running_loop().run_in_executor(self._filters, wanted.apply, runs)
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._filters.shutdown(wait=False, cancel_futures=True)
+
+
+class Reading:
+    """One read of one exec's log: to be iterated once, batch by batch of at most `BATCH_LINES` lines.
+
+    Ends with what had arrived when the first batch was asked for. An exec that is deleted meanwhile has no more
+    lines. Raises UnavailableError between any two batches when the database cannot be read.
+
+    Attributes:
+        is_complete: whether the log has been looked through as far as the query asks; else `limit` was reached,
+            or bounds were.
+    """
+
+    def __init__(self, reader: LogReader, exec_id: str, query: LogQuery) -> None:
+        self.exec_id = exec_id
+        self.is_complete = False
+        self._reader = reader
+        self._query = query
+        self._is_backward = query.order == "desc" or query.tail is not None
+        kind = BackwardScan if self._is_backward else ForwardScan
+        wanted = query.limit if query.tail is None else query.tail
+        self._scan = kind(
             exec_id,
             frozenset(Stream) if query.streams is None else query.streams,
             start=None if query.start is None else to_micros(query.start),
             end=None if query.end is None else to_micros(query.end),
-            after=None if query.cursor is None else parse_cursor(query.cursor),
-            limit=query.limit,
+            after=None if query.cursor is None else parse_run_cursor(query.cursor, exec_id),
+            limit=None if query.filter.selects else wanted,
         )
-        await self._hub.flush(exec_id)
-        left = query.limit
+
+    @property
+    def frontier(self) -> str | None:
+        """The cursor of the place up to which nothing is left to find; None before anything was looked at."""
+        place = self._scan.frontier
+        return None if place is None or place < 0 else run_cursor(self.exec_id, place)
+
+    @property
+    def end(self) -> int:
+        """The last position that there was when the first batch was asked for; -1 where nothing was written."""
+        return self._scan.end
+
+    def cursor_of(self, line: Line) -> str:
+        """The cursor of a line that this read gave."""
+        return run_cursor(self.exec_id, line.position)
+
+    async def __aiter__(self) -> AsyncIterator[list[Line]]:
+        """The batches."""
+        if self._query.tail is None:
+            async for batch in self._read(self._query.limit):
+                yield batch
+            return
+        batches, size = list[list[Line]](), 0
+        async for batch in self._read(self._query.tail):
+            batches.append(batch[::-1])
+            size += sum(len(line.data) for line in batch)
+            if size > TAIL_BYTES:
+                self.is_complete = False
+                break
+        for batch in reversed(batches):
+            yield batch
+
+    async def _read(self, left: int | None) -> AsyncIterator[list[Line]]:
+        await self._reader.flush(self.exec_id)
+        clock = asyncio.get_running_loop().time
+        until = clock() + SCAN_SECONDS
         while left is None or left > 0:
-            runs = await self._database.read(scan.step)
+            runs = await self._reader.step(self._scan)
             if runs is None:
+                self.is_complete = True
                 return
-            for batch in _batches(runs, left, newest_first=query.order == "desc"):
+            runs = await self._reader.select(runs, self._query.filter)
+            for batch in batches_of(runs, left, newest_first=self._is_backward):
                 lines = batch if left is None else batch[:left]
                 if left is not None:
                     left -= len(lines)
                 yield lines
                 if left == 0:
                     return
+            if self._query.is_bounded and (self._scan.scanned_bytes > SCAN_BYTES or clock() > until):
+                return
 
 
-def _batches(runs: list[Run], most: int | None, *, newest_first: bool) -> Iterator[list[Line]]:
+def batches_of(runs: list[Run], most: int | None, *, newest_first: bool) -> Iterator[list[Line]]:
+    """Runs as lines, in batches; about `most` of them."""
     batch: list[Line] = []
     for at, number, lines, position in reversed(runs) if newest_first else runs:
         moment, stream = from_micros(at), Stream(number)

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler.logs import chunks
 from scheduler.logs.chunks import DamagedChunkError, Frame
-from scheduler.logs.lines import LineSplitter, Run, chunk_of, open_end, position_of
+from scheduler.logs.lines import DAMAGE_INDEX, LineSplitter, Run, chunk_of, open_end, position_of
 from scheduler.logs.loading import stream_open_from
 from scheduler.logs.stream import Stream
 from scheduler.store import logs as store
@@ -27,8 +27,8 @@ from scheduler.store.tables import from_micros, to_micros
 STEP_BYTES: Final = 1024 * 1024
 STEP_LINES: Final = 32 * 1024
 STEP_CHUNKS: Final = 64
-#: Behind the lines that `LineSplitter.break_off` can give.
-_DAMAGE_INDEX: Final = len(Stream)
+#: Beyond every chunk's number.
+_FAR: Final = 2**31 - 1
 
 
 class _Scan:
@@ -41,6 +41,14 @@ class _Scan:
         end: no lines after this moment.
         after: no lines up to this position in the scan's direction, nor this one.
         limit: about how many lines are wanted: no more chunks are read at once than that takes.
+
+    Attributes:
+        scanned_bytes: how much has been looked at.
+        frontier: the position up to which, in the scan's direction, nothing is left to find; None before the
+            first step, -1 where nothing has been written.
+        frontier_at: the time of what was looked at last, microseconds since 1970: what is left to find is not
+            earlier (not later, where the scan goes back); None before anything was.
+        end: the last position that there was at the first step; -1 as above.
     """
 
     def __init__(
@@ -61,14 +69,19 @@ class _Scan:
         self._after = after
         self._lines = STEP_LINES if limit is None else min(limit, STEP_LINES)
         self._bounds: tuple[int, int] | None = None
+        self.scanned_bytes = 0
+        self.frontier: int | None = None
+        self.frontier_at: int | None = None
+        self.end = -1
 
     def _find_bounds(self, connection: Connection) -> tuple[int, int]:
         """The first and the last chunk that can matter; last < first when none does."""
-        nothing = (0, -1)
         reach = store.extent(connection, self._exec_id)
         if reach is None:
-            return nothing
+            return 0, -1
         first, last = reach.first_seq, reach.last_seq
+        self.end = position_of(last + 1, 0) - 1
+        nothing = (last + 1, last)
         if self._start is not None:
             found = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._start))
             if found is None:
@@ -93,6 +106,7 @@ class _Scan:
                 lines += row.lines
                 if size >= STEP_BYTES or lines >= self._lines:
                     break
+        self.scanned_bytes += size
         return rows
 
     def _splitter(self, first: ChunkRow) -> LineSplitter:
@@ -141,7 +155,7 @@ class _Scan:
         runs = splitter.break_off(at, row.seq)
         if self._end is None or at <= self._end:
             text = f"Part of the log ({row.lines} lines) is damaged and cannot be shown: {error}\n"
-            runs.append(Run(at, Stream.SYSTEM, [text.encode()], position_of(row.seq, 0, _DAMAGE_INDEX)))
+            runs.append(Run(at, Stream.SYSTEM, [text.encode()], position_of(row.seq, 0, DAMAGE_INDEX)))
         return runs
 
 
@@ -160,12 +174,24 @@ class ForwardScan(_Scan):
         first, last = self._bounds
         rows = self._fetch(connection, first, last, newest_first=False) if first <= last else []
         if not rows:
+            if last < _FAR:
+                self._reach(last + 1)
             return None
         if self._current is None:
             self._current = self._splitter(rows[0])
         runs = self._split(connection, self._current, rows)
         self._bounds = rows[-1].seq + 1, last
+        self._reach(rows[-1].seq + 1)
+        self.frontier_at = to_micros(rows[-1].last_at)
         return runs if self._after is None else [later for run in runs for later in self._later(run)]
+
+    def _reach(self, seq: int) -> None:
+        """Everything before a chunk has been looked at."""
+        self.frontier = max(
+            position_of(seq, 0) - 1,
+            -1 if self._after is None else self._after,
+            -1 if self.frontier is None else self.frontier,
+        )
 
     def _later(self, run: Run) -> list[Run]:
         skip = 0 if self._after is None else max(0, self._after - run.position + 1)
@@ -173,6 +199,22 @@ class ForwardScan(_Scan):
             return [run]
         lines = run.lines[skip:]
         return [run._replace(lines=lines, position=run.position + skip)] if lines else []
+
+
+class LiveScan(ForwardScan):
+    """What is written from now on; its steps never come to an end.
+
+    The first step notes where the log stands; what was stored until then is left to others.
+    """
+
+    def step(self, connection: Connection) -> list[Run] | None:
+        """The lines that were stored since the last step, oldest first; None when nothing was."""
+        if self._bounds is None:
+            reach = store.extent(connection, self._exec_id)
+            self._bounds = (0 if reach is None else reach.last_seq + 1), _FAR
+            self._reach(self._bounds[0])
+            return None
+        return super().step(connection)
 
 
 class BackwardScan(_Scan):
@@ -190,6 +232,8 @@ class BackwardScan(_Scan):
         if not rows:
             return None
         rows.reverse()
+        self.frontier = position_of(rows[0].seq, 0)
+        self.frontier_at = to_micros(rows[0].first_at)
         # A line that goes on beyond these chunks has come out already, with the chunk that ends it.
         runs = self._split(connection, self._splitter(rows[0]), rows)
         self._bounds = first, rows[0].seq - 1

@@ -25,9 +25,10 @@ from scheduler.logs.capture import Capture
 from scheduler.logs.hub import INLINE_BYTES, CaptureHub
 from scheduler.metrics import ENDED
 from scheduler.running.decide import End, retry_at
-from scheduler.store import execs
+from scheduler.store import execs, spans
 from scheduler.store import logs as stored_logs
 from scheduler.store.database import Database
+from scheduler.store.logs import ChunkRow
 
 log = structlog.get_logger()
 
@@ -142,10 +143,15 @@ class Recorder:
         if after in FINAL_STATUSES and capture.unstored_bytes > INLINE_BYTES:
             with suppress(UnavailableError):  # what is left is stored with the status, as soon as that can be
                 await capture.flush()
-        last = capture.drain() if after in FINAL_STATUSES else []
+        last, log_span = list[ChunkRow](), dict[str, Any]()
+        if after in FINAL_STATUSES:
+            last = capture.drain()
+            log_span = spans.closing(self.exec.created_at, self._with.clock.now())
 
         def work(connection: Connection) -> bool:
-            changed = execs.change_status(connection, exec_id, before, after, retry=retry, **fields)
+            changed = execs.change_status(
+                connection, exec_id, before, after, retry=retry, **fields, **log_span
+            )
             if changed:
                 stored_logs.insert(connection, last)
                 if retry is not None:

@@ -278,6 +278,9 @@ execs = sa.Table(
     sa.Column("node", sa.Text, nullable=True),
     # How many bytes its log takes up as it is stored; null until it has ended and been measured.
     sa.Column("log_bytes", sa.BigInteger, nullable=True),
+    # When the log was complete, and how long that had taken, by powers of four: see `scheduler.store.spans`.
+    sa.Column("log_until", Moment, nullable=True),
+    sa.Column("log_reach", sa.Integer, nullable=True),
     _one_of("status", ExecStatus),
     _one_of("trigger_mode", TriggerMode),
     sa.CheckConstraint("status NOT IN ('R', 'S') OR started_at IS NOT NULL", name="running_has_started"),
@@ -311,6 +314,20 @@ for _columns in ((execs.c.started_at,), (execs.c.namespace, execs.c.started_at))
         execs.c.id,
         sqlite_where=execs.c.started_at.is_not(None),
         postgresql_where=execs.c.started_at.is_not(None),
+    )
+# Which logs overlap a range of time.
+for _name, _scope in {
+    "ix_execs_job_id_log_reach": execs.c.job_id,
+    "ix_execs_namespace_log_reach": execs.c.namespace,
+}.items():
+    sa.Index(
+        _name,
+        _scope,
+        execs.c.log_reach,
+        execs.c.log_until,
+        execs.c.id,
+        sqlite_where=execs.c.log_reach.is_not(None),
+        postgresql_where=execs.c.log_reach.is_not(None),
     )
 # Only what still waits or runs is in these indexes, so that a long history costs recovery and dispatch nothing.
 for _name, _columns in {

@@ -1,12 +1,13 @@
-"""Logs: reading what runs wrote."""
+"""Logs: reading and following what runs wrote."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-from scheduler.access import Caller, visible_exec
-from scheduler.logs.lines import Line
-from scheduler.logs.reader import LogQuery
+from scheduler.access import Caller, Role, demand, visible_exec, visible_job
+from scheduler.job import Job
+from scheduler.logs.following import Follow
+from scheduler.logs.merging import Merging
+from scheduler.logs.reader import LogQuery, Reading
+from scheduler.store.spans import Scope
 from scheduler.usecases.parts import Parts
 
 
@@ -16,16 +17,63 @@ class LogUseCases:
     def __init__(self, parts: Parts) -> None:
         self._with = parts
 
-    async def read(
-        self, caller: Caller, job_id: str, exec_id: str, query: LogQuery
-    ) -> AsyncIterator[list[Line]]:
-        """The lines of a run's log that the query asks for, in batches.
+    async def read(self, caller: Caller, job_id: str, exec_id: str, query: LogQuery) -> tuple[Job, Reading]:
+        """The lines of a run's log that the query asks for, in batches, and the run's job.
 
         Raises:
-            NotFoundError: there is no such run for the caller; before the first batch.
+            NotFoundError: there is no such run for the caller.
+            InvalidInputError: the cursor is another log's.
+        """
+        job, one = await self._with.database.read(
+            lambda connection: visible_exec(connection, caller, job_id, exec_id)
+        )
+        return job, self._with.logs.read(one.id, query)
+
+    async def read_job(self, caller: Caller, job_id: str, query: LogQuery) -> tuple[Job, Merging]:
+        """The lines of all runs of a job in the order of time, and the job.
+
+        Raises:
+            NotFoundError: there is no such job for the caller.
+            InvalidInputError: the cursor is another log's.
+        """
+        job = await self._with.database.read(lambda connection: visible_job(connection, caller, job_id))
+        return job, Merging(self._with.logs, Scope(job_id=job.id), query, self._with.clock.now())
+
+    async def read_namespace(
+        self, caller: Caller, namespace: str | None, query: LogQuery
+    ) -> tuple[str, Merging]:
+        """The lines of all runs in a namespace in the order of time, and the namespace's name.
+
+        Args:
+            caller: who asks.
+            namespace: which; the caller's own if None.
+            query: which lines.
+
+        Raises:
+            ForbiddenError: the caller is bound to another namespace.
+            InvalidInputError: the cursor is another log's.
+        """
+        name = caller.home if namespace is None else namespace
+        demand(caller, Role.VIEWER, name)
+        return name, Merging(self._with.logs, Scope(namespace=name), query, self._with.clock.now())
+
+    async def follow(self, caller: Caller, job_id: str, exec_id: str, query: LogQuery) -> Follow:
+        """Follow a run; to be given back with `leave`.
+
+        Raises:
+            NotFoundError: there is no such run for the caller.
+            InvalidInputError: the cursor is another log's.
+            UnavailableError: there are too many followers.
         """
         _, one = await self._with.database.read(
             lambda connection: visible_exec(connection, caller, job_id, exec_id)
         )
-        async for batch in self._with.logs.read(one.id, query):
-            yield batch
+        return self._with.followers.follow(one.id, query)
+
+    def leave(self, follow: Follow) -> None:
+        """Follow no more."""
+        self._with.followers.close(follow)
+
+    def stop_following(self) -> None:
+        """Let all followers go, as the daemon stops; they come back to the next one."""
+        self._with.followers.stop()

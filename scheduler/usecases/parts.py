@@ -12,6 +12,7 @@ from scheduler.clock import Clock
 from scheduler.execution import Exec, ExecStatus
 from scheduler.job import Size
 from scheduler.keeping.cleaner import Cleaner
+from scheduler.logs.following import Followers
 from scheduler.logs.reader import LogReader
 from scheduler.notify.deliverer import Deliverer
 from scheduler.passwords import Passwords
@@ -52,6 +53,7 @@ class Parts:
     dispatcher: Dispatcher
     runner: Runner
     logs: LogReader
+    followers: Followers
     tokens: Tokens
     passwords: Passwords
     login_lifetime: timedelta | None

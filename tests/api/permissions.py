@@ -215,4 +215,9 @@ TABLE: Final[Mapping[str, Entry]] = {
     "GET /v1/hooks/{hook_id}/deliveries": Entry(VIEWER),
     "GET /v1/hooks/{hook_id}/deliveries/{delivery_id}": Entry(VIEWER),
     "POST /v1/hooks/{hook_id}/deliveries/{delivery_id}/redeliver": Entry(OPERATOR, 202),
+    "GET /v1/jobs/{job_id}/execs/{exec_id}/logs/export": Entry(VIEWER),
+    "GET /v1/jobs/{job_id}/logs": Entry(VIEWER),
+    "GET /v1/jobs/{job_id}/logs/export": Entry(VIEWER),
+    "GET /v1/logs": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
+    "GET /v1/logs/export": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
 }

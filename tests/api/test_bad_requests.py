@@ -253,6 +253,8 @@ async def test_an_exec_id_that_is_none_is_not_found(api: Api, subtests: pytest.S
     ]  # fmt: skip
     for text in bad:
         for method, tail in (("GET", ""), ("DELETE", ""), ("POST", "/stop"), ("GET", "/logs")):
+            if (text, tail) == ("..", "/logs"):
+                continue  # which is the job's own log
             with subtests.test(id=text[:40], method=method, tail=tail):
                 url = URL(f"/v1/jobs/{job['id']}/execs/{text}{tail}", encoded=True)
                 answer = await api.send(method, url)

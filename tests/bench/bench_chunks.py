@@ -22,7 +22,7 @@ import pytest
 import sqlalchemy as sa
 import zstandard
 
-from api.schemas.logs import json_lines
+from api.schemas.lines import json_lines
 from scheduler.logs.reader import LogQuery
 from scheduler.logs.stream import Stream
 from scheduler.store.tables import log_chunks

@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from scheduler.execution import ExecStatus, Outcome, TriggerMode
 from scheduler.filters import ExecFilter, JobFilter, Order, Position
 from scheduler.hook import HookEvent
-from scheduler.store import clearing, exec_lists, execs, hooks, jobs, ledger, outbox
+from scheduler.store import clearing, exec_lists, execs, hooks, jobs, ledger, outbox, spans
+from scheduler.store.spans import Scope
 from scheduler.store.tables import metadata
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+JOB, NAMESPACE = Scope(job_id=1), Scope(namespace="x")
 
 
 @pytest.fixture
@@ -61,6 +63,32 @@ QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
     ),
     "logs to be measured": (lambda c: clearing.unmeasured(c, limit=9), "ix_execs_unmeasured"),
     "how large logs are": (lambda c: clearing.log_sizes(c, ["a"]), "ix_log_chunks_exec_id_last_at_seq"),
+    "runs that go on, of a job": (lambda c: spans.open_spans(c, JOB, NOW), "ix_execs_open_of_job"),
+    "runs that go on, of a namespace": (lambda c: spans.open_spans(c, NAMESPACE, NOW), "ix_execs_open"),
+    "a job's logs across a moment": (
+        lambda c: spans.closed_across(c, JOB, begun_before=NOW, closed_since=NOW),
+        "ix_execs_job_id_log_reach",
+    ),
+    "a namespace's logs across a moment": (
+        lambda c: spans.closed_across(c, NAMESPACE, begun_before=NOW, closed_since=NOW),
+        "ix_execs_namespace_log_reach",
+    ),
+    "a job's runs from a moment on": (
+        lambda c: spans.begun_between(c, JOB, (NOW, "x"), NOW, limit=10),
+        "ix_execs_job_id_created_at",
+    ),
+    "a namespace's runs from a moment on": (
+        lambda c: spans.begun_between(c, NAMESPACE, (NOW, "x"), NOW, limit=10),
+        "ix_execs_namespace_created_at",
+    ),
+    "a job's logs that ended before a moment": (
+        lambda c: spans.closed_between(c, JOB, NOW, (NOW, "x"), limit=10),
+        "ix_execs_job_id_log_reach",
+    ),
+    "a namespace's logs that ended before a moment": (
+        lambda c: spans.closed_between(c, NAMESPACE, NOW, (NOW, "x"), limit=10),
+        "ix_execs_namespace_log_reach",
+    ),
     "the ledger of a time range": (
         lambda c: ledger.page(c, job_id=1, start=NOW, end=NOW, outcomes=[Outcome.RAN], offset=0, limit=10),
         "PRIMARY KEY",

@@ -15,6 +15,7 @@ from scheduler.errors import UnavailableError
 from scheduler.logs import builder, capture
 from scheduler.logs.capture import CAPTURE_BYTES, Capture
 from scheduler.logs.chunks import decode
+from scheduler.logs.places import run_cursor
 from scheduler.logs.stream import Stream
 from scheduler.store import logs as store
 from scheduler.store.tables import execs, log_chunks
@@ -220,7 +221,7 @@ async def test_an_unfinished_line_never_goes_back_behind_what_was_shown(scene: L
     [shown] = await scene.lines()
     scene.clock.forward(1)
     log.end_output()
-    [rest] = await scene.lines(cursor=shown.cursor)
+    [rest] = await scene.lines(cursor=run_cursor(EXEC, shown.position))
     assert (rest.data, rest.at) == (b"unfinished", shown.at)
 
 

@@ -11,12 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.schemas.logs import LineOut, json_lines, parse_log_parameters
+from api.schemas.lines import LineOut, json_lines
+from api.schemas.logs import LogParameters
+from api.schemas.logs import parse_log_parameters as parse
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.logs.lines import Line
 from scheduler.logs.stream import Stream
 
 SECOND = 1451350945
+
+
+def parse_log_parameters(query: dict[str, str]) -> LogParameters:
+    """Those of one run's log."""
+    return parse(query, LogParameters)
+
+
 AT = datetime(2015, 12, 29, 1, 2, 25, tzinfo=UTC)
 
 
@@ -141,7 +150,7 @@ def test_any_text_is_a_time_or_refused_in_words(text: str) -> None:
         ("order", "down"),
         ("format", "xml"),
         ("cursor", "5"),
-        ("tail", "5"),
+        ("tails", "5"),
         ("strean", "stdout"),
     ],
 )

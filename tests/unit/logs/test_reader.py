@@ -14,6 +14,7 @@ from scheduler.errors import InvalidInputError
 from scheduler.logs import chunks, scanning
 from scheduler.logs.chunks import Frame
 from scheduler.logs.lines import Line
+from scheduler.logs.places import run_cursor
 from scheduler.logs.reader import BATCH_LINES, LogQuery
 from scheduler.logs.stream import Stream
 from scheduler.store import logs as store
@@ -89,7 +90,7 @@ async def test_any_query_gives_what_its_words_say(
         for begin in range(0, len(wanted) + limit, limit):
             page = await scene.lines(**query, limit=limit, cursor=cursor)
             assert plain(page) == wanted[begin : begin + limit]
-            cursor = page[-1].cursor if page else cursor
+            cursor = run_cursor(EXEC, page[-1].position) if page else cursor
 
 
 async def test_a_cursor_goes_on_while_the_run_goes_on(scene: LogScene) -> None:
@@ -102,7 +103,7 @@ async def test_a_cursor_goes_on_while_the_run_goes_on(scene: LogScene) -> None:
         log.add(OUT, printed[begin : begin + 7])
         for line in await scene.lines(cursor=cursor):
             seen.append(line.message)
-            cursor = line.cursor
+            cursor = run_cursor(EXEC, line.position)
     assert seen == printed.split(b"\n")[:-1]
 
 

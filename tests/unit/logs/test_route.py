@@ -16,16 +16,16 @@ from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 from aiohttp.typedefs import Handler
 
+from api import log_answers, log_lines
 from api.keys import CALLER, SERVICE
+from api.log_lines import INLINE_BYTES
 from api.problems import problems_middleware
-from api.routes import logs as route
-from api.routes.logs import INLINE_BYTES, get_exec_logs
-from api.schemas.logs import LogParameters
+from api.routes.logs import get_exec_logs
 from scheduler.access import Caller
 from scheduler.errors import NotFoundError, UnavailableError
 from scheduler.logs import builder
 from scheduler.logs.lines import Line
-from scheduler.logs.reader import LogQuery
+from scheduler.logs.reader import LogQuery, LogReader, Reading
 from scheduler.logs.stream import Stream
 from scheduler.service import Service
 from tests.unit.logs.scene import EXEC, LogScene
@@ -37,7 +37,7 @@ PATH = f"/v1/jobs/1/execs/{EXEC}/logs"
 
 
 class LogReading:
-    """The one use case that the route knows."""
+    """The use case that the route knows, over the scene's log, under one id alone."""
 
     def __init__(self, scene: LogScene) -> None:
         self.scene = scene
@@ -45,12 +45,23 @@ class LogReading:
 
     async def read(
         self, _caller: object, job_id: str, exec_id: str, query: LogQuery
-    ) -> AsyncIterator[list[Line]]:
-        """The scene's log, under one id alone."""
+    ) -> tuple[None, FailingReading]:
+        """As the use case."""
         if (job_id, exec_id) != ("1", EXEC):
             raise NotFoundError(f"There is no exec {exec_id}")
+        return None, FailingReading(self.scene.reader, exec_id, query, self.fail_after)
+
+
+class FailingReading(Reading):
+    """A read whose database may go away."""
+
+    def __init__(self, reader: LogReader, exec_id: str, query: LogQuery, fail_after: int | None) -> None:
+        super().__init__(reader, exec_id, query)
+        self.fail_after = fail_after
+
+    async def __aiter__(self) -> AsyncIterator[list[Line]]:
         number = 0
-        async for batch in self.scene.reader.read(exec_id, query):
+        async for batch in super().__aiter__():
             if number == self.fail_after:
                 raise UnavailableError("The database is gone")
             number += 1
@@ -182,12 +193,12 @@ async def test_a_large_answer_does_not_hold_up_others(
     log = await scene.hub.open(EXEC)
     log.add(OUT, printed)
     await log.flush()
-    loop_thread, encoded = threading.get_ident(), route._encoded
+    loop_thread, encoded = threading.get_ident(), log_lines.encoded
     turns, at_once, most = 0, 0, 0
 
-    def encode(lines: Sequence[Line], parameters: LogParameters, last: Line | None) -> bytes:
+    def encode(lines: Sequence[Line], form: Any, newest_first: bool, last: Line | None) -> bytes:
         nonlocal at_once, most
-        body = encoded(lines, parameters, last)
+        body = encoded(lines, form, newest_first, last)
         if threading.get_ident() == loop_thread:
             at_once += len(body)
             most = max(most, at_once)
@@ -199,7 +210,7 @@ async def test_a_large_answer_does_not_hold_up_others(
             await asyncio.sleep(0)
             turns, at_once = turns + 1, 0
 
-    monkeypatch.setattr(route, "_encoded", encode)
+    monkeypatch.setattr(log_lines, "encoded", encode)
     others = asyncio.create_task(take_turns())
     body = await (await client.get(PATH, params={"format": form})).read()
     others.cancel()
@@ -265,7 +276,7 @@ async def test_a_page_of_huge_lines_ends_early(
     scene: LogScene, client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And says that there is more."""
-    monkeypatch.setattr(route, "PAGE_BYTES", 1000)
+    monkeypatch.setattr(log_answers, "PAGE_BYTES", 1000)
     log = await scene.hub.open(EXEC)
     log.add(OUT, (b"x" * 600 + b"\n") * 5)
     answer = await client.get(PATH, params={"limit": "10"})
@@ -277,7 +288,7 @@ async def test_bad_parameters_are_problems(client: TestClient[Any, Any]) -> None
     """Before a byte of the log is sent, by field."""
     for query, field in (
         ("start_time=x", "start_time"),
-        ("tail=5", "tail"),
+        ("tails=5", "tails"),
         ("limit=5&limit=6", "limit"),
         ("start_time=5&end_time=4", "start_time"),
         ("cursor=5", "cursor"),

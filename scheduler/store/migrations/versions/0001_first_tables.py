@@ -258,6 +258,8 @@ def upgrade() -> None:
         sa.Column("image_digest", sa.Text(), nullable=True),
         sa.Column("node", sa.Text(), nullable=True),
         sa.Column("log_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("log_until", sa.BigInteger(), nullable=True),
+        sa.Column("log_reach", sa.Integer(), nullable=True),
         sa.CheckConstraint(
             "(status = 'F') = (fail_reason IS NOT NULL)", name=op.f("ck_execs_failed_has_reason")
         ),
@@ -312,6 +314,22 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("ended_at IS NOT NULL AND log_bytes IS NULL"),
         postgresql_where=sa.text("ended_at IS NOT NULL AND log_bytes IS NULL"),
+    )
+    op.create_index(
+        "ix_execs_job_id_log_reach",
+        "execs",
+        ["job_id", "log_reach", "log_until", "id"],
+        unique=False,
+        sqlite_where=sa.text("log_reach IS NOT NULL"),
+        postgresql_where=sa.text("log_reach IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_execs_namespace_log_reach",
+        "execs",
+        ["namespace", "log_reach", "log_until", "id"],
+        unique=False,
+        sqlite_where=sa.text("log_reach IS NOT NULL"),
+        postgresql_where=sa.text("log_reach IS NOT NULL"),
     )
     op.create_index(
         "ix_execs_open",
