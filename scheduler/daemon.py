@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any
 
@@ -27,6 +28,7 @@ from scheduler.engine.errors import EngineError
 from scheduler.engine.protocol import Engine
 from scheduler.errors import SettingsError, UnavailableError
 from scheduler.execution import Exec
+from scheduler.faults import Point, point
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.keeping.retention import Retention
 from scheduler.logs.following import Followers
@@ -286,10 +288,11 @@ class Daemon:
                 elif one.owner not in live and execs.adopt(
                     connection, one.id, before=one.owner, owner=self._instance
                 ):
-                    taken.append(one)
+                    taken.append(replace(one, owner=self._instance))
             return taken
 
         for one in await database.write(work):
+            point(Point.ADOPTED)
             log.info("daemon.adopted", exec=one.id, status=one.status.name.lower())
             await self._dispatcher.adopt(one)
 
@@ -301,6 +304,7 @@ class Daemon:
             open_ids = await self._db.read(lambda connection: execs.existing_open(connection, ids))
             for own in found:
                 if own.exec_id not in open_ids and not self._runner.looks_after(own.exec_id):
+                    point(Point.CLEARING)
                     await region.engine.remove(own.handle)
                     log.info("region.orphan_removal_asked", region=region.name, exec=own.exec_id)
         except (EngineError, UnavailableError) as error:

@@ -53,7 +53,7 @@ LISTS: Final = ("allowed_hosts", "trusted_proxies")
 #: Settings that belong together, as in TIMEBALL_MAIL__HOST.
 GROUPS: Final = ("hooks", "mail")
 #: Variables of the command and of the tests, which are no settings of the daemon.
-OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "FUZZ")
+OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "TEST_FAULT", "FUZZ")
 
 RegionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 SizeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]

@@ -18,6 +18,7 @@ from tests.lab.engine import (
     why_no_engine,
     why_no_registry,
 )
+from tests.lab.nursery import nursery
 from tests.lab.postgresql import postgresql, postgresql_url, private_postgresql, why_no_postgresql
 from tests.lab.private_engine import private_engine, small_engine
 
@@ -26,6 +27,7 @@ __all__ = [
     "engine_client",
     "engine_url",
     "installation",
+    "nursery",
     "postgresql",
     "postgresql_url",
     "private_engine",

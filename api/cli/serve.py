@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -31,12 +32,14 @@ def serve(
     # Loaded here, so that other commands do not wait for it.
     from api.logging import configure_logging  # noqa: PLC0415
     from api.serve import serve as run  # noqa: PLC0415
+    from scheduler import faults  # noqa: PLC0415
     from scheduler.errors import SettingsError  # noqa: PLC0415
     from scheduler.settings import load_settings  # noqa: PLC0415
 
     try:
         settings = load_settings(config, host=host, port=port, data_dir=data_dir, database_url=database_url)
         configure_logging(settings.log_level, settings.log_format)
+        faults.arm_from(os.environ)
         status = asyncio.run(run(settings, _say_listening))
     except SettingsError as error:
         click.echo(f"timeball serve: {error}", err=True)

@@ -27,6 +27,7 @@ from scheduler.engine.errors import (
     EngineUnavailableError,
     ImageMissingError,
     LaunchError,
+    LaunchForgottenError,
     RunGoneError,
 )
 from scheduler.engine.frames import parse_time
@@ -162,9 +163,12 @@ class DockerEngine:
         """The container of an exec, if there is one."""
         name = container_name(exec_id)
         found = await self._inspect(name)
-        if found is None or not self._is_ours(found, exec_id):
-            return None
-        return Handle(engine_id=str(found["Id"]), name=name)
+        if found is not None and self._is_ours(found, exec_id):
+            return Handle(engine_id=str(found["Id"]), name=name)
+        # Somebody may have renamed it: what it is labelled with cannot be changed.
+        label = [f"{LABEL_INSTALLATION}={self._installation}", f"{LABEL_EXEC}={exec_id}"]
+        renamed = await self._quick(lambda client: client.containers(all=True, filters={"label": label}))
+        return Handle(engine_id=str(renamed[0]["Id"]), name=name) if renamed else None
 
     async def attach(self, handle: Handle) -> DockerFrameStream:
         """Listen to a container's output from now on.
@@ -184,6 +188,11 @@ class DockerEngine:
                 raise EngineTroubledError(str(error)) from error
             if error.status == 404 and "no such container" in error.words.lower():
                 raise _gone(handle) from error
+            if error.names_forgotten_process:
+                raise LaunchForgottenError(
+                    "the engine died while it started the container, and does not know what became of its process, "
+                    f"which may still run on its machine: {error.words}"
+                ) from error
             raise LaunchError(f"the container cannot be started: {_blamed(error)}") from error
 
     async def inspect(self, handle: Handle) -> RunStatus:

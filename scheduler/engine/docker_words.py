@@ -58,6 +58,16 @@ class RefusedError(EngineError):
         super().__init__(f"the engine refused: {self.words}")
 
     @property
+    def names_forgotten_process(self) -> bool:
+        """Whether a container is not started because containerd runs it already, of which the engine knows nothing.
+
+        That is so when the engine was killed between starting a process and noting it (seen on Engine 20.10; newer
+        ones pass on containerd's own words).
+        """
+        words = self.words.lower()
+        return "id already in use" in words or (": already exists" in words and "container" in words)
+
+    @property
     def in_trouble(self) -> bool:
         """Whether the engine is to blame, so that the same call may do later."""
         return self.status == 503 or (self.status >= 500 and any(t in self.words.lower() for t in _TROUBLE))

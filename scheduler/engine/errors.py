@@ -58,5 +58,12 @@ class ImageMissingError(LaunchError):
     """The container cannot be made because its image is not on the engine (any more)."""
 
 
+class LaunchForgottenError(LaunchError):
+    """The engine died while it started the container: it neither knows the process nor starts another.
+
+    The process did start, and may still be running on the engine's machine, out of the engine's reach.
+    """
+
+
 class RunGoneError(EngineError):
     """The container that the call is about is not on the engine (any more)."""

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler.clock import Clock
 from scheduler.errors import UnavailableError
+from scheduler.faults import Point, point
 from scheduler.job import MOST_LOG_BYTES
 from scheduler.logs.builder import SealedChunk
 from scheduler.logs.capture import BUSY_SECONDS, CAPTURE_BYTES, Capture
@@ -225,14 +226,17 @@ class CaptureHub:
         def work(connection: Connection) -> dict[str, str]:
             allowed = writable_execs(connection, taken.keys(), self._owner)
             insert(connection, [chunk.row() for key in taken if key in allowed for chunk in taken[key]])
+            point(Point.WRITING_CHUNK)
             return dict.fromkeys(taken.keys() - allowed, "its exec is gone or belongs to another daemon")
 
         try:
             # The engine has it too: what a power cut takes is read again from there.
-            return await self._database.write(work, durable=False)
+            refused = await self._database.write(work, durable=False)
         except ChunkConflictError as error:
             _log.error("log_conflict", exec=error.exec_id, error=str(error))
             return {error.exec_id: _CONFLICT}
+        point(Point.CHUNK_WRITTEN)
+        return refused
 
 
 _CONFLICT: Final = "another daemon writes the same log"

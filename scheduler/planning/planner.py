@@ -24,6 +24,7 @@ from sqlalchemy.engine import Connection
 from scheduler.clock import Clock
 from scheduler.errors import ScheduleError, UnavailableError
 from scheduler.execution import Exec
+from scheduler.faults import Point, point
 from scheduler.job import Job, MisfirePolicy, Size
 from scheduler.metrics import LATENESS, OCCURRENCES
 from scheduler.planning.claims import Claims, DueTimes, SharedRow, claim
@@ -45,6 +46,8 @@ TAKEN_AT_ONCE = 50
 JUMP = timedelta(seconds=2)
 #: Seconds between looks at the wall clock.
 WATCH_INTERVAL = 1.0
+#: Seconds between two looks from which on the daemon counts as not having run: it was stopped, or starved.
+STANDSTILL = 10.0
 #: Seconds before the next look at a job that catches up faster than its runs end.
 PACE_INTERVAL = 1.0
 #: Due times that one outage may leave in the ledger with a row each, for one job; older ones share a row.
@@ -226,11 +229,14 @@ class Planner:
         up_since = self.up_since
 
         def work(connection: Connection) -> Claims:
-            return claim(connection, groups, sizes=self._sizes, now=now, up_since=up_since)
+            decided = claim(connection, groups, sizes=self._sizes, now=now, up_since=up_since)
+            point(Point.CLAIMING)
+            return decided
 
         # Not synced by itself: the dispatch is, before anything is started; a claim that a power cut takes
         # has started nothing, and is made again.
         claims = await self._database.write(work, durable=False)
+        point(Point.CLAIMED)
         for group in groups:
             if group.job.id in claims.advanced:
                 self._advance(group.job, claims.advanced[group.job.id], held=group.job.id in claims.held)
@@ -272,19 +278,23 @@ class Planner:
             self.check_clock()
 
     def check_clock(self) -> None:
-        """Notice that the wall clock was set or the machine slept, and look again at what is due.
+        """Notice that the wall clock was set, the machine slept or the daemon stood still; look again at what is due.
 
-        After a jump forward, what fell due within it is treated as if the daemon had been down. After a jump
-        back, nothing runs again: how far each schedule has come is stored.
+        What fell due meanwhile (after a jump forward: within it) is treated as if the daemon had been down. After
+        a jump back, nothing runs again: how far each schedule has come is stored.
         """
         steady, wall = self._clock.steady(), self._clock.now()
-        jumped = (wall - self._wall) - timedelta(seconds=steady - self._steady)
+        passed = steady - self._steady
+        jumped = (wall - self._wall) - timedelta(seconds=passed)
         self._steady, self._wall = steady, wall
-        if abs(jumped) < JUMP:
+        if abs(jumped) >= JUMP:
+            log.warning("planner.clock_jumped", seconds=round(jumped.total_seconds(), 3))
+        elif passed >= STANDSTILL:
+            log.warning("planner.stood_still", seconds=round(passed, 3))
+        else:
             return
-        log.warning("planner.clock_jumped", seconds=round(jumped.total_seconds(), 3))
         # After a jump back, nothing that is still to come may count as having fallen due before the start.
-        self.up_since = wall if jumped > timedelta(0) else min(self.up_since, wall)
+        self.up_since = wall if jumped > -JUMP else min(self.up_since, wall)
         # What lay beyond the horizon may be due now, and timers count steady seconds.
         self._rescan.set()
         self._scheduler.wakeup()

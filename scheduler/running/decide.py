@@ -19,6 +19,8 @@ from scheduler.job import command_words
 LONGEST_BACKOFF: Final = timedelta(hours=24)
 #: Exit codes of a container that was stopped: 128 + SIGTERM, 128 + SIGKILL.
 STOPPED_BY_SIGNAL: Final = frozenset({143, 137})
+#: What a Docker Engine notes when it comes back and containerd does not know the process any more.
+ENGINE_KNOWS_NO_CODE: Final = 255
 #: Ends that another attempt may turn out better; a stop by somebody is never among them.
 RETRYABLE: Final = frozenset(FailReason) - {FailReason.NO_CAPACITY}
 
@@ -77,6 +79,8 @@ def end_of(one: Exec, status: RunStatus, cause: StopCause | None) -> End:
             f"of its size {one.spec.resource_size}; a larger resource_size may help.",
         )
     words = f"The command ended with exit code {code}."
+    if code == ENGINE_KNOWS_NO_CODE:
+        words += " An engine that was killed says so too where it does not know how a command ended."
     if status.error:
         words = f"{words} {status.error}"
     return End(ExecStatus.FAILED, code, FailReason.EXIT_CODE, words)

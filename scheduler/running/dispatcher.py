@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from scheduler.clock import Clock
 from scheduler.errors import UnavailableError
 from scheduler.execution import Exec, ExecStatus, FailReason
+from scheduler.faults import Point, point
 from scheduler.job import ONE_AT_A_TIME
 from scheduler.metrics import WAITING
 from scheduler.running.decide import End, region_missing
@@ -246,10 +247,15 @@ class Dispatcher:
         now = self._clock.now()
         ids = [one.id for one in chosen]
         taken: set[str] = set()
+
+        def take(connection: Connection) -> set[str]:
+            found = execs.dispatch(connection, ids, owner=self._instance, now=now)
+            point(Point.DISPATCHING)
+            return found
+
         try:
-            taken = await self._database.write(
-                lambda connection: execs.dispatch(connection, ids, owner=self._instance, now=now)
-            )
+            taken = await self._database.write(take)
+            point(Point.DISPATCHED)
             for one in chosen:
                 # What is not ours any more was stopped, deleted or taken by another daemon.
                 self._queues[one.spec.region_name].held.pop(one.id, None)

@@ -21,6 +21,7 @@ from scheduler.drafting import draft_retry
 from scheduler.engine.protocol import RunStatus
 from scheduler.errors import UnavailableError
 from scheduler.execution import FINAL_STATUSES, Exec, ExecStatus
+from scheduler.faults import Point, point
 from scheduler.logs.capture import Capture
 from scheduler.logs.hub import INLINE_BYTES, CaptureHub
 from scheduler.metrics import ENDED
@@ -133,6 +134,7 @@ class Recorder:
             "run.ended", status=end.status.name.lower(), exit_code=end.exit_code, reason=end.fail_reason
         )
         if retry is not None:
+            point(Point.RETRY_RECORDED)
             self._with.on_retry(retry)
 
     async def _change(
@@ -140,11 +142,12 @@ class Recorder:
     ) -> None:
         """Compare-and-set the status; with a final one goes all output that is not stored yet."""
         before, exec_id = self.exec.status, self.exec.id
-        if after in FINAL_STATUSES and capture.unstored_bytes > INLINE_BYTES:
+        is_final = after in FINAL_STATUSES
+        if is_final and capture.unstored_bytes > INLINE_BYTES:
             with suppress(UnavailableError):  # what is left is stored with the status, as soon as that can be
                 await capture.flush()
         last, log_span = list[ChunkRow](), dict[str, Any]()
-        if after in FINAL_STATUSES:
+        if is_final:
             last = capture.drain()
             log_span = spans.closing(self.exec.created_at, self._with.clock.now())
 
@@ -156,13 +159,15 @@ class Recorder:
                 stored_logs.insert(connection, last)
                 if retry is not None:
                     execs.insert(connection, [retry])
+                point(Point.RECORDING_END if is_final else Point.RECORDING_START)
             # An earlier try may have been committed, and its answer lost: then all of it has happened.
             return changed or _has(execs.get(connection, exec_id), after, fields)
 
         # A start is known to the engine too; an end is not any more once the container is removed.
-        if not await self._until_written(work, durable=after in FINAL_STATUSES):
+        if not await self._until_written(work, durable=is_final):
             self._log.warning("run.settled_elsewhere", wanted=after.name.lower())
             raise RunDiscardedError
+        point(Point.END_RECORDED if is_final else Point.START_RECORDED)
         if last:
             capture.confirm()
         self.exec = replace(self.exec, status=after, **fields)

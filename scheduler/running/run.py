@@ -20,12 +20,14 @@ from scheduler.engine.errors import (
     ImageMissingError,
     ImagePullError,
     LaunchError,
+    LaunchForgottenError,
     RunGoneError,
     StreamBrokenError,
 )
 from scheduler.engine.protocol import FrameStream, Handle, RunState, RunStatus
 from scheduler.errors import UnavailableError
 from scheduler.execution import Exec, ExecStatus, FailReason
+from scheduler.faults import Point, point
 from scheduler.logs.capture import Capture
 from scheduler.logs.recovering import read_on
 from scheduler.metrics import DEFECTS, LAUNCH, LOG_BYTES
@@ -84,8 +86,7 @@ class Run:
         self._capture: Capture | None = None
         self._breaks: int | None = None  # of the connection to the engine, when its output began to be read
         self._refusals = 0  # of the engine, to give the rest of the output
-        #: What last interrupted it, for people; None when nothing has.
-        self.trouble: str | None = None
+        self.trouble: str | None = None  # what last interrupted it, for people
 
     @property
     def exec(self) -> Exec:
@@ -183,7 +184,9 @@ class Run:
                 await self._end(cancelled_before_start())
                 return
             self._recorder.note_image(image.digest)
+            point(Point.PULLED)
             handle = await engine.create(launch_spec(self.exec, self._with.pids_limit))
+            point(Point.CREATED)
         except (ImagePullError, ImageMissingError) as error:
             await self._fail_to_start(FailReason.IMAGE_PULL_FAILED, str(error))
         except LaunchError as error:
@@ -202,6 +205,7 @@ class Run:
         stream = await engine.attach(handle)
         self._breaks = self._region.breaks
         async with stream:
+            point(Point.ATTACHED)
             self.capture.system("Start running!")
             reading = asyncio.create_task(self._read(stream))
             try:
@@ -209,9 +213,14 @@ class Run:
                 try:
                     await engine.start(handle)
                 except LaunchError as error:
-                    await self._fail_to_start(FailReason.START_FAILED, str(error))
+                    reason = FailReason.START_FAILED
+                    if isinstance(error, LaunchForgottenError):
+                        reason = FailReason.ENGINE_LOST
+                        await self._read_log(handle, follow=False)
+                    await self._fail_to_start(reason, str(error))
                     await self._remove(handle)
                     return
+                point(Point.STARTED)
                 await self._recorder.started(self.capture, await engine.inspect(handle))
                 await self._watch(handle, reading, ended)
                 status = await engine.inspect(handle)
@@ -255,6 +264,7 @@ class Run:
 
     async def _resume(self, handle: Handle) -> None:
         """Read on from where the stored output ends, by the engine's own log, to the end."""
+        point(Point.RESUMING)
         ended = self._region.ended(self.exec.id)
         self._tell_of_breaks()
         patience = 0.0
@@ -294,12 +304,9 @@ class Run:
             self.capture.system(f"The engine cannot give the rest of the output, which is lost: {error}")
 
     async def _read_log(self, handle: Handle, *, follow: bool) -> None:
-        engine = self._region.engine
+        logs, ahead = self._region.engine.logs, await self._region.ahead(self._with.clock)
         await read_on(
-            self.capture,
-            lambda follow: engine.logs(handle, follow=follow, timestamps=True),
-            follow=follow,
-            ahead=await self._region.ahead(self._with.clock),
+            self.capture, lambda on: logs(handle, follow=on, timestamps=True), follow=follow, ahead=ahead
         )
 
     async def _watch(self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event) -> None:
@@ -347,6 +354,7 @@ class Run:
         if status.state is RunState.GONE:
             await self._lose()
             return
+        point(Point.ENDED)
         await self._end(end_of(self.exec, status, self._stopping.cause), status)
         await self._remove(handle)
 
@@ -374,6 +382,7 @@ class Run:
         """Remove the container of a run whose end is recorded; if the engine cannot now, it is an orphan."""
         try:
             await self._region.engine.remove(handle)
+            point(Point.REMOVED)
         except EngineError as error:
             self._log.info("run.container_left", error=str(error))
 
@@ -390,6 +399,7 @@ class Run:
             handle = await engine.find(self.exec.id)
             if handle is not None:
                 await engine.stop(handle, self._stopping.grace_seconds)
+                point(Point.DISCARDING)
                 await engine.remove(handle)
         except EngineError as error:
             self._log.info("run.container_left", error=str(error))

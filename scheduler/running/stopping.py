@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from scheduler.clock import Clock
 from scheduler.engine.protocol import Engine, Handle
 from scheduler.execution import Exec
+from scheduler.faults import Point, point
 from scheduler.running.decide import StopCause
 from scheduler.running.tasks import wait_for_event
 
@@ -81,7 +82,12 @@ class Stopping:
     def begin(self, handle: Handle) -> None:
         """Ask the engine to stop the container."""
         self._handle = handle
-        self._asking = asyncio.create_task(self._engine.stop(handle, self._grace))
+        point(Point.STOPPING)
+        self._asking = asyncio.create_task(self._ask(handle))
+
+    async def _ask(self, handle: Handle) -> None:
+        await self._engine.stop(handle, self._grace)
+        point(Point.STOPPED)
 
     def check(self) -> None:
         """Raise what the engine answered, if that was a refusal."""

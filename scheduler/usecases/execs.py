@@ -10,6 +10,7 @@ from scheduler.audit import record_exec
 from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
 from scheduler.errors import ConflictError, InvalidInputError
 from scheduler.execution import Exec, TriggerMode
+from scheduler.faults import Point, point
 from scheduler.job import ConcurrencyPolicy
 from scheduler.store import execs
 from scheduler.usecases.parts import Parts
@@ -79,6 +80,7 @@ class ExecUseCases:
             return new, earlier
 
         new, earlier = await self._with.database.write(work)
+        point(Point.TRIGGERED)
         self._with.tell_stopped(one.id for one in earlier)
         self._with.dispatcher.offer([new])
         return self._with.view(new)
@@ -131,6 +133,7 @@ class ExecUseCases:
             return execs.get(connection, one.id) or one
 
         one = await self._with.database.write(work)
+        point(Point.STOP_REQUESTED)
         self._with.tell_stopped([one.id])
         return self._with.view(one)
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from scheduler import rules
 from scheduler.access import Caller, Role, demand, visible_job
 from scheduler.audit import record
+from scheduler.faults import Point, point
 from scheduler.filters import JobFilter
 from scheduler.job import Job, JobDefinition
 from scheduler.planning.abandon import abandon
@@ -140,6 +141,7 @@ class JobUseCases:
         # From this commit on nobody sees anything of the job. However many runs it had, it takes no longer: they
         # are cleared away bit by bit, by a later daemon if this one ends.
         job, stopped = await self._with.database.write(hide)
+        point(Point.DELETING)
         self._with.planner.job_deleted(job.id)
         await self._with.discard(stopped)
         if stopped:

@@ -48,7 +48,7 @@ async def test_a_line_of_ten_megabytes_without_an_end_is_intact(timeball: Timeba
 async def test_stdout_and_stderr_keep_their_order_and_their_stream(timeball: Timeball) -> None:
     """Timeball's own lines stand where they belong as well."""
     job, run = await timeball.run(
-        script("for i in 1 2 3 4 5; do echo out $i; sleep 0.1; echo err $i >&2; sleep 0.1; done")
+        script("for i in 1 2 3; do echo out $i; sleep 0.3; echo err $i >&2; sleep 0.3; done")
     )
 
     lines = [(line["stream"], line["message"]) for line in await timeball.logs(job, run["id"])]
@@ -58,7 +58,7 @@ async def test_stdout_and_stderr_keep_their_order_and_their_stream(timeball: Tim
     ]
     assert lines[2:] == [
         (stream, f"{word} {number}")
-        for number in range(1, 6)
+        for number in range(1, 4)
         for stream, word in (("stdout", "out"), ("stderr", "err"))
     ]
 

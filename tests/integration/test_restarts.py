@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from docker.api.client import APIClient
 
-from tests.lab.timeball import Timeball, script, until
+from tests.lab.timeball import PATIENCE, Timeball, script, tell, until, until_told
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
-#: Prints numbers on both streams for some six seconds.
-COUNTS = script(
-    "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo out $i; echo err $i >&2; sleep 0.1; done; printf end"
+#: Prints numbers on both streams; the later ones when it is told.
+COUNTS = until_told(
+    first="for i in $(seq 20); do echo out $i; echo err $i >&2; sleep 0.05; done",
+    then="for i in $(seq 21 60); do echo out $i; echo err $i >&2; sleep 0.05; done; printf end",
 )
 
 
@@ -45,9 +46,9 @@ async def test_after_a_restart_everything_is_there_and_runs_have_gone_on(
     planned = await timeball.create(
         "true", name="每天", is_schedule_active=True, schedule_mode="R/2040-01-01T00:00:00Z/P1D"
     )
-    going_job, ending_job = await timeball.create(COUNTS), await timeball.create(script("sleep 1; exit 4"))
+    going_job, ending_job = await timeball.create(COUNTS), await timeball.create(until_told(then="exit 4"))
     going, ending = await timeball.trigger(going_job), await timeball.trigger(ending_job)
-    await timeball.until_status(ending_job, ending, "R")
+    await timeball.until_printed(ending_job, ending, "ready")
     await timeball.until_printed(going_job, going, "out 5")
     container = engine_client.inspect_container(f"timeball-{going}")["Id"]
     before = [await _snapshot(timeball, past), await _snapshot(timeball, planned)]
@@ -57,6 +58,7 @@ async def test_after_a_restart_everything_is_there_and_runs_have_gone_on(
     else:
         assert (await timeball.terminate())[0] == 0
     assert engine_client.inspect_container(container)["State"]["Running"]
+    tell(engine_client, ending)
     status = await asyncio.to_thread(engine_client.wait, f"timeball-{ending}")
     assert status["StatusCode"] == 4
     finished = engine_client.inspect_container(f"timeball-{ending}")["State"]["FinishedAt"]
@@ -69,9 +71,11 @@ async def test_after_a_restart_everything_is_there_and_runs_have_gone_on(
     assert abs(late) < timedelta(milliseconds=1)
     assert (await timeball.exec(going_job, going))["status"] == "R"
     assert engine_client.inspect_container(f"timeball-{going}")["Id"] == container
+    await timeball.until_printed(going_job, going, "ready")
+    tell(engine_client, going)
     assert (await timeball.until_ended(going_job, going))["status"] == "S"
     for stream, word, last in (("stdout", "out", ["end"]), ("stderr", "err", [])):
-        lines = await timeball.lines(going_job, going, stream)
+        lines = [line for line in await timeball.lines(going_job, going, stream) if line != "ready"]
         assert lines == [f"{word} {i}" for i in range(1, 61)] + last
     own_lines = await timeball.lines(going_job, going, "system")
     assert [line.split(":")[0] for line in own_lines] == ["Start pulling image", "Start running!"]
@@ -87,15 +91,16 @@ async def test_output_of_an_outage_comes_back_although_the_run_has_ended(
 ) -> None:
     """All of it was printed and the container ended while nobody listened."""
     timeball = own_timeball
-    job = await timeball.create(script("echo first; sleep 1; seq 20000; printf last; exit 5"))
+    job = await timeball.create(until_told(then="seq 20000; printf last; exit 5"))
     run = await timeball.trigger(job)
-    await timeball.until_printed(job, run, "first")
+    await timeball.until_printed(job, run, "ready")
     await timeball.kill()
+    tell(engine_client, run)
     await asyncio.to_thread(engine_client.wait, f"timeball-{run}")
     await timeball.start()
 
     assert (await timeball.until_ended(job, run))["exit_code"] == 5
-    assert await timeball.lines(job, run) == ["first", *map(str, range(1, 20_001)), "last"]
+    assert await timeball.lines(job, run) == ["ready", *map(str, range(1, 20_001)), "last"]
 
 
 async def test_sigterm_ends_the_daemon_soon_whatever_is_going_on(own_timeball: Timeball) -> None:
@@ -120,7 +125,7 @@ async def test_sigterm_ends_the_daemon_soon_whatever_is_going_on(own_timeball: T
         status, seconds = await timeball.terminate()
 
     assert status == 0
-    assert seconds < 12
+    assert seconds < PATIENCE
     await timeball.start()
     assert {(await timeball.exec(busy, run))["status"] for run in going} == {"R"}
     assert {(await timeball.exec(waiting, run))["status"] for run in runs} == {"W"}

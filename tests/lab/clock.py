@@ -13,6 +13,7 @@ class SettableClock:
     def __init__(self) -> None:
         self._real = SystemClock()
         self._offset = timedelta(0)
+        self._stood_still = 0.0
 
     def now(self) -> datetime:
         """The wall clock, as it was set."""
@@ -20,8 +21,13 @@ class SettableClock:
 
     def steady(self) -> float:
         """Never set."""
-        return self._real.steady()
+        return self._real.steady() + self._stood_still
 
     def jump(self, by: timedelta) -> None:
         """Set the wall clock, forward or back."""
         self._offset += by
+
+    def stand_still(self, long: timedelta) -> None:
+        """Let time pass at once, as for a process that was stopped meanwhile."""
+        self._offset += long
+        self._stood_still += long.total_seconds()

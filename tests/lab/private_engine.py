@@ -6,6 +6,7 @@ own namespace would take the first one's bridge away. It reaches no registry; im
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -85,6 +86,13 @@ class PrivateEngine:
         with suppress(ProcessLookupError):
             os.kill(containerd, signal.SIGKILL)
         (self._folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
+
+    def forget_start(self, engine_id: str) -> None:
+        """While it is dead: note a container as it was before its start, as if killed amid that."""
+        noted = self._folder / "data/containers" / engine_id / "config.v2.json"
+        known = json.loads(noted.read_text())
+        known["State"].update(Running=False, Pid=0, StartedAt="0001-01-01T00:00:00Z")
+        noted.write_text(json.dumps(known))
 
     def stop(self) -> None:
         """SIGTERM: it ends its containers (unless made with ``--live-restore``) and itself."""

@@ -21,10 +21,13 @@ import aiohttp
 import pytest
 from docker.api.client import APIClient
 
+from scheduler import faults
 from scheduler.engine.protocol import LABEL_INSTALLATION, container_name
 from tests.lab.engine import connect, remove_all
+from tests.lab.nursery import Child, Nursery
 
 T = TypeVar("T")
+Process = subprocess.Popen[bytes] | Child
 
 PATIENCE = 60.0
 """Seconds that anything may take to come about on a busy machine."""
@@ -55,16 +58,26 @@ class Timeball:
         engine_url: the engine of its region LOCAL.
         image: ``repo:tag`` of an image on that engine, for jobs that name none.
         config: further settings as TOML, beside LOCAL.
+        nursery: where its daemons are forked, for tests that start very many; None runs the command itself.
     """
 
-    def __init__(self, data_dir: Path, engine_url: str, image: str, *, config: str = "") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        engine_url: str,
+        image: str,
+        *,
+        config: str = "",
+        nursery: Nursery | None = None,
+    ) -> None:
+        self._nursery = nursery
         self.data_dir = data_dir
         self.engine_url = engine_url
         self.repository, self.tag = image.rsplit(":", 1)
         self.log_file = data_dir.with_name(data_dir.name + ".log")
         self._config_file = data_dir.with_name(data_dir.name + ".toml")
         self.configure(config)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._session: aiohttp.ClientSession | None = None
         self._url = ""
 
@@ -74,14 +87,15 @@ class Timeball:
 
     # ---- the process -------------------------------------------------------------------------------------
 
-    async def start(self, *, until_ready: bool = True) -> None:
+    async def start(self, *, until_ready: bool = True, fault: str | None = None) -> None:
         """Start the daemon, and return when its API answers.
 
         Args:
             until_ready: wait until its engines answer as well.
+            fault: where it is to die, as `scheduler.faults` reads it; the API has to answer before that.
         """
         assert self._process is None, "it runs already"
-        self._process = self.spawn()
+        self._process = self.spawn(fault=fault)
         assert self._process.stdout is not None
         line = (await asyncio.to_thread(self._process.stdout.readline)).decode()
         if not line.startswith("Timeball listens on "):
@@ -94,17 +108,19 @@ class Timeball:
         if until_ready:
             await until(self.is_ready)
 
-    def spawn(self) -> subprocess.Popen[bytes]:
+    def spawn(self, *, fault: str | None = None) -> Process:
         """Start a daemon on this data directory, whatever else runs on it; its last words go to `log_file`."""
-        program = Path(sys.executable).with_name("timeball")
+        arguments = [
+            *("serve", "--port", "0", "--data-dir", str(self.data_dir), "--config", str(self._config_file))
+        ]
         plain = {name: value for name, value in os.environ.items() if not name.startswith("TIMEBALL_")}
+        if fault is not None:
+            plain[faults.VARIABLE] = fault
         with self.log_file.open("ab") as log:
-            return subprocess.Popen(
-                [program, "serve", "--port", "0", "--data-dir", self.data_dir, "--config", self._config_file],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=plain,
-            )
+            if self._nursery is not None:
+                return self._nursery.spawn(arguments, plain, log)
+            program = Path(sys.executable).with_name("timeball")
+            return subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=log, env=plain)
 
     @property
     def is_running(self) -> bool:
@@ -119,6 +135,33 @@ class Timeball:
 
     async def kill(self) -> None:
         """End the daemon with SIGKILL."""
+        await self._end(signal.SIGKILL)
+
+    def stand_still(self) -> None:
+        """Stop the daemon with SIGSTOP, until `go_on`."""
+        assert self._process is not None, "it does not run"
+        self._process.send_signal(signal.SIGSTOP)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the daemon is stopped by SIGSTOP."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+        return stat.rpartition(")")[2].split()[0] == "T"
+
+    def go_on(self) -> None:
+        """Let a stopped daemon go on, with SIGCONT."""
+        assert self._process is not None, "it does not run"
+        self._process.send_signal(signal.SIGCONT)
+
+    async def until_dead(self) -> None:
+        """Return when the daemon has died by SIGKILL at the fault that it was started with."""
+        process = self._process
+        assert process is not None, "it does not run"
+        try:
+            await asyncio.to_thread(process.wait, PATIENCE)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it never came to where it is to die: {self.log_file.read_text()[-4000:]}")
+        assert process.returncode == -signal.SIGKILL, self.log_file.read_text()[-4000:]
         await self._end(signal.SIGKILL)
 
     async def terminate(self) -> tuple[int, float]:
@@ -312,6 +355,22 @@ class Timeball:
 def script(text: str) -> list[str]:
     """A command that runs the text in a shell."""
     return ["sh", "-c", text]
+
+
+def until_told(*, then: str = "exit 0", first: str = ":") -> list[str]:
+    """A command that goes on until `tell` tells it, however slow the machine is; SIGTERM ends it with 1.
+
+    Args:
+        then: what the shell does when it was told.
+        first: what it does before it prints ``ready`` and waits.
+    """
+    waits = "while [ -z $told ]; do sleep 0.05; done"
+    return script(f"told=; trap 'exit 1' TERM; trap 'told=1' USR1; {first}; echo ready; {waits}; {then}")
+
+
+def tell(client: APIClient, exec_id: str) -> None:
+    """Tell a run that waits for it to go on; it has printed ``ready``."""
+    client.kill(container_name(exec_id), signal="USR1")
 
 
 def is_there(client: APIClient, exec_id: str) -> bool:

@@ -222,6 +222,20 @@ async def test_a_clock_set_forward_misses_what_it_jumped_over(scene: Scene) -> N
     assert [entry.outcome for entry in found] == [Outcome.RAN, Outcome.MISSED, Outcome.MISSED]
 
 
+async def test_a_daemon_that_stood_still_misses_what_fell_due_meanwhile(scene: Scene) -> None:
+    """Stopped for two hours with SIGSTOP, it does not start everything at once that it would have started."""
+    start = (scene.clock.now() + HOUR / 2).replace(microsecond=0)
+    job = await scene.store(f"R3/{at(start)}/PT30M")
+
+    async with scene.planning():
+        await asyncio.sleep(0)
+        scene.clock.stand_still(2 * HOUR)
+        scene.planner.check_clock()
+        found = await scene.until(lambda entries: len(entries) == 3, job)
+
+    assert [entry.outcome for entry in found] == [Outcome.RAN, Outcome.MISSED, Outcome.MISSED]
+
+
 async def test_a_clock_set_back_runs_nothing_twice(scene: Scene) -> None:
     """What has run before the jump does not run again when its time comes a second time."""
     start = scene.clock.now() + SECOND / 4

@@ -112,6 +112,16 @@ class Stage:
         assert self.job is not None
         return (await self.service.execs.trigger(ADMIN, str(self.job.id))).exec.id
 
+    async def first_exec(self) -> str:
+        """The id of the job's oldest run."""
+        assert self.daemon is not None
+        assert self.job is not None
+        job_id = self.job.id
+        _, found = await self.daemon._db.read(
+            lambda connection: execs.page(connection, job_id=job_id, offset=0, limit=1000)
+        )
+        return found[-1].id
+
     async def stored(self, exec_id: str) -> Exec:
         """The run as it is stored."""
         assert self.daemon is not None
