@@ -125,6 +125,9 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("timeout_seconds", 10**300, "too large", "or less"),
     ("stop_grace_seconds", 3601, "too large", "3600 or less"),
     ("max_retries", 101, "too large", "100 or less"),
+    ("log_limit_bytes", 1023, "too small", "1024 or more"),
+    ("log_limit_bytes", 1024**4 + 1, "too large", "1099511627776 or less"),
+    ("log_limit_bytes", "1 GiB", "is not a whole number", "whole number"),
     ("retry_backoff_seconds", [], "is not a whole number", "whole number"),
 ]
 
