@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Final
 
 import click
 
-#: Each subcommand and where it is; a module is loaded only when its command is used.
+#: Each subcommand: where it is, and what it does. A module is loaded only when its command is used.
 COMMANDS: Final = {
+<<<<<<< HEAD
     "backup": "api.cli.backup:backup",
     "doctor": "api.cli.doctor:doctor",
     "preview": "api.cli.preview:preview",
@@ -17,6 +19,19 @@ COMMANDS: Final = {
     "token": "api.cli.tokens:token",
     "user": "api.cli.users:user",
     "version": "api.cli.version:version",
+=======
+    "exec": ("api.cli.execs:exec_", "Look at runs, stop them, remove them."),
+    "job": ("api.cli.jobs:job", "Define jobs, change them, pause and resume them."),
+    "logs": ("api.cli.logs:logs", "Print what a job or a run has written, and follow it."),
+    "occurrences": ("api.cli.occurrences:occurrences", "Show what became of each due time of a job."),
+    "preview": ("api.cli.preview:preview", "Show when a schedule runs, without a daemon."),
+    "run": ("api.cli.run:run", "Run a job now, and follow it to its end."),
+    "serve": ("api.cli.serve:serve", "Run the daemon."),
+    "stats": ("api.cli.stats:stats", "Show how runs have ended, and how long they took."),
+    "token": ("api.cli.tokens:token", "Hand out access tokens and take them back."),
+    "user": ("api.cli.users:user", "Manage who can log in with a password."),
+    "version": ("api.cli.version:version", "Print the version."),
+>>>>>>> 4e35247 (Define, run and follow jobs from the command line)
 }
 
 
@@ -31,11 +46,29 @@ class LazyGroup(click.Group):
         """One of them."""
         if name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[name].partition(":")
+        module, _, attribute = COMMANDS[name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """What each does, without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in sorted(COMMANDS.items())])
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant; of one that does not exist, which one might be."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" There are {', '.join(sorted(COMMANDS))}."
+            context.fail(f"There is no command '{args[0]}'.{hint}")
+        return super().resolve_command(context, args)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Timeball starts containers on time and keeps what they print."""
+    """Timeball starts containers on time and keeps what they print.
+
+    The commands speak to the daemon at TIMEBALL_URL with TIMEBALL_TOKEN, or to this machine's own.
+    """

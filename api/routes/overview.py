@@ -12,6 +12,7 @@ from api.exec_filters import FILTERS, cursor_after, filter_of, order_of, paramet
 from api.keys import CALLER, SERVICE
 from api.moments import instant_of
 from api.paging import PAGE_PARAMETERS, flag_of, number_of, page_of, query_of
+from api.schemas.execs import ExecDetailOut
 from api.schemas.overview import BulkOut, ExecListOut, ListedExecOut, StatsOut
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.filters import ExecFilter
@@ -52,6 +53,16 @@ async def list_execs(request: web.Request) -> web.Response:
             **beside,
         )
     )
+
+
+async def get_exec(request: web.Request) -> web.Response:
+    """`GET /v1/execs/{exec_id}`: 200 with the run and its whole job, for those who know the run alone."""
+    query_of(request, ())
+    listed, job = await request.app[SERVICE].overview.find_exec(
+        request[CALLER], request.match_info["exec_id"]
+    )
+    view = await request.app[SERVICE].jobs.get(request[CALLER], str(job.id))
+    return answer(ExecDetailOut.of_both(listed.view, view))
 
 
 async def stop_execs(request: web.Request) -> web.Response:
@@ -107,5 +118,6 @@ ROUTES: Final = (
     web.get("/v1/execs", list_execs),
     web.delete("/v1/execs", delete_execs),
     web.post("/v1/execs/stop", stop_execs),
+    web.get("/v1/execs/{exec_id}", get_exec),
     web.get("/v1/stats", get_stats),
 )

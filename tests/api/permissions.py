@@ -185,6 +185,7 @@ TABLE: Final[Mapping[str, Entry]] = {
     "GET /v1/execs": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
     "DELETE /v1/execs": Entry(EDITOR, query="?namespace={namespace}", foreign=403),
     "POST /v1/execs/stop": Entry(OPERATOR, 202, query="?namespace={namespace}", foreign=403),
+    "GET /v1/execs/{exec_id}": Entry(VIEWER),
     "GET /v1/stats": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
     "GET /api/jobs": Entry(VIEWER, query="?projectId={namespace}", foreign=200),
     "POST /api/jobs": Entry(OPERATOR, 201, lambda scene: {"pipelineId": str(scene.values["job_id"])}),

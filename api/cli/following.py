@@ -1,0 +1,80 @@
+"""Follows a run's log as it is written: server-sent events, taken up again where the connection broke."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from api.client import Client
+
+#: Seconds that a daemon may be away before following is given up, and between tries.
+PATIENCE: Final = 60.0
+PAUSE: Final = 0.5
+#: Seconds of silence that are too many: a comment comes every fifteen.
+SILENCE: Final = 45.0
+
+#: What happened, as the API names it (`line`, `end`, `dropped`), and its data.
+Event = tuple[str, dict[str, Any]]
+
+
+def follow(client: Client, path: str, query: Mapping[str, str]) -> Iterator[Event]:
+    """The lines of a run as they are written, each once, and its end.
+
+    Args:
+        client: of the daemon.
+        path: of the run's log.
+        query: which lines.
+
+    Raises:
+        UnreachableError: the daemon stays away.
+        ApiError: it refuses.
+    """
+    from api.client import ApiError, ClientError  # noqa: PLC0415 - loaded when a command runs
+
+    asked = {**query, "follow": "true"}
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with client.open("GET", path, query=asked, timeout=SILENCE) as response:
+                for kind, data, last in _events(response):
+                    deadline = time.monotonic() + PATIENCE
+                    asked = _after(asked, data.get("resume_from") if kind == "dropped" else last)
+                    if kind != "dropped":
+                        yield kind, data
+                    if kind == "end":
+                        return
+        except (OSError, ClientError) as error:
+            is_gone = isinstance(error, ApiError) and error.status != 503
+            if is_gone or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
+
+
+def _after(asked: dict[str, str], place: str | None) -> dict[str, str]:
+    """The query that goes on after a place; the tail has been shown then."""
+    if not place:
+        return asked
+    return {name: value for name, value in asked.items() if name != "tail"} | {"cursor": place}
+
+
+def _events(response: Any) -> Iterator[tuple[str, dict[str, Any], str | None]]:
+    """The events of a stream: kind, data, id (HTML standard, 9.2.6)."""
+    kind, data, place = "line", "", None
+    for raw in response:
+        line = raw.decode("utf-8").rstrip("\r\n")
+        if not line:
+            if data:
+                yield kind, json.loads(data), place
+            kind, data, place = "line", "", None
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            data += value
+        elif name == "id":
+            place = value
