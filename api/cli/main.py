@@ -10,28 +10,20 @@ import click
 
 #: Each subcommand: where it is, and what it does. A module is loaded only when its command is used.
 COMMANDS: Final = {
-<<<<<<< HEAD
-    "backup": "api.cli.backup:backup",
-    "doctor": "api.cli.doctor:doctor",
-    "preview": "api.cli.preview:preview",
-    "restore": "api.cli.restore:restore",
-    "serve": "api.cli.serve:serve",
-    "token": "api.cli.tokens:token",
-    "user": "api.cli.users:user",
-    "version": "api.cli.version:version",
-=======
+    "backup": ("api.cli.backup:backup", "Save all that the daemon keeps, while it serves."),
+    "doctor": ("api.cli.doctor:doctor", "Look whether all that Timeball needs is well."),
     "exec": ("api.cli.execs:exec_", "Look at runs, stop them, remove them."),
     "job": ("api.cli.jobs:job", "Define jobs, change them, pause and resume them."),
     "logs": ("api.cli.logs:logs", "Print what a job or a run has written, and follow it."),
     "occurrences": ("api.cli.occurrences:occurrences", "Show what became of each due time of a job."),
     "preview": ("api.cli.preview:preview", "Show when a schedule runs, without a daemon."),
+    "restore": ("api.cli.restore:restore", "Put back what a backup holds."),
     "run": ("api.cli.run:run", "Run a job now, and follow it to its end."),
     "serve": ("api.cli.serve:serve", "Run the daemon."),
     "stats": ("api.cli.stats:stats", "Show how runs have ended, and how long they took."),
     "token": ("api.cli.tokens:token", "Hand out access tokens and take them back."),
     "user": ("api.cli.users:user", "Manage who can log in with a password."),
     "version": ("api.cli.version:version", "Print the version."),
->>>>>>> 4e35247 (Define, run and follow jobs from the command line)
 }
 
 
