@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.schemas.common import Moment, Output
 from api.schemas.execs import ExecOut, exec_values
@@ -94,6 +94,8 @@ class JobStatsOut(Output):
 
 class StatsOut(Output):
     """Figures over the runs made in a window."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     start: Moment = Field(alias="from", serialization_alias="from")
     end: Moment = Field(alias="to", serialization_alias="to")

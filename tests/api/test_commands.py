@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +19,26 @@ from tests.api.conftest import REPO, TAG, Api, until
 from tests.api.test_access_commands import has_settled, run, run_json
 
 __all__ = ["has_settled"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command of its own process left."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+async def run_apart(api: Api, *words: str) -> Result:
+    """A command in a process of its own, for what is printed while the daemon here says something as well."""
+    program = Path(sys.executable).with_name("timeball")
+    environment = os.environ | {"TIMEBALL_URL": str(api.client.make_url("")), "TIMEBALL_TOKEN": api.token}
+    process = await asyncio.create_subprocess_exec(
+        program, *words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return Result(process.returncode or 0, out.decode(), err.decode())
 
 
 async def make(api: Api, name: str, command: str, *more: str) -> int:
@@ -49,26 +75,26 @@ async def test_a_job_is_defined_listed_changed_paused_and_removed(api: Api):
 async def test_a_run_is_followed_to_its_end(api: Api):
     """Output on standard output, all else on standard error; success and failure are the command's own."""
     await make(api, "greeting", "greet")
-    good = await run(api, "run", "greeting", "-e", "X=1")
+    good = await run_apart(api, "run", "greeting", "-e", "X=1")
     assert good.exit_code == 0, good.output
     assert good.stdout == "hello\nworld\n"
     assert "careful" in good.stderr
     assert good.stderr.rstrip().endswith("The run succeeded.")
-    quiet = await run(api, "run", "greeting", "-q")
+    quiet = await run_apart(api, "run", "greeting", "-q")
     assert (quiet.stdout, quiet.stderr) == ("hello\nworld\n", "careful\n")
 
     await make(api, "failing", "false")
-    bad = await run(api, "run", "failing")
+    bad = await run_apart(api, "run", "failing")
     assert bad.exit_code == 1
     assert "The run failed: " in bad.stderr
-    answered = await run(api, "run", "failing", "--json")
+    answered = await run_apart(api, "run", "failing", "--json")
     assert (answered.exit_code, json.loads(answered.stdout)["status"]) == (1, "F")
 
 
 async def test_a_run_may_be_left_to_itself_looked_at_and_stopped(api: Api):
     """Without following, the command prints the id that the others take."""
     job = await make(api, "long", "patient")
-    one = (await run(api, "run", "long", "--no-follow", "-q")).stdout.strip()
+    one = (await run_apart(api, "run", "long", "--no-follow", "-q")).stdout.strip()
     await api.until_status(job, one, "R")
     listed = await run(api, "exec", "list", "--job", "long", "--status", "running")
     assert one in listed.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -155,6 +156,7 @@ async def test_figures_tell_counts_rate_and_durations(api: Api, jobs: dict[str, 
     await api.run(jobs["good"]["id"])
     body = (await api.get("/v1/stats")).body
     assert body["total"] == 4
+    assert datetime.fromisoformat(body["to"]) - datetime.fromisoformat(body["from"]) == timedelta(days=1)
     assert body["counts"] == {"W": 0, "R": 1, "S": 2, "F": 1, "C": 0}
     assert body["success_rate"] == 0.666667
     assert [(one["name"], one["total"], one["success_rate"]) for one in body["jobs"]] == [
