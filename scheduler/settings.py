@@ -209,9 +209,11 @@ class Settings(BaseSettings, Patience):
         default_factory=list,
         description="Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host are believed.",
     )
-    max_connections: int = Field(default=1024, ge=1, description="Connections to the API, in all.")
+    max_connections: int = Field(
+        default=8192, ge=1, description="Connections to the API, in all; everybody who follows a log has one."
+    )
     max_connections_per_address: int = Field(
-        default=512,
+        default=4096,
         ge=1,
         description="Connections to the API from one address; trusted proxies are not counted.",
     )
