@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any
 
@@ -27,17 +26,20 @@ from scheduler.engine.docker_api import TlsFiles
 from scheduler.engine.errors import EngineError
 from scheduler.engine.protocol import Engine
 from scheduler.errors import SettingsError, UnavailableError
-from scheduler.execution import Exec
+from scheduler.execution import JOB_DELETED
 from scheduler.faults import Point, point
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.keeping.retention import Retention
 from scheduler.logs.following import Followers
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.reader import LogReader
+from scheduler.namespaces import policies_of
 from scheduler.passwords import Passwords
 from scheduler.planning.claims import Claims
 from scheduler.planning.planner import Planner
 from scheduler.running.dispatcher import Dispatcher
+from scheduler.running.lease import Lease
+from scheduler.running.ownership import Ownership
 from scheduler.running.pulling import PullLimits
 from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Limits, Region
@@ -143,7 +145,8 @@ class Daemon:
         settings = self._settings
         await asyncio.to_thread(migrate, database)
         installation = await database.write(identity.installation_id)
-        await self._renew_lease()
+        self._lease = Lease(database, self._clock, instance=self._instance, seconds=settings.lease_seconds)
+        await self._lease.renew()
         tokens = Tokens(database, self._clock)
         token_file = await tokens.ensure_admin(self._data_dir, self._clock, instance=self._instance)
 
@@ -162,17 +165,23 @@ class Daemon:
             hub=self._hub,
             pids_limit=settings.pids_limit,
             log_limit_bytes=settings.log_limit_bytes,
+            lease=self._lease,
             on_retry=lambda retry: self._dispatcher.offer([retry]),
             restored_to=await database.read(identity.restored_to),
         )
         self._runner = Runner(
             self._regions,
             surroundings,
-            on_released=lambda one: self._dispatcher.released(one),  # noqa: PLW0108 - made further down
+            on_released=lambda _: self._dispatcher.released(),
             on_defect=self._fail,
         )
         self._dispatcher = Dispatcher(
-            database, self._clock, self._regions, self._runner, instance=self._instance
+            database,
+            self._clock,
+            self._regions,
+            self._runner,
+            instance=self._instance,
+            policy_of=policies_of(settings),
         )
         self._planner = Planner(
             database,
@@ -191,8 +200,9 @@ class Daemon:
             Retention(settings.retention_days, settings.retention_count, settings.retention_log_bytes),
             instance=self._instance,
             interval=timedelta(seconds=settings.retention_interval_seconds),
-            on_stopped=self._stop_all,
+            on_stopped=lambda ids: self._stop_all(dict.fromkeys(ids, JOB_DELETED)),
         )
+        ownership = Ownership(database, self._clock, self._lease, self._dispatcher, self._runner)
         service = Service(
             Parts(
                 database=database,
@@ -205,6 +215,7 @@ class Daemon:
                 dispatcher=self._dispatcher,
                 runner=self._runner,
                 followers=Followers(database, self._hub, logs),
+                ownership=ownership,
                 tokens=tokens,
                 passwords=self._passwords,
                 login_lifetime=timedelta(days=settings.login_token_days) or None,
@@ -217,14 +228,15 @@ class Daemon:
             )
         )
         database.on_recovery(self._look_again)
-        await self._adopt(at_start=True)
+        await ownership.take_over(at_start=True)
         self._spawn("captures", self._hub.run())
         for region in self._regions.values():
             self._spawn(f"region {region.name}", region.monitor(self._clear_orphans, self._dispatcher.wake))
         self._spawn("dispatcher", self._dispatcher.run())
         self._spawn("planner", self._planner.run())
         self._spawn("deliveries", deliverer.run())
-        self._spawn("lease", self._keep_lease())
+        self._spawn("lease", ownership.keep())
+        self._spawn("wishes", ownership.watch())
         self._spawn("sweeper", self._keep_clear())
         self._spawn("audit", self._keep_audit())
         self._spawn("cleaner", self._cleaner.run())
@@ -235,26 +247,15 @@ class Daemon:
         self._stop_all(claims.replaced)
         self._dispatcher.offer(claims.execs)
 
-    def _stop_all(self, exec_ids: Iterable[str]) -> None:
-        for exec_id in exec_ids:
+    def _stop_all(self, reasons: Mapping[str, str]) -> None:
+        for exec_id, reason in reasons.items():
             self._dispatcher.withdraw(exec_id)
-            self._runner.stop(exec_id)
+            self._runner.stop(exec_id, reason)
 
     def _look_again(self) -> None:
         """Take up what may have been stored while the database could not say so."""
         self._planner.look_again()
         self._dispatcher.look_again()
-        if "wishes" not in self._tasks or self._tasks["wishes"].done():
-            self._spawn("wishes", self._tell_wishes())
-
-    async def _tell_wishes(self) -> None:
-        try:
-            found = await self._db.read(execs.dispatched)
-        except UnavailableError:
-            return  # it is in trouble again, and this is called again after it
-        for one in found:
-            if one.stop_requested_at is not None:
-                self._runner.stop(one.id)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
@@ -272,29 +273,7 @@ class Daemon:
             self.failure = error
         self.failed.set()
 
-    # ---- what an earlier daemon left ---------------------------------------------------------------------
-
-    async def _adopt(self, *, at_start: bool = False) -> None:
-        """Take over the runs of daemons whose lease has ended; at the start this one's own as well."""
-        database, now = self._db, self._clock.now()
-
-        def work(connection: Any) -> list[Exec]:
-            live = identity.live_instances(connection, now) - {self._instance}
-            taken = []
-            for one in execs.dispatched(connection):
-                if one.owner == self._instance:
-                    if at_start:
-                        taken.append(one)
-                elif one.owner not in live and execs.adopt(
-                    connection, one.id, before=one.owner, owner=self._instance
-                ):
-                    taken.append(replace(one, owner=self._instance))
-            return taken
-
-        for one in await database.write(work):
-            point(Point.ADOPTED)
-            log.info("daemon.adopted", exec=one.id, status=one.status.name.lower())
-            await self._dispatcher.adopt(one)
+    # ---- what belongs to no run ------------------------------------------------------------------------
 
     async def _clear_orphans(self, region: Region) -> None:
         """Remove containers of ours that belong to no open exec; what cannot be removed now stays for later."""
@@ -333,28 +312,11 @@ class Daemon:
                 log.warning("audit.not_cleared", error=str(error))
             await asyncio.sleep(0 if gone == AUDIT_PIECE else AUDIT_INTERVAL)
 
-    async def _renew_lease(self) -> None:
-        now = self._clock.now()
-        until = now + timedelta(seconds=self._settings.lease_seconds)
-        await self._db.write(
-            lambda connection: identity.renew_lease(connection, self._instance, now=now, until=until),
-            durable=False,
-        )
-
-    async def _keep_lease(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.lease_seconds / 3)
-            try:
-                await self._renew_lease()
-                await self._adopt()
-            except UnavailableError as error:
-                log.debug("daemon.lease_not_renewed", error=str(error))
-
     # ---- stopping ----------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
         """Take everything down in order; runs in progress go on, and the next start adopts them."""
-        for name in ("planner", "dispatcher", "lease", "sweeper", "audit", "cleaner"):
+        for name in ("planner", "dispatcher", "lease", "wishes", "sweeper", "audit", "cleaner"):
             await self._end(name)
         if hasattr(self, "_runner"):
             await self._runner.close()
@@ -366,8 +328,9 @@ class Daemon:
             await region.engine.close()
         self._passwords.close()
         if self._database is not None:
-            with suppress(UnavailableError):
-                await self._database.write(lambda connection: identity.end_lease(connection, self._instance))
+            if hasattr(self, "_lease"):
+                with suppress(UnavailableError):
+                    await self._lease.end()
             await self._database.close()
         if self._lock is not None:
             self._lock.close()

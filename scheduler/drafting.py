@@ -31,6 +31,7 @@ class Overrides:
     docker_image_tag: str | None = None
     resource_size: str | None = None
     labels: Mapping[str, str] | None = None
+    priority: int | None = None
 
 
 NO_OVERRIDES = Overrides()
@@ -84,6 +85,8 @@ def draft_exec(
         stop_grace_seconds=definition.stop_grace_seconds,
         max_retries=definition.max_retries,
         retry_backoff_seconds=definition.retry_backoff_seconds,
+        retry_on=definition.retry_on,
+        priority=definition.priority if overrides.priority is None else overrides.priority,
         log_limit_bytes=definition.log_limit_bytes,
         labels={**definition.labels, **(overrides.labels or {})},
     )
@@ -114,6 +117,7 @@ def draft_retry(ended: Exec, *, now: datetime, not_before: datetime) -> Exec:
         owner=None,
         dispatched_at=None,
         stop_requested_at=None,
+        stop_reason=None,
         started_at=None,
         ended_at=None,
         exit_code=None,

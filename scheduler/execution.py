@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from scheduler.job import Command, ConcurrencyPolicy, PullPolicy
+from scheduler.job import FailReason as FailReason  # noqa: PLC0414 - exported: it belongs to a run as much as to a job
 
 
 class ExecStatus(StrEnum):
@@ -58,18 +59,6 @@ class TriggerMode(StrEnum):
     SCHEDULE = "S"  # it fell due
     RETRY = "R"  # an earlier attempt failed
     DEPENDENCY = "D"  # another job ended
-
-
-class FailReason(StrEnum):
-    """Why a run failed, for programs; the exec's `error` says it for people."""
-
-    EXIT_CODE = "exit_code"  # the command ended with a status other than 0
-    TIMEOUT = "timeout"  # it was stopped after timeout_seconds
-    OOM_KILLED = "oom_killed"  # it went beyond the memory of its size
-    IMAGE_PULL_FAILED = "image_pull_failed"  # the image could not be had
-    START_FAILED = "start_failed"  # the engine refused to create or start the container
-    ENGINE_LOST = "engine_lost"  # its container vanished, so its end is unknown
-    NO_CAPACITY = "no_capacity"  # its size is larger than the whole engine
 
 
 class Outcome(StrEnum):
@@ -126,6 +115,8 @@ class ExecSpec:
     stop_grace_seconds: int
     max_retries: int
     retry_backoff_seconds: int
+    retry_on: tuple[FailReason, ...]
+    priority: int
     log_limit_bytes: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -149,6 +140,7 @@ class Exec:
         owner: the instance of the daemon that looks after it; None when none does.
         dispatched_at: when its capacity was reserved and its launch began; None before.
         stop_requested_at: when somebody asked for its end; None when nobody did.
+        stop_reason: who that was, or what, for people: 'requested by ada', 'replaced by exec …'.
     """
 
     id: str
@@ -166,6 +158,7 @@ class Exec:
     owner: str | None = None
     dispatched_at: datetime | None = None
     stop_requested_at: datetime | None = None
+    stop_reason: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     exit_code: int | None = None
@@ -174,3 +167,17 @@ class Exec:
     image_digest: str | None = None
     node: str | None = None
     number: int = field(default=0, compare=False)  # given when it is stored
+
+
+#: The stop reason of a run whose job was deleted.
+JOB_DELETED: Final = "its job was deleted"
+
+
+def requested_by(user: str) -> str:
+    """The stop reason of a run that somebody asked to stop."""
+    return f"requested by {user}"
+
+
+def replaced_by(exec_id: str) -> str:
+    """The stop reason of a run that a newer one of its job replaces."""
+    return f"replaced by exec {exec_id}"

@@ -52,6 +52,24 @@ class PullPolicy(StrEnum):
     NEVER = "never"  # never; a run without the image fails
 
 
+class FailReason(StrEnum):
+    """Why a run failed, for programs; the exec's `error` says it for people. A job names those it tries again."""
+
+    EXIT_CODE = "exit_code"  # the command ended with a status other than 0
+    TIMEOUT = "timeout"  # it was stopped after timeout_seconds
+    OOM_KILLED = "oom_killed"  # it went beyond the memory of its size
+    IMAGE_PULL_FAILED = "image_pull_failed"  # the image could not be had
+    START_FAILED = "start_failed"  # the engine refused to create or start the container
+    ENGINE_LOST = "engine_lost"  # its container vanished, so its end is unknown
+    NO_CAPACITY = "no_capacity"  # its size is larger than the whole engine
+
+
+#: Ends that another attempt may turn out better, unless the job says otherwise; a stop is never among them.
+RETRYABLE: Final = tuple(reason for reason in FailReason if reason is not FailReason.NO_CAPACITY)
+#: Priorities lie between its negative and itself.
+HIGHEST_PRIORITY: Final = 100
+
+
 class ScheduleState(StrEnum):
     """Where a job's schedule stands, as users read it."""
 
@@ -132,6 +150,9 @@ class JobDefinition:
     stop_grace_seconds: int = 10
     max_retries: int = 0
     retry_backoff_seconds: int = 10
+    retry_on: tuple[FailReason, ...] = RETRYABLE
+    priority: int = 0
+    max_running: int | None = None
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     log_limit_bytes: int | None = None
     #: How much of its past is kept: None is the settings' default, 0 is no limit.

@@ -47,15 +47,16 @@ DOCKER_SOCKET = "unix:///var/run/docker.sock"
 PREFIX: Final = "TIMEBALL_"
 NESTING: Final = "__"
 #: Settings that hold others by name, as in TIMEBALL_SIZES__HUGE__CPUS.
-NAMING: Final = ("regions", "sizes")
+NAMING: Final = ("regions", "sizes", "namespaces")
 #: Settings that are lists; in the environment a comma stands between the items.
 LISTS: Final = ("allowed_hosts", "trusted_proxies")
 #: Settings that belong together, as in TIMEBALL_MAIL__HOST.
-GROUPS: Final = ("hooks", "mail")
+GROUPS: Final = ("hooks", "mail", "namespace_defaults")
 #: Variables of the command and of the tests, which are no settings of the daemon.
 OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "TEST_FAULT", "FUZZ")
 
 RegionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+NamespaceName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}$")]
 SizeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
 
 
@@ -122,6 +123,17 @@ class SizeSettings(_Strict):
     memory_mib: int = Field(ge=6, description="Memory in MiB: limit and reservation.")
 
 
+class NamespaceSettings(_Strict):
+    """What the jobs of one namespace may do; what is not given is as `namespace_defaults` says."""
+
+    max_running: int | None = Field(
+        default=None, ge=1, description="Runs going at a time, over all regions; no limit if not given."
+    )
+    weight: float = Field(
+        default=1.0, gt=0, le=1000, description="Its share of a region that others want too, beside theirs."
+    )
+
+
 class _Environment(EnvSettingsSource):
     """Variables in upper case, except for the names that the operator gives to regions and sizes."""
 
@@ -175,6 +187,13 @@ class Settings(BaseSettings, Patience):
     )
     sizes: dict[SizeName, SizeSettings] = Field(
         default_factory=dict, description="Sizes beside the standard ones, or instead of them."
+    )
+    namespaces: dict[NamespaceName, NamespaceSettings] = Field(
+        default_factory=dict, description="Limits and weights of namespaces by name."
+    )
+    namespace_defaults: NamespaceSettings = Field(
+        default_factory=NamespaceSettings,
+        description="The same for all that a namespace does not say itself.",
     )
     log_limit_bytes: int = Field(
         default=1024**3,
@@ -301,6 +320,15 @@ class Settings(BaseSettings, Patience):
         return dict(STANDARD_SIZES) | {
             name: Size(size.cpus, size.memory_mib) for name, size in self.sizes.items()
         }
+
+    def namespace(self, name: str) -> NamespaceSettings:
+        """What a namespace may do: its own settings over those of all namespaces."""
+        own = self.namespaces.get(name)
+        if own is None:
+            return self.namespace_defaults
+        return self.namespace_defaults.model_copy(
+            update={field: getattr(own, field) for field in own.model_fields_set}
+        )
 
     def resolved_data_dir(self) -> Path:
         """The data directory as an absolute path."""

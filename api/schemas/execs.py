@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from api.schemas.common import Input, Moment, Output
-from api.schemas.fields import CommandIn, Labels, Tag, Text, Variables
+from api.schemas.fields import CommandIn, Labels, Priority, Tag, Text, Variables
 from api.schemas.jobs import _JobOut, job_values
 from scheduler.drafting import Overrides
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
@@ -23,6 +23,7 @@ class ExecCreate(Input):
     labels: Labels | None = None
     docker_image_tag: Tag | None = None
     resource_size: Text | None = None
+    priority: Priority | None = None
 
     def overrides(self) -> Overrides:
         """As the service takes them."""
@@ -33,6 +34,7 @@ class ExecCreate(Input):
             labels=self.labels,
             docker_image_tag=self.docker_image_tag,
             resource_size=self.resource_size,
+            priority=self.priority,
         )
 
 
@@ -57,6 +59,7 @@ class _ExecOut(Output):
     resource_size: str
     region_name: str
     labels: dict[str, str]
+    priority: int
     status: ExecStatus
     trigger_mode: TriggerMode
     created_by: str
@@ -67,6 +70,7 @@ class _ExecOut(Output):
     exit_code: int | None
     fail_reason: FailReason | None
     error: str | None
+    stop_reason: str | None
     scheduled_for: Moment | None
     attempt: int
     retry_of: str | None
@@ -108,8 +112,17 @@ def exec_values(view: ExecView) -> dict[str, Any]:
     """The values of a run's fields on the wire, all but its job."""
     one = view.exec
     own = ("id", "status", "trigger_mode", "created_by", "created_at", "started_at", "ended_at", "exit_code")
-    more = ("fail_reason", "error", "scheduled_for", "attempt", "retry_of", "image_digest", "node")
-    spec = ("docker_image_repo", "docker_image_tag", "command", "resource_size", "region_name")
+    more = (
+        "fail_reason",
+        "error",
+        "stop_reason",
+        "scheduled_for",
+        "attempt",
+        "retry_of",
+        "image_digest",
+        "node",
+    )
+    spec = ("docker_image_repo", "docker_image_tag", "command", "resource_size", "region_name", "priority")
     duration = None
     if one.started_at is not None and one.ended_at is not None:
         minutes, seconds = divmod(int((one.ended_at - one.started_at).total_seconds()), 60)

@@ -9,9 +9,10 @@ import re
 import unicodedata
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from api.schemas.common import refuse
+from scheduler.job import HIGHEST_PRIORITY, FailReason
 
 LARGEST_COMMAND_BYTES: Final = 128 * 1024
 #: Linux takes no single variable beyond 128 KiB, name and value together.
@@ -167,6 +168,25 @@ def _check_labels(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
+def _check_retry_on(names: object) -> object:
+    """Say once, and with the remedy, what is wrong with a list of ways to fail."""
+    possible = ", ".join(FailReason)
+    if not isinstance(names, list | tuple):
+        raise refuse(
+            "is not a list", f'write a list such as ["exit_code"], of {possible}; [] retries nothing'
+        )
+    for number, name in enumerate(names, 1):
+        if name not in tuple(FailReason):
+            raise refuse(f"holds what is no fail_reason, number {number} of the list", f"use {possible}")
+        if name in names[: number - 1]:
+            raise refuse(f"names {name} twice", "name it once")
+    return tuple(FailReason(name) for name in names)
+
+
+Priority = Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)]
+"""Higher starts first."""
+RetryOn = Annotated[tuple[FailReason, ...], BeforeValidator(_check_retry_on)]
+"""Which ways to fail are tried again, where `max_retries` allows it."""
 Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(_check_name)]
 Namespace = Annotated[str, AfterValidator(_check_namespace)]
 Repository = Annotated[str, StringConstraints(max_length=255), AfterValidator(_check_repository)]

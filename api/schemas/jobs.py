@@ -7,11 +7,23 @@ from typing import Any, Final, Self
 from pydantic import Field
 
 from api.schemas.common import Input, Moment, Output
-from api.schemas.fields import CommandIn, Labels, Name, Namespace, Repository, Tag, Text, Variables
+from api.schemas.fields import (
+    CommandIn,
+    Labels,
+    Name,
+    Namespace,
+    Priority,
+    Repository,
+    RetryOn,
+    Tag,
+    Text,
+    Variables,
+)
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
 from scheduler.job import (
     LEAST_LOG_BYTES,
     MOST_LOG_BYTES,
+    RETRYABLE,
     ConcurrencyPolicy,
     MisfirePolicy,
     PullPolicy,
@@ -44,6 +56,9 @@ class _JobFields(Input):
     stop_grace_seconds: int = Field(default=10, ge=0, le=3600)
     max_retries: int = Field(default=0, ge=0, le=100)
     retry_backoff_seconds: int = Field(default=10, ge=0, le=24 * 3600)
+    retry_on: RetryOn = RETRYABLE
+    priority: Priority = 0
+    max_running: int | None = Field(default=None, ge=1, le=1_000_000)
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     log_limit_bytes: int | None = Field(default=None, ge=LEAST_LOG_BYTES, le=MOST_LOG_BYTES)
     retention_days: int | None = Field(default=None, ge=0, le=36_500)
@@ -104,6 +119,9 @@ class _JobOut(Output):
     stop_grace_seconds: int
     max_retries: int
     retry_backoff_seconds: int
+    retry_on: list[FailReason]
+    priority: int
+    max_running: int | None
     pull_policy: PullPolicy
     log_limit_bytes: int | None
     retention_days: int | None
@@ -136,8 +154,9 @@ def job_values(view: JobView) -> dict[str, Any]:
         **{
             name: getattr(definition, name)
             for name in _JobFields.model_fields
-            if name not in {"runtime_vars", "labels"}
+            if name not in {"runtime_vars", "labels", "retry_on"}
         },
+        "retry_on": list(definition.retry_on),
         "name": definition.name,
         "docker_image_repo": definition.docker_image_repo,
         "labels": dict(definition.labels),

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler.clock import Clock
 from scheduler.errors import UnavailableError
+from scheduler.execution import JOB_DELETED
 from scheduler.keeping.pace import Pace
 from scheduler.keeping.retention import Retention
 from scheduler.keeping.shrinking import shrink
@@ -253,7 +254,7 @@ class Cleaner:
             # A run that was made while the job was being deleted ends first; the next round takes it along.
             going = execs.open_of_job(connection, job_id)
             for one in going:
-                execs.stop(connection, one, now=now)
+                execs.stop(connection, one, now=now, reason=JOB_DELETED)
             if not going and not clearing.any_execs(connection, job_id, limit=1):
                 jobs.delete(connection, job_id)
             return [one.id for one in going]

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler.drafting import draft_exec
 from scheduler.errors import InvalidInputError
-from scheduler.execution import Exec, Occurrence, Outcome, TriggerMode
+from scheduler.execution import Exec, Occurrence, Outcome, TriggerMode, replaced_by
 from scheduler.hook import NotRun
 from scheduler.job import ConcurrencyPolicy, Job, MisfirePolicy, Size
 from scheduler.store import execs, jobs, ledger, outbox
@@ -67,7 +67,7 @@ class Claims:
 
     Attributes:
         execs: the new runs, which wait.
-        replaced: ids of runs that are to be stopped for newer ones.
+        replaced: the runs that are to be stopped for newer ones, each with the reason.
         advanced: where the schedules have moved on to, by job id.
         stale: job ids whose schedule stood elsewhere; read them again.
         held: job ids that run all they missed and have enough runs going; look again later.
@@ -75,7 +75,7 @@ class Claims:
     """
 
     execs: list[Exec] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
+    replaced: dict[str, str] = field(default_factory=dict)
     advanced: dict[int, datetime | None] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)
     held: set[int] = field(default_factory=set)
@@ -126,7 +126,7 @@ def claim(
     ]
     execs.insert(connection, claims.execs)
     for job_id, exec_id in newest.items():
-        claims.replaced += _stop_all_but(connection, job_id, exec_id, now)
+        claims.replaced |= _stop_all_but(connection, job_id, exec_id, now)
     jobs.advance(connection, moves.items())
     claims.advanced = moves
     ours = [entry for entry in entries if (entry.job_id, entry.due_at) in written]
@@ -177,7 +177,8 @@ def _current(connection: Connection, groups: Sequence[DueTimes], claims: Claims)
         if stored is None or stored.cursor != group.job.cursor:
             claims.stale.add(group.job.id)
         else:
-            current.append(group)
+            # Of what else another daemon has changed, only what is stored counts.
+            current.append(replace(group, job=stored))
     return current
 
 
@@ -191,12 +192,13 @@ def _catches_up(group: DueTimes, due_at: datetime, up_since: datetime) -> bool:
     return group.job.definition.misfire_policy is MisfirePolicy.ALL and due_at < up_since
 
 
-def _stop_all_but(connection: Connection, job_id: int, exec_id: str, now: datetime) -> list[str]:
-    """Ask the job's other runs to stop, and answer which these are."""
+def _stop_all_but(connection: Connection, job_id: int, exec_id: str, now: datetime) -> dict[str, str]:
+    """Ask the job's other runs to stop, and answer which these are, each with the reason."""
+    reason = replaced_by(exec_id)
     others = [one for one in execs.open_of_job(connection, job_id) if one.id != exec_id]
     for one in others:
-        execs.stop(connection, one, now=now)
-    return [one.id for one in others]
+        execs.stop(connection, one, now=now, reason=reason)
+    return {one.id: reason for one in others}
 
 
 @dataclass(frozen=True, slots=True)

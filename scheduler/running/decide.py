@@ -21,8 +21,8 @@ LONGEST_BACKOFF: Final = timedelta(hours=24)
 STOPPED_BY_SIGNAL: Final = frozenset({143, 137})
 #: What a Docker Engine notes when it comes back and containerd does not know the process any more.
 ENGINE_KNOWS_NO_CODE: Final = 255
-#: Ends that another attempt may turn out better; a stop by somebody is never among them.
-RETRYABLE: Final = frozenset(FailReason) - {FailReason.NO_CAPACITY}
+#: The reason of a stop whose reason was not stored.
+UNTOLD: Final = "on request"
 
 
 class StopCause(Enum):
@@ -42,17 +42,18 @@ class End:
     error: str | None = None
 
 
-def end_of(one: Exec, status: RunStatus, cause: StopCause | None) -> End:
+def end_of(one: Exec, status: RunStatus, cause: StopCause | None, reason: str | None = None) -> End:
     """What the end of its container means.
 
     Args:
         one: the exec.
         status: of its container, which has ended.
         cause: why Timeball stopped it; None when it ended by itself.
+        reason: who asked for that, or what, if it was asked for.
     """
     code = status.exit_code
     if cause is StopCause.REQUEST:
-        return End(ExecStatus.CANCELLED, code, error="It was stopped on request.")
+        return End(ExecStatus.CANCELLED, code, error=f"It was stopped: {reason or UNTOLD}.")
     if cause is StopCause.TIMEOUT:
         return End(
             ExecStatus.FAILED,
@@ -94,19 +95,22 @@ def _outlasted(one: Exec, status: RunStatus) -> bool:
     return status.finished_at - status.started_at >= timedelta(seconds=limit)
 
 
-def cancelled_before_start() -> End:
+def cancelled_before_start(reason: str | None = None) -> End:
     """What it means that a run was stopped while its container did not run yet."""
-    return End(ExecStatus.CANCELLED, error="It was stopped before its container started.")
+    return End(
+        ExecStatus.CANCELLED, error=f"It was stopped before its container started: {reason or UNTOLD}."
+    )
 
 
-def lost(cause: StopCause | None) -> End:
+def lost(cause: StopCause | None, reason: str | None = None) -> End:
     """What it means that a run's container is gone and its end unknown.
 
     Args:
         cause: why Timeball meant to stop it; None when it did not.
+        reason: who asked for that, or what, if it was asked for.
     """
     if cause is StopCause.REQUEST:
-        return End(ExecStatus.CANCELLED, error="It was stopped on request; its container is gone.")
+        return End(ExecStatus.CANCELLED, error=f"It was stopped: {reason or UNTOLD}; its container is gone.")
     return End(
         ExecStatus.FAILED,
         None,
@@ -130,18 +134,19 @@ def region_missing(one: Exec) -> End:
     return End(ExecStatus.FAILED, None, reason, words)
 
 
-def stop_words(one: Exec, cause: StopCause | None) -> str:
+def stop_words(one: Exec, cause: StopCause | None, reason: str | None = None) -> str:
     """What the log says when the engine is asked to stop the container."""
     if cause is StopCause.TIMEOUT:
         return f"Stopping: it has run for timeout_seconds = {one.spec.timeout_seconds}"
-    return "Stopping on request"
+    return f"Stopping: {reason or UNTOLD}"
 
 
 def retry_at(one: Exec, end: End, now: datetime, *, jitter: float | None = None) -> datetime | None:
     """When the run is to be tried again, or None if it is not.
 
-    The pause doubles with every attempt, from retry_backoff_seconds on, with up to a tenth more at random so
-    that runs that failed together do not come back together.
+    Only the ends that its `retry_on` names are tried again. The pause doubles with every attempt, from
+    retry_backoff_seconds on, with up to a tenth more at random so that runs that failed together do not come back
+    together; before that tenth it is never longer than `LONGEST_BACKOFF`.
 
     Args:
         one: the exec that ended.
@@ -149,7 +154,7 @@ def retry_at(one: Exec, end: End, now: datetime, *, jitter: float | None = None)
         now: the present (UTC).
         jitter: between 0 and 1, instead of a random number.
     """
-    if end.fail_reason not in RETRYABLE or one.attempt > one.spec.max_retries:
+    if end.fail_reason not in one.spec.retry_on or one.attempt > one.spec.max_retries:
         return None
     exponent = min(one.attempt - 1, 32)
     pause = min(timedelta(seconds=one.spec.retry_backoff_seconds * 2.0**exponent), LONGEST_BACKOFF)

@@ -1,59 +1,44 @@
-"""The queue: which waiting exec starts next, where capacity allows it.
+"""Starts waiting execs: asks admission which are next, takes them in the database, and hands them to the runner.
 
-One loop owns all of its state. Offers, releases and engines coming up only wake it. What could start is held in
-memory, for each region apart, so that none waits for another; the rest (back-offs, runs behind an earlier one
-of their job, whatever is too many) stays in the database and is read when its time has come. Within a region,
-first come is first served.
+One loop owns all of its state. Offers, releases and engines coming up only wake it. Each region is apart, so that
+none waits for another. Other daemons on the same database take execs too: what they hold is read, and counts.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from functools import partial
 from typing import Final
 
 import structlog
 from sqlalchemy.engine import Connection
 
+from scheduler.admission.choosing import choose
+from scheduler.admission.explaining import explain
+from scheduler.admission.facts import Candidate, Holding, PolicyOf, Room
 from scheduler.clock import Clock
 from scheduler.errors import UnavailableError
 from scheduler.execution import Exec, ExecStatus, FailReason
 from scheduler.faults import Point, point
-from scheduler.job import ONE_AT_A_TIME
 from scheduler.metrics import WAITING
 from scheduler.running.decide import End, region_missing
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
 from scheduler.running.tasks import wait_for_event
-from scheduler.store import execs
+from scheduler.running.waiting import HELD, WaitingRuns
+from scheduler.store import execs, identity, queue
 from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
-#: Execs of one region held in memory at most; further ones are read when these are fewer than half.
-HELD: Final = 1_000
 #: Execs taken in one transaction at most.
 BATCH: Final = 32
-#: Seconds before a refusal of the database is tried again, and between looks that nobody asked for.
+#: Seconds before a refusal of the database is tried again, and between looks that nobody asked for: alone on the
+#: database, and with other daemons beside this one.
 RETRY_INTERVAL: Final = 0.5
 BACKSTOP: Final = 30.0
-
-
-@dataclass(slots=True)
-class _Queue:
-    """The waiting execs of one region, as far as they are held.
-
-    Attributes:
-        held: those that could start, oldest first, by id.
-        has_more: whether the database may have others that could start.
-        look_at: when a back-off ends that was seen in the database.
-    """
-
-    held: dict[str, Exec] = field(default_factory=dict)
-    has_more: bool = True
-    look_at: datetime | None = None
+PEER_INTERVAL: Final = 1.0
 
 
 class Dispatcher:
@@ -65,6 +50,7 @@ class Dispatcher:
         regions: all regions by name.
         runner: looks after what was dispatched.
         instance: this daemon's id, which it takes execs as.
+        policy_of: what each namespace is allowed.
     """
 
     def __init__(
@@ -75,13 +61,18 @@ class Dispatcher:
         runner: Runner,
         *,
         instance: str,
+        policy_of: PolicyOf,
     ) -> None:
         self._database = database
         self._clock = clock
         self._regions = regions
         self._runner = runner
         self._instance = instance
-        self._queues = {name: _Queue() for name in regions}
+        self._policy_of = policy_of
+        self._waiting = {name: WaitingRuns(name, database, instance) for name in regions}
+        self._foreign: dict[str, Holding] = {}
+        self._rooms: dict[str, Room] = {}
+        self._has_peers = False
         self._may_be_homeless = True
         self._wake = asyncio.Event()
 
@@ -89,43 +80,48 @@ class Dispatcher:
 
     def offer(self, new: Iterable[Exec]) -> None:
         """Take up execs that were stored as waiting."""
-        now = self._clock.now()
         for one in new:
-            queue = self._queues.get(one.spec.region_name)
-            if queue is None:
+            waiting = self._waiting.get(one.spec.region_name)
+            if waiting is None:
                 self._may_be_homeless = True
-                continue
-            is_behind = one.spec.concurrency_policy in ONE_AT_A_TIME
-            is_later = one.not_before is not None and one.not_before > now
-            if queue.has_more or is_behind or is_later or len(queue.held) >= HELD:
-                queue.has_more = True  # the database knows its turn
             else:
-                queue.held[one.id] = one
+                waiting.changed(one.job_id)
         self._wake.set()
 
     def withdraw(self, exec_id: str) -> None:
         """Forget an exec that was stopped or deleted while it waited."""
-        for queue in self._queues.values():
-            queue.held.pop(exec_id, None)
-            queue.has_more = True  # it may have been the one that another waited for
+        for waiting in self._waiting.values():
+            waiting.withdraw(exec_id)
         self._wake.set()
 
-    def released(self, one: Exec) -> None:
+    def job_changed(self, job_id: int) -> None:
+        """Take note that a job may have another limit."""
+        for waiting in self._waiting.values():
+            if job_id in waiting.lanes:
+                waiting.changed(job_id)
+        self._wake.set()
+
+    def released(self) -> None:
         """Take note that a run has given its capacity back."""
-        if one.spec.concurrency_policy in ONE_AT_A_TIME:
-            self._queues[one.spec.region_name].has_more = True
+        self._room_changed()
         self._wake.set()
 
     def wake(self) -> None:
         """Look again, for an engine has come or gone."""
+        self._room_changed()
         self._wake.set()
 
     def look_again(self) -> None:
         """Read anew what waits: something may have been stored that nobody told of."""
         self._may_be_homeless = True
-        for queue in self._queues.values():
-            queue.has_more = True
+        self._look_at_everything()
         self._wake.set()
+
+    def note_peers(self, *, are_there: bool) -> None:
+        """Take note whether other daemons use the database."""
+        if are_there != self._has_peers:
+            self._has_peers = are_there
+            self.look_again()
 
     async def adopt(self, one: Exec) -> None:
         """Look after an exec that was dispatched before, by an earlier daemon.
@@ -137,25 +133,46 @@ class Dispatcher:
         if region is None:
             await self._fail(one, region_missing(one))
         elif not self._runner.looks_after(one.id):
-            region.reserve(one.id, one.spec)
-            self._runner.launch(one, fresh=False)
+            self._foreign.pop(one.id, None)
+            self._launch(region, one, fresh=False)
 
     def reason(self, one: Exec) -> str:
-        """What an exec waits for, for people."""
+        """What an exec waits for, for people: a phrase that begins with 'waits'."""
         region = self._regions.get(one.spec.region_name)
         if region is None:
-            return f"the region {one.spec.region_name} to be configured again"
+            return f"waits for the region {one.spec.region_name} to be configured again"
         if not region.up.is_set():
-            return f"the engine of region {region.name} to answer: {region.problem}"
+            return f"waits for the engine of region {region.name} to answer: {region.problem}"
         if one.dispatched_at is not None or self._runner.looks_after(one.id):
             trouble = self._runner.trouble_of(one.id)
-            return f"its image and its container to be ready{f'; tried again after: {trouble}' if trouble else ''}"
+            after = f"; tried again after: {trouble}" if trouble else ""
+            return f"waits for its image and its container to be ready{after}"
         if one.not_before is not None and one.not_before > self._clock.now():
-            return f"its back-off to end at {one.not_before.isoformat(timespec='seconds')}"
-        is_held = one.id in self._queues[region.name].held
-        if one.spec.concurrency_policy in ONE_AT_A_TIME and not is_held:
-            return "the job's earlier run to end"
-        return region.shortage(one.spec)
+            return f"waits for its back-off to end at {one.not_before.isoformat(timespec='seconds')}"
+        waiting, candidate = self._waiting[region.name], queue.candidate_of(one)
+        if region.name not in self._rooms:
+            self._rooms[region.name] = self._room(region)
+        room = self._rooms[region.name]
+        return explain(
+            candidate,
+            room,
+            waiting.around(candidate, room, self._policy_of),
+            max_running=waiting.max_running(one.job_id),
+            policy=self._policy_of(one.namespace),
+            turns=waiting.turns,
+        )
+
+    def _room(self, region: Region) -> Room:
+        """What the region has and what is held of it, by this daemon's runs and by others'."""
+        held = dict(self._foreign)
+        for other in self._regions.values():
+            held |= other.holdings
+        return Room(region.name, region.capacity.cpus, region.capacity.memory_bytes, held.values())
+
+    def _room_changed(self) -> None:
+        self._rooms.clear()
+        for waiting in self._waiting.values():
+            waiting.room_changed()
 
     # ---- the loop ----------------------------------------------------------------------------------------
 
@@ -166,107 +183,122 @@ class Dispatcher:
                 pause = await self._pass()
             except UnavailableError as error:
                 log.debug("dispatcher.database_unavailable", error=str(error))
-                for queue in self._queues.values():
-                    queue.has_more = True
+                self._look_at_everything()
                 pause = RETRY_INTERVAL
-            if not await wait_for_event(self._wake, pause) and pause == BACKSTOP:
+            rest = PEER_INTERVAL if self._has_peers else BACKSTOP
+            if not await wait_for_event(self._wake, min(pause, rest)) and pause >= rest:
                 # Nobody said anything for long: look whether somebody should have.
-                for queue in self._queues.values():
-                    queue.has_more = True
+                self._look_at_everything()
             self._wake.clear()
+
+    def _look_at_everything(self) -> None:
+        for waiting in self._waiting.values():
+            waiting.forget()
 
     async def _pass(self) -> float:
         """Start what can start; answer after how many seconds to look again at the latest."""
         if self._may_be_homeless:
             await self._fail_homeless()
         pause = BACKSTOP
-        for name, queue in self._queues.items():
-            region = self._regions[name]
-            if region.up.is_set():
-                pause = min(pause, await self._serve(region, queue))
-            WAITING.labels(region=name).set(len(queue.held))
+        for name, waiting in self._waiting.items():
+            region = self._regions.get(name)
+            if region is not None and region.up.is_set():
+                await self._serve(region, waiting)
+                next_back_off = waiting.seconds_to_back_off(self._clock.now())
+                pause = pause if next_back_off is None else min(pause, next_back_off)
+            WAITING.labels(region=name).set(len(waiting))
         return pause
 
-    async def _serve(self, region: Region, queue: _Queue) -> float:
-        """Start what a region can take; answer after how many seconds its next back-off ends."""
+    async def _serve(self, region: Region, waiting: WaitingRuns) -> None:
+        """Start what a region can take."""
         while True:
             now = self._clock.now()
-            if queue.look_at is not None and queue.look_at <= now:
-                queue.has_more, queue.look_at = True, None  # the next reading says when the one after ends
-            if queue.has_more and len(queue.held) < HELD // 2:
-                await self._read(region.name, queue, now)
-            chosen, hopeless = self._choose(region, queue)
-            for one in hopeless:
-                await self._fail(one, _too_large(one, region))
-            if chosen:
-                await self._dispatch(chosen)
-            elif not hopeless:
-                break
-        if queue.look_at is None:
-            return BACKSTOP
-        return min(max((queue.look_at - self._clock.now()).total_seconds(), 0), BACKSTOP)
+            foreign = await waiting.bring_up_to_date(now)
+            if foreign is not None:
+                self._note_foreign(foreign)
+            room = self._room(region)
+            choice = choose(
+                waiting.lanes, room, waiting.turns, policy_of=self._policy_of, now=now, most=BATCH
+            )
+            waiting.blocked = choice.blocked
+            if choice.is_thirsty:
+                waiting.deepen()
+            await self._fail_hopeless(choice.hopeless, region, waiting)
+            if choice.chosen:
+                await self._dispatch(region, waiting, choice.chosen)
+            elif not choice.hopeless:
+                return
 
-    async def _read(self, region: str, queue: _Queue, now: datetime) -> None:
-        def work(connection: Connection) -> tuple[list[Exec], datetime | None]:
-            found = execs.startable(connection, region, now=now, limit=HELD)
-            return found, execs.next_back_off(connection, region, now=now)
+    def _note_foreign(self, foreign: dict[str, Holding]) -> None:
+        if foreign != self._foreign:
+            self._foreign = foreign
+            self._room_changed()
 
-        queue.has_more = False  # before reading: what is offered meanwhile may come too late for it
-        found, queue.look_at = await self._database.read(work)
-        queue.has_more = queue.has_more or len(found) == HELD
-        for one in found:
-            if not self._runner.looks_after(one.id):
-                queue.held.setdefault(one.id, one)
+    async def _dispatch(self, region: Region, waiting: WaitingRuns, chosen: list[Candidate]) -> None:
+        """Take execs in the database, as far as they still fit beside what other daemons have taken."""
+        now = self._clock.now()
+        limits = {one.job_id: waiting.max_running(one.job_id) for one in chosen}
+        own = {key: held for other in self._regions.values() for key, held in other.holdings.items()}
+        capacity = region.capacity
 
-    def _choose(self, region: Region, queue: _Queue) -> tuple[list[Exec], list[Exec]]:
-        """Reserve capacity for those that can start now, in order; also those that never can."""
-        chosen: list[Exec] = []
-        hopeless: list[Exec] = []
-        for one in queue.held.values():
-            if len(chosen) >= BATCH:
-                break
-            if not region.fits_at_all(one.spec):
-                hopeless.append(one)
-                continue
-            if not region.fits_now(one.spec):
-                break
-            region.reserve(one.id, one.spec)
-            chosen.append(one)
-        return chosen, hopeless
+        def work(connection: Connection) -> tuple[dict[str, Exec], dict[str, Holding]]:
+            queue.lock(connection)
+            if not identity.is_alive(connection, self._instance, now=self._clock.now()):
+                return {}, queue.held_by_others(connection, self._instance)
+            foreign = queue.held_by_others(connection, self._instance)
+            # All that is dispatched: what is this daemon's without its knowing holds capacity too.
+            held = queue.held_by_others(connection, "") | own
+            room = Room(region.name, capacity.cpus, capacity.memory_bytes, held.values())
+            admitted = []
+            for one in chosen:
+                policy = self._policy_of(one.namespace)
+                if (
+                    room.fits(one)
+                    and not room.is_over_job_limit(one, limits[one.job_id])
+                    and not room.is_over_namespace_limit(one.namespace, policy)
+                    and (not one.is_alone or queue.is_first(connection, region.name, one))
+                ):
+                    room.take(one)
+                    admitted.append(one.id)
+            taken = queue.dispatch(connection, admitted, owner=self._instance, now=now)
+            point(Point.DISPATCHING)
+            return taken, foreign
+
+        taken, foreign = await self._database.write(work)
+        point(Point.DISPATCHED)
+        for one in chosen:
+            if one.id in taken:
+                self._launch(region, taken[one.id], fresh=True)
+            else:
+                # It was stopped, deleted or taken by another daemon, or another daemon was quicker with the room.
+                waiting.changed(one.job_id)
+        waiting.took(chosen)
+        self._note_foreign(foreign)
+        self._room_changed()
+
+    def _launch(self, region: Region, one: Exec, *, fresh: bool) -> None:
+        region.reserve(one.id, queue.holding_of(one))
+        self._room_changed()
+        self._runner.launch(one, fresh=fresh)
+
+    # ---- what can never start ----------------------------------------------------------------------------
 
     async def _fail_homeless(self) -> None:
         """End execs of regions that are not configured any more."""
         found = await self._database.read(
-            lambda connection: execs.of_unknown_regions(connection, self._regions.keys(), limit=HELD)
+            lambda connection: queue.of_unknown_regions(connection, self._regions.keys(), limit=HELD)
         )
         for one in found:
             await self._fail(one, region_missing(one))
         self._may_be_homeless = len(found) == HELD
 
-    async def _dispatch(self, chosen: list[Exec]) -> None:
-        now = self._clock.now()
-        ids = [one.id for one in chosen]
-        taken: set[str] = set()
-
-        def take(connection: Connection) -> set[str]:
-            found = execs.dispatch(connection, ids, owner=self._instance, now=now)
-            point(Point.DISPATCHING)
-            return found
-
-        try:
-            taken = await self._database.write(take)
-            point(Point.DISPATCHED)
-            for one in chosen:
-                # What is not ours any more was stopped, deleted or taken by another daemon.
-                self._queues[one.spec.region_name].held.pop(one.id, None)
-        finally:
-            for one in chosen:
-                if one.id not in taken:
-                    self._regions[one.spec.region_name].release(one.id)
-                    self.released(one)
-        for one in chosen:
-            if one.id in taken:
-                self._runner.launch(replace(one, owner=self._instance, dispatched_at=now), fresh=True)
+    async def _fail_hopeless(self, some: list[Candidate], region: Region, waiting: WaitingRuns) -> None:
+        """End execs that are larger than their whole region."""
+        for candidate in some:
+            one = await self._database.read(partial(execs.get, exec_id=candidate.id))
+            if one is not None and one.ended_at is None and one.dispatched_at is None:
+                await self._fail(one, _too_large(one, region))
+        waiting.took(some)
 
     async def _fail(self, one: Exec, end: End) -> None:
         """End an exec that can never start, or whose engine nobody knows any more."""
@@ -278,14 +310,13 @@ class Dispatcher:
                 one.id,
                 one.status,
                 end.status,
+                owner=one.owner,
                 ended_at=max(now, one.started_at or now),
                 fail_reason=end.fail_reason,
                 error=end.error,
             )
 
         await self._database.write(work)
-        if (queue := self._queues.get(one.spec.region_name)) is not None:
-            queue.held.pop(one.id, None)
         log.info("run.ended", exec=one.id, job=one.job_id, status="failed", reason=end.fail_reason)
 
 

@@ -26,6 +26,7 @@ from scheduler.logs.capture import Capture
 from scheduler.logs.hub import INLINE_BYTES, CaptureHub
 from scheduler.metrics import ENDED
 from scheduler.running.decide import End, retry_at
+from scheduler.running.lease import Lease
 from scheduler.store import execs, spans
 from scheduler.store import logs as stored_logs
 from scheduler.store.database import Database
@@ -55,11 +56,24 @@ class Surroundings:
     pids_limit: int
     log_limit_bytes: int
     on_retry: Callable[[Exec], None]
+    lease: Lease
     restored_to: datetime | None = None
 
 
 class RunDiscardedError(Exception):
-    """The exec was deleted or settled elsewhere: nothing more is to be recorded about it."""
+    """The exec was deleted or settled elsewhere: nothing more is to be recorded about it.
+
+    Attributes:
+        leaves_container: whether a container that is still there belongs to nobody, and is to be removed.
+    """
+
+    leaves_container = True
+
+
+class RunTakenError(RunDiscardedError):
+    """Another daemon looks after the run by now: it is not this one's to touch."""
+
+    leaves_container = False
 
 
 class Recorder:
@@ -92,6 +106,7 @@ class Recorder:
 
         Raises:
             RunDiscardedError: the exec is gone, or has ended elsewhere.
+            RunTakenError: another daemon looks after it.
         """
         if self.exec.status is not ExecStatus.WAITING:
             return
@@ -107,6 +122,7 @@ class Recorder:
 
         Raises:
             RunDiscardedError: the exec is gone, or has ended elsewhere.
+            RunTakenError: another daemon looks after it.
         """
         now = self._with.clock.now()
         ended_at = (status.finished_at if status is not None else None) or now
@@ -137,11 +153,31 @@ class Recorder:
             point(Point.RETRY_RECORDED)
             self._with.on_retry(retry)
 
+    async def demand_ownership(self, *, was_refused: bool = False) -> None:
+        """Go on only if the exec is this daemon's, which stays so for as long as a lease holds.
+
+        Asked before whatever would bring about a second container. While the lease has been renewed in time, nobody
+        can have taken the exec, and the database is not asked; after a freeze it is.
+
+        Raises:
+            RunTakenError: another daemon looks after it.
+            RunDiscardedError: the exec is gone, or has ended elsewhere.
+            UnavailableError: the database refused.
+        """
+        if self._with.lease.is_reliable and not was_refused:
+            return
+        found = await self._with.lease.owner_of(self.exec.id)
+        if found is None or found[1]:
+            raise RunDiscardedError
+        if found[0] != self.exec.owner:
+            self._log.warning("run.taken_over")
+            raise RunTakenError
+
     async def _change(
         self, capture: Capture, after: ExecStatus, fields: Mapping[str, Any], retry: Exec | None = None
     ) -> None:
         """Compare-and-set the status; with a final one goes all output that is not stored yet."""
-        before, exec_id = self.exec.status, self.exec.id
+        before, exec_id, owner = self.exec.status, self.exec.id, self.exec.owner
         is_final = after in FINAL_STATUSES
         if is_final and capture.unstored_bytes > INLINE_BYTES:
             with suppress(UnavailableError):  # what is left is stored with the status, as soon as that can be
@@ -153,7 +189,7 @@ class Recorder:
 
         def work(connection: Connection) -> bool:
             changed = execs.change_status(
-                connection, exec_id, before, after, retry=retry, **fields, **log_span
+                connection, exec_id, before, after, owner=owner, retry=retry, **fields, **log_span
             )
             if changed:
                 stored_logs.insert(connection, last)
@@ -165,6 +201,7 @@ class Recorder:
 
         # A start is known to the engine too; an end is not any more once the container is removed.
         if not await self._until_written(work, durable=is_final):
+            await self.demand_ownership(was_refused=True)
             self._log.warning("run.settled_elsewhere", wanted=after.name.lower())
             raise RunDiscardedError
         point(Point.END_RECORDED if is_final else Point.START_RECORDED)

@@ -8,17 +8,17 @@ is answered. Whoever needs the engine waits for `Region.up`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
 
+from scheduler.admission.facts import Holding
 from scheduler.clock import Clock
 from scheduler.engine.errors import EngineError, EngineTimeoutError, EngineUnavailableError
 from scheduler.engine.protocol import Capacity, Engine, EngineEvent, EventKind, EventStream
-from scheduler.execution import ExecSpec
 from scheduler.metrics import ENGINE_CIRCUIT_OPEN, ENGINE_UP
 from scheduler.running.circuit import Circuit, CircuitState
 from scheduler.running.guarding import GuardedEngine
@@ -77,7 +77,7 @@ class Region:
         self._prober = GuardedEngine(engine, name, self._circuit, probing=True)
         self.engine: Engine = self._guarded
         self._capacity = Capacity(cpus=0.0, memory_bytes=0)
-        self._reserved: dict[str, ExecSpec] = {}
+        self._reserved: dict[str, Holding] = {}
         self._ended: dict[str, asyncio.Event] = {}
         # When the engine told of an end, by its clock, and when that was heard, by the event loop's.
         self._deaths: dict[str, tuple[datetime, float]] = {}
@@ -87,36 +87,14 @@ class Region:
         """What runs may reserve in all; nothing before the engine has answered for the first time."""
         return self._capacity
 
-    def fits_at_all(self, spec: ExecSpec) -> bool:
-        """Whether the run could start if nothing else ran."""
-        return self._fits(spec, 0.0, 0)
+    @property
+    def holdings(self) -> Mapping[str, Holding]:
+        """What each run of this daemon holds, by exec id."""
+        return self._reserved
 
-    def fits_now(self, spec: ExecSpec) -> bool:
-        """Whether the run can start beside those that hold reservations."""
-        reserved = self._reserved.values()
-        return self._fits(spec, sum(s.cpus for s in reserved), sum(s.memory_bytes for s in reserved))
-
-    def _fits(self, spec: ExecSpec, cpus: float, memory_bytes: int) -> bool:
-        # Sums of sizes such as 0.15 are not exact in binary; a millionth of a processor decides nothing.
-        return (
-            cpus + spec.cpus <= self._capacity.cpus + 1e-6
-            and memory_bytes + spec.memory_bytes <= self._capacity.memory_bytes
-        )
-
-    def shortage(self, spec: ExecSpec) -> str:
-        """What a run waits for, for people."""
-        cpus = self._capacity.cpus - sum(s.cpus for s in self._reserved.values())
-        memory = self._capacity.memory_bytes - sum(s.memory_bytes for s in self._reserved.values())
-        parts = []
-        if spec.cpus > cpus + 1e-6:
-            parts.append(f"{spec.cpus:g} CPU ({max(cpus, 0):.2f} of {self._capacity.cpus:g} free)")
-        if spec.memory_bytes > memory:
-            parts.append(f"{spec.memory_bytes >> 20} MiB of memory ({max(memory, 0) >> 20} MiB free)")
-        return " and ".join(parts) or "its turn"
-
-    def reserve(self, exec_id: str, spec: ExecSpec) -> None:
+    def reserve(self, exec_id: str, held: Holding) -> None:
         """Hold capacity for a run; again for the same run changes nothing."""
-        self._reserved[exec_id] = spec
+        self._reserved[exec_id] = held
 
     def release(self, exec_id: str) -> None:
         """Give a run's capacity back; doing so twice is fine."""

@@ -101,9 +101,9 @@ class Run:
 
     # ---- what others ask of it -------------------------------------------------------------------------
 
-    def request_stop(self) -> None:
-        """End it: SIGTERM, then SIGKILL after its grace period; it ends as cancelled."""
-        self._stopping.request()
+    def request_stop(self, reason: str | None) -> None:
+        """End it: SIGTERM, then SIGKILL after its grace period; it ends as cancelled, for that reason."""
+        self._stopping.request(reason)
 
     def discard(self, grace_seconds: int) -> None:
         """End it and record nothing more: its exec is being deleted."""
@@ -138,8 +138,9 @@ class Run:
                     pause = min(pause * 2, LONGEST_DEFECT_PAUSE)
                 self._fresh = False
                 self._stopping.forget()
-        except RunDiscardedError:
-            await self._clear_away()
+        except RunDiscardedError as error:
+            if error.leaves_container:
+                await self._clear_away()
         finally:
             self._stopping.forget()
             self._region.forget(self.exec.id)
@@ -160,7 +161,7 @@ class Run:
             if self.exec.status is ExecStatus.RUNNING:
                 await self._lose()
             elif self._stopping.wanted.is_set():
-                await self._end(cancelled_before_start())
+                await self._end(cancelled_before_start(self._stopping.reason))
             else:
                 await self._launch()
         elif status.state is RunState.CREATED:
@@ -181,10 +182,11 @@ class Run:
                 image_of(engine, spec, self._region.limits.pulls, self.capture.system),
             )
             if image is None:
-                await self._end(cancelled_before_start())
+                await self._end(cancelled_before_start(self._stopping.reason))
                 return
             self._recorder.note_image(image.digest)
             point(Point.PULLED)
+            await self._recorder.demand_ownership()
             handle = await engine.create(launch_spec(self.exec, self._with.pids_limit))
             point(Point.CREATED)
         except (ImagePullError, ImageMissingError) as error:
@@ -198,7 +200,7 @@ class Run:
         """From a container that was never started to the end."""
         engine = self._region.engine
         if self._stopping.wanted.is_set():
-            await self._end(cancelled_before_start())
+            await self._end(cancelled_before_start(self._stopping.reason))
             await self._remove(handle)
             return
         ended = self._region.ended(self.exec.id)
@@ -210,6 +212,7 @@ class Run:
             reading = asyncio.create_task(self._read(stream))
             try:
                 self._observe_launch()
+                await self._recorder.demand_ownership()
                 try:
                     await engine.start(handle)
                 except LaunchError as error:
@@ -320,7 +323,7 @@ class Run:
                     watched, timeout=INSPECT_INTERVAL, return_when=asyncio.FIRST_COMPLETED
                 )
                 if stop in done:
-                    self.capture.system(stop_words(self.exec, self._stopping.cause))
+                    self.capture.system(stop_words(self.exec, self._stopping.cause, self._stopping.reason))
                     self._stopping.begin(handle)
                 if reading in done:
                     reading.result()
@@ -355,7 +358,7 @@ class Run:
             await self._lose()
             return
         point(Point.ENDED)
-        await self._end(end_of(self.exec, status, self._stopping.cause), status)
+        await self._end(end_of(self.exec, status, self._stopping.cause, self._stopping.reason), status)
         await self._remove(handle)
 
     async def _lose(self) -> None:
@@ -364,12 +367,12 @@ class Run:
         self.capture.system(
             "The container is gone from the engine; output that had not been read is lost with it."
         )
-        await self._end(lost(self._stopping.cause))
+        await self._end(lost(self._stopping.cause, self._stopping.reason))
 
     async def _fail_to_start(self, reason: FailReason, words: str) -> None:
         self.capture.system(words)
         if self._stopping.wanted.is_set():
-            await self._end(cancelled_before_start())
+            await self._end(cancelled_before_start(self._stopping.reason))
         else:
             await self._end(End(ExecStatus.FAILED, None, reason, words))
 

@@ -79,6 +79,10 @@ class Runner:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_defect(error)
 
+    def ids(self) -> list[str]:
+        """Whose runs are looked after here."""
+        return list(self._runs)
+
     def looks_after(self, exec_id: str) -> bool:
         """Whether the exec's run is being looked after here."""
         return exec_id in self._runs
@@ -88,10 +92,21 @@ class Runner:
         run = self._runs.get(exec_id)
         return None if run is None else run.trouble
 
-    def stop(self, exec_id: str) -> None:
-        """End a run; one that is not looked after here is left alone."""
+    def stop(self, exec_id: str, reason: str | None) -> None:
+        """End a run, for a reason that people can read; one that is not looked after here is left alone."""
         if (run := self._runs.get(exec_id)) is not None:
-            run.request_stop()
+            run.request_stop(reason)
+
+    def let_go(self, exec_id: str) -> None:
+        """Look after a run no more, because another daemon does; its container is not touched."""
+        if (task := self._tasks.get(exec_id)) is not None:
+            log.warning("run.taken_over", exec=exec_id)
+            task.cancel()
+
+    def drop(self, exec_id: str, *, grace_seconds: int) -> None:
+        """End a run whose exec was deleted by another daemon, without waiting for it."""
+        if (run := self._runs.get(exec_id)) is not None:
+            run.discard(grace_seconds)
 
     async def discard(self, exec_ids: Sequence[str], *, grace_seconds: int, patience: float) -> None:
         """End runs whose execs are being deleted, and wait until their containers are removed.

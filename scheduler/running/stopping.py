@@ -30,12 +30,14 @@ class Stopping:
         wanted: set when the run is to end.
         discarded: set when the run is to end and nothing more is to be recorded about it.
         cause: why it is to end; None while it is not.
+        reason: who asked for it, or what, for people; None where nobody did.
     """
 
     def __init__(self, one: Exec, engine: Engine, clock: Clock) -> None:
         self.wanted = asyncio.Event()
         self.discarded = asyncio.Event()
         self.cause: StopCause | None = None
+        self.reason: str | None = one.stop_reason
         self._limit = one.spec.timeout_seconds
         self._grace = one.spec.stop_grace_seconds
         self._engine = engine
@@ -43,7 +45,7 @@ class Stopping:
         self._handle: Handle | None = None
         self._asking: asyncio.Task[None] | None = None
         if one.stop_requested_at is not None:
-            self.request()
+            self.request(one.stop_reason)
 
     @property
     def grace_seconds(self) -> int:
@@ -55,16 +57,21 @@ class Stopping:
         """Whether the engine has been asked."""
         return self._asking is not None
 
-    def request(self) -> None:
-        """Somebody asks for its end."""
+    def request(self, reason: str | None) -> None:
+        """Somebody asks for its end; what was first counts."""
+        if self.wanted.is_set():
+            return
         self.cause = StopCause.REQUEST
+        self.reason = reason
         self.wanted.set()
 
     def discard(self, grace_seconds: int) -> None:
-        """Its exec is being deleted; the grace period counts from now on."""
+        """Its exec is being deleted; the grace period counts from the first time on."""
+        if self.discarded.is_set():
+            return
         self._grace = grace_seconds
         self.discarded.set()
-        self.request()
+        self.request(None)
         if self._asking is not None and self._handle is not None:
             self.forget()
             self.begin(self._handle)

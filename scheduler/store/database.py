@@ -28,7 +28,7 @@ from scheduler.store.checkpoint import Checkpointer
 from scheduler.store.doubt import has_happened, transaction_id
 from scheduler.store.outbox import WRITTEN
 from scheduler.store.probing import WriteProbe
-from scheduler.store.trouble import is_trouble, kind_of, words_of
+from scheduler.store.trouble import is_deadlock, is_trouble, kind_of, words_of
 
 log = structlog.get_logger()
 
@@ -112,11 +112,16 @@ class Database:
         connection.execute(f"PRAGMA busy_timeout={round(self._wait_seconds * 1000)}").close()
 
     def _postgresql_limits(self) -> dict[str, Any]:
-        """How long a server is waited for; what the URL says itself counts more."""
+        """How long a server is waited for; what the URL says itself counts more.
+
+        A daemon that is frozen amid a transaction must not hold up others for ever: the server ends its session, and
+        with it its locks, before they give up waiting for one.
+        """
         limits = {
             "connect_timeout": SILENCE_SECONDS,
             "tcp_user_timeout": SILENCE_SECONDS * 1000,
-            "options": f"-c lock_timeout={round(self._wait_seconds * 1000)}",
+            "options": f"-c lock_timeout={round(self._wait_seconds * 1000)} "
+            f"-c idle_in_transaction_session_timeout={max(round(self._wait_seconds * 800), 4000)}",
         }
         return {name: value for name, value in limits.items() if name not in self.url.query}
 
@@ -278,7 +283,7 @@ class Database:
                 timely.append(one)
         return timely
 
-    def _commit_group(self, group: list[_Write]) -> None:
+    def _commit_group(self, group: list[_Write], *, tries: int = 3) -> None:
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], Exception]] = []
         doubtful: str | None = None
@@ -300,7 +305,7 @@ class Database:
                     doubtful = transaction_id(connection)
         except Exception as error:  # noqa: BLE001 - every waiting caller is told, whatever happened
             if doubtful is None or not is_trouble(error) or not has_happened(self._write_engine, doubtful):
-                self._refuse(group, error)
+                self._refuse(group, error, tries)
                 return
             log.info("database.commit_found", reason="its answer was lost, but it had happened")
         if self._checkpointer is not None:
@@ -313,7 +318,11 @@ class Database:
         for future, reason in failed:
             future.set_exception(reason)
 
-    def _refuse(self, group: list[_Write], error: Exception) -> None:
+    def _refuse(self, group: list[_Write], error: Exception, tries: int) -> None:
+        if tries > 1 and is_deadlock(error):
+            for one in group:  # alone, each holds few locks
+                self._commit_group([one], tries=tries - 1)
+            return
         shown: Exception = error
         if is_trouble(error):
             shown = _refused("write", error)

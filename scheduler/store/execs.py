@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.hook import EVENT_OF_STATUS
-from scheduler.job import ONE_AT_A_TIME, ConcurrencyPolicy, PullPolicy
+from scheduler.job import ConcurrencyPolicy, PullPolicy
 from scheduler.store import counters, outbox
 from scheduler.store.jobs import IDS_PER_STATEMENT, deleted_ids
 from scheduler.store.tables import columns_of, discarded_logs, exec_labels, execs, jobs
@@ -44,6 +44,8 @@ def from_row(row: RowMapping) -> Exec:
             stop_grace_seconds=row["stop_grace_seconds"],
             max_retries=row["max_retries"],
             retry_backoff_seconds=row["retry_backoff_seconds"],
+            retry_on=tuple(FailReason(reason) for reason in row["retry_on"]),
+            priority=row["priority"],
             log_limit_bytes=row["log_limit_bytes"],
             labels=row["labels"],
         ),
@@ -58,6 +60,7 @@ def from_row(row: RowMapping) -> Exec:
         owner=row["owner"],
         dispatched_at=row["dispatched_at"],
         stop_requested_at=row["stop_requested_at"],
+        stop_reason=row["stop_reason"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         exit_code=row["exit_code"],
@@ -152,95 +155,30 @@ def count_open(connection: Connection, job_ids: Collection[int]) -> dict[int, in
     return found
 
 
-def startable(connection: Connection, region: str, *, now: datetime, limit: int) -> list[Exec]:
-    """Execs of a region that could start if there were capacity, oldest first.
-
-    Not among them is what was dispatched, what waits for its back-off, and, of jobs whose runs go one after the
-    other, all but the oldest run that has not ended.
-    """
-    other = execs.alias()
-    earlier = sa.exists().where(
-        other.c.job_id == execs.c.job_id,
-        other.c.ended_at.is_(None),
-        sa.tuple_(other.c.created_at, other.c.id) < sa.tuple_(execs.c.created_at, execs.c.id),
-    )
-    query = sa.select(execs).where(
-        _open,
-        execs.c.dispatched_at.is_(None),
-        execs.c.region_name == region,
-        sa.or_(execs.c.not_before.is_(None), execs.c.not_before <= now),
-        sa.or_(execs.c.concurrency_policy.not_in(ONE_AT_A_TIME), ~earlier),
-    )
-    rows = connection.execute(query.order_by(execs.c.created_at, execs.c.id).limit(limit))
-    return [from_row(row) for row in rows.mappings()]
-
-
-def next_back_off(connection: Connection, region: str, *, now: datetime) -> datetime | None:
-    """When the next back-off of a waiting exec of the region ends; None if none does."""
-    later = sa.select(sa.func.min(execs.c.not_before)).where(
-        _open, execs.c.dispatched_at.is_(None), execs.c.region_name == region, execs.c.not_before > now
-    )
-    return connection.execute(later).scalar()
-
-
-def of_unknown_regions(connection: Connection, regions: Collection[str], *, limit: int) -> list[Exec]:
-    """Waiting execs whose region is none of these."""
-    query = sa.select(execs).where(
-        _open, execs.c.dispatched_at.is_(None), execs.c.region_name.not_in(regions)
-    )
-    rows = connection.execute(query.order_by(execs.c.created_at, execs.c.id).limit(limit))
-    return [from_row(row) for row in rows.mappings()]
-
-
-def dispatched(connection: Connection) -> list[Exec]:
-    """Execs whose launch has begun and whose end is not recorded; the engine bounds how many there can be."""
-    query = sa.select(execs).where(_open, execs.c.dispatched_at.is_not(None)).order_by(execs.c.created_at)
-    return [from_row(row) for row in connection.execute(query).mappings()]
-
-
-def dispatch(connection: Connection, exec_ids: Collection[str], *, owner: str, now: datetime) -> set[str]:
-    """Take those of the waiting execs that nobody took and nobody stopped; answer which these are.
-
-    Those that are the owner's already are among the answer: whether an earlier try was committed may not be known.
-    """
-    statement = (
-        execs.update()
-        .where(
-            execs.c.id.in_(exec_ids),
-            execs.c.status == ExecStatus.WAITING,
-            sa.or_(execs.c.dispatched_at.is_(None), execs.c.owner == owner),
-            execs.c.stop_requested_at.is_(None),
-        )
-        .values(owner=owner, dispatched_at=now)
-        .returning(execs.c.id)
-    )
-    return set(connection.execute(statement).scalars())
-
-
-def adopt(connection: Connection, exec_id: str, *, before: str | None, owner: str) -> bool:
-    """Make `owner` look after an exec that `before` looked after; False if somebody else was quicker."""
-    same = execs.c.owner.is_(None) if before is None else execs.c.owner == before
-    statement = execs.update().where(execs.c.id == exec_id, same, _open).values(owner=owner)
-    return connection.execute(statement).rowcount == 1
-
-
-def stop(connection: Connection, one: Exec, *, now: datetime) -> None:
+def stop(connection: Connection, one: Exec, *, now: datetime, reason: str) -> None:
     """Store the wish that an exec ends; one that nobody has dispatched ends at once.
 
     The first wish counts; one that has ended is left alone.
+
+    Args:
+        connection: inside a transaction.
+        one: the exec, as it was read in this transaction.
+        now: the present (UTC).
+        reason: who asked, or what replaced it, for people.
     """
     if one.status is ExecStatus.WAITING and one.dispatched_at is None:
         fields: dict[str, Any] = {
             "stop_requested_at": now,
+            "stop_reason": reason,
             "ended_at": now,
-            "error": "It was stopped before its container started.",
+            "error": f"It was stopped before its container started: {reason}.",
         }
         if _change(
             connection, one.id, one.status, ExecStatus.CANCELLED, execs.c.dispatched_at.is_(None), **fields
         ):
             return
     wanted = sa.and_(execs.c.id == one.id, _open, execs.c.stop_requested_at.is_(None))
-    connection.execute(execs.update().where(wanted).values(stop_requested_at=now))
+    connection.execute(execs.update().where(wanted).values(stop_requested_at=now, stop_reason=reason))
 
 
 def change_status(
@@ -249,20 +187,32 @@ def change_status(
     before: ExecStatus,
     after: ExecStatus,
     *,
+    owner: str | None = None,
     retry: Exec | None = None,
     **fields: Any,
 ) -> bool:
     """Compare-and-set an exec's status together with the fields that belong to the change.
 
-    Whoever wants to be told of it gets a row in the outbox; `retry` is the attempt that follows, if one does.
+    Whoever wants to be told of it gets a row in the outbox.
+
+    Args:
+        connection: inside a transaction.
+        exec_id: which.
+        before: the status it has to have.
+        after: the status it gets.
+        owner: the daemon that has to look after it; None: nobody may. One that was frozen and lost its execs to
+            another thereby changes nothing any more.
+        retry: the attempt that follows, if one does.
+        fields: what else is written.
 
     Returns:
-        Whether the exec was in status `before`, so that the change was made.
+        Whether the exec was in status `before` and that owner's, so that the change was made.
 
     Raises:
         ValueError: the table of transitions has no such change.
     """
-    return _change(connection, exec_id, before, after, sa.true(), retry=retry, **fields)
+    same = execs.c.owner.is_(None) if owner is None else execs.c.owner == owner
+    return _change(connection, exec_id, before, after, same, retry=retry, **fields)
 
 
 def _change(

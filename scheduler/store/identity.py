@@ -40,10 +40,22 @@ def renew_lease(connection: Connection, instance: str, *, now: datetime, until: 
         connection.execute(instances.insert().values(id=instance, started_at=now, lease_until=until))
 
 
+def is_alive(connection: Connection, instance: str, *, now: datetime) -> bool:
+    """Whether the instance's lease has not ended, so that nobody else may have taken its execs."""
+    query = sa.select(instances.c.lease_until).where(instances.c.id == instance)
+    until = connection.execute(query).scalar()
+    return until is not None and until > now
+
+
 def end_lease(connection: Connection, instance: str) -> None:
     """Say that the instance has stopped in order, and what it did for all is free to be done by another."""
     connection.execute(duties.delete().where(duties.c.holder == instance))
     connection.execute(instances.delete().where(instances.c.id == instance))
+
+
+def forget_instances(connection: Connection, *, ended_before: datetime) -> None:
+    """Forget instances whose lease ended before a moment."""
+    connection.execute(instances.delete().where(instances.c.lease_until < ended_before))
 
 
 def live_instances(connection: Connection, now: datetime) -> set[str]:

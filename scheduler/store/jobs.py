@@ -16,6 +16,7 @@ from scheduler.errors import ConflictError
 from scheduler.filters import JobFilter
 from scheduler.job import (
     ConcurrencyPolicy,
+    FailReason,
     Job,
     JobDefinition,
     MisfirePolicy,
@@ -57,6 +58,9 @@ def from_row(row: RowMapping) -> Job:
             stop_grace_seconds=row["stop_grace_seconds"],
             max_retries=row["max_retries"],
             retry_backoff_seconds=row["retry_backoff_seconds"],
+            retry_on=tuple(FailReason(reason) for reason in row["retry_on"]),
+            priority=row["priority"],
+            max_running=row["max_running"],
             pull_policy=PullPolicy(row["pull_policy"]),
             log_limit_bytes=row["log_limit_bytes"],
             retention_days=row["retention_days"],

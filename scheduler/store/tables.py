@@ -193,6 +193,9 @@ jobs = sa.Table(
     sa.Column("stop_grace_seconds", sa.Integer, nullable=False),
     sa.Column("max_retries", sa.Integer, nullable=False),
     sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
+    sa.Column("retry_on", sa.JSON, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("max_running", sa.Integer, nullable=True),
     sa.Column("log_limit_bytes", sa.BigInteger, nullable=True),
     sa.Column("pull_policy", sa.Text, nullable=False),
     sa.Column("retention_days", sa.Integer, nullable=True),
@@ -256,6 +259,8 @@ execs = sa.Table(
     sa.Column("stop_grace_seconds", sa.Integer, nullable=False),
     sa.Column("max_retries", sa.Integer, nullable=False),
     sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
+    sa.Column("retry_on", sa.JSON, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("log_limit_bytes", sa.BigInteger, nullable=True),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
@@ -269,6 +274,7 @@ execs = sa.Table(
     sa.Column("owner", sa.Text, nullable=True),
     sa.Column("dispatched_at", Moment, nullable=True),
     sa.Column("stop_requested_at", Moment, nullable=True),
+    sa.Column("stop_reason", sa.Text, nullable=True),
     sa.Column("started_at", Moment, nullable=True),
     sa.Column("ended_at", Moment, nullable=True),
     sa.Column("exit_code", sa.Integer, nullable=True),
@@ -332,7 +338,6 @@ for _name, _scope in {
 # Only what still waits or runs is in these indexes, so that a long history costs recovery and dispatch nothing.
 for _name, _columns in {
     "ix_execs_open_of_job": (execs.c.job_id, execs.c.created_at),
-    "ix_execs_open": (execs.c.created_at, execs.c.id),
 }.items():
     sa.Index(
         _name,
@@ -362,6 +367,28 @@ job_labels = sa.Table(
     sqlite_with_rowid=False,
 )
 sa.Index(None, *(job_labels.c[_name] for _name in ("name", "value", "job_id")))
+_is_waiting = execs.c.ended_at.is_(None) & execs.c.dispatched_at.is_(None)
+_is_dispatched = execs.c.ended_at.is_(None) & execs.c.dispatched_at.is_not(None)
+# The queue: the first run of each job is found in one step, however many wait behind it.
+sa.Index(
+    "ix_execs_waiting",
+    execs.c.region_name,
+    execs.c.job_id,
+    execs.c.priority.desc(),
+    execs.c.created_at,
+    execs.c.id,
+    sqlite_where=_is_waiting,
+    postgresql_where=_is_waiting,
+)
+sa.Index(
+    "ix_execs_back_off",
+    execs.c.region_name,
+    execs.c.not_before,
+    sqlite_where=_is_waiting & execs.c.not_before.is_not(None),
+    postgresql_where=_is_waiting & execs.c.not_before.is_not(None),
+)
+# What each daemon looks after, asked every second.
+sa.Index("ix_execs_dispatched", execs.c.owner, sqlite_where=_is_dispatched, postgresql_where=_is_dispatched)
 
 #: The ledger: one row for every due time, and its one outcome. Writing the row is the claim.
 occurrences = sa.Table(

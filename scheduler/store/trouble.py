@@ -53,6 +53,11 @@ def is_trouble(error: BaseException) -> bool:
     )
 
 
+def is_deadlock(error: BaseException) -> bool:
+    """Whether two transactions waited for each other; one of them was undone, and may simply be repeated."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == "40P01"
+
+
 def kind_of(error: BaseException) -> str:
     """The trouble in a word, for metrics: ``locked``, ``full``, ``readonly``, …, or ``other``."""
     words = _own_words(error).lower()

@@ -9,10 +9,10 @@ from scheduler.access import Caller, Role, demand, visible_exec, visible_job
 from scheduler.audit import record_exec
 from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
 from scheduler.errors import ConflictError, InvalidInputError
-from scheduler.execution import Exec, TriggerMode
+from scheduler.execution import Exec, TriggerMode, replaced_by, requested_by
 from scheduler.faults import Point, point
 from scheduler.job import ConcurrencyPolicy
-from scheduler.store import execs
+from scheduler.store import execs, jobs
 from scheduler.usecases.parts import Parts
 from scheduler.views import ExecView, JobView, Page
 
@@ -56,6 +56,9 @@ class ExecUseCases:
                     f"change the job, or trigger it with one of {', '.join(self._with.sizes)}"
                 )
             policy = job.definition.concurrency_policy
+            if policy is not ConcurrencyPolicy.ALLOW:
+                # Against another daemon that makes a run of this job at the same moment.
+                jobs.lock_many(connection, [job.id])
             earlier: list[Exec] = []
             if policy is ConcurrencyPolicy.FORBID and not force:
                 if going := execs.open_of_job(connection, job.id):
@@ -65,8 +68,6 @@ class ExecUseCases:
                     )
             elif policy is ConcurrencyPolicy.REPLACE:
                 earlier = execs.open_of_job(connection, job.id)
-                for one in earlier:
-                    execs.stop(connection, one, now=now)
             new = draft_exec(
                 job,
                 self._with.sizes,
@@ -75,13 +76,15 @@ class ExecUseCases:
                 now=now,
                 overrides=overrides,
             )
+            for one in earlier:
+                execs.stop(connection, one, now=now, reason=replaced_by(new.id))
             execs.insert(connection, [new])
             record_exec(connection, caller, "exec.trigger", new, now=now)
             return new, earlier
 
         new, earlier = await self._with.database.write(work)
         point(Point.TRIGGERED)
-        self._with.tell_stopped(one.id for one in earlier)
+        self._with.tell_stopped((one.id for one in earlier), replaced_by(new.id))
         self._with.dispatcher.offer([new])
         return self._with.view(new)
 
@@ -128,13 +131,13 @@ class ExecUseCases:
             demand(caller, Role.OPERATOR, job.definition.namespace)
             if one.ended_at is not None:
                 raise ConflictError(f"exec {one.id} has ended already (status {one.status.value})")
-            execs.stop(connection, one, now=now)
+            execs.stop(connection, one, now=now, reason=requested_by(caller.user))
             record_exec(connection, caller, "exec.stop", one, now=now)
             return execs.get(connection, one.id) or one
 
         one = await self._with.database.write(work)
         point(Point.STOP_REQUESTED)
-        self._with.tell_stopped([one.id])
+        self._with.tell_stopped([one.id], one.stop_reason)
         return self._with.view(one)
 
     async def delete(self, caller: Caller, job_id: str, exec_id: str, *, force: bool) -> None:
@@ -162,7 +165,7 @@ class ExecUseCases:
                         f"exec {one.id} has not ended (status {one.status.value}); "
                         "stop it first with POST …/stop, or delete it with ?force=true"
                     )
-                execs.stop(connection, one, now=now)
+                execs.stop(connection, one, now=now, reason=requested_by(caller.user))
             record_exec(connection, caller, "exec.delete", one, now=now)
             return one
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from scheduler import rules
 from scheduler.access import Caller, Role, demand, visible_job
 from scheduler.audit import record
+from scheduler.execution import JOB_DELETED
 from scheduler.faults import Point, point
 from scheduler.filters import JobFilter
 from scheduler.job import Job, JobDefinition
@@ -112,6 +113,7 @@ class JobUseCases:
 
         view = await self._with.database.write(work)
         self._with.planner.job_changed(view.job)
+        self._with.dispatcher.job_changed(view.job.id)
         return view
 
     async def delete(self, caller: Caller, job_id: str) -> None:
@@ -122,6 +124,7 @@ class JobUseCases:
             ForbiddenError: the caller may not delete jobs there.
         """
         now = self._with.clock.now()
+        reason = f"{JOB_DELETED} by {caller.user}"
 
         def hide(connection: Connection) -> tuple[Job, list[str]]:
             job = visible_job(connection, caller, job_id)
@@ -132,7 +135,7 @@ class JobUseCases:
             # Here, where the first thing changes: whatever comes in between, it is known who began it.
             record(connection, caller, "job.delete", f"job {job.id}", now=now, namespace=off.namespace)
             jobs.hide(connection, job.id, now=now)
-            return job, stop_all(connection, job.id, now)
+            return job, stop_all(connection, job.id, now, reason)
 
         def forget(connection: Connection) -> None:
             for one in execs.open_of_job(connection, job.id):
@@ -149,9 +152,9 @@ class JobUseCases:
         self._with.cleaner.wake()
 
 
-def stop_all(connection: Connection, job_id: int, now: datetime) -> list[str]:
+def stop_all(connection: Connection, job_id: int, now: datetime, reason: str) -> list[str]:
     """Ask for the end of all of a job's runs that have not ended; answers their ids."""
     going = execs.open_of_job(connection, job_id)
     for one in going:
-        execs.stop(connection, one, now=now)
+        execs.stop(connection, one, now=now, reason=reason)
     return [one.id for one in going]

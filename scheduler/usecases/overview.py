@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from scheduler.access import Caller, Role, demand, exec_called, job_called
 from scheduler.audit import record, record_exec
 from scheduler.errors import ForbiddenError
-from scheduler.execution import Exec, ExecStatus
+from scheduler.execution import Exec, ExecStatus, requested_by
 from scheduler.filters import ExecFilter, Order, Position
 from scheduler.job import Job
 from scheduler.store import exec_lists, execs, stats
@@ -141,7 +141,7 @@ class OverviewUseCases:
         statuses = (wanted.statuses or _OPEN) & _OPEN
         found = await self._find_many(caller, Role.OPERATOR, replace(wanted, statuses=statuses), statuses)
         if not dry_run:
-            now = self._with.clock.now()
+            now, reason = self._with.clock.now(), requested_by(caller.user)
             await self._record_request(caller, "exec.stop_many", wanted, found, now)
             for start in range(0, len(found.exec_ids), BATCH):
                 some = found.exec_ids[start : start + BATCH]
@@ -149,11 +149,11 @@ class OverviewUseCases:
                 def work(connection: Connection, some: list[str] = some) -> None:
                     for exec_id in some:
                         if (one := execs.get(connection, exec_id)) is not None:
-                            execs.stop(connection, one, now=now)
+                            execs.stop(connection, one, now=now, reason=reason)
                             record_exec(connection, caller, "exec.stop", one, now=now)
 
                 await self._with.database.write(work)
-                self._with.tell_stopped(some)
+                self._with.tell_stopped(some, reason)
         return found
 
     async def delete_many(self, caller: Caller, wanted: ExecFilter, *, dry_run: bool) -> BulkResult:

@@ -18,6 +18,7 @@ from scheduler.notify.deliverer import Deliverer
 from scheduler.passwords import Passwords
 from scheduler.planning.planner import Planner
 from scheduler.running.dispatcher import Dispatcher
+from scheduler.running.ownership import Ownership
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
 from scheduler.store.database import Database
@@ -52,6 +53,7 @@ class Parts:
     planner: Planner
     dispatcher: Dispatcher
     runner: Runner
+    ownership: Ownership
     logs: LogReader
     followers: Followers
     tokens: Tokens
@@ -71,16 +73,19 @@ class Parts:
     def view(self, one: Exec) -> ExecView:
         """A run as users see it now."""
         waits = one.status is ExecStatus.WAITING
-        return ExecView(one, f"waits for {self.dispatcher.reason(one)}" if waits else None)
+        return ExecView(one, self.dispatcher.reason(one) if waits else None)
 
-    def tell_stopped(self, exec_ids: Iterable[str]) -> None:
-        """Let whoever holds these runs know that their end was asked for."""
+    def tell_stopped(self, exec_ids: Iterable[str], reason: str | None) -> None:
+        """Let whoever holds these runs know that their end was asked for, and why."""
         for exec_id in exec_ids:
             self.dispatcher.withdraw(exec_id)
-            self.runner.stop(exec_id)
+            self.runner.stop(exec_id, reason)
 
     async def discard(self, exec_ids: Sequence[str]) -> None:
         """End runs whose execs are being deleted, and wait until their containers are gone."""
         for exec_id in exec_ids:
             self.dispatcher.withdraw(exec_id)
-        await self.runner.discard(exec_ids, grace_seconds=DELETE_GRACE, patience=DELETE_PATIENCE)
+        here = [exec_id for exec_id in exec_ids if self.runner.looks_after(exec_id)]
+        await self.runner.discard(here, grace_seconds=DELETE_GRACE, patience=DELETE_PATIENCE)
+        elsewhere = [exec_id for exec_id in exec_ids if exec_id not in here]
+        await self.ownership.until_ended_elsewhere(elsewhere, patience=DELETE_PATIENCE)

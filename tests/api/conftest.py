@@ -23,7 +23,7 @@ from api.runner import Runner
 from scheduler.daemon import Daemon
 from scheduler.notify.options import HooksSettings
 from scheduler.passwords import Passwords
-from scheduler.settings import RegionSettings, Settings
+from scheduler.settings import NamespaceSettings, RegionSettings, Settings
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
@@ -270,6 +270,7 @@ async def world(
     settings = Settings(
         data_dir=tmp_path,
         regions={"BEIJING1": RegionSettings(url="unix:///nowhere")},
+        namespaces={"small": NamespaceSettings(max_running=2)},
         max_body_bytes=LARGEST_BODY,
         host="127.0.0.1",
         hooks=HooksSettings(allow=["127.0.0.1"]),

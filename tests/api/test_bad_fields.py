@@ -11,6 +11,17 @@ from tests.api.conftest import Api, check_problem
 # field, value, a piece of the message, a piece of the remedy; a field with a dot is an entry of a mapping.
 BAD: list[tuple[str, Any, str, str]] = [
     ("name", 5, "is not a string", '"5"'),
+    ("priority", "high", "is not a whole number", "without quotes"),
+    ("priority", 101, "is too large", "100"),
+    ("priority", -101, "is too small", "-100"),
+    ("priority", None, "is null", "leave it out"),
+    ("max_running", 0, "is too small", "1"),
+    ("max_running", 1.5, "is not a whole number", "whole number"),
+    ("retry_on", "exit_code", "is not a list", '["exit_code"]'),
+    ("retry_on", None, "is not a list", '["exit_code"]'),
+    ("retry_on", ["exit_code", "exit"], "number 2 of the list", "image_pull_failed"),
+    ("retry_on", ["timeout", "timeout"], "names timeout twice", "once"),
+    ("retry_on", [["timeout"]], "number 1 of the list", "timeout"),
     ("name", None, "is null", "JSON string"),
     ("name", "", "is empty", "give the job a name"),
     ("name", " \t", "is empty", "name"),

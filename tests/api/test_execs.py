@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -183,7 +184,7 @@ async def test_a_running_exec_can_be_stopped(api: Api, engine: FakeEngine):
     ended = await api.until_ended(job["id"], one["id"])
     assert (ended["status"], ended["exit_code"], ended["fail_reason"]) == ("C", 143, None)
     messages = [line["message"] for line in await api.logs(job["id"], one["id"])]
-    assert messages[-3:] == ["up", "Stopping on request", "down"]
+    assert messages[-3:] == ["up", "Stopping: requested by admin", "down"]
     await no_containers(engine)
 
 
@@ -399,3 +400,50 @@ async def test_logs_of_a_waiting_run_are_an_empty_array(api: Api):
     await api.trigger(job["id"])
     second = await api.trigger(job["id"])
     assert await api.logs(job["id"], second["id"]) == []
+
+
+async def test_only_the_ends_that_the_job_names_are_tried_again(api: Api):
+    """`retry_on` is given back as it was sent, can be changed, and holds for the run that was made with it."""
+    job = await api.create(command="false", max_retries=1, retry_backoff_seconds=0, retry_on=["timeout"])
+    assert job["retry_on"] == ["timeout"]
+    final = await api.trigger(job["id"])
+    await api.until_ended(job["id"], final["id"])
+    assert (await api.get(f"/v1/jobs/{job['id']}/execs")).body["count"] == 1
+
+    changed = await api.send("PATCH", f"/v1/jobs/{job['id']}", {"retry_on": ["exit_code"]})
+    assert (changed.status, changed.body["retry_on"]) == (200, ["exit_code"])
+    first = await api.trigger(job["id"])
+    await api.until_ended(job["id"], first["id"])
+    newest = (await api.get(f"/v1/jobs/{job['id']}/execs")).body["results"][0]
+    assert (newest["trigger_mode"], newest["attempt"], newest["retry_of"]) == ("R", 2, first["id"])
+
+
+async def test_a_stopped_run_says_who_stopped_it(api: Api):
+    """In `stop_reason`, in `error` and in its log."""
+    job = await api.create(command="patient")
+    one = await api.trigger(job["id"])
+    assert one["stop_reason"] is None
+    await api.until_status(job["id"], one["id"], "R")
+    await api.post(f"/v1/jobs/{job['id']}/execs/{one['id']}/stop")
+
+    ended = await api.until_ended(job["id"], one["id"])
+
+    assert (ended["stop_reason"], ended["error"]) == (
+        "requested by admin",
+        "It was stopped: requested by admin.",
+    )
+
+
+async def test_a_replaced_run_says_which_run_replaced_it(api: Api):
+    """Whether it ran or still waited."""
+    job = await api.create(command="patient", concurrency_policy="replace")
+    runs = [await api.trigger(job["id"])]
+    await api.until_status(job["id"], runs[0]["id"], "R")
+    runs += [await api.trigger(job["id"]) for _ in range(2)]
+
+    for earlier, later in pairwise(runs):
+        ended = await api.until_ended(job["id"], earlier["id"])
+        assert ended["stop_reason"] == f"replaced by exec {later['id']}"
+        assert ended["stop_reason"] in ended["error"]
+    messages = [line["message"] for line in await api.logs(job["id"], runs[0]["id"])]
+    assert f"Stopping: replaced by exec {runs[1]['id']}" in messages

@@ -18,7 +18,7 @@ from scheduler.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.keeping.retention import Retention
 from scheduler.planning.claims import DueTimes, claim
-from scheduler.store import exec_lists, execs, identity, jobs, ledger, stats
+from scheduler.store import exec_lists, execs, identity, jobs, ledger, queue, stats
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkRow, insert
 from scheduler.store.tables import discarded_logs, log_chunks
@@ -313,7 +313,7 @@ async def test_a_run_made_while_its_job_was_deleted_is_stopped_and_then_cleared_
     """As another daemon may make one in that very instant."""
     job = await make_job(database)
     late = await make_exec(database, job, age=SECOND, ended=False)
-    await database.write(lambda c: execs.dispatch(c, [late.id], owner="a", now=NOW))
+    await database.write(lambda c: queue.dispatch(c, [late.id], owner="a", now=NOW))
     await database.write(lambda c: jobs.hide(c, job.id, now=NOW))
     stopped: list[str] = []
 

@@ -117,7 +117,7 @@ async def test_a_run_stopped_while_it_waits_is_told_of(database: Database) -> No
     job = await make_job(database)
     hook = await make_hook(database, job)
     one = await make_exec(database, job)
-    await database.write(lambda c: execs.stop(c, one, now=NOW))
+    await database.write(lambda c: execs.stop(c, one, now=NOW, reason="requested by ada"))
     (message,) = await told(database, hook)
     assert (message["event"], message["data"]["status"]) == ("job:cancel", "C")
 

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.exc import IntegrityError
 
+from scheduler.admission.facts import Lane
 from scheduler.drafting import draft_exec
 from scheduler.errors import ConflictError
 from scheduler.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome, TriggerMode
@@ -19,7 +20,7 @@ from scheduler.filters import JobFilter
 from scheduler.job import STANDARD_SIZES, ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, ScheduleCursor
 from scheduler.planning.abandon import abandon
 from scheduler.planning.claims import PACE, Claims, DueTimes, SharedRow, claim
-from scheduler.store import execs, identity, jobs, ledger, tables
+from scheduler.store import execs, identity, jobs, ledger, logs, queue, tables
 from scheduler.store.database import Database
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -139,36 +140,112 @@ async def test_what_is_due_soon_is_found_in_order_page_by_page(database: Databas
 
 
 async def test_what_could_start_is_found_in_order(database: Database) -> None:
-    """Only what waits in the region for nothing but capacity, oldest first."""
-    job = await make_job(database)
+    """Only what waits in the region for nothing but capacity: by priority, then oldest first."""
+    job = await make_job(database, max_running=7)
     made = [await make_exec(database, job, created_at=NOW + SECOND * (n // 2)) for n in range(5)]
+    urgent = await make_exec(
+        database, job, created_at=NOW + SECOND * 9, spec=replace(made[0].spec, priority=1)
+    )
     await make_exec(database, job, dispatched_at=NOW, owner="x")
     later = await make_exec(database, job, not_before=NOW + SECOND * 9)
-    elsewhere = await make_exec(database, job)
-    elsewhere_spec = tables.execs.update().where(tables.execs.c.id == elsewhere.id)
-    await database.write(lambda c: c.execute(elsewhere_spec.values(region_name="FAR")))
+    elsewhere = await make_exec(database, job, spec=replace(made[0].spec, region_name="FAR"))
 
-    found = await database.read(lambda c: execs.startable(c, "LOCAL", now=NOW, limit=100))
-    first = await database.read(lambda c: execs.startable(c, "LOCAL", now=NOW, limit=2))
+    jobs_waiting = await database.read(lambda c: queue.waiting_jobs(c, "LOCAL"))
+    lane = await database.read(lambda c: queue.lane(c, "LOCAL", job.id, now=NOW, depth=10))
+    first = await database.read(lambda c: queue.lane(c, "LOCAL", job.id, now=NOW, depth=2))
+    heads = await database.read(lambda c: queue.first_lanes(c, "LOCAL", [job.id, 999], now=NOW))
 
-    assert found == sorted(made, key=lambda one: (one.created_at, one.id))
-    assert first == found[:2]
-    assert await database.read(lambda c: execs.next_back_off(c, "LOCAL", now=NOW)) == later.not_before
-    [homeless] = await database.read(lambda c: execs.of_unknown_regions(c, ["LOCAL"], limit=9))
+    in_order = [urgent, *sorted(made, key=lambda one: (one.created_at, one.id))]
+    assert jobs_waiting == [job.id]
+    assert lane == Lane(7, [queue.candidate_of(one) for one in in_order], is_complete=True)
+    assert first == Lane(7, lane.waiting[:2], is_complete=False)
+    assert heads == {job.id: Lane(7, (lane.waiting[0],), is_complete=False)}
+    assert await database.read(lambda c: queue.next_back_off(c, "LOCAL", now=NOW)) == later.not_before
+    for after, expected in ((NOW, [job.id]), (later.not_before, [])):
+        found = await database.read(
+            lambda c, after=after: queue.ended_back_offs(c, "LOCAL", after=after, until=NOW + SECOND * 9)
+        )
+        assert found == expected
+    [homeless] = await database.read(lambda c: queue.of_unknown_regions(c, ["LOCAL"], limit=9))
     assert homeless.id == elsewhere.id
 
 
+async def test_every_job_that_has_runs_waiting_is_found(database: Database) -> None:
+    """Each once, however many of its runs wait; one whose runs are all in their back-off has no lane."""
+    made = [await make_job(database, f"job {n}") for n in range(5)]
+    for job in made[1:]:
+        for _ in range(3):
+            await make_exec(database, job)
+    await make_exec(database, made[0], not_before=NOW + SECOND)
+
+    found = await database.read(lambda c: queue.waiting_jobs(c, "LOCAL"))
+    lanes = await database.read(lambda c: queue.first_lanes(c, "LOCAL", found, now=NOW))
+
+    assert found == [job.id for job in made]
+    assert sorted(lanes) == [job.id for job in made[1:]]
+    assert await database.read(lambda c: queue.waiting_jobs(c, "FAR")) == []
+
+
 async def test_of_a_job_that_queues_only_the_oldest_open_run_could_start(database: Database) -> None:
-    """However many wait behind it; none while one is going."""
+    """However many wait behind it, and also while it is in its back-off."""
     job = await make_job(database, concurrency_policy=ConcurrencyPolicy.QUEUE)
     made = [await make_exec(database, job, created_at=NOW + SECOND * n) for n in range(3)]
 
-    waiting = await database.read(lambda c: execs.startable(c, "LOCAL", now=NOW, limit=100))
-    await database.write(lambda c: execs.dispatch(c, [made[0].id], owner="a", now=NOW))
-    going = await database.read(lambda c: execs.startable(c, "LOCAL", now=NOW, limit=100))
+    waiting = await database.read(lambda c: queue.lane(c, "LOCAL", job.id, now=NOW, depth=10))
+    earlier = await make_exec(database, job, created_at=NOW - SECOND, not_before=NOW + SECOND)
+    backing_off = await database.read(lambda c: queue.lane(c, "LOCAL", job.id, now=NOW, depth=10))
 
-    assert waiting == [made[0]]
-    assert going == []
+    assert waiting == Lane(None, (queue.candidate_of(made[0]),), is_complete=False)
+    assert backing_off == Lane(None, (queue.candidate_of(earlier),), is_complete=False)
+    for one, expected in ((earlier, True), (made[0], False)):
+        candidate = queue.candidate_of(one)
+        assert await database.read(lambda c, key=candidate: queue.is_first(c, "LOCAL", key)) is expected
+
+
+async def test_what_other_daemons_run_is_counted(database: Database) -> None:
+    """Not this one's own runs, and not what waits or has ended."""
+    job = await make_job(database)
+    foreign = await make_exec(database, job, owner="b", dispatched_at=NOW)
+    await make_exec(database, job, owner="a", dispatched_at=NOW)
+    await make_exec(database, job)
+
+    found = await database.read(lambda c: queue.held_by_others(c, "a"))
+
+    assert found == {foreign.id: queue.holding_of(foreign)}
+
+
+async def test_what_somebody_else_looks_after_cannot_be_changed(database: Database) -> None:
+    """A daemon that was frozen beyond its lease finds its runs taken: not even the status is its to write."""
+    one = await make_exec(database, await make_job(database), owner="frozen", dispatched_at=NOW)
+    assert await database.write(lambda c: queue.adopt(c, one, owner="other"))
+
+    def start(connection: sa.Connection, owner: str | None) -> bool:
+        return execs.change_status(
+            connection, one.id, ExecStatus.WAITING, ExecStatus.RUNNING, owner=owner, started_at=NOW
+        )
+
+    for stranger in ("frozen", None):
+        assert not await database.write(lambda c, stranger=stranger: start(c, stranger))
+    assert await database.read(lambda c: logs.writable_execs(c, [one.id], "frozen")) == set()
+    assert await database.write(lambda c: start(c, "other"))
+    assert await database.read(lambda c: logs.writable_execs(c, [one.id], "other")) == {one.id}
+
+
+async def test_a_daemon_finds_which_of_its_runs_are_to_stop_and_which_are_not_its_own(
+    database: Database,
+) -> None:
+    """By one question: its own runs with the reason of each stop; of others, who has them and whether they ended."""
+    job = await make_job(database)
+    mine = await make_exec(database, job, owner="a", dispatched_at=NOW)
+    unwanted = await make_exec(database, job, owner="a", dispatched_at=NOW)
+    lost = await make_exec(database, job, owner="b", dispatched_at=NOW)
+    await database.write(lambda c: execs.stop(c, unwanted, now=NOW, reason="requested by ada"))
+
+    found = await database.read(lambda c: queue.wishes(c, "a"))
+    known = await database.read(lambda c: queue.owners(c, [mine.id, lost.id, "deleted"]))
+
+    assert found == {mine.id: None, unwanted.id: "requested by ada"}
+    assert known == {mine.id: ("a", False), lost.id: ("b", False)}
 
 
 async def test_a_dispatch_of_which_the_commit_was_not_heard_can_be_asked_again(database: Database) -> None:
@@ -176,8 +253,9 @@ async def test_a_dispatch_of_which_the_commit_was_not_heard_can_be_asked_again(d
     one = await make_exec(database, await make_job(database))
 
     for _ in range(2):
-        assert await database.write(lambda c: execs.dispatch(c, [one.id], owner="a", now=NOW)) == {one.id}
-    assert await database.write(lambda c: execs.dispatch(c, [one.id], owner="b", now=NOW)) == set()
+        taken = await database.write(lambda c: queue.dispatch(c, [one.id], owner="a", now=NOW))
+        assert taken == {one.id: replace(one, owner="a", dispatched_at=NOW)}
+    assert await database.write(lambda c: queue.dispatch(c, [one.id], owner="b", now=NOW)) == {}
 
 
 async def test_a_claim_writes_ledger_and_exec_and_moves_the_schedule_on(database: Database) -> None:
@@ -290,10 +368,12 @@ async def test_replace_asks_the_earlier_runs_to_stop(database: Database) -> None
 
     claims = await claim_all(database, due(job, NOW))
 
-    assert claims.replaced == [earlier.id]
+    [newer] = claims.execs
+    reason = f"replaced by exec {newer.id}"
+    assert claims.replaced == {earlier.id: reason}
     stored = await database.read(lambda c: execs.get(c, earlier.id))
     assert stored is not None
-    assert stored.stop_requested_at == NOW
+    assert (stored.stop_requested_at, stored.stop_reason) == (NOW, reason)
 
 
 async def test_replace_cancels_what_had_not_begun(database: Database) -> None:
@@ -342,7 +422,9 @@ async def test_a_status_changes_only_from_the_status_it_had(database: Database) 
     one = await make_exec(database, await make_job(database))
 
     def start(connection: sa.Connection) -> bool:
-        return execs.change_status(connection, one.id, ExecStatus.WAITING, ExecStatus.RUNNING, started_at=NOW)
+        return execs.change_status(
+            connection, one.id, ExecStatus.WAITING, ExecStatus.RUNNING, owner=None, started_at=NOW
+        )
 
     assert await database.write(start)
     assert not await database.write(start)
@@ -354,7 +436,7 @@ async def test_a_change_of_status_that_the_table_lacks_is_a_defect(database: Dat
 
     with pytest.raises(ValueError, match="cannot go from SUCCEEDED to RUNNING"):
         await database.write(
-            lambda c: execs.change_status(c, one.id, ExecStatus.SUCCEEDED, ExecStatus.RUNNING)
+            lambda c: execs.change_status(c, one.id, ExecStatus.SUCCEEDED, ExecStatus.RUNNING, owner=None)
         )
 
 
@@ -383,14 +465,14 @@ async def test_only_one_daemon_dispatches_a_waiting_exec(database: Database) -> 
     """The second is told that it got nothing; stopped ones are not given out."""
     job = await make_job(database)
     one, stopped = await make_exec(database, job), await make_exec(database, job)
-    await database.write(lambda c: execs.stop(c, stopped, now=NOW))
+    await database.write(lambda c: execs.stop(c, stopped, now=NOW, reason="requested by ada"))
 
     ids = [one.id, stopped.id]
-    first = await database.write(lambda c: execs.dispatch(c, ids, owner="a", now=NOW))
-    second = await database.write(lambda c: execs.dispatch(c, ids, owner="b", now=NOW))
+    first = await database.write(lambda c: queue.dispatch(c, ids, owner="a", now=NOW))
+    second = await database.write(lambda c: queue.dispatch(c, ids, owner="b", now=NOW))
 
-    assert (first, second) == ({one.id}, set())
-    [found] = await database.read(execs.dispatched)
+    assert (list(first), second) == ([one.id], {})
+    [found] = await database.read(queue.dispatched)
     assert found.owner == "a"
 
 
@@ -398,8 +480,8 @@ async def test_an_exec_of_a_dead_daemon_is_adopted_once(database: Database) -> N
     """Two that want it: one gets it."""
     one = await make_exec(database, await make_job(database), owner="dead", dispatched_at=NOW)
 
-    assert await database.write(lambda c: execs.adopt(c, one.id, before="dead", owner="a"))
-    assert not await database.write(lambda c: execs.adopt(c, one.id, before="dead", owner="b"))
+    assert await database.write(lambda c: queue.adopt(c, one, owner="a")) == replace(one, owner="a")
+    assert await database.write(lambda c: queue.adopt(c, one, owner="b")) is None
 
 
 async def test_a_lease_ends_when_it_is_not_renewed(database: Database) -> None:
@@ -410,6 +492,9 @@ async def test_a_lease_ends_when_it_is_not_renewed(database: Database) -> None:
 
     assert await database.read(lambda c: identity.live_instances(c, NOW)) == {"a", "b"}
     assert await database.read(lambda c: identity.live_instances(c, NOW + SECOND * 2)) == {"a"}
+    for instance, expected in (("a", True), ("b", False), ("unknown", False)):
+        alive = await database.read(lambda c, key=instance: identity.is_alive(c, key, now=NOW + SECOND * 2))
+        assert alive is expected
 
 
 async def test_deleting_a_job_takes_everything_of_it_along(database: Database) -> None:

@@ -51,7 +51,7 @@ async def test_a_stop_asks_first_and_the_run_may_say_its_last_words(timeball: Ti
     ended = await timeball.until_ended(job, run)
     assert (ended["status"], ended["exit_code"], ended["fail_reason"]) == ("C", 7, None)
     assert await timeball.lines(job, run) == ["ready", "asked to end"]
-    assert "Stopping on request" in await timeball.lines(job, run, "system")
+    assert "Stopping: requested by admin" in await timeball.lines(job, run, "system")
 
 
 async def test_a_run_that_does_not_care_is_killed_after_its_grace_period(timeball: Timeball) -> None:
@@ -169,7 +169,7 @@ async def test_deleting_a_job_stops_its_runs_and_leaves_no_container(
     for run in (going, stopping):
         await timeball.until_printed(job, run, "ready")
     await timeball.post(f"/v1/jobs/{job}/execs/{stopping}/stop")
-    await timeball.until_printed(job, stopping, "Stopping on request")
+    await timeball.until_printed(job, stopping, "Stopping: requested by admin")
 
     began = time.monotonic()
     await timeball.delete(f"/v1/jobs/{job}")

@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.engine.protocol import RunState, RunStatus
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode
-from scheduler.job import ConcurrencyPolicy, PullPolicy
+from scheduler.job import RETRYABLE, ConcurrencyPolicy, PullPolicy
 from scheduler.running.decide import (
     LONGEST_BACKOFF,
     End,
@@ -41,6 +41,8 @@ def _exec(attempt: int = 1, dispatched_at: datetime | None = START, **spec: Any)
         "stop_grace_seconds": 10,
         "max_retries": 0,
         "retry_backoff_seconds": 10,
+        "retry_on": RETRYABLE,
+        "priority": 0,
     }
     return Exec(
         id="e",
@@ -156,6 +158,29 @@ def test_every_failure_but_a_hopeless_one_is_tried_again(reason: FailReason) -> 
     again = retry_at(_exec(max_retries=1), _failed(reason), START)
 
     assert (again is None) is (reason is FailReason.NO_CAPACITY)
+
+
+@pytest.mark.parametrize("reason", FailReason)
+def test_a_job_says_itself_which_ends_are_tried_again(reason: FailReason) -> None:
+    """What it does not name is final; an empty list makes every end final."""
+    one = _exec(max_retries=1, retry_on=(FailReason.TIMEOUT, FailReason.NO_CAPACITY))
+
+    again = retry_at(one, _failed(reason), START)
+
+    assert (again is not None) is (reason in one.spec.retry_on)
+    assert retry_at(_exec(max_retries=1, retry_on=()), _failed(reason), START) is None
+
+
+def test_a_stopped_run_says_who_asked_for_that() -> None:
+    """Before its start, after it, and when its container is gone."""
+    asked = "requested by ada"
+    ends = [
+        end_of(_exec(), _ended(143), StopCause.REQUEST, asked),
+        cancelled_before_start(asked),
+        lost(StopCause.REQUEST, asked),
+    ]
+
+    assert all(end.status is ExecStatus.CANCELLED and asked in (end.error or "") for end in ends)
 
 
 def test_retries_end_and_what_did_not_fail_has_none() -> None:

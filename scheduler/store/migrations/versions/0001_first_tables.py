@@ -106,6 +106,9 @@ def upgrade() -> None:
         sa.Column("stop_grace_seconds", sa.Integer(), nullable=False),
         sa.Column("max_retries", sa.Integer(), nullable=False),
         sa.Column("retry_backoff_seconds", sa.Integer(), nullable=False),
+        sa.Column("retry_on", sa.JSON(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("max_running", sa.Integer(), nullable=True),
         sa.Column("log_limit_bytes", sa.BigInteger(), nullable=True),
         sa.Column("pull_policy", sa.Text(), nullable=False),
         sa.Column("retention_days", sa.Integer(), nullable=True),
@@ -237,6 +240,8 @@ def upgrade() -> None:
         sa.Column("stop_grace_seconds", sa.Integer(), nullable=False),
         sa.Column("max_retries", sa.Integer(), nullable=False),
         sa.Column("retry_backoff_seconds", sa.Integer(), nullable=False),
+        sa.Column("retry_on", sa.JSON(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("log_limit_bytes", sa.BigInteger(), nullable=True),
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
@@ -250,6 +255,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("dispatched_at", sa.BigInteger(), nullable=True),
         sa.Column("stop_requested_at", sa.BigInteger(), nullable=True),
+        sa.Column("stop_reason", sa.Text(), nullable=True),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("exit_code", sa.Integer(), nullable=True),
@@ -332,14 +338,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("log_reach IS NOT NULL"),
     )
     op.create_index(
-        "ix_execs_open",
-        "execs",
-        ["created_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("ended_at IS NULL"),
-        postgresql_where=sa.text("ended_at IS NULL"),
-    )
-    op.create_index(
         "ix_execs_open_of_job",
         "execs",
         ["job_id", "created_at"],
@@ -377,6 +375,30 @@ def upgrade() -> None:
     )
     op.create_index(
         op.f("ix_job_labels_name_value_job_id"), "job_labels", ["name", "value", "job_id"], unique=False
+    )
+    op.create_index(
+        "ix_execs_waiting",
+        "execs",
+        ["region_name", "job_id", sa.literal_column("priority DESC"), "created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL AND dispatched_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL AND dispatched_at IS NULL"),
+    )
+    op.create_index(
+        "ix_execs_back_off",
+        "execs",
+        ["region_name", "not_before"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL AND dispatched_at IS NULL AND not_before IS NOT NULL"),
+        postgresql_where=sa.text("ended_at IS NULL AND dispatched_at IS NULL AND not_before IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_execs_dispatched",
+        "execs",
+        ["owner"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL AND dispatched_at IS NOT NULL"),
+        postgresql_where=sa.text("ended_at IS NULL AND dispatched_at IS NOT NULL"),
     )
     op.create_table(
         "occurrences",

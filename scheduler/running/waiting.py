@@ -1,0 +1,257 @@
+"""The waiting runs of one region, as far as they are held in memory: some of the first of each job.
+
+What is held is a copy of what stands in the database, read anew wherever something may have changed. However many
+wait, so many jobs are held at most, and so many runs of each.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.engine import Connection
+
+from scheduler.admission.choosing import Turns
+from scheduler.admission.explaining import Standing
+from scheduler.admission.facts import Candidate, Holding, Lane, PolicyOf, Room
+from scheduler.store import queue
+from scheduler.store.database import Database
+
+#: Jobs of one region that are held at most; others are read when these are fewer than half.
+HELD: Final = 1_000
+#: Runs of one job that are read at a time, where more than the first are needed.
+DEPTH: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is to be read, and then what was found."""
+
+    everything: bool
+    first: Collection[int]
+    deep: Collection[int]
+    looked_until: datetime | None
+    now: datetime
+
+
+@dataclass(slots=True)
+class _Found:
+    lanes: dict[int, Lane]
+    is_partial: bool
+    next_back_off: datetime | None
+    foreign: dict[str, Holding] = field(default_factory=dict)
+
+
+class WaitingRuns:
+    """The waiting runs of one region.
+
+    Args:
+        region: its name.
+        database: where they are.
+        instance: this daemon's id.
+
+    Attributes:
+        lanes: what is held, by job.
+        turns: what admission remembers of the region.
+        blocked: the runs that were first of their namespace and priority and found no room, at the last decision.
+    """
+
+    def __init__(self, region: str, database: Database, instance: str) -> None:
+        self._region = region
+        self._database = database
+        self._instance = instance
+        self.lanes: dict[int, Lane] = {}
+        self.turns = Turns()
+        self.blocked: dict[tuple[str, int], Candidate] = {}
+        self._is_known = False
+        self._is_partial = False
+        self._unread: set[int] = set()
+        self._withdrawn: set[str] = set()
+        self._deepen = False
+        self._looked_until: datetime | None = None
+        self._next_back_off: datetime | None = None
+        self._ahead: tuple[Counter[int], float] | None = None
+
+    def __len__(self) -> int:
+        """How many runs are held."""
+        return sum(len(lane.waiting) for lane in self.lanes.values())
+
+    # ---- what has changed --------------------------------------------------------------------------------
+
+    def changed(self, job_id: int) -> None:
+        """Runs of a job have come, or its limit is another."""
+        self._unread.add(job_id)
+        if len(self._unread) > HELD:
+            self.forget()
+
+    def withdraw(self, exec_id: str) -> None:
+        """A run waits no more, because it was stopped."""
+        self._withdrawn.add(exec_id)
+
+    def forget(self) -> None:
+        """Read everything anew."""
+        self._is_known = False
+        self._unread.clear()
+
+    def deepen(self) -> None:
+        """Read further runs of the jobs that are held with few."""
+        self._deepen = True
+
+    def took(self, some: Iterable[Candidate]) -> None:
+        """These wait no more, or not as they were read."""
+        gone: dict[int, set[str]] = defaultdict(set)
+        for one in some:
+            gone[one.job_id].add(one.id)
+        for job_id, ids in gone.items():
+            lane = self.lanes.get(job_id)
+            if lane is None:
+                continue
+            left = [one for one in lane.waiting if one.id not in ids]
+            self._put(job_id, Lane(lane.max_running, left, lane.is_complete))
+        self._ahead = None
+
+    def _put(self, job_id: int, lane: Lane | None) -> None:
+        if lane is not None and lane.waiting:
+            self.lanes[job_id] = lane
+            return
+        self.lanes.pop(job_id, None)
+        if lane is not None and not lane.is_complete:
+            self._unread.add(job_id)
+
+    # ---- reading -----------------------------------------------------------------------------------------
+
+    async def bring_up_to_date(self, now: datetime) -> dict[str, Holding] | None:
+        """Read what has to be read; answers what the runs of other daemons hold, or None if nothing was read.
+
+        Raises:
+            UnavailableError: the database cannot be read; nothing is lost.
+        """
+        self._drop_withdrawn()
+        if self._is_partial and len(self.lanes) < HELD // 2:
+            self._is_known = False
+        is_over = self._next_back_off is not None and self._next_back_off <= now
+        deep = self._shallow() if self._deepen else []
+        if self._is_known and not self._unread and not deep and not is_over:
+            return None
+        reading = _Reading(not self._is_known, self._unread, deep, self._looked_until, now)
+        # Before reading: what changes meanwhile may come too late for it.
+        self._is_known, self._unread, self._deepen = True, set(), False
+        try:
+            found = await self._database.read(lambda connection: self._read(connection, reading))
+        except BaseException:
+            self.forget()
+            raise
+        if reading.everything:
+            self.lanes, self._is_partial = found.lanes, found.is_partial
+        else:
+            for job_id in {*reading.first, *reading.deep, *found.lanes}:
+                self._put(job_id, found.lanes.get(job_id))
+            if len(self.lanes) > 2 * HELD:
+                self.lanes, self._is_partial = fair_part(self.lanes, HELD), True
+        self._looked_until, self._next_back_off = now, found.next_back_off
+        self._ahead = None
+        return found.foreign
+
+    def _read(self, connection: Connection, reading: _Reading) -> _Found:
+        region, now = self._region, reading.now
+        deep: set[int] = set()
+        if reading.everything:
+            first: Collection[int] = queue.waiting_jobs(connection, region)
+        else:
+            deep = set(reading.deep)
+            over = queue.ended_back_offs(connection, region, after=reading.looked_until, until=now)
+            first = (set(reading.first) | set(over)) - deep
+        if len(first) <= DEPTH:  # as many as one decision takes: reading on for each would cost more
+            deep, first = deep | set(first), ()
+        lanes = queue.first_lanes(connection, region, first, now=now)
+        for job_id in deep:
+            lane = queue.lane(connection, region, job_id, now=now, depth=DEPTH)
+            if lane is not None:
+                lanes[job_id] = lane
+        is_partial = len(lanes) > HELD
+        return _Found(
+            fair_part(lanes, HELD) if is_partial else lanes,
+            is_partial,
+            queue.next_back_off(connection, region, now=now),
+            queue.held_by_others(connection, self._instance),
+        )
+
+    def _drop_withdrawn(self) -> None:
+        if self._withdrawn:
+            gone, self._withdrawn = self._withdrawn, set()
+            hit = [one for lane in self.lanes.values() for one in lane.waiting if one.id in gone]
+            self.took(hit)
+            self._unread |= {one.job_id for one in hit}
+
+    def _shallow(self) -> list[int]:
+        """The jobs of which more runs wait than are held, those whose turn is next first."""
+        some = (
+            (lane.waiting[0].key, job_id)
+            for job_id, lane in self.lanes.items()
+            if not lane.is_complete and not lane.waiting[0].is_alone and len(lane.waiting) < DEPTH // 2
+        )
+        return [*(job_id for _, job_id in heapq.nsmallest(DEPTH, some)), *list(self._unread)[:DEPTH]]
+
+    def seconds_to_back_off(self, now: datetime) -> float | None:
+        """How long until the next back-off ends; None if none does."""
+        if self._next_back_off is None:
+            return None
+        return max((self._next_back_off - now).total_seconds(), 0.0)
+
+    # ---- telling -----------------------------------------------------------------------------------------
+
+    def room_changed(self) -> None:
+        """Runs have begun or ended: who is ahead of whom has to be counted anew."""
+        self._ahead = None
+
+    def max_running(self, job_id: int) -> int | None:
+        """The limit of a job that has runs waiting here; None also where it is not known."""
+        lane = self.lanes.get(job_id)
+        return None if lane is None else lane.max_running
+
+    def around(self, one: Candidate, room: Room, policy_of: PolicyOf) -> Standing:
+        """What stands in front of a waiting run."""
+        if self._ahead is None:
+            self._ahead = self._count(room, policy_of)
+        counts, unread = self._ahead
+        lane = self.lanes.get(one.job_id)
+        return Standing(
+            is_first=lane is None or lane.waiting[0].id == one.id,
+            blocked=self.blocked.get((one.namespace, one.priority)),
+            ahead=sum(count for priority, count in counts.items() if priority > one.priority),
+            is_exact=unread <= one.priority,
+        )
+
+    def _count(self, room: Room, policy_of: PolicyOf) -> tuple[Counter[int], float]:
+        """How many runs of each priority wait for nothing but room, and up to which priority there may be others."""
+        counts: Counter[int] = Counter()
+        unread = -math.inf if self._is_known and not self._is_partial else math.inf
+        for lane in self.lanes.values():
+            first = lane.waiting[0]
+            if room.is_over_job_limit(first, lane.max_running) or room.is_over_namespace_limit(
+                first.namespace, policy_of(first.namespace)
+            ):
+                continue
+            free = None if lane.max_running is None else lane.max_running - room.of_job[first.job_id]
+            able = lane.waiting[:1] if first.is_alone else lane.waiting[:free]
+            counts.update(one.priority for one in able)
+            if not (lane.is_complete or len(able) < len(lane.waiting) or first.is_alone):
+                unread = max(unread, lane.waiting[-1].priority)
+        return counts, unread
+
+
+def fair_part(lanes: dict[int, Lane], most: int) -> dict[int, Lane]:
+    """So many of the lanes: of the highest priority, and of each namespace as many as of every other."""
+    ranked = []
+    places: Counter[tuple[str, int]] = Counter()
+    for job_id, lane in sorted(lanes.items(), key=lambda item: item[1].waiting[0].key):
+        first = lane.waiting[0]
+        place = places[first.namespace, first.priority]
+        places[first.namespace, first.priority] += 1
+        ranked.append((-first.priority, place, first.created_at, job_id))
+    return {entry[-1]: lanes[entry[-1]] for entry in heapq.nsmallest(most, ranked)}

@@ -1,0 +1,268 @@
+"""The waiting execs as admission sees them, what holds capacity, and the one statement that takes an exec.
+
+Every function takes a connection inside a transaction of `Database`; none commits. However many runs of a job wait,
+a reading costs a few steps of an index for each job and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from scheduler.admission.facts import Candidate, Holding, Lane
+from scheduler.execution import Exec, ExecStatus
+from scheduler.job import ONE_AT_A_TIME
+from scheduler.store.execs import from_row
+from scheduler.store.jobs import IDS_PER_STATEMENT
+from scheduler.store.tables import execs, jobs
+
+#: Names the lock under which daemons on one PostgreSQL take execs one after the other.
+LOCK: Final = 0x54696D6562616C6C
+
+_waits = sa.and_(execs.c.ended_at.is_(None), execs.c.dispatched_at.is_(None))
+_holds = sa.and_(execs.c.ended_at.is_(None), execs.c.dispatched_at.is_not(None))
+# What is dispatched has an owner; said so, the index by owner is what SQLite searches.
+_held = sa.and_(_holds, execs.c.owner > "")
+_candidate = (
+    execs.c.id,
+    execs.c.job_id,
+    execs.c.namespace,
+    execs.c.priority,
+    execs.c.created_at,
+    execs.c.cpus,
+    execs.c.memory_bytes,
+    execs.c.concurrency_policy,
+    execs.c.not_before,
+)
+
+
+def candidate_of(one: Exec) -> Candidate:
+    """An exec as admission sees it."""
+    return Candidate(
+        id=one.id,
+        job_id=one.job_id,
+        namespace=one.namespace,
+        priority=one.spec.priority,
+        created_at=one.created_at,
+        cpus=one.spec.cpus,
+        memory_bytes=one.spec.memory_bytes,
+        is_alone=one.spec.concurrency_policy in ONE_AT_A_TIME,
+        not_before=one.not_before,
+    )
+
+
+def holding_of(one: Exec) -> Holding:
+    """What an exec holds once it is dispatched."""
+    return Holding(one.job_id, one.namespace, one.spec.region_name, one.spec.cpus, one.spec.memory_bytes)
+
+
+def _candidate_from(row: RowMapping) -> Candidate:
+    return Candidate(
+        id=row["id"],
+        job_id=row["job_id"],
+        namespace=row["namespace"],
+        priority=row["priority"],
+        created_at=row["created_at"],
+        cpus=row["cpus"],
+        memory_bytes=row["memory_bytes"],
+        is_alone=row["concurrency_policy"] in ONE_AT_A_TIME,
+        not_before=row["not_before"],
+    )
+
+
+def waiting_jobs(connection: Connection, region: str) -> list[int]:
+    """The ids of the jobs that have runs waiting in a region: one step of the index for each."""
+    here = sa.and_(_waits, execs.c.region_name == region)
+    found = sa.select(sa.func.min(execs.c.job_id).label("job_id")).where(here).cte("found", recursive=True)
+    following = sa.select(sa.func.min(execs.c.job_id)).where(here, execs.c.job_id > found.c.job_id)
+    found = found.union_all(
+        sa.select(following.scalar_subquery()).select_from(found).where(found.c.job_id.is_not(None))
+    )
+    return list(connection.execute(sa.select(found.c.job_id).where(found.c.job_id.is_not(None))).scalars())
+
+
+def first_lanes(
+    connection: Connection, region: str, job_ids: Collection[int], *, now: datetime
+) -> dict[int, Lane]:
+    """The lanes of those of the jobs that have runs waiting in a region, each with its first run alone.
+
+    A run in its back-off is passed by, unless its job's runs go one after the other.
+    """
+    lanes: dict[int, Lane] = {}
+    ids = sorted(job_ids)
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        some = ids[start : start + IDS_PER_STATEMENT]
+        lanes |= _first_lanes(connection, region, some, now)
+    return lanes
+
+
+def _first_lanes(
+    connection: Connection, region: str, job_ids: Collection[int], now: datetime
+) -> dict[int, Lane]:
+    of_job = sa.and_(_waits, execs.c.region_name == region, execs.c.job_id == jobs.c.id)
+    in_order = sa.select(execs.c.id).where(of_job).order_by(*_order).limit(1)
+    ready = in_order.where(_is_ready(now))
+    columns = [
+        in_order.scalar_subquery().label("first"),
+        ready.scalar_subquery().label("ready"),
+        ready.offset(1).scalar_subquery().label("second"),
+    ]
+    heads = {
+        row.id: row
+        for row in connection.execute(
+            sa.select(jobs.c.id, jobs.c.max_running, *columns).where(jobs.c.id.in_(job_ids))
+        )
+        if row.first is not None
+    }
+    wanted = {key for row in heads.values() for key in (row.first, row.ready) if key is not None}
+    found: dict[str, Candidate] = {}
+    keys = sorted(wanted)
+    for start in range(0, len(keys), IDS_PER_STATEMENT):
+        some = keys[start : start + IDS_PER_STATEMENT]
+        rows = connection.execute(sa.select(*_candidate).where(execs.c.id.in_(some)))
+        found.update((row["id"], _candidate_from(row)) for row in rows.mappings())
+    lanes = {}
+    for job_id, row in heads.items():
+        first, ready_one = found[row.first], found.get(row.ready)
+        if first.is_alone:
+            lanes[job_id] = Lane(row.max_running, (first,), is_complete=False)
+        elif ready_one is not None:
+            lanes[job_id] = Lane(row.max_running, (ready_one,), is_complete=row.second is None)
+    return lanes
+
+
+_order = (execs.c.priority.desc(), execs.c.created_at, execs.c.id)
+
+
+def _is_ready(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(execs.c.not_before.is_(None), execs.c.not_before <= now)
+
+
+def lane(connection: Connection, region: str, job_id: int, *, now: datetime, depth: int) -> Lane | None:
+    """The lane of a job with its first `depth` runs; None if none of its runs could start."""
+    first = first_lanes(connection, region, [job_id], now=now).get(job_id)
+    if first is None or first.waiting[0].is_alone or first.is_complete:
+        return first
+    query = sa.select(*_candidate).where(
+        _waits, execs.c.region_name == region, execs.c.job_id == job_id, _is_ready(now)
+    )
+    rows = connection.execute(query.order_by(*_order).limit(depth + 1)).mappings()
+    found = [_candidate_from(row) for row in rows]
+    return Lane(first.max_running, found[:depth], is_complete=len(found) <= depth)
+
+
+def next_back_off(connection: Connection, region: str, *, now: datetime) -> datetime | None:
+    """When the next back-off of a waiting exec of the region ends; None if none does."""
+    later = sa.select(sa.func.min(execs.c.not_before)).where(
+        _waits, execs.c.region_name == region, execs.c.not_before > now
+    )
+    return connection.execute(later).scalar()
+
+
+def ended_back_offs(
+    connection: Connection, region: str, *, after: datetime | None, until: datetime
+) -> list[int]:
+    """The ids of the jobs that have runs waiting whose back-off ended after one moment, and not after another."""
+    query = sa.select(execs.c.job_id).where(
+        _waits, execs.c.region_name == region, execs.c.not_before <= until
+    )
+    if after is not None:
+        query = query.where(execs.c.not_before > after)
+    return sorted(set(connection.execute(query).scalars()))
+
+
+def of_unknown_regions(connection: Connection, regions: Collection[str], *, limit: int) -> list[Exec]:
+    """Waiting execs whose region is none of these, and that nobody looks after."""
+    query = sa.select(execs).where(_waits, execs.c.region_name.not_in(regions))
+    rows = connection.execute(query.order_by(execs.c.region_name, execs.c.job_id).limit(limit))
+    return [from_row(row) for row in rows.mappings()]
+
+
+def held_by_others(connection: Connection, owner: str) -> dict[str, Holding]:
+    """What the runs of all other daemons hold, by exec id; the engines bound how many there can be."""
+    query = sa.select(
+        execs.c.id,
+        execs.c.job_id,
+        execs.c.namespace,
+        execs.c.region_name,
+        execs.c.cpus,
+        execs.c.memory_bytes,
+    ).where(_held, execs.c.owner != owner)
+    return {row[0]: Holding(*row[1:]) for row in connection.execute(query)}
+
+
+def lock(connection: Connection) -> None:
+    """Let no other daemon take execs until the transaction ends; SQLite's writer is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+
+
+def is_first(connection: Connection, region: str, one: Candidate) -> bool:
+    """Whether a waiting exec is the first of its job, those in their back-off included."""
+    query = (
+        sa.select(execs.c.id)
+        .where(_waits, execs.c.region_name == region, execs.c.job_id == one.job_id)
+        .order_by(*_order)
+        .limit(1)
+    )
+    return connection.execute(query).scalar() == one.id
+
+
+def dispatch(
+    connection: Connection, exec_ids: Collection[str], *, owner: str, now: datetime
+) -> dict[str, Exec]:
+    """Take those of the waiting execs that nobody took and nobody stopped; answer these as they are now.
+
+    Those that are the owner's already are among the answer: whether an earlier try was committed may not be known.
+    """
+    values: dict[str, Any] = {"owner": owner, "dispatched_at": now}
+    statement = (
+        execs.update()
+        .where(
+            execs.c.id.in_(exec_ids),
+            execs.c.status == ExecStatus.WAITING,
+            sa.or_(execs.c.dispatched_at.is_(None), execs.c.owner == owner),
+            execs.c.stop_requested_at.is_(None),
+        )
+        .values(**values)
+        .returning(*execs.c)
+    )
+    return {row["id"]: from_row(row) for row in connection.execute(statement).mappings()}
+
+
+def dispatched(connection: Connection) -> list[Exec]:
+    """Execs whose launch has begun and whose end is not recorded; the engines bound how many there can be."""
+    rows = connection.execute(sa.select(execs).where(_held)).mappings()
+    return sorted((from_row(row) for row in rows), key=lambda one: one.created_at)
+
+
+def adopt(connection: Connection, one: Exec, *, owner: str) -> Exec | None:
+    """Make `owner` look after an exec; answers it as it is then, or None if somebody was quicker."""
+    same = sa.and_(execs.c.id == one.id, execs.c.owner == one.owner, _holds)
+    statement = execs.update().where(same).values(owner=owner).returning(*execs.c)
+    row = connection.execute(statement).mappings().first()
+    return None if row is None else from_row(row)
+
+
+def wishes(connection: Connection, owner: str) -> dict[str, str | None]:
+    """The runs that a daemon looks after: by exec id, why each is to be stopped, or None if it is not.
+
+    A wish whose reason was not stored is an empty string.
+    """
+    query = sa.select(execs.c.id, execs.c.stop_requested_at, execs.c.stop_reason).where(
+        _holds, execs.c.owner == owner
+    )
+    return {
+        row.id: None if row.stop_requested_at is None else row.stop_reason or ""
+        for row in connection.execute(query)
+    }
+
+
+def owners(connection: Connection, exec_ids: Collection[str]) -> dict[str, tuple[str | None, bool]]:
+    """For those of the execs that exist: who looks after each, and whether it has ended."""
+    query = sa.select(execs.c.id, execs.c.owner, execs.c.ended_at).where(execs.c.id.in_(exec_ids))
+    return {row.id: (row.owner, row.ended_at is not None) for row in connection.execute(query)}

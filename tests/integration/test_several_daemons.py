@@ -1,0 +1,254 @@
+"""Two daemons on one PostgreSQL and one engine: each run once, whatever becomes of one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+from docker.api.client import APIClient
+
+from scheduler.engine.protocol import container_name
+from tests.lab.timeball import Timeball, is_there, script, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.postgresql, pytest.mark.asyncio(loop_scope="session")]
+
+#: Runs on until it is asked to end.
+ENDS_WHEN_ASKED = script("trap 'exit 7' TERM; echo ready; while true; do sleep 0.05; done")
+LEASE = 3
+
+
+def numbered(count: int, pause: float = 0.1) -> list[str]:
+    """A command that prints so many numbers, with pauses."""
+    return script(f"n=0; while [ $n -lt {count} ]; do echo $n; n=$((n+1)); sleep {pause}; done")
+
+
+class Shared(Timeball):
+    """A daemon on a database that others use too."""
+
+    database_url = ""
+
+    @property
+    def installation(self) -> str:
+        """The id that its containers carry."""
+        with sa.create_engine(self.database_url, poolclass=sa.NullPool).connect() as connection:
+            found = connection.exec_driver_sql("SELECT value FROM facts WHERE name = 'installation'")
+            return str(found.scalar_one())
+
+    def owner(self, exec_id: str) -> str:
+        """Who looks after a run."""
+        with sa.create_engine(self.database_url, poolclass=sa.NullPool).connect() as connection:
+            query = sa.text("SELECT owner FROM execs WHERE id = :id")
+            return str(connection.execute(query, {"id": exec_id}).scalar_one())
+
+    @property
+    def instance(self) -> str:
+        """Its own id."""
+        return (self.data_dir / "instance").read_text().strip()
+
+    def freeze(self) -> None:
+        """Let it do nothing until `thaw`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    async def until_owned(self, exec_id: str) -> None:
+        """Return when it is this daemon that looks after a run."""
+
+        async def owner() -> str:
+            return self.owner(exec_id)
+
+        await until(owner, lambda found: found == self.instance)
+
+
+MakeShared = Callable[..., Awaitable[list[Shared]]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def make_shared(
+    engine_url: str, busybox_image: str, tmp_path: Path, postgresql_url: str
+) -> AsyncIterator[MakeShared]:
+    """Makes daemons that share a new database."""
+    name = f"shared_{uuid.uuid4().hex}"
+    admin = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    admin.dispose()
+    url = sa.make_url(postgresql_url).set(database=name).render_as_string(hide_password=False)
+    made: list[Shared] = []
+
+    async def make(count: int = 2, config: str = "") -> list[Shared]:
+        for number in range(count):
+            settings = f"database_url = '{url}'\nlease_seconds = {LEASE}\n{config}"
+            one = Shared(tmp_path / f"data-{number}", engine_url, busybox_image, config=settings)
+            one.database_url = url
+            made.append(one)
+            await one.start()
+        return made
+
+    yield make
+    for one in made:
+        if one.is_running:
+            one.thaw()
+    for one in made:
+        await one.clear_away()
+
+
+def starts(client: APIClient, since: datetime, exec_id: str) -> int:
+    """How often the containers of a run were started, by the engine's own account."""
+    filters = {"type": "container", "event": "start", "container": container_name(exec_id)}
+    events = client.events(since=since, until=datetime.now(UTC), filters=filters, decode=True)
+    return sum(1 for _ in events)
+
+
+async def test_the_runs_of_a_daemon_that_is_killed_are_brought_to_their_end_by_the_other(
+    make_shared: MakeShared, engine_client: APIClient
+) -> None:
+    """What ran goes on and is heard to the end, what waited starts; each once."""
+    since = datetime.now(UTC)
+    one, other = await make_shared()
+    job = await one.create(numbered(60), resource_size="S")
+    runs = [await one.trigger(job) for _ in range(6)]
+    await one.until_printed(job, runs[0], "3")
+    await one.kill()
+
+    ended = await other.until_all_ended(job, count=6, seconds=180)
+
+    assert Counter(run["status"] for run in ended) == {"S": 6}
+    for run in runs:
+        assert await other.lines(job, run) == [str(n) for n in range(60)]
+        assert await asyncio.to_thread(starts, engine_client, since, run) == 1
+        assert not is_there(engine_client, run)
+
+
+async def test_of_two_daemons_that_race_for_due_times_one_runs_each(make_shared: MakeShared) -> None:
+    """Both know the schedule; the ledger has every due time once, and so have the runs."""
+    one, other = await make_shared()
+    start = (datetime.now(UTC) + timedelta(seconds=3)).replace(microsecond=0)
+    jobs = [
+        await daemon.create(
+            "true",
+            schedule_mode=f"R8/{start:%Y-%m-%dT%H:%M:%SZ}/PT1S",
+            is_schedule_active=True,
+            concurrency_policy=policy,
+        )
+        for daemon, policy in ((one, "allow"), (other, "allow"), (one, "queue"), (other, "forbid"))
+    ]
+    for job in jobs:
+        ledger = await one.until_decided(job, count=8)
+        assert len({entry["due_at"] for entry in ledger}) == len(ledger) == 8
+        ended = await other.until_idle(job)
+        ran = [entry["exec"] for entry in ledger if entry["outcome"] == "ran"]
+        assert sorted(ran) == sorted(run["id"] for run in ended)
+        assert {run["status"] for run in ended} == {"S"}
+
+
+async def test_what_is_asked_of_one_daemon_takes_effect_on_the_runs_of_the_other(
+    make_shared: MakeShared, engine_client: APIClient
+) -> None:
+    """A stop, a replacement, the deletion of a run and that of a job; no container is left."""
+    one, other = await make_shared()
+    job = await one.create(ENDS_WHEN_ASKED, resource_size="XXS")
+    runs = [await one.trigger(job) for _ in range(3)]
+    for run in runs:
+        await one.until_printed(job, run, "ready")
+    owners = {run: one if one.owner(run) == one.instance else other for run in runs}
+
+    def stranger(run: str) -> Shared:
+        return other if owners[run] is one else one
+
+    await stranger(runs[0]).post(f"/v1/jobs/{job}/execs/{runs[0]}/stop")
+    stopped = await one.until_ended(job, runs[0])
+    assert (stopped["status"], stopped["exit_code"], stopped["stop_reason"]) == ("C", 7, "requested by admin")
+    await stranger(runs[1]).delete(f"/v1/jobs/{job}/execs/{runs[1]}?force=true")
+    await stranger(runs[2]).delete(f"/v1/jobs/{job}")
+
+    async def left() -> bool:
+        return any(is_there(engine_client, run) for run in runs)
+
+    await until(left, lambda found: not found)
+
+
+async def test_limits_and_policies_hold_over_all_daemons(make_shared: MakeShared) -> None:
+    """Runs asked of both: never more at a time than the job, the namespace or the machine takes."""
+    one, other = await make_shared(config="[namespaces.small]\nmax_running = 2\n")
+    jobs = {
+        "limited": (await one.create("sleep 0.5", max_running=1), 1),
+        "queued": (await other.create("sleep 0.5", concurrency_policy="queue"), 1),
+        "small": (await one.create("sleep 0.5", namespace="small"), 2),
+    }
+    for job, _ in jobs.values():
+        await asyncio.gather(*(daemon.trigger(job) for _ in range(3) for daemon in (one, other)))
+    for job, most in jobs.values():
+        ended = await one.until_all_ended(job, count=6, seconds=120)
+        assert Counter(run["status"] for run in ended) == {"S": 6}
+        changes = sorted(
+            (run[name], step) for run in ended for name, step in (("ended_at", -1), ("started_at", 1))
+        )
+        at_once = [sum(step for _, step in changes[:n]) for n in range(1, len(changes) + 1)]
+        assert max(at_once) <= most
+
+    forbidding = await one.create(ENDS_WHEN_ASKED, concurrency_policy="forbid")
+    answers = await asyncio.gather(
+        *(daemon.send("POST", f"/v1/jobs/{forbidding}/execs") for _ in range(4) for daemon in (one, other))
+    )
+    assert Counter(status for status, _ in answers) == {201: 1, 409: 7}
+
+
+async def test_a_daemon_that_was_frozen_beyond_its_lease_gives_way(
+    make_shared: MakeShared, engine_client: APIClient
+) -> None:
+    """What it ran belongs to the other by then: no second container, no second line, no status of its own."""
+    since = datetime.now(UTC)
+    one, other = await make_shared()
+    job = await one.create(numbered(80), resource_size="XXS", max_running=4)
+    runs = [await one.trigger(job) for _ in range(5)]
+    await one.until_printed(job, runs[0], "3")
+    mine = [run for run in runs if one.owner(run) == one.instance]
+    assert mine
+    one.freeze()
+    for run in mine:
+        await other.until_owned(run)
+    one.thaw()
+    # It serves as before, and whoever looks after the runs now brings them to their end.
+    await until(one.is_ready)
+    fresh = await one.trigger(job)
+
+    ended = await one.until_all_ended(job, count=6, seconds=180)
+
+    assert Counter(run["status"] for run in ended) == {"S": 6}
+    for run in (*runs, fresh):
+        assert await other.lines(job, run) == [str(n) for n in range(80)]
+        assert await asyncio.to_thread(starts, engine_client, since, run) == 1
+        assert not is_there(engine_client, run)
+
+
+async def test_a_daemon_that_is_alone_and_was_frozen_beyond_its_lease_simply_goes_on(
+    make_timeball: Callable[..., Awaitable[Timeball]], engine_client: APIClient
+) -> None:
+    """On SQLite as well: nothing is lost, nothing happens twice."""
+    since = datetime.now(UTC)
+    timeball = await make_timeball(config=f"lease_seconds = {LEASE}")
+    job = await timeball.create(numbered(60), resource_size="XXS", max_running=2)
+    runs = [await timeball.trigger(job) for _ in range(4)]
+    await timeball.until_printed(job, runs[0], "3")
+    os.kill(timeball.pid, signal.SIGSTOP)
+    await asyncio.sleep(LEASE + 1)  # nothing can tell that a frozen process's lease has ended
+    os.kill(timeball.pid, signal.SIGCONT)
+
+    ended = await timeball.until_all_ended(job, count=4)
+
+    assert Counter(run["status"] for run in ended) == {"S": 4}
+    for run in runs:
+        assert await timeball.lines(job, run) == [str(n) for n in range(60)]
+        assert await asyncio.to_thread(starts, engine_client, since, run) == 1
