@@ -392,7 +392,11 @@ def test_capacity_does_not_lie_idle_while_something_could_use_it(place: Place, s
 
     room = place.room()
     blocked = place.decide(most=1000).blocked
-    kept = {one.job_id for one in blocked.values()}
+    kept = {
+        job
+        for job, lane in place.lanes().items()
+        if (lane.waiting[0].namespace, lane.waiting[0].priority) in blocked
+    }
     for one in place.waiting:
         is_limited = room.is_over_job_limit(one, place.limits.get(one.job_id)) or (
             room.is_over_namespace_limit(one.namespace, place.policy_of(one.namespace))
