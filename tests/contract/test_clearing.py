@@ -320,7 +320,9 @@ async def test_a_run_made_while_its_job_was_deleted_is_stopped_and_then_cleared_
     await clean(on_stopped=stopped.extend)
     asked = await database.read(lambda c: execs.get(c, late.id))
     await database.write(
-        lambda c: execs.change_status(c, late.id, ExecStatus.WAITING, ExecStatus.CANCELLED, ended_at=NOW)
+        lambda c: execs.change_status(
+            c, late.id, ExecStatus.WAITING, ExecStatus.CANCELLED, owner="a", ended_at=NOW
+        )
     )
     await clean()
 
