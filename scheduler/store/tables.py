@@ -338,6 +338,7 @@ for _name, _scope in {
 # Only what still waits or runs is in these indexes, so that a long history costs recovery and dispatch nothing.
 for _name, _columns in {
     "ix_execs_open_of_job": (execs.c.job_id, execs.c.created_at),
+    "ix_execs_open": (execs.c.created_at, execs.c.id),
 }.items():
     sa.Index(
         _name,

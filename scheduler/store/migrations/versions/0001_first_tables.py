@@ -338,6 +338,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("log_reach IS NOT NULL"),
     )
     op.create_index(
+        "ix_execs_open",
+        "execs",
+        ["created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index(
         "ix_execs_open_of_job",
         "execs",
         ["job_id", "created_at"],
