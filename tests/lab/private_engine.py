@@ -132,11 +132,20 @@ class PrivateEngine:
             for found in own.containers(all=True, quiet=True):
                 own.remove_container(found["Id"], v=True, force=True)
         self.stop()
+        self._end_forgotten()
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted((m for m in mounts if m.startswith(str(self._folder))), reverse=True):
             subprocess.run(["umount", mount], check=True)
         shutil.rmtree(self._folder)
         subprocess.run(["ip", "netns", "delete", self._name], check=True)
+
+    def _end_forgotten(self) -> None:
+        """End the keepers of processes that it started and forgot; nobody else would."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended meanwhile
+                words = (entry / "cmdline").read_bytes()
+                if b"containerd-shim" in words and str(self._folder).encode() in words:
+                    os.kill(int(entry.name), signal.SIGKILL)
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
