@@ -33,7 +33,7 @@ from scheduler.keeping.retention import Retention
 from scheduler.logs.following import Followers
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.reader import LogReader
-from scheduler.namespaces import policies_of
+from scheduler.namespaces import container_policies_of, policies_of
 from scheduler.passwords import Passwords
 from scheduler.planning.claims import Claims
 from scheduler.planning.planner import Planner
@@ -159,11 +159,12 @@ class Daemon:
             for name, region in settings.all_regions().items()
         }
         self._hub = CaptureHub(database, self._clock, owner=self._instance)
+        container_policies = container_policies_of(settings)
         surroundings = Surroundings(
             database=database,
             clock=self._clock,
             hub=self._hub,
-            pids_limit=settings.pids_limit,
+            policy_of=container_policies,
             log_limit_bytes=settings.log_limit_bytes,
             lease=self._lease,
             on_retry=lambda retry: self._dispatcher.offer([retry]),
@@ -211,6 +212,7 @@ class Daemon:
                 regions=self._regions,
                 default_region=settings.default_region,
                 default_size=settings.default_size,
+                policy_of=container_policies,
                 planner=self._planner,
                 dispatcher=self._dispatcher,
                 runner=self._runner,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.execution import Exec, ExecSpec, ExecStatus, TriggerMode
-from scheduler.job import Command, Job, Size
+from scheduler.job import Command, ContainerOptions, Job, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,9 @@ def draft_exec(
                 "resource_size", size_name, "is not a configured size", f"use one of {', '.join(sizes)}"
             )
         )
+    options = {field.name: getattr(definition, field.name) for field in fields(ContainerOptions)}
+    if overrides.docker_image_tag not in (None, definition.docker_image_tag):
+        options["docker_image_digest"] = None  # the digest is that of the job's own tag
     spec = ExecSpec(
         docker_image_repo=definition.docker_image_repo,
         docker_image_tag=overrides.docker_image_tag or definition.docker_image_tag,
@@ -89,6 +92,7 @@ def draft_exec(
         priority=definition.priority if overrides.priority is None else overrides.priority,
         log_limit_bytes=definition.log_limit_bytes,
         labels={**definition.labels, **(overrides.labels or {})},
+        **options,
     )
     return Exec(
         id=str(uuid.uuid4()),
@@ -105,8 +109,12 @@ def draft_exec(
 
 def draft_retry(ended: Exec, *, now: datetime, not_before: datetime) -> Exec:
     """The next attempt at a run that failed: an exec of its own, linked to the first."""
+    spec = ended.spec
+    if spec.pin_digest and spec.docker_image_digest is None:
+        spec = replace(spec, docker_image_digest=ended.image_digest)
     return replace(
         ended,
+        spec=spec,
         id=str(uuid.uuid4()),
         status=ExecStatus.WAITING,
         trigger_mode=TriggerMode.RETRY,

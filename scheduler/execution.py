@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from scheduler.job import Command, ConcurrencyPolicy, PullPolicy
+from scheduler.job import Command, ConcurrencyPolicy, ContainerOptions, PullPolicy
 from scheduler.job import FailReason as FailReason  # noqa: PLC0414 - exported: it belongs to a run as much as to a job
 
 
@@ -92,7 +92,7 @@ class Occurrence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecSpec:
+class ExecSpec(ContainerOptions):
     """What a run is to do: a copy of its job's definition at the time, with the trigger's overrides.
 
     Attributes:
@@ -123,6 +123,8 @@ class ExecSpec:
     @property
     def image(self) -> str:
         """The image as an engine takes it."""
+        if self.docker_image_digest is not None:
+            return f"{self.docker_image_repo}@{self.docker_image_digest}"
         return f"{self.docker_image_repo}:{self.docker_image_tag}"
 
 

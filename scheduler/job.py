@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 #: The region that exists without configuration, and the default of every job.
 LOCAL_REGION: Final = "LOCAL"
@@ -62,10 +62,13 @@ class FailReason(StrEnum):
     START_FAILED = "start_failed"  # the engine refused to create or start the container
     ENGINE_LOST = "engine_lost"  # its container vanished, so its end is unknown
     NO_CAPACITY = "no_capacity"  # its size is larger than the whole engine
+    POLICY_DENIED = "policy_denied"  # the container policy does not allow it (any more)
 
 
 #: Ends that another attempt may turn out better, unless the job says otherwise; a stop is never among them.
-RETRYABLE: Final = tuple(reason for reason in FailReason if reason is not FailReason.NO_CAPACITY)
+RETRYABLE: Final = tuple(
+    reason for reason in FailReason if reason not in {FailReason.NO_CAPACITY, FailReason.POLICY_DENIED}
+)
 #: Priorities lie between its negative and itself.
 HIGHEST_PRIORITY: Final = 100
 
@@ -126,8 +129,39 @@ def command_words(command: Command) -> tuple[str, ...] | None:
     return tuple(words) or None
 
 
+class Mount(NamedTuple):
+    """A directory or file of the engine's machine, as a container sees it."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobDefinition:
+class ContainerOptions:
+    """What a job asks of its containers beyond running; the container policy says what is allowed.
+
+    Attributes:
+        capabilities: Linux capabilities besides those that the policy gives every container.
+        mounts: what it sees of the engine's machine.
+        user: whom its processes run as, as the engine takes it; None for the image's own.
+        read_only_root: whether nothing but mounts can be written to.
+        network: the engine's network, or `none`; None for the policy's default.
+        pin_digest: whether the image that the first run finds is kept for all later ones.
+        docker_image_digest: the image's digest, where it is pinned or was given; then the tag is only a name.
+    """
+
+    capabilities: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    user: str | None = None
+    read_only_root: bool = False
+    network: str | None = None
+    pin_digest: bool = False
+    docker_image_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefinition(ContainerOptions):
     """All that a user may set of a job; each field but two has a default."""
 
     name: str

@@ -12,6 +12,7 @@ from typing import Any
 
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, Size, command_words
+from scheduler.security.policy import ContainerPolicy, violations
 from scheduler.timing.schedule import TimezoneError, check_timezone, parse_schedule, start_schedule
 
 MICROSECOND = timedelta(microseconds=1)
@@ -24,6 +25,7 @@ def check_definition(
     *,
     sizes: Mapping[str, Size],
     regions: Collection[str],
+    policy: ContainerPolicy,
     changes: Mapping[str, Any] | None = None,
 ) -> None:
     """Accept a definition that can run.
@@ -34,6 +36,7 @@ def check_definition(
         definition: with its changes.
         sizes: the configured ones.
         regions: the configured ones.
+        policy: what the containers of its namespace may do.
         changes: what a change of a stored job names; None for a new one.
 
     Raises:
@@ -45,6 +48,11 @@ def check_definition(
         *(check_size(definition.resource_size, sizes) if "resource_size" in named else []),
         *check_command(definition.command),
         *_check_schedule(definition),
+        *(
+            error
+            for error in violations(policy, definition.docker_image_repo, definition)
+            if is_whole or not changes or error.field in changes or "namespace" in changes
+        ),
     ]
     if "region_name" in named and definition.region_name not in regions:
         errors.append(
@@ -57,6 +65,23 @@ def check_definition(
         )
     if errors:
         raise InvalidInputError(*errors)
+
+
+def with_image(definition: JobDefinition, before: JobDefinition, changes: Collection[str]) -> JobDefinition:
+    """The definition without the digest of an image that it names no more, or pins no more.
+
+    Args:
+        definition: with its changes.
+        before: without them.
+        changes: the fields that are changed; a digest that is among them stays.
+    """
+    same = all(
+        getattr(definition, name) == getattr(before, name)
+        for name in ("docker_image_repo", "docker_image_tag")
+    )
+    if "docker_image_digest" in changes or (same and definition.pin_digest >= before.pin_digest):
+        return definition
+    return replace(definition, docker_image_digest=None)
 
 
 def check_size(name: str, sizes: Mapping[str, Size]) -> list[FieldError]:

@@ -40,6 +40,7 @@ from scheduler.job import (
     Size,
 )
 from scheduler.notify.options import HooksSettings, MailSettings
+from scheduler.security.options import PolicySettings
 
 DEFAULT_PORT = 8601
 DEFAULT_DATA_DIR = Path("~/.timeball")
@@ -51,7 +52,7 @@ NAMING: Final = ("regions", "sizes", "namespaces")
 #: Settings that are lists; in the environment a comma stands between the items.
 LISTS: Final = ("allowed_hosts", "trusted_proxies")
 #: Settings that belong together, as in TIMEBALL_MAIL__HOST.
-GROUPS: Final = ("hooks", "mail", "namespace_defaults")
+GROUPS: Final = ("hooks", "mail", "namespace_defaults", "policy")
 #: Variables of the command and of the tests, which are no settings of the daemon.
 OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "TEST_FAULT", "FUZZ")
 
@@ -132,6 +133,9 @@ class NamespaceSettings(_Strict):
     weight: float = Field(
         default=1.0, gt=0, le=1000, description="Its share of a region that others want too, beside theirs."
     )
+    policy: PolicySettings | None = Field(
+        default=None, description="What its containers may do otherwise than `policy` says for all."
+    )
 
 
 class _Environment(EnvSettingsSource):
@@ -194,6 +198,9 @@ class Settings(BaseSettings, Patience):
     namespace_defaults: NamespaceSettings = Field(
         default_factory=NamespaceSettings,
         description="The same for all that a namespace does not say itself.",
+    )
+    policy: PolicySettings = Field(
+        default_factory=PolicySettings, description="What the containers of all namespaces may do."
     )
     log_limit_bytes: int = Field(
         default=1024**3,

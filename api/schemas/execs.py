@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from api.schemas.common import Input, Moment, Output
+from api.schemas.containers import ContainerOut, container_values
 from api.schemas.fields import CommandIn, Labels, Priority, Tag, Text, Variables
 from api.schemas.jobs import _JobOut, job_values
 from scheduler.drafting import Overrides
@@ -50,7 +51,7 @@ class DurationOut(Output):
     seconds: int = Field(ge=0, le=59)
 
 
-class _ExecOut(Output):
+class _ExecOut(ContainerOut):
     id: str
     docker_image_repo: str
     docker_image_tag: str
@@ -130,6 +131,7 @@ def exec_values(view: ExecView) -> dict[str, Any]:
     return {
         **{name: getattr(one, name) for name in own + more},
         **{name: getattr(one.spec, name) for name in spec},
+        **container_values(one.spec),
         "runtime_vars": dict(one.spec.runtime_vars),
         "labels": dict(one.spec.labels),
         "duration": duration,

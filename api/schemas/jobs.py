@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 from pydantic import Field
 
 from api.schemas.common import Input, Moment, Output
+from api.schemas.containers import Capabilities, ContainerOut, Digest, Mounts, Network, User, container_values
 from api.schemas.fields import (
     CommandIn,
     Labels,
@@ -64,10 +65,20 @@ class _JobFields(Input):
     retention_days: int | None = Field(default=None, ge=0, le=36_500)
     retention_count: int | None = Field(default=None, ge=0, le=10**9)
     retention_log_bytes: int | None = Field(default=None, ge=0, le=2**62)
+    capabilities: Capabilities = ()
+    mounts: Mounts = Field(default_factory=list)
+    user: User | None = None
+    read_only_root: bool = False
+    network: Network | None = None
+    pin_digest: bool = False
+    docker_image_digest: Digest | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that the request named, as `JobDefinition` takes them."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+        found = {name: getattr(self, name) for name in self.model_fields_set}
+        if "mounts" in found:
+            found["mounts"] = tuple(mount.as_mount() for mount in self.mounts)
+        return found
 
 
 class JobCreate(_JobFields):
@@ -98,7 +109,7 @@ class LastExecOut(Output):
     fail_reason: FailReason | None
 
 
-class _JobOut(Output):
+class _JobOut(ContainerOut):
     id: int
     name: str
     namespace: str
@@ -154,8 +165,9 @@ def job_values(view: JobView) -> dict[str, Any]:
         **{
             name: getattr(definition, name)
             for name in _JobFields.model_fields
-            if name not in {"runtime_vars", "labels", "retry_on"}
+            if name not in {"runtime_vars", "labels", "retry_on", *ContainerOut.model_fields}
         },
+        **container_values(definition),
         "retry_on": list(definition.retry_on),
         "name": definition.name,
         "docker_image_repo": definition.docker_image_repo,

@@ -15,9 +15,9 @@ from typing import Any
 
 import aiohttp
 from docker.api.client import APIClient
-from docker.types import LogConfig
 
 from scheduler.engine.docker_api import DockerApi, Limits, TlsFiles
+from scheduler.engine.docker_host import host_config
 from scheduler.engine.docker_images import ensure_image
 from scheduler.engine.docker_memory import MemoryDeaths
 from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream
@@ -49,13 +49,6 @@ from scheduler.engine.protocol import (
 )
 from scheduler.job import PullPolicy
 
-LOG_FILE_MEGABYTES = 64
-LOG_FILES = 2
-"""The engine keeps between 64 and 128 MiB of each container's output (driver ``local``, uncompressed).
-
-It is only read after a crash, for what the attached stream had not delivered; more than this, printed while
-no daemon listened, is lost at its oldest end.
-"""
 _NEVER = "0001-01-01"  # how the engine writes a time that has not come
 _STATES = {
     "created": RunState.CREATED,
@@ -339,30 +332,14 @@ class DockerEngine:
             LABEL_JOB: str(spec.job_id),
             LABEL_INSTALLATION: self._installation,
         }
-        host = client.create_host_config(
-            nano_cpus=round(spec.cpus * 1_000_000_000),
-            mem_limit=spec.memory_bytes,
-            memswap_limit=spec.memory_bytes,  # the same: no swap beside the memory
-            pids_limit=spec.pids_limit,
-            log_config=LogConfig(
-                type="local",
-                config={
-                    "max-size": f"{LOG_FILE_MEGABYTES}m",
-                    "max-file": str(LOG_FILES),
-                    "compress": "false",
-                },
-            ),
-            security_opt=["no-new-privileges"],
-            # With an init process a command that does not exist would start well and then exit with 127.
-            init=False,
-        )
         made: dict[str, Any] = client.create_container(
             spec.image,
             command=list(spec.command) if spec.command is not None else None,
             name=name,
             environment=dict(spec.environment),
+            user=spec.user,
             labels=labels,
-            host_config=host,
+            host_config=host_config(client, spec),
         )
         return made
 

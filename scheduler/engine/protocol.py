@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from scheduler.job import PullPolicy
+from scheduler.job import Mount, PullPolicy
 from scheduler.logs.stream import Stream
 
 LABEL_EXEC = "io.timeball.exec"
@@ -86,6 +86,13 @@ class LaunchSpec:
         cpus: processors it may use at most, 0.01 and up.
         memory_bytes: memory it may use at most, swap included; the engine asks for 6 MiB at least.
         pids_limit: processes and threads it may have at most.
+        nofile_limit: files that a process may have open; None for the engine's own limit.
+        capabilities: all that it keeps of root's powers, without ``CAP_``.
+        no_new_privileges: whether programs can gain nothing by set-user-id files.
+        mounts: what it sees of the engine's machine.
+        user: whom it runs as; None for the image's own user.
+        read_only_root: whether nothing but mounts and a /tmp in memory can be written to.
+        network: the engine's network, or ``none``; None for the engine's default.
         labels: labels beside Timeball's own.
     """
 
@@ -97,6 +104,13 @@ class LaunchSpec:
     cpus: float
     memory_bytes: int
     pids_limit: int
+    nofile_limit: int | None = None
+    capabilities: tuple[str, ...] = ()
+    no_new_privileges: bool = True
+    mounts: tuple[Mount, ...] = ()
+    user: str | None = None
+    read_only_root: bool = False
+    network: str | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -139,6 +153,11 @@ class ImageInfo:
     digest: str
     image_id: str
     pulled: bool
+
+    @property
+    def is_from_registry(self) -> bool:
+        """Whether the digest is a registry's, so that the same image can be asked for by it."""
+        return self.digest != self.image_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Final
 from scheduler.engine.protocol import LaunchSpec, RunStatus
 from scheduler.execution import Exec, ExecStatus, FailReason
 from scheduler.job import command_words
+from scheduler.security.policy import BRIDGE, ContainerPolicy, violations, words_of
 
 #: The longest pause before a retry.
 LONGEST_BACKOFF: Final = timedelta(hours=24)
@@ -162,8 +163,15 @@ def retry_at(one: Exec, end: End, now: datetime, *, jitter: float | None = None)
     return now + pause * (1 + share / 10)
 
 
-def launch_spec(one: Exec, pids_limit: int) -> LaunchSpec:
-    """The container that a run needs."""
+def denial(one: Exec, policy: ContainerPolicy) -> str | None:
+    """Why the policy of its namespace does not let a run start, for people; None if it does."""
+    beyond = violations(policy, one.spec.docker_image_repo, one.spec)
+    return f"The run is denied: {words_of(beyond)}" if beyond else None
+
+
+def launch_spec(one: Exec, policy: ContainerPolicy) -> LaunchSpec:
+    """The container that a run needs, with what the policy gives it."""
+    network = policy.network_of(one.spec)
     return LaunchSpec(
         exec_id=one.id,
         job_id=one.job_id,
@@ -172,5 +180,12 @@ def launch_spec(one: Exec, pids_limit: int) -> LaunchSpec:
         environment=one.spec.runtime_vars,
         cpus=one.spec.cpus,
         memory_bytes=one.spec.memory_bytes,
-        pids_limit=pids_limit,
+        pids_limit=policy.pids_limit,
+        nofile_limit=policy.nofile_limit,
+        capabilities=policy.capabilities_of(one.spec),
+        no_new_privileges=policy.no_new_privileges,
+        mounts=one.spec.mounts,
+        user=one.spec.user,
+        read_only_root=one.spec.read_only_root,
+        network=None if network == BRIDGE else network,
     )

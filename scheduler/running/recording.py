@@ -18,7 +18,8 @@ from sqlalchemy.engine import Connection
 
 from scheduler.clock import Clock
 from scheduler.drafting import draft_retry
-from scheduler.engine.protocol import RunStatus
+from scheduler.engine.errors import ImagePullError
+from scheduler.engine.protocol import ImageInfo, RunStatus
 from scheduler.errors import UnavailableError
 from scheduler.execution import FINAL_STATUSES, Exec, ExecStatus
 from scheduler.faults import Point, point
@@ -27,7 +28,8 @@ from scheduler.logs.hub import INLINE_BYTES, CaptureHub
 from scheduler.metrics import ENDED
 from scheduler.running.decide import End, retry_at
 from scheduler.running.lease import Lease
-from scheduler.store import execs, spans
+from scheduler.security.policy import ContainerPolicy
+from scheduler.store import execs, jobs, spans
 from scheduler.store import logs as stored_logs
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkRow
@@ -44,6 +46,7 @@ class Surroundings:
     """What every run is given.
 
     Attributes:
+        policy_of: tells of a namespace what its containers may do.
         log_limit_bytes: how much output is kept of runs whose jobs do not say it.
         on_retry: is told of the next attempt that a run's end has recorded.
         restored_to: when the backup was taken that the database goes back to, if it does: a run that waited then
@@ -53,7 +56,7 @@ class Surroundings:
     database: Database
     clock: Clock
     hub: CaptureHub
-    pids_limit: int
+    policy_of: Callable[[str], ContainerPolicy]
     log_limit_bytes: int
     on_retry: Callable[[Exec], None]
     lease: Lease
@@ -100,6 +103,31 @@ class Recorder:
     def note_image(self, digest: str) -> None:
         """Keep the digest of its image, to be stored with the next change of status."""
         self.exec = replace(self.exec, image_digest=digest)
+
+    async def pin_image(self, image: ImageInfo) -> None:
+        """Keep the image for the job's later runs, where the job asks for that and has none yet.
+
+        Raises:
+            ImagePullError: it cannot be asked for again, as no registry has given it a digest.
+            UnavailableError: the database refused.
+        """
+        spec, job_id = self.exec.spec, self.exec.job_id
+        if not spec.pin_digest or spec.docker_image_digest is not None:
+            return
+        if not image.is_from_registry:
+            raise ImagePullError(
+                f"image {spec.image} cannot be pinned: it came from no registry, so that it has no digest to ask "
+                "for it by; push it to one, or change the job to pin_digest: false"
+            )
+        await self._with.database.write(
+            lambda connection: jobs.pin(
+                connection,
+                job_id,
+                repository=spec.docker_image_repo,
+                tag=spec.docker_image_tag,
+                digest=image.digest,
+            )
+        )
 
     async def started(self, capture: Capture, status: RunStatus) -> None:
         """Record that the container was started, unless that is recorded.

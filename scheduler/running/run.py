@@ -31,7 +31,15 @@ from scheduler.faults import Point, point
 from scheduler.logs.capture import Capture
 from scheduler.logs.recovering import read_on
 from scheduler.metrics import DEFECTS, LAUNCH, LOG_BYTES
-from scheduler.running.decide import End, cancelled_before_start, end_of, launch_spec, lost, stop_words
+from scheduler.running.decide import (
+    End,
+    cancelled_before_start,
+    denial,
+    end_of,
+    launch_spec,
+    lost,
+    stop_words,
+)
 from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
 from scheduler.running.regions import Region
@@ -175,6 +183,10 @@ class Run:
     async def _launch(self) -> None:
         """From nothing to the end."""
         spec, engine = self.exec.spec, self._region.engine
+        policy = self._with.policy_of(self.exec.namespace)
+        if (words := denial(self.exec, policy)) is not None:
+            await self._fail_to_start(FailReason.POLICY_DENIED, words)
+            return
         self.capture.system(f"Start pulling image: {spec.image}")
         try:
             image = await unless(
@@ -185,9 +197,10 @@ class Run:
                 await self._end(cancelled_before_start(self._stopping.reason))
                 return
             self._recorder.note_image(image.digest)
+            await self._recorder.pin_image(image)
             point(Point.PULLED)
             await self._recorder.demand_ownership()
-            handle = await engine.create(launch_spec(self.exec, self._with.pids_limit))
+            handle = await engine.create(launch_spec(self.exec, policy))
             point(Point.CREATED)
         except (ImagePullError, ImageMissingError) as error:
             await self._fail_to_start(FailReason.IMAGE_PULL_FAILED, str(error))

@@ -18,7 +18,14 @@ from scheduler.hook import EVENT_OF_STATUS
 from scheduler.job import ConcurrencyPolicy, PullPolicy
 from scheduler.store import counters, outbox
 from scheduler.store.jobs import IDS_PER_STATEMENT, deleted_ids
-from scheduler.store.tables import columns_of, discarded_logs, exec_labels, execs, jobs
+from scheduler.store.tables import (
+    columns_of,
+    container_options,
+    discarded_logs,
+    exec_labels,
+    execs,
+    jobs,
+)
 
 _open = execs.c.ended_at.is_(None)
 
@@ -48,6 +55,7 @@ def from_row(row: RowMapping) -> Exec:
             priority=row["priority"],
             log_limit_bytes=row["log_limit_bytes"],
             labels=row["labels"],
+            **container_options(row),
         ),
         status=ExecStatus(row["status"]),
         trigger_mode=TriggerMode(row["trigger_mode"]),

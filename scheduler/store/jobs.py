@@ -24,7 +24,15 @@ from scheduler.job import (
     ScheduleCursor,
     ScheduleState,
 )
-from scheduler.store.tables import Moment, columns_of, deliveries, hooks, job_labels, jobs
+from scheduler.store.tables import (
+    Moment,
+    columns_of,
+    container_options,
+    deliveries,
+    hooks,
+    job_labels,
+    jobs,
+)
 
 #: How many ids one statement carries; well under every database's limit of parameters.
 IDS_PER_STATEMENT = 500
@@ -66,6 +74,7 @@ def from_row(row: RowMapping) -> Job:
             retention_days=row["retention_days"],
             retention_count=row["retention_count"],
             retention_log_bytes=row["retention_log_bytes"],
+            **container_options(row),
         ),
         cursor=ScheduleCursor(
             revision=row["revision"], active_since=row["active_since"], next_due_at=row["next_due_at"]
@@ -242,4 +251,19 @@ def _name_taken(definition: JobDefinition) -> ConflictError:
     return ConflictError(
         f"name: the namespace '{definition.namespace}' already has a job named '{definition.name}'; "
         "choose another name, or change that job with PUT"
+    )
+
+
+def pin(connection: Connection, job_id: int, *, repository: str, tag: str, digest: str) -> None:
+    """Keep an image's digest with its job, if that still asks for it, has none, and names the same image."""
+    connection.execute(
+        jobs.update()
+        .where(
+            jobs.c.id == job_id,
+            jobs.c.pin_digest,
+            jobs.c.docker_image_digest.is_(None),
+            jobs.c.docker_image_repo == repository,
+            jobs.c.docker_image_tag == tag,
+        )
+        .values(docker_image_digest=digest)
     )

@@ -13,9 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import RowMapping
 
 from scheduler.execution import ExecStatus, Outcome, TriggerMode
 from scheduler.hook import DeliveryKind, DeliveryStatus
+from scheduler.job import Mount
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -169,6 +171,33 @@ duties = sa.Table(
     sa.Column("held_until", Moment, nullable=False),
 )
 
+
+def _container_columns() -> list[sa.Column[Any]]:
+    """What a job asks of its containers, and a run has of it; the fields of `ContainerOptions`."""
+    return [
+        sa.Column("capabilities", sa.JSON, nullable=False),
+        # Each [source, target, read_only].
+        sa.Column("mounts", sa.JSON, nullable=False),
+        sa.Column("user", sa.Text, nullable=True),
+        sa.Column("read_only_root", sa.Boolean, nullable=False),
+        sa.Column("network", sa.Text, nullable=True),
+        sa.Column("pin_digest", sa.Boolean, nullable=False),
+        sa.Column("docker_image_digest", sa.Text, nullable=True),
+    ]
+
+
+def container_options(row: RowMapping) -> dict[str, Any]:
+    """The fields of `ContainerOptions` that a row holds."""
+    return {
+        "capabilities": tuple(row["capabilities"]),
+        "mounts": tuple(Mount(*mount) for mount in row["mounts"]),
+        **{
+            name: row[name]
+            for name in ("user", "read_only_root", "network", "pin_digest", "docker_image_digest")
+        },
+    }
+
+
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -201,6 +230,7 @@ jobs = sa.Table(
     sa.Column("retention_days", sa.Integer, nullable=True),
     sa.Column("retention_count", sa.Integer, nullable=True),
     sa.Column("retention_log_bytes", sa.BigInteger, nullable=True),
+    *_container_columns(),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("active_since", Moment, nullable=True),
     sa.Column("next_due_at", Moment, nullable=True),
@@ -263,6 +293,7 @@ execs = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("log_limit_bytes", sa.BigInteger, nullable=True),
     sa.Column("labels", sa.JSON, nullable=False),
+    *_container_columns(),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("trigger_mode", sa.Text, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),

@@ -42,7 +42,12 @@ class JobUseCases:
         """
         definition = JobDefinition(**{"namespace": caller.home, **self._with.defaults, **fields})
         demand(caller, Role.EDITOR, definition.namespace)
-        rules.check_definition(definition, sizes=self._with.sizes, regions=self._with.regions)
+        rules.check_definition(
+            definition,
+            sizes=self._with.sizes,
+            regions=self._with.regions,
+            policy=self._with.policy_of(definition.namespace),
+        )
         now = self._with.clock.now()
         definition, cursor = rules.with_schedule(definition, None, now)
 
@@ -97,10 +102,14 @@ class JobUseCases:
             seen = visible_job(connection, caller, job_id)
             before = jobs.lock_many(connection, [seen.id])[seen.id]  # a claim may have moved its schedule on
             demand(caller, Role.EDITOR, before.definition.namespace)
-            definition = replace(before.definition, **fields)
+            definition = rules.with_image(replace(before.definition, **fields), before.definition, fields)
             demand(caller, Role.EDITOR, definition.namespace)
             rules.check_definition(
-                definition, sizes=self._with.sizes, regions=self._with.regions, changes=fields
+                definition,
+                sizes=self._with.sizes,
+                regions=self._with.regions,
+                policy=self._with.policy_of(definition.namespace),
+                changes=fields,
             )
             definition, cursor = rules.with_schedule(definition, before, now)
             if cursor.revision != before.cursor.revision:

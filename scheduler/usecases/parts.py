@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from scheduler.running.dispatcher import Dispatcher
 from scheduler.running.ownership import Ownership
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
+from scheduler.security.policy import ContainerPolicy
 from scheduler.store.database import Database
 from scheduler.tokens import Tokens
 from scheduler.views import ExecView
@@ -38,6 +39,7 @@ class Parts:
         regions: all regions by name.
         default_region: of jobs that name none.
         default_size: likewise.
+        policy_of: tells of a namespace what its containers may do.
         login_lifetime: of a token from logging in; None if it does not end by itself.
         data_dir: where the daemon keeps what it keeps.
         instance: this data directory's daemon.
@@ -50,6 +52,7 @@ class Parts:
     regions: Mapping[str, Region]
     default_region: str
     default_size: str
+    policy_of: Callable[[str], ContainerPolicy]
     planner: Planner
     dispatcher: Dispatcher
     runner: Runner

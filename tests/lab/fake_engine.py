@@ -49,10 +49,26 @@ KILLED = 137
 
 @dataclass(frozen=True, slots=True)
 class FakeImage:
-    """An image of the fake engine or its registry; a command of None means that it has none of its own."""
+    """An image of the fake engine or its registry; a command of None means that it has none of its own.
+
+    A local one came from no registry.
+    """
 
     digest: str = "sha256:" + "0" * 64
     command: tuple[str, ...] | None = None
+    local: bool = False
+
+    @property
+    def image_id(self) -> str:
+        """The engine's own id of it, which is its digest as well if no registry has given it one."""
+        return self.digest if self.local else f"{self.digest[:-1]}f"
+
+
+def _by_digest(images: dict[str, FakeImage], name: str) -> FakeImage | None:
+    """The image that a name with a digest means."""
+    repository, _, digest = name.partition("@")
+    found = (one for key, one in images.items() if key.rpartition(":")[0] == repository)
+    return next((one for one in found if one.digest == digest), None)
 
 
 @dataclass(slots=True, eq=False)
@@ -156,10 +172,10 @@ class FakeEngine:
     ) -> ImageInfo:
         """Take the image from `registry` into `images` as the policy says."""
         await self._enter("ensure_image")
-        missing = image not in self.images
+        missing = self._image(image) is None
         pulled = policy is PullPolicy.ALWAYS or (missing and policy is PullPolicy.IF_NOT_PRESENT)
         if pulled:
-            found = self.registry.get(image)
+            found = self.registry.get(image) or _by_digest(self.registry, image)
             if found is None:
                 raise ImagePullError(f"image {image} cannot be pulled: manifest for {image} not found")
             progress(f"Pulling from {image.rsplit(':', 1)[0]}")
@@ -167,8 +183,9 @@ class FakeEngine:
             self.images[image] = found
         elif missing:
             raise ImagePullError(f"image {image} is not on the engine, and the pull policy is 'never'")
-        digest = self.images[image].digest
-        return ImageInfo(digest=digest, image_id=digest, pulled=pulled)
+        here = self._image(image)
+        assert here is not None
+        return ImageInfo(digest=here.digest, image_id=here.image_id, pulled=pulled)
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """Make the container, or find the one that an earlier call made."""
@@ -176,7 +193,7 @@ class FakeEngine:
         earlier = self.container_of(spec.exec_id)
         if earlier is not None:
             return earlier.handle
-        image = self.images.get(spec.image)
+        image = self._image(spec.image)
         if image is None:
             raise ImageMissingError(f"no container from image {spec.image}: No such image: {spec.image}")
         command = spec.command or image.command
@@ -192,7 +209,7 @@ class FakeEngine:
             replace(spec, command=command),
             handle,
             self._installation,
-            RunStatus(state=RunState.CREATED, image_id=image.digest),
+            RunStatus(state=RunState.CREATED, image_id=image.image_id),
         )
         return handle
 
@@ -308,6 +325,9 @@ class FakeEngine:
             raise EngineUnavailableError("the engine cannot be reached: it is down")
         if failures := self.failures.get(method):
             raise failures.pop(0)
+
+    def _image(self, name: str) -> FakeImage | None:
+        return self.images.get(name) or _by_digest(self.images, name)
 
     def _container(self, handle: Handle) -> FakeContainer:
         container = self.containers.get(handle.engine_id)

@@ -1,0 +1,134 @@
+"""What a job asks of its containers, on the wire. Pure.
+
+Only the form is checked here; what is allowed is the container policy's business, which depends on the namespace.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+from api.schemas.common import Input, Output, refuse
+from scheduler.job import ContainerOptions, Mount
+
+MOST_MOUNTS: Final = 64
+LONGEST_PATH: Final = 1_000
+_CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,31}", re.ASCII)
+_USER_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+_USER = re.compile(rf"{_USER_PART}(?::{_USER_PART})?", re.ASCII)
+_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+#: Where the engine itself mounts what belongs to the container; a mount over it would break or open it.
+_RESERVED: Final = ("/proc", "/sys", "/dev")
+
+
+def _check_path(path: str) -> str:
+    if not path.startswith("/"):
+        raise refuse("is not an absolute path", "begin it with '/'")
+    if ".." in path.split("/"):
+        raise refuse("goes up with '..'", "write the path that is meant")
+    if len(path) > LONGEST_PATH or any(ord(character) < 32 or character == "\x7f" for character in path):
+        raise refuse("is too long or holds a control character", f"use {LONGEST_PATH} characters at most")
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def _check_target(path: str) -> str:
+    if path == "/" or any(path == one or path.startswith(f"{one}/") for one in _RESERVED):
+        raise refuse("cannot be mounted over", f"choose a path other than / and below {', '.join(_RESERVED)}")
+    return path
+
+
+class MountIn(Input):
+    """One mount of a job."""
+
+    source: Annotated[str, AfterValidator(_check_path)]
+    target: Annotated[str, AfterValidator(_check_path), AfterValidator(_check_target)]
+    read_only: bool = True
+
+    def as_mount(self) -> Mount:
+        """As a job's definition has it."""
+        return Mount(self.source, self.target, self.read_only)
+
+
+def _check_mounts(mounts: list[MountIn]) -> list[MountIn]:
+    if len(mounts) > MOST_MOUNTS:
+        raise refuse(f"has {len(mounts)} entries", f"use {MOST_MOUNTS} at most")
+    targets = [mount.target for mount in mounts]
+    if twice := next((target for target in targets if targets.count(target) > 1), None):
+        raise refuse(f"has two mounts at {twice}", "give each a target of its own")
+    return mounts
+
+
+def _check_capabilities(names: object) -> object:
+    if not isinstance(names, list | tuple):
+        raise refuse("is not a list of capabilities", 'write a list such as ["NET_RAW"]')
+    found = []
+    for number, name in enumerate(names, 1):
+        short = name.upper().removeprefix("CAP_") if isinstance(name, str) else ""
+        if not _CAPABILITY.fullmatch(short) or short == "ALL":
+            raise refuse(
+                f"holds what is no capability, number {number} of the list",
+                'name each one, such as "NET_RAW"; there is no ALL',
+            )
+        found.append(short)
+    return tuple(dict.fromkeys(found))
+
+
+def _check_user(user: str) -> str:
+    if not _USER.fullmatch(user):
+        raise refuse("is not a user", 'write a number or name, with a group or without, such as "1000:1000"')
+    return user
+
+
+def _check_network(name: str) -> str:
+    if not _NETWORK.fullmatch(name):
+        raise refuse("is not a network's name", 'write a name such as "bridge", or "none" for no network')
+    return name
+
+
+def _check_digest(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise refuse("is not an image digest", "write sha256: and 64 hexadecimal digits in lower case")
+    return digest
+
+
+Mounts = Annotated[list[MountIn], AfterValidator(_check_mounts)]
+Capabilities = Annotated[tuple[str, ...], Field(max_length=64), BeforeValidator(_check_capabilities)]
+User = Annotated[str, StringConstraints(max_length=129), AfterValidator(_check_user)]
+Network = Annotated[str, AfterValidator(_check_network)]
+Digest = Annotated[str, AfterValidator(_check_digest)]
+
+
+class MountOut(Output):
+    """One mount, as users receive it."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+class ContainerOut(Output):
+    """What jobs and runs say alike of their containers."""
+
+    capabilities: list[str]
+    mounts: list[MountOut]
+    user: str | None
+    read_only_root: bool
+    network: str | None
+    pin_digest: bool
+    docker_image_digest: str | None
+
+
+def container_values(options: ContainerOptions) -> dict[str, Any]:
+    """The values of those fields."""
+    return {
+        **{
+            name: getattr(options, name)
+            for name in ("user", "read_only_root", "network", "pin_digest", "docker_image_digest")
+        },
+        "capabilities": list(options.capabilities),
+        "mounts": [MountOut(**mount._asdict()) for mount in options.mounts],
+    }
