@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from docker.api.client import APIClient
@@ -23,7 +27,7 @@ from scheduler.engine.protocol import (
     container_name,
 )
 from scheduler.errors import SettingsError
-from scheduler.job import PullPolicy
+from scheduler.job import Mount, PullPolicy
 from scheduler.logs.stream import Stream
 from tests.lab.engine_scene import EXITS_0, EXITS_3, NEVER_STOPS, Scene, all_of, event_of, text_of
 from tests.lab.proxy import EngineProxy
@@ -82,6 +86,9 @@ async def test_a_container_has_the_limits_labels_and_settings_of_its_spec(
     )
     assert host["LogConfig"]["Type"] == "local"
     assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert (host["CapDrop"], host["CapAdd"], host["Privileged"]) == (["ALL"], None, False)
+    assert (host["PidMode"], host["UsernsMode"], host["Binds"], host["Devices"]) == ("", "", None, None)
+    assert host["IpcMode"] in ("private", "shareable")
     assert host["RestartPolicy"]["Name"] in ("", "no")
     assert host["Init"] is False
     assert not found["Config"]["Tty"]
@@ -108,6 +115,71 @@ async def test_a_container_that_somebody_renamed_is_found_all_the_same(
     assert found.engine_id == handle.engine_id
     await scene.engine.remove(found)
     assert await scene.engine.find(spec.exec_id) is None
+
+
+@pytest.mark.engine
+async def test_a_container_may_do_what_its_spec_says_and_nothing_more(scene: Scene) -> None:
+    """Seen from within, by the kernel's own account: powers, limits, who it is, what it can write to."""
+    script = (
+        "grep -E '^(CapEff|CapBnd|NoNewPrivs|Uid)' /proc/self/status; ulimit -n; "
+        "touch /x 2>/dev/null && echo root is written to; touch /tmp/x && echo tmp is written to; "
+        "mount -t tmpfs none /mnt 2>/dev/null && echo mounted; "
+        "ls /sys/class/net; exit 0"
+    )
+    plain = scene.spec(("sh", "-c", script))
+    asked = replace(
+        plain,
+        exec_id=str(uuid.uuid4()),
+        capabilities=("CHOWN", "NET_BIND_SERVICE"),
+        nofile_limit=4321,
+        read_only_root=True,
+        network="none",
+    )
+    other = replace(asked, exec_id=str(uuid.uuid4()), user="1000:1000", no_new_privileges=False)
+    said = []
+    for spec in (plain, asked, other):
+        frames, _, handle = await scene.run(spec)
+        said.append(text_of(frames, Stream.STDOUT).decode().split())
+        await scene.engine.remove(handle)
+    first, second, third = (dict(pairwise(words)) for words in said)
+    assert (first["CapEff:"], first["CapBnd:"], first["NoNewPrivs:"]) == ("0" * 16, "0" * 16, "1")
+    mask = f"{1 << 0 | 1 << 10:016x}"
+    assert (second["CapEff:"], second["CapBnd:"], second["NoNewPrivs:"]) == (mask, mask, "1")
+    assert (third["CapEff:"], third["NoNewPrivs:"], third["Uid:"]) == ("0" * 16, "0", "1000")
+    assert "4321" in said[1]
+    assert "eth0" in said[0]
+    assert "eth0" not in said[1]
+    texts = [" ".join(words) for words in said]
+    assert "root is written to" in texts[0]
+    assert all("root is written to" not in text and "tmp is written to" in text for text in texts[1:])
+    assert all("mounted" not in text for text in texts)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory that everybody may use, with a note in it."""
+    (tmp_path / "note").write_text("from the machine")
+    tmp_path.chmod(0o777)
+    return tmp_path
+
+
+@pytest.mark.engine
+async def test_a_mount_is_seen_and_is_read_only_where_that_is_asked(scene: Scene, directory: Path) -> None:
+    """A source that does not exist is refused, and is not made."""
+    missing = directory / "missing"
+    spec = replace(
+        scene.spec(("sh", "-c", "cat /data/note; touch /data/no 2>/dev/null; touch /out/yes; exit 0")),
+        mounts=(Mount(str(directory), "/data"), Mount(str(directory), "/out", read_only=False)),
+    )
+    frames, _, handle = await scene.run(spec)
+    await scene.engine.remove(handle)
+    assert text_of(frames, Stream.STDOUT) == b"from the machine"
+    assert set(os.listdir(directory)) == {"note", "yes"}  # noqa: PTH208 - no blocking matters here
+    with pytest.raises(LaunchError, match="does not exist"):
+        await scene.engine.create(
+            replace(spec, exec_id=str(uuid.uuid4()), mounts=(Mount(str(missing), "/x"),))
+        )
+    assert set(os.listdir(directory)) == {"note", "yes"}  # noqa: PTH208
 
 
 @pytest.mark.engine
