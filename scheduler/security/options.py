@@ -57,7 +57,7 @@ class PolicySettings(BaseModel):
         description="Processes and threads that one run may have; as pids_limit says for all, if not given.",
     )
     nofile_limit: int = Field(
-        default=65_536, ge=16, le=1_048_576, description="Files that a process of a run may have open."
+        default=16_384, ge=16, le=1_048_576, description="Files that a process of a run may have open."
     )
     allowed_mounts: Texts = Field(
         default_factory=list,

@@ -64,7 +64,7 @@ class ContainerPolicy:
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
     allowed_capabilities: frozenset[str] = frozenset()
     pids_limit: int = 512
-    nofile_limit: int = 65_536
+    nofile_limit: int = 16_384
     allowed_mounts: tuple[AllowedMount, ...] = ()
     allowed_images: tuple[str, ...] = ("*",)
     allowed_networks: tuple[str, ...] = (BRIDGE,)

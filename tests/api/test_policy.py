@@ -115,7 +115,7 @@ async def test_a_container_gets_what_the_policy_and_the_job_say(world: World):
     assert "SYS_ADMIN" not in spec.capabilities
     assert "NET_RAW" not in spec.capabilities
     assert "CHOWN" in spec.capabilities
-    assert (spec.pids_limit, spec.nofile_limit) == (512, 65_536)
+    assert (spec.pids_limit, spec.nofile_limit) == (512, 16_384)
 
 
 async def test_a_pinned_job_runs_the_image_of_its_first_run(api: Api, engine: FakeEngine):
