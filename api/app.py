@@ -13,7 +13,20 @@ from api.finishing import CHANGES, finish, finishing_middleware
 from api.hardening import harden, hardening_middleware
 from api.keys import BODY_SECONDS, SERVICE, TOKENS, TRUST
 from api.problems import problems_middleware
-from api.routes import audit, backup, execs, health, hooks, jobs, logs, namespaces, overview, schedules, users
+from api.routes import (
+    audit,
+    backup,
+    execs,
+    health,
+    hooks,
+    jobs,
+    logs,
+    namespaces,
+    overview,
+    schedules,
+    secrets,
+    users,
+)
 from api.routes import tokens as tokens_routes
 from api.trust import Trust
 from scheduler.service import Service
@@ -72,6 +85,7 @@ def build_app(
         users,
         namespaces,
         audit,
+        secrets,
         backup,
         *DIALECTS,
     ):

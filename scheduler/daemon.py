@@ -44,6 +44,7 @@ from scheduler.running.pulling import PullLimits
 from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Limits, Region
 from scheduler.running.runner import Runner
+from scheduler.secret_keys import load_keyring
 from scheduler.service import Service
 from scheduler.settings import RegionSettings, Settings
 from scheduler.store import audit, execs, identity
@@ -53,6 +54,7 @@ from scheduler.telling import make_deliverer
 from scheduler.tokens import Tokens
 from scheduler.usecases.backup import clear_partial
 from scheduler.usecases.parts import Parts
+from scheduler.vault import Vault
 
 log = structlog.get_logger()
 
@@ -147,6 +149,8 @@ class Daemon:
         installation = await database.write(identity.installation_id)
         self._lease = Lease(database, self._clock, instance=self._instance, seconds=settings.lease_seconds)
         await self._lease.renew()
+        vault = Vault(database, load_keyring(settings, self._data_dir))
+        await vault.renew()
         tokens = Tokens(database, self._clock)
         token_file = await tokens.ensure_admin(self._data_dir, self._clock, instance=self._instance)
 
@@ -165,6 +169,7 @@ class Daemon:
             clock=self._clock,
             hub=self._hub,
             policy_of=container_policies,
+            vault=vault,
             log_limit_bytes=settings.log_limit_bytes,
             lease=self._lease,
             on_retry=lambda retry: self._dispatcher.offer([retry]),
@@ -213,6 +218,7 @@ class Daemon:
                 default_region=settings.default_region,
                 default_size=settings.default_size,
                 policy_of=container_policies,
+                vault=vault,
                 planner=self._planner,
                 dispatcher=self._dispatcher,
                 runner=self._runner,

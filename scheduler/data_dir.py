@@ -20,7 +20,7 @@ log = structlog.get_logger()
 LOCK_FILE: Final = "daemon.lock"
 INSTANCE_FILE: Final = "instance"
 #: What the daemon keeps in its directory, and the permissions that nobody but its owner has there.
-OWN_FILES: Final = ("timeball.db*", TOKEN_FILE, INSTANCE_FILE, LOCK_FILE, "backup-*")
+OWN_FILES: Final = ("timeball.db*", TOKEN_FILE, INSTANCE_FILE, LOCK_FILE, "backup-*", "secret.key")
 OTHERS: Final = 0o077
 
 

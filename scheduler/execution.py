@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from scheduler.job import Command, ConcurrencyPolicy, ContainerOptions, PullPolicy
+from scheduler.job import Command, ConcurrencyPolicy, ContainerOptions, PullPolicy, Variable
 from scheduler.job import FailReason as FailReason  # noqa: PLC0414 - exported: it belongs to a run as much as to a job
 
 
@@ -104,7 +104,7 @@ class ExecSpec(ContainerOptions):
     docker_image_repo: str
     docker_image_tag: str
     command: Command
-    runtime_vars: Mapping[str, str]
+    runtime_vars: Mapping[str, Variable]
     resource_size: str
     cpus: float
     memory_bytes: int

@@ -63,11 +63,14 @@ class FailReason(StrEnum):
     ENGINE_LOST = "engine_lost"  # its container vanished, so its end is unknown
     NO_CAPACITY = "no_capacity"  # its size is larger than the whole engine
     POLICY_DENIED = "policy_denied"  # the container policy does not allow it (any more)
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - a secret that it names does not exist or cannot be opened
 
 
 #: Ends that another attempt may turn out better, unless the job says otherwise; a stop is never among them.
 RETRYABLE: Final = tuple(
-    reason for reason in FailReason if reason not in {FailReason.NO_CAPACITY, FailReason.POLICY_DENIED}
+    reason
+    for reason in FailReason
+    if reason not in {FailReason.NO_CAPACITY, FailReason.POLICY_DENIED, FailReason.SECRET_MISSING}
 )
 #: Priorities lie between its negative and itself.
 HIGHEST_PRIORITY: Final = 100
@@ -113,6 +116,8 @@ STANDARD_SIZES: Final[Mapping[str, Size]] = MappingProxyType(
 )
 
 Command = str | list[str] | None
+#: A variable's value: a text, or `{"secret": name}` for the value of a secret.
+Variable = str | Mapping[str, str]
 
 
 def command_words(command: Command) -> tuple[str, ...] | None:
@@ -171,7 +176,7 @@ class JobDefinition(ContainerOptions):
     command: Command = None
     resource_size: str = DEFAULT_SIZE
     region_name: str = LOCAL_REGION
-    runtime_vars: Mapping[str, str] = field(default_factory=dict)
+    runtime_vars: Mapping[str, Variable] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     email_enabled: bool = False
     is_schedule_active: bool = False

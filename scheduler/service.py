@@ -17,6 +17,7 @@ from scheduler.usecases.namespaces import NamespaceUseCases
 from scheduler.usecases.occurrences import OccurrenceUseCases
 from scheduler.usecases.overview import OverviewUseCases
 from scheduler.usecases.parts import Parts
+from scheduler.usecases.secrets import SecretUseCases
 from scheduler.usecases.tokens import TokenUseCases
 from scheduler.usecases.users import UserUseCases
 from scheduler.views import About
@@ -35,6 +36,7 @@ class Service:
         users: with users.
         namespaces: with namespaces.
         audit: with the record of who did what.
+        secrets: with secrets.
         hooks: with hooks.
         deliveries: with what hooks and owners were told.
         backup: copies of all of it.
@@ -51,6 +53,7 @@ class Service:
         self.users = UserUseCases(parts)
         self.namespaces = NamespaceUseCases(parts)
         self.audit = AuditUseCases(parts)
+        self.secrets = SecretUseCases(parts)
         self.hooks = HookUseCases(parts)
         self.deliveries = DeliveryUseCases(parts)
         self.backup = BackupUseCases(parts)

@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     IPvAnyNetwork,
+    SecretStr,
     StringConstraints,
     ValidationError,
     model_validator,
@@ -198,6 +199,15 @@ class Settings(BaseSettings, Patience):
     namespace_defaults: NamespaceSettings = Field(
         default_factory=NamespaceSettings,
         description="The same for all that a namespace does not say itself.",
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="The key that secrets are sealed with, former ones after it with commas; a file is better.",
+    )
+    secret_key_file: Path | None = Field(
+        default=None,
+        description="A file with the key, former ones on lines after it; secret.key in the data directory, made "
+        "at the first start, if not given.",
     )
     policy: PolicySettings = Field(
         default_factory=PolicySettings, description="What the containers of all namespaces may do."

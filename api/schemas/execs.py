@@ -56,7 +56,7 @@ class _ExecOut(ContainerOut):
     docker_image_repo: str
     docker_image_tag: str
     command: str | list[str] | None
-    runtime_vars: dict[str, str]
+    runtime_vars: dict[str, str | dict[str, str]]
     resource_size: str
     region_name: str
     labels: dict[str, str]

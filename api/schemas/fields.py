@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from api.schemas.common import refuse
 from scheduler.job import HIGHEST_PRIORITY, FailReason
+from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
+
+T = TypeVar("T")
 
 LARGEST_COMMAND_BYTES: Final = 128 * 1024
 #: Linux takes no single variable beyond 128 KiB, name and value together.
@@ -129,12 +132,12 @@ def _check_variable(name: str) -> str:
     return name
 
 
-def _check_variables(variables: dict[str, str]) -> dict[str, str]:
+def _check_variables(variables: dict[str, T]) -> dict[str, T]:
     if len(variables) > MOST_ENTRIES:
         raise refuse(f"has {len(variables)} entries", f"use {MOST_ENTRIES} at most")
     total = 0
     for name, value in variables.items():
-        size = len(name.encode()) + len(value.encode())
+        size = len(name.encode()) + (len(value.encode()) if isinstance(value, str) else 0)
         if size > LARGEST_VARIABLE_BYTES:
             raise refuse(
                 f"has {size} bytes in {name[:100]}", f"use {LARGEST_VARIABLE_BYTES} bytes a variable at most"
@@ -143,6 +146,18 @@ def _check_variables(variables: dict[str, str]) -> dict[str, str]:
     if total > LARGEST_VARIABLES_BYTES:
         raise refuse(f"has {total} bytes in all", f"use {LARGEST_VARIABLES_BYTES} bytes at most")
     return variables
+
+
+def _check_value(value: object) -> object:
+    """A text, or a reference to a secret; said once what a union of types would say once for each of them."""
+    if isinstance(value, str):
+        return _check_text(value)
+    if not isinstance(value, dict):
+        raise refuse("is not a string", 'write a JSON string, such as "text", or {"secret": "name"}')
+    name = value.get(REFERENCE)
+    if set(value) != {REFERENCE} or not isinstance(name, str) or not is_name(name):
+        raise refuse("is no reference to a secret", f'write {{"secret": "name"}}; in the name {NAME_REMEDY}')
+    return value
 
 
 def _check_label(name: str) -> str:
@@ -201,6 +216,14 @@ Variables = Annotated[
     dict[Annotated[str, AfterValidator(_check_variable)], Annotated[str, AfterValidator(_check_text)]],
     AfterValidator(_check_variables),
 ]
+JobVariables = Annotated[
+    dict[
+        Annotated[str, AfterValidator(_check_variable)],
+        Annotated[str | dict[str, str], BeforeValidator(_check_value)],
+    ],
+    AfterValidator(_check_variables),
+]
+"""Of a job, which may refer to secrets; a trigger may not."""
 Labels = Annotated[
     dict[Annotated[str, AfterValidator(_check_label)], Annotated[str, AfterValidator(_check_label_value)]],
     AfterValidator(_check_labels),

@@ -10,6 +10,7 @@ from api.schemas.common import Input, Moment, Output
 from api.schemas.containers import Capabilities, ContainerOut, Digest, Mounts, Network, User, container_values
 from api.schemas.fields import (
     CommandIn,
+    JobVariables,
     Labels,
     Name,
     Namespace,
@@ -18,7 +19,6 @@ from api.schemas.fields import (
     RetryOn,
     Tag,
     Text,
-    Variables,
 )
 from scheduler.execution import ExecStatus, FailReason, TriggerMode
 from scheduler.job import (
@@ -44,7 +44,7 @@ class _JobFields(Input):
     command: CommandIn = None
     resource_size: Text = ""
     region_name: Text = ""
-    runtime_vars: Variables = Field(default_factory=dict)
+    runtime_vars: JobVariables = Field(default_factory=dict)
     labels: Labels = Field(default_factory=dict)
     email_enabled: bool = False
     is_schedule_active: bool = False
@@ -149,7 +149,7 @@ class _JobOut(ContainerOut):
 class JobOut(_JobOut):
     """A job, as users receive it."""
 
-    runtime_vars: dict[str, str]
+    runtime_vars: dict[str, str | dict[str, str]]
 
     @classmethod
     def of(cls, view: JobView) -> Self:

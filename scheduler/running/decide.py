@@ -6,6 +6,7 @@ Pure: facts in, decisions out.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -169,15 +170,21 @@ def denial(one: Exec, policy: ContainerPolicy) -> str | None:
     return f"The run is denied: {words_of(beyond)}" if beyond else None
 
 
-def launch_spec(one: Exec, policy: ContainerPolicy) -> LaunchSpec:
-    """The container that a run needs, with what the policy gives it."""
+def launch_spec(one: Exec, policy: ContainerPolicy, environment: Mapping[str, str]) -> LaunchSpec:
+    """The container that a run needs, with what the policy gives it.
+
+    Args:
+        one: the exec.
+        policy: of its namespace.
+        environment: its variables, with the values of secrets in them.
+    """
     network = policy.network_of(one.spec)
     return LaunchSpec(
         exec_id=one.id,
         job_id=one.job_id,
         image=one.spec.image,
         command=command_words(one.spec.command),
-        environment=one.spec.runtime_vars,
+        environment=environment,
         cpus=one.spec.cpus,
         memory_bytes=one.spec.memory_bytes,
         pids_limit=policy.pids_limit,

@@ -33,6 +33,7 @@ from scheduler.store import execs, jobs, spans
 from scheduler.store import logs as stored_logs
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkRow
+from scheduler.vault import Vault
 
 log = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class Surroundings:
     clock: Clock
     hub: CaptureHub
     policy_of: Callable[[str], ContainerPolicy]
+    vault: Vault
     log_limit_bytes: int
     on_retry: Callable[[Exec], None]
     lease: Lease

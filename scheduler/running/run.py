@@ -8,7 +8,8 @@ is asked again when it is back; a container is never started a second time to be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
@@ -30,6 +31,7 @@ from scheduler.execution import Exec, ExecStatus, FailReason
 from scheduler.faults import Point, point
 from scheduler.logs.capture import Capture
 from scheduler.logs.recovering import read_on
+from scheduler.logs.resume import EngineFrame
 from scheduler.metrics import DEFECTS, LAUNCH, LOG_BYTES
 from scheduler.running.decide import (
     End,
@@ -43,8 +45,10 @@ from scheduler.running.decide import (
 from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
 from scheduler.running.regions import Region
+from scheduler.running.secrecy import Secrecy, secrecy_of
 from scheduler.running.stopping import Stopping
 from scheduler.running.tasks import cancel, unless, wait_for_event
+from scheduler.security.masking import Masks
 
 log = structlog.get_logger()
 
@@ -92,6 +96,7 @@ class Run:
         self._recorder = Recorder(one, surroundings)
         self._stopping = Stopping(one, region.engine, surroundings.clock)
         self._capture: Capture | None = None
+        self._secrecy: Secrecy | None = None
         self._breaks: int | None = None  # of the connection to the engine, when its output began to be read
         self._refusals = 0  # of the engine, to give the rest of the output
         self.trouble: str | None = None  # what last interrupted it, for people
@@ -106,6 +111,12 @@ class Run:
         """Where its output goes."""
         assert self._capture is not None  # noqa: S101 - opened before anything that can write
         return self._capture
+
+    @property
+    def secrecy(self) -> Secrecy:
+        """Its secrets."""
+        assert self._secrecy is not None  # noqa: S101 - opened before anything is launched or read
+        return self._secrecy
 
     # ---- what others ask of it -------------------------------------------------------------------------
 
@@ -130,6 +141,7 @@ class Run:
                     await self._wait_for_engine()
                     limit = self.exec.spec.log_limit_bytes or self._with.log_limit_bytes
                     self._capture = await self._with.hub.open(self.exec.id, limit=limit)
+                    self._secrecy = self._secrecy or await secrecy_of(self.exec, self._with.vault)
                     await self._advance()
                 except (EngineUnavailableError, RunGoneError, UnavailableError) as error:
                     if str(error) != self.trouble:
@@ -187,6 +199,10 @@ class Run:
         if (words := denial(self.exec, policy)) is not None:
             await self._fail_to_start(FailReason.POLICY_DENIED, words)
             return
+        environment = self.secrecy.environment
+        if environment is None:
+            await self._fail_to_start(FailReason.SECRET_MISSING, self.secrecy.trouble or "")
+            return
         self.capture.system(f"Start pulling image: {spec.image}")
         try:
             image = await unless(
@@ -200,7 +216,7 @@ class Run:
             await self._recorder.pin_image(image)
             point(Point.PULLED)
             await self._recorder.demand_ownership()
-            handle = await engine.create(launch_spec(self.exec, policy))
+            handle = await engine.create(launch_spec(self.exec, policy, environment))
             point(Point.CREATED)
         except (ImagePullError, ImageMissingError) as error:
             await self._fail_to_start(FailReason.IMAGE_PULL_FAILED, str(error))
@@ -222,7 +238,8 @@ class Run:
         async with stream:
             point(Point.ATTACHED)
             self.capture.system("Start running!")
-            reading = asyncio.create_task(self._read(stream))
+            masks = self.secrecy.masks()
+            reading = asyncio.create_task(self._read(stream, masks))
             try:
                 self._observe_launch()
                 await self._recorder.demand_ownership()
@@ -241,6 +258,7 @@ class Run:
                 await self._watch(handle, reading, ended)
                 status = await engine.inspect(handle)
                 if await self._was_heard_out(reading, status, ended):
+                    self.capture.add_frames(masks.rest())
                     await self._settle(handle, status)
                     return
             finally:
@@ -267,11 +285,11 @@ class Run:
         await wait_for_event(ended, END_LIMIT)  # it may be a moment behind the stream
         return self._region.was_over(self.exec.id, status.finished_at, reading.result())
 
-    async def _read(self, stream: FrameStream) -> float:
+    async def _read(self, stream: FrameStream, masks: Masks) -> float:
         """Take down the container's output; returns when the stream ended, by the event loop's clock."""
         capture = self.capture
         async for frames in stream:
-            capture.add_frames(frames)
+            capture.add_frames(masks.hide(frames))
             LOG_BYTES.inc(sum(len(frame.data) for frame in frames))
             await capture.room()
         return asyncio.get_running_loop().time()
@@ -321,9 +339,11 @@ class Run:
 
     async def _read_log(self, handle: Handle, *, follow: bool) -> None:
         logs, ahead = self._region.engine.logs, await self._region.ahead(self._with.clock)
-        await read_on(
-            self.capture, lambda on: logs(handle, follow=on, timestamps=True), follow=follow, ahead=ahead
-        )
+
+        async def opened(on: bool) -> AbstractAsyncContextManager[AsyncIterator[Sequence[EngineFrame]]]:
+            return self.secrecy.hidden(await logs(handle, follow=on, timestamps=True), is_whole=not on)
+
+        await read_on(self.capture, opened, follow=follow, ahead=ahead)
 
     async def _watch(self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event) -> None:
         """Wait until the output or the container ends, stopping the container when that is asked or due."""

@@ -138,6 +138,19 @@ tokens = sa.Table(
 )
 sa.Index("ix_tokens_account", tokens.c.account)
 
+#: What jobs name and nobody reads; the value is sealed, by `scheduler.security.sealing`.
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+
 #: Who did what. Rows are only added; a trigger of the migration refuses changes, and deleting what is recent.
 audit = sa.Table(
     "audit",

@@ -24,6 +24,7 @@ from scheduler.running.runner import Runner
 from scheduler.security.policy import ContainerPolicy
 from scheduler.store.database import Database
 from scheduler.tokens import Tokens
+from scheduler.vault import Vault
 from scheduler.views import ExecView
 
 DELETE_GRACE: Final = 2  # seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most
@@ -53,6 +54,7 @@ class Parts:
     default_region: str
     default_size: str
     policy_of: Callable[[str], ContainerPolicy]
+    vault: Vault
     planner: Planner
     dispatcher: Dispatcher
     runner: Runner

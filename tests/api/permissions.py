@@ -74,6 +74,10 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
     if "{delivery_id}" in route:
         # Nobody listens there: the delivery has failed when this is answered.
         values["delivery_id"] = (await api.post(f"/v1/hooks/{values['hook_id']}/test")).body["id"]
+    if "{secret_name}" in route:
+        values["secret_name"] = name
+        answer = await api.put(f"/v1/secrets/{name}?namespace={namespace}", {"value": name})
+        assert answer.status == 201, answer.text
     if "{token_id}" in route:
         values["token_id"] = (await make("tokens", api, {"name": name, "namespace": namespace}))["id"]
     if "{username}" in route or LOG_IN in route:
@@ -165,6 +169,12 @@ TABLE: Final[Mapping[str, Entry]] = {
     "PUT /v1/users/{username}": Entry(ADMIN, body=lambda _: {"role": "viewer"}, unbound=True),
     "PATCH /v1/users/{username}": Entry(ADMIN, body=lambda _: {"role": "viewer"}, unbound=True),
     "DELETE /v1/users/{username}": Entry(ADMIN, 204, unbound=True),
+    "GET /v1/secrets": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
+    "GET /v1/secrets/{secret_name}": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
+    "PUT /v1/secrets/{secret_name}": Entry(
+        EDITOR, body=lambda _: {"value": "new"}, query="?namespace={namespace}", foreign=403
+    ),
+    "DELETE /v1/secrets/{secret_name}": Entry(EDITOR, 204, query="?namespace={namespace}", foreign=403),
     "GET /v1/about": Entry(VIEWER, foreign=None),
     "GET /v1/backup": Entry(ADMIN, foreign=None, unbound=True),
     "POST /v1/jobs": Entry(EDITOR, 201, job_body, foreign=403),

@@ -1,0 +1,59 @@
+"""`/v1/secrets`: values that jobs name and nobody reads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from api.answers import answer
+from api.bodies import body_of
+from api.keys import CALLER, SERVICE
+from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.routes.namespaces import namespace_of
+from api.schemas.secrets import SecretOut, SecretPut
+from scheduler.errors import FieldError, InvalidInputError
+from scheduler.secret import NAME_REMEDY, is_name
+
+SECRET: Final = "/v1/secrets/{secret_name}"  # noqa: S105 - a path
+
+
+async def put_secret(request: web.Request) -> web.Response:
+    """`PUT /v1/secrets/{secret_name}?namespace=`: 201 when it is new, else 200; without the value."""
+    namespace = namespace_of(query_of(request, ("namespace",)))
+    name = request.match_info["secret_name"]
+    if not is_name(name):
+        raise InvalidInputError(FieldError("name", name, "is not a secret's name", NAME_REMEDY))
+    body = await body_of(request, SecretPut, what="secret", hidden=("value",))
+    secret, is_new = await request.app[SERVICE].secrets.put(request[CALLER], namespace, name, body.value)
+    return answer(SecretOut.of(secret), status=201 if is_new else 200)
+
+
+async def list_secrets(request: web.Request) -> web.Response:
+    """`GET /v1/secrets?namespace=&page=&page_size=`: 200 with one page, by name, without values."""
+    query = query_of(request, ("namespace", *PAGE_PARAMETERS))
+    page = page_of(query)
+    count, found = await request.app[SERVICE].secrets.list(request[CALLER], namespace_of(query), page=page)
+    return envelope(request, page, count, [SecretOut.of(secret) for secret in found])
+
+
+async def get_secret(request: web.Request) -> web.Response:
+    """`GET /v1/secrets/{secret_name}?namespace=`: 200 with what is known of it, which its value is not."""
+    namespace = namespace_of(query_of(request, ("namespace",)))
+    name = request.match_info["secret_name"]
+    return answer(SecretOut.of(await request.app[SERVICE].secrets.get(request[CALLER], namespace, name)))
+
+
+async def delete_secret(request: web.Request) -> web.Response:
+    """`DELETE /v1/secrets/{secret_name}?namespace=`: 204; runs of jobs that still name it fail."""
+    namespace = namespace_of(query_of(request, ("namespace",)))
+    await request.app[SERVICE].secrets.delete(request[CALLER], namespace, request.match_info["secret_name"])
+    return web.Response(status=204)
+
+
+ROUTES: Final = (
+    web.get("/v1/secrets", list_secrets),
+    web.put(SECRET, put_secret),
+    web.get(SECRET, get_secret),
+    web.delete(SECRET, delete_secret),
+)

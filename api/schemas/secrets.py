@@ -1,0 +1,45 @@
+"""Secrets on the wire: a value goes in, and never comes out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import AfterValidator
+
+from api.schemas.common import Input, Moment, Output, refuse
+from scheduler.secret import Secret
+
+LARGEST_SECRET_BYTES: Final = 64 * 1024
+
+
+def _check_value(value: str) -> str:
+    if not value:
+        raise refuse("is empty", "give the secret's value; DELETE removes a secret")
+    if "\x00" in value:
+        raise refuse("holds a NUL character, which no variable can", "remove it")
+    if (size := len(value.encode())) > LARGEST_SECRET_BYTES:
+        raise refuse(f"has {size} bytes", f"use {LARGEST_SECRET_BYTES} at most")
+    return value
+
+
+class SecretPut(Input):
+    """The body of `PUT /v1/secrets/{name}`."""
+
+    value: Annotated[str, AfterValidator(_check_value)]
+
+
+class SecretOut(Output):
+    """What is known of a secret."""
+
+    name: str
+    namespace: str
+    used_by: int
+    created_by: str
+    created_at: Moment
+    updated_by: str
+    updated_at: Moment
+
+    @classmethod
+    def of(cls, secret: Secret) -> Self:
+        """The shape of a secret."""
+        return cls(**{name: getattr(secret, name) for name in cls.model_fields})

@@ -1,0 +1,75 @@
+"""The secrets of one run: their values for its container, and their absence from what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from scheduler.execution import Exec
+from scheduler.logs.resume import EngineFrame
+from scheduler.secret import names_in, resolved
+from scheduler.security.masking import Masks
+from scheduler.vault import SecretUnavailableError, Vault
+
+
+class Secrecy:
+    """What one run has of secrets, as they were when it was taken up.
+
+    Attributes:
+        environment: its variables with the secrets' values in them; None if one of them cannot be had.
+        trouble: why that is so, for people.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str] | None, values: Sequence[str], trouble: str | None
+    ) -> None:
+        self.environment = environment
+        self.trouble = trouble
+        self._values = values
+
+    def masks(self) -> Masks:
+        """What hides them in one reading of the output."""
+        return Masks(self._values)
+
+    @asynccontextmanager
+    async def hidden(
+        self, opened: AbstractAsyncContextManager[AsyncIterator[Sequence[EngineFrame]]], *, is_whole: bool
+    ) -> AsyncIterator[AsyncIterator[Sequence[EngineFrame]]]:
+        """The engine's copy of the output from its beginning, without the secrets in it.
+
+        Args:
+            opened: the copy.
+            is_whole: whether its end is that of the output, so that nothing follows which could complete a secret.
+        """
+
+        async def batches(
+            source: AsyncIterator[Sequence[EngineFrame]],
+        ) -> AsyncIterator[Sequence[EngineFrame]]:
+            masks = self.masks()
+            async for frames in source:
+                yield masks.hide(frames)
+            if is_whole:
+                yield masks.rest()
+
+        async with opened as source:
+            yield batches(source)
+
+
+async def secrecy_of(one: Exec, vault: Vault) -> Secrecy:
+    """The secrets that a run names.
+
+    Where one cannot be had, those that can are hidden all the same: its container may run already.
+
+    Raises:
+        UnavailableError: the database refused.
+    """
+    variables = one.spec.runtime_vars
+    values: dict[str, str] = {}
+    trouble = None
+    for name in sorted(names_in(variables.values())):
+        try:
+            values |= await vault.values(one.namespace, [name])
+        except SecretUnavailableError as error:
+            trouble = trouble or str(error)
+    environment = None if trouble is not None else resolved(variables, values)
+    return Secrecy(environment, tuple(values.values()), trouble)

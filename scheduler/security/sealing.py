@@ -1,0 +1,95 @@
+"""How secrets are kept in the database: encrypted, each bound to the place where it is stored.
+
+AES-256-GCM with a random nonce. What is stored names its form and its key: `v1:<key id>:<base64>`. A sealed text
+that is copied to another place cannot be opened there. Does no I/O.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_FORM: Final = "v1"
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
+
+
+class SealError(Exception):
+    """A stored secret cannot be opened: its key is not among ours, or it was changed."""
+
+
+def new_key() -> str:
+    """A key at random, as it stands in a file or the environment: 32 bytes in URL-safe base64."""
+    return base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode("ascii")
+
+
+class Keyring:
+    """Seals with the first of its keys, and opens what any of them has sealed.
+
+    Args:
+        keys: as `new_key` writes them; the first is the present one, the others are former ones.
+
+    Raises:
+        ValueError: a text is no key, or there is none. The text itself is not in the message.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._ciphers: dict[str, AESGCM] = {}
+        for number, text in enumerate(keys, 1):
+            if not _KEY.fullmatch(text):
+                msg = f"number {number} is no key; a key is 32 random bytes in URL-safe base64, 44 characters"
+                raise ValueError(msg)
+            key = base64.urlsafe_b64decode(text.rstrip("=") + "=")
+            self._ciphers.setdefault(hashlib.sha256(key).hexdigest()[:12], AESGCM(key))
+        if not self._ciphers:
+            msg = "there is no key"
+            raise ValueError(msg)
+        self.current: str = next(iter(self._ciphers))
+
+    def seal(self, text: str, place: str) -> str:
+        """The text as it is stored.
+
+        Args:
+            text: the secret.
+            place: where it is stored; it can be opened for that place alone.
+        """
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._ciphers[self.current].encrypt(nonce, text.encode(), place.encode())
+        return f"{_FORM}:{self.current}:{base64.b64encode(nonce + sealed).decode('ascii')}"
+
+    def unseal(self, stored: str, place: str) -> str:
+        """The text that was sealed for that place.
+
+        Raises:
+            SealError: none of the keys opens it, or it was changed or moved.
+        """
+        form, _, rest = stored.partition(":")
+        key_id, _, body = rest.partition(":")
+        if form != _FORM:
+            raise SealError(f"it is stored in an unknown form ({form[:20]!r})")
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise SealError(
+                f"it was sealed with the key {key_id[:20]}, which this daemon does not have; "
+                "add that key to secret_key_file, or set the secret again"
+            )
+        try:
+            raw = base64.b64decode(body, validate=True)
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()).decode()
+        except (binascii.Error, InvalidTag, ValueError) as error:
+            raise SealError(
+                "it was changed since it was stored, or belongs elsewhere; set it again"
+            ) from error
+
+    def is_current(self, stored: str) -> bool:
+        """Whether it was sealed with the present key."""
+        return stored.startswith(f"{_FORM}:{self.current}:")
