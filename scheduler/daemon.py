@@ -198,7 +198,7 @@ class Daemon:
         )
         logs = LogReader(database, self._hub)
         deliverer = make_deliverer(
-            settings, database, self._clock, logs, instance=self._instance, on_defect=self._fail
+            settings, database, self._clock, logs, vault, instance=self._instance, on_defect=self._fail
         )
         self._cleaner = Cleaner(
             database,

@@ -69,7 +69,7 @@ class Hook:
     """A stored hook. All times are aware UTC.
 
     Attributes:
-        sealed_secret: what deliveries are signed with, as `scheduler.notify.sealing` stores it; None if unsigned.
+        sealed_secret: what deliveries are signed with, as `scheduler.vault` seals it; None if unsigned.
         job_id: the job that it watches; None if it watches a namespace.
         namespace: the namespace that it watches; None if it watches a job.
         is_active: whether new events are sent.
@@ -174,8 +174,16 @@ def exec_data(one: Exec) -> dict[str, Any]:
         "command": spec.command,
         "runtime_vars": dict(spec.runtime_vars),
         "labels": dict(spec.labels),
+        "capabilities": list(spec.capabilities),
+        "mounts": [mount._asdict() for mount in spec.mounts],
+        "user": spec.user,
+        "read_only_root": spec.read_only_root,
+        "network": spec.network,
+        "pin_digest": spec.pin_digest,
+        "docker_image_digest": spec.docker_image_digest,
         "resource_size": spec.resource_size,
         "region_name": spec.region_name,
+        "priority": spec.priority,
         "status": one.status.value,
         "trigger_mode": one.trigger_mode.value,
         "created_by": one.created_by,
@@ -186,6 +194,7 @@ def exec_data(one: Exec) -> dict[str, Any]:
         "exit_code": one.exit_code,
         "fail_reason": None if one.fail_reason is None else one.fail_reason.value,
         "error": one.error,
+        "stop_reason": one.stop_reason,
         "scheduled_for": _optional(one.scheduled_for),
         "attempt": one.attempt,
         "retry_of": one.retry_of,

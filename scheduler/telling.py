@@ -22,6 +22,7 @@ from scheduler.settings import Settings
 from scheduler.store import accounts
 from scheduler.store.database import Database
 from scheduler.store.deliveries import StoredOutbox
+from scheduler.vault import Vault
 
 
 def make_deliverer(
@@ -29,6 +30,7 @@ def make_deliverer(
     database: Database,
     clock: Clock,
     logs: LogReader,
+    vault: Vault,
     *,
     instance: str,
     on_defect: Callable[[BaseException], None],
@@ -50,7 +52,7 @@ def make_deliverer(
     deliverer = Deliverer(
         StoredOutbox(database, instance),
         clock,
-        Means(poster, mailer),
+        Means(poster, mailer, vault.of_hook),
         keep=timedelta(days=hooks.keep_days),
         on_defect=on_defect,
     )

@@ -10,12 +10,14 @@ from sqlalchemy.engine import Connection
 
 from scheduler.errors import TimeballError
 from scheduler.security.sealing import Keyring, SealError
-from scheduler.store import secrets
+from scheduler.store import hooks, secrets
 from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
 _PLACE: Final = "secret"
+#: A hook's secret is sealed before the hook has an id.
+_HOOK: Final = "hook"
 
 
 class SecretUnavailableError(TimeballError):
@@ -37,6 +39,18 @@ class Vault:
     def sealed(self, namespace: str, name: str, value: str) -> str:
         """A value as it is stored for that secret alone."""
         return self._keyring.seal(value, _place(namespace, name))
+
+    def sealed_for_hook(self, secret: str) -> str:
+        """A hook's secret as it is stored."""
+        return self._keyring.seal(secret, _HOOK)
+
+    def of_hook(self, stored: str) -> str:
+        """A hook's secret from what is stored.
+
+        Raises:
+            SealError: it cannot be opened.
+        """
+        return self._keyring.unseal(stored, _HOOK)
 
     async def values(self, namespace: str, names: Collection[str]) -> dict[str, str]:
         """The values of secrets, by name.
@@ -63,25 +77,34 @@ class Vault:
         """Seal with the present key whatever a former one has sealed; what none opens is left and told of."""
 
         def work(connection: Connection) -> tuple[int, list[str]]:
-            changes, lost = [], []
+            lost: list[str] = []
+            count = 0
             for namespace, name, stored in secrets.all_sealed(connection):
-                if self._keyring.is_current(stored):
-                    continue
                 place = _place(namespace, name)
-                try:
-                    after = self._keyring.seal(self._keyring.unseal(stored, place), place)
-                except SealError:
-                    lost.append(place)
-                else:
-                    changes.append((namespace, name, stored, after))
-            secrets.reseal(connection, changes)
-            return len(changes), lost
+                if (after := self._anew(stored, place, place, lost)) is not None:
+                    secrets.reseal(connection, namespace, name, before=stored, after=after)
+                    count += 1
+            for hook_id, stored in hooks.all_sealed(connection):
+                if (after := self._anew(stored, _HOOK, f"hook {hook_id}", lost)) is not None:
+                    hooks.reseal(connection, hook_id, before=stored, after=after)
+                    count += 1
+            return count, lost
 
         renewed, lost = await self._database.write(work)
         if renewed:
             log.info("secrets.sealed_anew", count=renewed, key=self._keyring.current)
         for place in lost:
             log.warning("secrets.cannot_be_opened", secret=place, remedy="add its key, or set it again")
+
+    def _anew(self, stored: str, place: str, shown: str, lost: list[str]) -> str | None:
+        """What was sealed with a former key as the present one seals it; None where nothing is to be changed."""
+        if self._keyring.is_current(stored):
+            return None
+        try:
+            return self._keyring.seal(self._keyring.unseal(stored, place), place)
+        except SealError:
+            lost.append(shown)
+            return None
 
 
 def _place(namespace: str, name: str) -> str:

@@ -26,7 +26,6 @@ from scheduler.notify.backoff import next_attempt
 from scheduler.notify.mail import Mailer
 from scheduler.notify.outcome import Outcome, failure
 from scheduler.notify.posting import Poster
-from scheduler.notify.sealing import unseal
 from scheduler.notify.signing import headers_of
 
 log = structlog.get_logger()
@@ -87,10 +86,15 @@ class Outbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """How messages go out."""
+    """How messages go out.
+
+    Attributes:
+        unseal: opens a hook's secret as it is stored; raises ValueError where that cannot be.
+    """
 
     poster: Poster
     mailer: Mailer
+    unseal: Callable[[str], str]
 
 
 class Deliverer:
@@ -267,9 +271,9 @@ class Deliverer:
         if hook is None:  # deleted just now; its deliveries go with it
             return failure("the hook was deleted", is_final=True)
         try:
-            secret = None if hook.sealed_secret is None else unseal(hook.sealed_secret)
+            secret = None if hook.sealed_secret is None else self._means.unseal(hook.sealed_secret)
         except ValueError as error:
-            return failure(str(error))
+            return failure(f"the hook's secret cannot be opened: {error}")
         body = (delivery.body or "").encode()
         headers = headers_of(
             message_id=delivery.id,

@@ -23,7 +23,7 @@ _NONCE_BYTES: Final = 12
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
 
 
-class SealError(Exception):
+class SealError(ValueError):
     """A stored secret cannot be opened: its key is not among ours, or it was changed."""
 
 
@@ -75,7 +75,7 @@ class Keyring:
         form, _, rest = stored.partition(":")
         key_id, _, body = rest.partition(":")
         if form != _FORM:
-            raise SealError(f"it is stored in an unknown form ({form[:20]!r})")
+            raise SealError(f"it is stored in an unknown form ({form[:20]!r}); set it again")
         cipher = self._ciphers.get(key_id)
         if cipher is None:
             raise SealError(

@@ -96,3 +96,17 @@ def page(
         query = query.where(hooks.c.job_id.is_not(None) if kind == "job" else hooks.c.job_id.is_(None))
     rows = connection.execute(query.order_by(hooks.c.id).offset(offset).limit(limit))
     return [from_row(row) for row in rows.mappings()]
+
+
+def all_sealed(connection: Connection) -> list[tuple[int, str]]:
+    """Of every hook that signs its id, and its secret as it is sealed."""
+    rows = connection.execute(
+        sa.select(hooks.c.id, hooks.c.sealed_secret).where(hooks.c.sealed_secret.is_not(None))
+    )
+    return [(row.id, row.sealed_secret) for row in rows]
+
+
+def reseal(connection: Connection, hook_id: int, *, before: str, after: str) -> None:
+    """Replace a sealed secret, unless it was changed since."""
+    unchanged = sa.and_(hooks.c.id == hook_id, hooks.c.sealed_secret == before)
+    connection.execute(hooks.update().where(unchanged).values(sealed_secret=after))

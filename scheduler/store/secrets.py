@@ -6,7 +6,7 @@ Every function takes a connection inside a transaction of `Database`; none commi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -67,11 +67,10 @@ def all_sealed(connection: Connection) -> list[tuple[str, str, str]]:
     return [(row.namespace, row.name, row.value) for row in rows]
 
 
-def reseal(connection: Connection, changes: Iterable[tuple[str, str, str, str]]) -> None:
-    """Replace sealed values: namespace, name, the value before, the value after; one that changed since stays."""
-    for namespace, name, before, after in changes:
-        unchanged = sa.and_(_is(namespace, name), secrets.c.value == before)
-        connection.execute(secrets.update().where(unchanged).values(value=after))
+def reseal(connection: Connection, namespace: str, name: str, *, before: str, after: str) -> None:
+    """Replace a sealed value, unless it was changed since."""
+    unchanged = sa.and_(_is(namespace, name), secrets.c.value == before)
+    connection.execute(secrets.update().where(unchanged).values(value=after))
 
 
 def _uses(connection: Connection, namespace: str) -> Counter[str]:

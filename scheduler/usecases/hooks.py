@@ -14,7 +14,6 @@ from scheduler.audit import record
 from scheduler.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from scheduler.hook import Hook, SubjectType
 from scheduler.notify.addresses import RefusedAddressError
-from scheduler.notify.sealing import seal
 from scheduler.notify.signing import PREFIX, keys_of
 from scheduler.store import hooks, jobs
 from scheduler.usecases.parts import Parts
@@ -158,7 +157,7 @@ class HookUseCases:
                         f"write {PREFIX} and the key's base64, or any text without {PREFIX}",
                     )
                 )
-            values["sealed_secret"] = None if secret is None else seal(secret)
+            values["sealed_secret"] = None if secret is None else self._with.vault.sealed_for_hook(secret)
         if wrong:
             raise InvalidInputError(*wrong)
         return values

@@ -115,7 +115,9 @@ async def test_what_lies_elsewhere_is_answered_just_as_what_does_not_exist(world
     api = world.api
     tokens = [await make_token(api, role, OWN) for role in Role]
     for route, entry in TABLE.items():
-        if "{" not in route or entry.role is None:
+        if (
+            "{" not in route or entry.role is None or entry.foreign == 403
+        ):  # 403: the query names the namespace
             continue
         own, foreign = [await make_scene(api, name, route) for name in (OWN, FOREIGN)]
         for token in tokens:

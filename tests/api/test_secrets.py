@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from scheduler.security.sealing import Keyring, new_key
+from scheduler.store import hooks
+from scheduler.vault import SecretUnavailableError, Vault
 from tests.api.conftest import Api, World
 from tests.lab.fake_programs import FakeProcess
 
@@ -142,3 +145,23 @@ async def test_a_secret_is_of_its_namespace_alone(api: Api):
     await _put(api, query="?namespace=theirs")
     job = await api.create(namespace="mine", command="true", runtime_vars={"A": {"secret": "db"}})
     assert (await api.run(job["id"]))["fail_reason"] == "secret_missing"
+
+
+async def test_a_new_key_takes_over_and_the_former_one_can_go(world: World, tmp_path: Path):
+    """Secrets and hooks' secrets are sealed anew at the start, and opened afterwards without the former key."""
+    api = world.api
+    await _put(api)
+    job = await api.create(runtime_vars={"A": {"secret": "db"}}, command="true")
+    hook = {"name": "h", "url": "http://127.0.0.1:1025/", "subject_type": "job", "subject": job["id"]}
+    assert (await api.post("/v1/hooks", {**hook, "events": ["job:fail"], "secret": VALUE})).status == 201
+    assert not _holds(tmp_path, VALUE)
+    database, former, present = world.daemon._db, (tmp_path / "secret.key").read_text().strip(), new_key()
+    await Vault(database, Keyring([present, former])).renew()
+    alone = Vault(database, Keyring([present]))
+    assert await alone.values("admin", ["db"]) == {"db": VALUE}
+    ((_, stored),) = await database.read(hooks.all_sealed)
+    assert alone.of_hook(stored) == VALUE
+    with pytest.raises(SecretUnavailableError, match="does not have"):
+        await Vault(database, Keyring([former])).values("admin", ["db"])
+    await Vault(database, Keyring([former])).renew()  # of no use, and does no harm
+    assert await alone.values("admin", ["db"]) == {"db": VALUE}

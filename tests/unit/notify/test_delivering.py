@@ -19,6 +19,7 @@ from scheduler.notify.addresses import AddressPolicy
 from scheduler.notify.deliverer import Deliverer, Means
 from scheduler.notify.mail import Mailer
 from scheduler.notify.posting import Poster
+from scheduler.security.sealing import Keyring, new_key
 from scheduler.store import deliveries, hooks, jobs, outbox
 from scheduler.store.database import Database
 from scheduler.store.deliveries import StoredOutbox
@@ -26,6 +27,13 @@ from scheduler.store.migrate import upgrade
 from tests.lab.clock import SettableClock
 from tests.lab.receiver import Receiver, answers, hangs, never_stops
 from tests.lab.timeball import until
+
+KEYRING = Keyring([new_key()])
+
+
+def unseal(stored: str) -> str:
+    """A hook's secret, as the daemon opens it."""
+    return KEYRING.unseal(stored, "hook")
 
 
 class Desk:
@@ -46,7 +54,7 @@ class Desk:
         return Deliverer(
             StoredOutbox(self.database, instance),
             self.clock,
-            Means(Poster(self.policy, user_agent="test", time_limit=self.time_limit), mailer),
+            Means(Poster(self.policy, user_agent="test", time_limit=self.time_limit), mailer, unseal),
             keep=timedelta(days=7),
             on_defect=self.defects.append,
         )
