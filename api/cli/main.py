@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "preview": ("api.cli.preview:preview", "Show when a schedule runs, without a daemon."),
     "restore": ("api.cli.restore:restore", "Put back what a backup holds."),
     "run": ("api.cli.run:run", "Run a job now, and follow it to its end."),
-    "secret": "api.cli.secrets:secret",
+    "secret": ("api.cli.secrets:secret", "Set secrets, which jobs name and nobody reads."),
     "serve": ("api.cli.serve:serve", "Run the daemon."),
     "stats": ("api.cli.stats:stats", "Show how runs have ended, and how long they took."),
     "token": ("api.cli.tokens:token", "Hand out access tokens and take them back."),

@@ -120,3 +120,19 @@ async def test_what_the_daemon_refuses_ends_with_1(api: Api):
     refused = await run(api, "token", "create", token=viewer)
     assert refused.exit_code == 1
     assert "needs the role admin" in refused.stderr
+
+
+async def test_a_secret_is_set_from_standard_input_listed_and_deleted(api: Api):
+    """Its value is in no output; the line break that ends the input is none of it."""
+    await until(lambda: api.get("/readyz"), lambda answer: answer.status == 200)
+    assert "secret" in (await run(api, "--help")).output
+    made = await run(api, "secret", "set", "db", "--namespace", "team", given="hunter2-hunter2\n")
+    assert made.exit_code == 0, made.output
+    assert "hunter2" not in made.output
+    (one,) = (await run_json(api, "secret", "list", "--namespace", "team"))["results"]
+    assert (one["name"], one["used_by"]) == ("db", 0)
+    assert "db" in (await run(api, "secret", "list", "--namespace", "team")).output
+    assert await run_json(api, "secret", "delete", "db", "--namespace", "team") == {"deleted": "db"}
+    gone = await run(api, "secret", "delete", "db", "--namespace", "team")
+    assert gone.exit_code == 1
+    assert "no secret named 'db'" in gone.output

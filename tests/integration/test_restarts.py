@@ -131,3 +131,32 @@ async def test_sigterm_ends_the_daemon_soon_whatever_is_going_on(own_timeball: T
     assert {(await timeball.exec(waiting, run))["status"] for run in runs} == {"W"}
     await timeball.delete(f"/v1/jobs/{busy}")
     assert {run["status"] for run in await timeball.until_all_ended(waiting, count=20)} == {"S"}
+
+
+async def test_a_secret_stays_masked_when_the_daemon_is_killed_while_it_is_printed(
+    own_timeball: Timeball, engine_client: APIClient
+) -> None:
+    """What is read again from the engine's own log is masked alike: each line once, none in clear."""
+    timeball, value = own_timeball, "zwölf-Boxkämpfer"
+    counts = until_told(
+        first="for i in $(seq 20); do echo $i $WORD $WORD$WORD; done",
+        then="for i in $(seq 21 40); do echo $i $WORD $WORD$WORD; done",
+    )
+    status, _ = await timeball.send("PUT", "/v1/secrets/word?namespace=admin", {"value": value})
+    assert status == 201
+    job = await timeball.create(counts, runtime_vars={"WORD": {"secret": "word"}})
+    going = await timeball.trigger(job)
+    stars = "*" * len(value.encode())
+    await timeball.until_printed(job, going, f"20 {stars} {stars}{stars}")
+    await timeball.kill()
+    tell(engine_client, going)
+    await timeball.start()
+    ended = await timeball.until_ended(job, going)
+    assert ended["status"] == "S", ended
+    lines = [line["message"] for line in await timeball.logs(job, going)]
+    assert [line for line in lines if stars in line] == [
+        f"{number} {stars} {stars}{stars}" for number in range(1, 41)
+    ]
+    assert not any(value in line for line in lines)
+    held = [path for path in timeball.data_dir.rglob("*") if path.is_file()]
+    assert not [path.name for path in held if value.encode() in path.read_bytes()]
