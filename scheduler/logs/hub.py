@@ -161,7 +161,13 @@ class CaptureHub:
             UnavailableError: the database refused; nothing is lost.
         """
         capture = self._captures.get(exec_id)
-        if capture is None or math.isinf(capture.due):
+        if capture is None:
+            return
+        if math.isinf(capture.due) and capture.unstored_bytes:
+            # It is on its way to the database; if that refuses, it is due again.
+            async with self._storing:
+                pass
+        if math.isinf(capture.due):
             return
         await asyncio.sleep(capture.rest_seconds(LEAST_SECONDS_BETWEEN))
         await self._store([capture])

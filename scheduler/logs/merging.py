@@ -12,6 +12,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -163,7 +164,7 @@ class Merging:
         reader: reads each.
         scope: whose runs.
         query: which lines; its cursor is one of this scope.
-        now: the present; runs that are made later are left out.
+        now: the present; runs that are made later are left out, and from a page also lines that come later.
 
     Raises:
         InvalidInputError: the cursor is none, or another log's.
@@ -177,6 +178,10 @@ class Merging:
         self._is_tail = query.tail is not None
         self._is_backward = query.order == "desc" or self._is_tail
         self._cursor = None if query.cursor is None else parse_place_cursor(query.cursor, scope.name)
+        if self._limit is not None and query.order == "asc":
+            # A cursor is a place in time, and nothing may come before it later: what arrives from now on, while the
+            # runs are stored one after the other, is left to the next page.
+            query = replace(query, end=now if query.end is None else min(query.end, now))
         self._query = LogQuery(
             start=query.start,
             end=query.end,

@@ -176,6 +176,58 @@ async def test_a_filtered_read_stops_and_goes_on(
     assert reads > 3
 
 
+async def test_pages_lose_nothing_of_what_is_printed_while_one_is_made(
+    runs: ManyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes in time before a page's cursor is on that page, also where other runs print meanwhile."""
+    logs = [await runs.hub.open(await runs.begin(number)) for number in range(3)]
+    flush, printed, found = runs.reader.flush, list[bytes](), list[bytes]()
+
+    def print_everywhere() -> None:
+        for log in logs:
+            runs.clock.forward(0.001)
+            printed.append(b"%d\n" % len(printed))
+            log.add(Stream.STDOUT, printed[-1])
+
+    async def flush_while_all_print(exec_id: str) -> None:
+        await flush(exec_id)
+        print_everywhere()
+
+    cursor = None
+    for is_last in (False, False, False, True):
+        print_everywhere()
+        monkeypatch.setattr(runs.reader, "flush", flush if is_last else flush_while_all_print)
+        reading = runs.merging(limit=1_000, cursor=cursor)
+        lines = [line async for batch in reading for line in batch]
+        cursor = reading.cursor_of(lines[-1])
+        found += [line.data for line in lines]
+    assert found == printed
+
+
+async def test_a_cursor_after_the_last_lines_leads_to_all_that_come_later(
+    runs: ManyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also lines that arrived while the last ones were read."""
+    first, second = [await runs.hub.open(await runs.begin(number)) for number in range(2)]
+    first.add(Stream.STDOUT, b"before\n")
+    flush = runs.reader.flush
+
+    async def flush_while_both_print(exec_id: str) -> None:
+        await flush(exec_id)
+        if exec_id == first.exec_id:
+            for log in (first, second):
+                runs.clock.forward(0.001)
+                log.add(Stream.STDOUT, b"meanwhile\n")
+
+    monkeypatch.setattr(runs.reader, "flush", flush_while_both_print)
+    reading = runs.merging(tail=10)
+    lines = [line async for batch in reading for line in batch]
+    assert [line.data for line in lines] == [b"before\n"]
+    monkeypatch.setattr(runs.reader, "flush", flush)
+    after = await runs.merged(cursor=reading.cursor_of(lines[-1]))
+    assert [line.data for line in after] == [b"meanwhile\n"] * 2
+
+
 async def test_what_is_still_in_memory_is_read_as_well(runs: ManyRuns) -> None:
     """Of every run that goes on."""
     for number in range(3):

@@ -205,6 +205,27 @@ async def test_reading_ends_with_what_had_arrived_when_it_began(
     assert found == [b"0", b"1", b"2", b"3", b"4"]
 
 
+async def test_what_is_being_stored_is_waited_for(scene: LogScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has arrived, so it is read."""
+    write, begun, may_go_on = scene.database.write, asyncio.Event(), asyncio.Event()
+
+    async def write_slowly(*args: Any, **options: Any) -> Any:
+        begun.set()
+        await may_go_on.wait()
+        return await write(*args, **options)
+
+    log = await scene.hub.open(EXEC)
+    log.add(OUT, b"here\n")
+    monkeypatch.setattr(scene.database, "write", write_slowly)
+    storing = asyncio.create_task(log.flush())
+    await begun.wait()
+    reading = asyncio.create_task(scene.texts())
+    await asyncio.wait({reading}, timeout=0.1)
+    may_go_on.set()
+    assert await reading == [b"here"]
+    await storing
+
+
 async def test_an_exec_deleted_while_it_is_read_has_no_more_lines(
     scene: LogScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
