@@ -30,13 +30,35 @@ SHUTDOWN_SECONDS = 3.0
 MOST_FILES = 65_536
 
 
-def _raise_file_limit() -> None:
-    """Take as many open files as the system grants: connections, engines' streams and the database share them."""
+def _raise_file_limit() -> int:
+    """Take as many open files as the system grants: connections, engines' streams and the database share them.
+
+    Returns:
+        How many there are.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def _connections(settings: Settings, files: int) -> int:
+    """How many connections there may be: with few files, half of them, for runs and the database need the others.
+
+    Clients that hold more could otherwise keep runs from starting, and everybody else from so much as a refusal.
+    """
+    most = max(files // 2, 1)
+    if most < settings.max_connections:
+        log.info(
+            "server.fewer_connections",
+            max_connections=most,
+            files=files,
+            remedy="raise the limit of open files",
+        )
+    return min(settings.max_connections, most)
 
 
 async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
@@ -49,7 +71,7 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
     Raises:
         SettingsError: something that the settings name cannot be used.
     """
-    _raise_file_limit()
+    files = _raise_file_limit()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -80,7 +102,7 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
         runner = Runner(
             app,
             limits=ConnectionLimits(
-                settings.max_connections,
+                _connections(settings, files),
                 settings.max_connections_per_address,
                 settings.request_seconds,
                 proxies=trust.is_proxy,

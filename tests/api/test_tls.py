@@ -41,12 +41,13 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 @asynccontextmanager
 async def daemon(
-    folder: Path, *options: str, **more: str
+    folder: Path, *options: str, files: int | None = None, **more: str
 ) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """A daemon with its URL; it needs no engine."""
+    """A daemon with its URL; it needs no engine. It may have `files` open, or as many as we."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("TIMEBALL_")}
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
+            *(() if files is None else ("prlimit", f"--nofile={files}")),
             Path(sys.executable).with_name("timeball"),
             "serve", "--port", "0", "--data-dir", folder / "data", *options,
             stdout=subprocess.PIPE,

@@ -23,7 +23,9 @@ LITTLE_INODES: Final = 10_000
 #: Of many files, so many are named.
 NAMED: Final = 5
 #: Files in the data directory that are secrets; that others can read one is a problem.
-SECRET_FILES: Final = ("admin.token", "timeball.db*", "backup-*")
+SECRET_FILES: Final = ("admin.token", "timeball.db*", "backup-*", "secret.key")
+#: Files there that the daemon writes to.
+WRITTEN_FILES: Final = ("timeball.db", "timeball.db-wal", "timeball.db-shm", "daemon.lock")
 #: `adjtimex(2)`: its answer, and the bit of its status, that say that nobody keeps the clock right.
 _TIME_ERROR: Final = 5
 _UNSYNCHRONISED: Final = 0x0040
@@ -87,7 +89,7 @@ def check_disk(data_dir: Path) -> list[Finding]:
 
 
 def check_permissions(data_dir: Path) -> list[Finding]:
-    """Whether the daemon's files are for their owner alone, and whether we may read them."""
+    """Whether the daemon's files are for their owner alone, and whether we may read and write them."""
     check = "permissions"
     try:
         mode = stat.S_IMODE(data_dir.stat().st_mode)
@@ -97,12 +99,26 @@ def check_permissions(data_dir: Path) -> list[Finding]:
             file for pattern in SECRET_FILES for file in sorted(data_dir.glob(pattern)) if file.is_file()
         ]
         open_files = [file for file in files if file.stat().st_mode & OTHERS]
+        closed = [file for file in files if not os.access(file, os.R_OK)]
+        written = [data_dir, *(file for name in WRITTEN_FILES if (file := data_dir / name).exists())]
+        closed += [file for file in written if file not in closed and not os.access(file, os.W_OK)]
     except OSError as error:
         return [
             problem(
                 check,
                 f"{data_dir} cannot be looked into: {error.strerror}",
                 "Run this as the user of the daemon, or name the right directory with --data-dir",
+            )
+        ]
+    if closed:
+        shown = [str(file) for file in closed[:NAMED]]
+        return [
+            problem(
+                check,
+                f"This user cannot read or write {', '.join(shown)}",
+                "Run this as the user of the daemon; if it is, give the files back to it "
+                f"(chown -R USER {data_dir}), let it write them, and mount them for writing",
+                files=shown,
             )
         ]
     if open_files:

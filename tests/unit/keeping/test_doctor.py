@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -148,6 +149,39 @@ def test_what_others_can_read_is_named(data_dir: Path, directory: int, file: int
     assert finding.status is status
     if status is not Status.OK:
         assert (finding.remedy or "").startswith("chmod")
+
+
+@pytest.mark.parametrize("name", ["admin.token", "secret.key", "timeball.db"])
+def test_a_secret_that_others_can_read_is_a_problem_whichever_it_is(data_dir: Path, name: str) -> None:
+    """The key of the secrets as well."""
+    (data_dir / name).touch()
+    (data_dir / name).chmod(0o640)
+
+    [finding] = check_permissions(data_dir)
+
+    assert finding.status is Status.PROBLEM
+    assert finding.details["files"] == [str(data_dir / name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [("timeball.db", os.R_OK), ("timeball.db", os.W_OK), ("secret.key", os.R_OK), ("", os.W_OK)],
+)
+def test_what_this_user_cannot_read_or_write_is_named(
+    data_dir: Path, name: str, refused: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a start as another user: a daemon of this one could not go on with it."""
+    (data_dir / "secret.key").touch(0o600)
+    may = os.access
+    monkeypatch.setattr(  # tests may run as root, who may everything
+        os, "access", lambda path, mode: may(path, mode) and not (path == data_dir / name and mode & refused)
+    )
+
+    [finding] = check_permissions(data_dir)
+
+    assert finding.status is Status.PROBLEM
+    assert str(data_dir / name) in finding.summary
+    assert "chown" in (finding.remedy or "")
 
 
 def asked(data_dir: Path, **changes: Any) -> dict[str, Finding]:
