@@ -281,7 +281,7 @@ def check_together(parameters: LogParameters, query: Mapping[str, str], *, is_fo
         wrong += [
             (name, "is not possible while following", f"leave {name} out")
             for name, value in usual.items()
-            if getattr(parameters, name) != value
+            if name in query and getattr(parameters, name) != value
         ]
     if parameters.tail is not None:
         wrong += [

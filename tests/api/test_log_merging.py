@@ -160,6 +160,8 @@ async def test_a_file_may_have_lines_of_json(api: Api):
     assert [json.loads(line)["message"] for line in answer.raw.splitlines()] == ["hello", "world"]
     assert '.ndjson"' in answer.headers["Content-Disposition"]
     assert "compression" in (await api.get(path + "/export?compression=rar")).errors()
+    # What was not given is not complained of.
+    assert list((await api.get(path + "/export?follow=true")).errors()) == ["follow"]
 
 
 ACCEPTED: dict[str, str | None] = {
