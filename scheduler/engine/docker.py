@@ -363,6 +363,7 @@ def _status(found: dict[str, Any]) -> RunStatus:
         finished_at=finished_at if ended else None,
         error=readable(told.get("Error") or "") or None,
         image_id=found.get("Image"),
+        environment=dict(entry.partition("=")[::2] for entry in found.get("Config", {}).get("Env") or ()),
     )
 
 

@@ -127,6 +127,7 @@ class RunStatus:
         error: the engine's own words when it could not run it.
         image_id: the id of the image it was made from (a digest of the image's configuration).
         node: the machine it runs on where the engine has several, else None.
+        environment: the variables it was made with, secrets and all; empty where the engine does not say.
     """
 
     state: RunState
@@ -137,6 +138,7 @@ class RunStatus:
     error: str | None = None
     image_id: str | None = None
     node: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

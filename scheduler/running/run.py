@@ -177,6 +177,7 @@ class Run:
         handle = None if self._fresh else await engine.find(self.exec.id)
         status = RunStatus(state=RunState.GONE) if handle is None else await engine.inspect(handle)
         self._check_discarded()
+        self._secrecy = self.secrecy.as_in(status.environment, self.exec.spec.runtime_vars)
         if handle is None or status.state is RunState.GONE:
             if self.exec.status is ExecStatus.RUNNING:
                 await self._lose()

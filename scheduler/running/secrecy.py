@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from scheduler.execution import Exec
+from scheduler.job import Variable
 from scheduler.logs.resume import EngineFrame
 from scheduler.secret import names_in, resolved
 from scheduler.security.masking import Masks
@@ -26,6 +27,18 @@ class Secrecy:
         self.environment = environment
         self.trouble = trouble
         self._values = values
+
+    def as_in(self, container: Mapping[str, str], variables: Mapping[str, Variable]) -> Secrecy:
+        """These and the values that a container has: a secret may be another by now, be gone, or not be opened.
+
+        Args:
+            container: the variables that it was made with.
+            variables: those of its run.
+        """
+        theirs = {
+            container[name] for name, value in variables.items() if name in container and names_in([value])
+        }
+        return Secrecy(self.environment, tuple({*self._values, *theirs}), self.trouble)
 
     def masks(self) -> Masks:
         """What hides them in one reading of the output."""

@@ -133,10 +133,14 @@ async def test_sigterm_ends_the_daemon_soon_whatever_is_going_on(own_timeball: T
     assert {run["status"] for run in await timeball.until_all_ended(waiting, count=20)} == {"S"}
 
 
+@pytest.mark.parametrize("is_changed", [False, True])
 async def test_a_secret_stays_masked_when_the_daemon_is_killed_while_it_is_printed(
-    own_timeball: Timeball, engine_client: APIClient
+    own_timeball: Timeball, engine_client: APIClient, *, is_changed: bool
 ) -> None:
-    """What is read again from the engine's own log is masked alike: each line once, none in clear."""
+    """What is read again from the engine's own log is masked alike: each line once, none in clear.
+
+    Also where the secret has another value by then, for the container still has the former one.
+    """
     timeball, value = own_timeball, "zwölf-Boxkämpfer"
     counts = until_told(
         first="for i in $(seq 20); do echo $i $WORD $WORD$WORD; done",
@@ -148,6 +152,9 @@ async def test_a_secret_stays_masked_when_the_daemon_is_killed_while_it_is_print
     going = await timeball.trigger(job)
     stars = "*" * len(value.encode())
     await timeball.until_printed(job, going, f"20 {stars} {stars}{stars}")
+    if is_changed:
+        status, _ = await timeball.send("PUT", "/v1/secrets/word?namespace=admin", {"value": "another"})
+        assert status == 200
     await timeball.kill()
     tell(engine_client, going)
     await timeball.start()
