@@ -208,7 +208,7 @@ async def test_ges_lists_more_than_it_reads_at_a_time(api: Api, monkeypatch: pyt
 
 async def test_ges_stops_a_job(api: Api):
     """It then counts as failed, for there is no word for what was stopped."""
-    job = await api.create("movie", command="hang", namespace="proj_xxx")
+    job = await api.create("movie", command="patient", namespace="proj_xxx")
     one = await api.trigger(job["id"])
     await api.until_status(job["id"], one["id"], "R")
     path = f"{GRAPHS}/movie/jobs/{one['id']}"

@@ -25,7 +25,7 @@ async def jobs(api: Api) -> dict[str, dict[str, Any]]:
     made = {
         "good": await api.create("good", command="true", namespace="a", labels={"tier": "db", "env": "x=y"}),
         "bad": await api.create("bad", command="false", namespace="b"),
-        "long": await api.create("long", command="hang", namespace="a", labels={"tier": "web"}),
+        "long": await api.create("long", command="patient", namespace="a", labels={"tier": "web"}),
     }
     for name in ("good", "bad"):
         made[name]["run"] = await api.run(made[name]["id"])
@@ -187,7 +187,7 @@ async def test_figures_refuse_what_they_do_not_know(api: Api, query: str, field:
 
 async def test_many_runs_are_stopped_by_the_same_filters(api: Api, jobs: dict[str, Any]):
     """A dry run says which; the real one stops these and no other."""
-    other = await api.create("other", command="hang", namespace="b")
+    other = await api.create("other", command="patient", namespace="b")
     spared = await api.trigger(other["id"])
     await api.until_status(other["id"], spared["id"], "R")
     path = "/v1/execs/stop?namespace=a"

@@ -12,6 +12,7 @@ import pytest
 from scheduler import rules
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, ScheduleState, Size
+from scheduler.security.policy import ContainerPolicy
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 SIZES = {"XXS": Size(0.15, 64), "S": Size(0.5, 256)}
@@ -21,7 +22,13 @@ BASE = JobDefinition(name="n", namespace="ns", docker_image_repo="busybox")
 def errors_of(definition: JobDefinition, changes: Mapping[str, Any] | None = None) -> dict[str, FieldError]:
     """What is wrong with a definition, by field."""
     try:
-        rules.check_definition(definition, sizes=SIZES, regions=["LOCAL", "CLOUD"], changes=changes)
+        rules.check_definition(
+            definition,
+            sizes=SIZES,
+            regions=["LOCAL", "CLOUD"],
+            policy=ContainerPolicy(),
+            changes=changes,
+        )
     except InvalidInputError as error:
         return {one.field: one for one in error.errors}
     return {}
