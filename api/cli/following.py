@@ -20,37 +20,46 @@ SILENCE: Final = 45.0
 Event = tuple[str, dict[str, Any]]
 
 
-def follow(client: Client, path: str, query: Mapping[str, str]) -> Iterator[Event]:
-    """The lines of a run as they are written, each once, and its end.
+class Following:
+    """The log of one run, line by line, from wherever it has come to.
 
     Args:
         client: of the daemon.
         path: of the run's log.
         query: which lines.
-
-    Raises:
-        UnreachableError: the daemon stays away.
-        ApiError: it refuses.
     """
-    from api.client import ApiError, ClientError  # noqa: PLC0415 - loaded when a command runs
 
-    asked = {**query, "follow": "true"}
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with client.open("GET", path, query=asked, timeout=SILENCE) as response:
-                for kind, data, last in _events(response):
-                    deadline = time.monotonic() + PATIENCE
-                    asked = _after(asked, data.get("resume_from") if kind == "dropped" else last)
-                    if kind != "dropped":
-                        yield kind, data
-                    if kind == "end":
-                        return
-        except (OSError, ClientError) as error:
-            is_gone = isinstance(error, ApiError) and error.status != 503
-            if is_gone or time.monotonic() > deadline:
-                raise
-        time.sleep(PAUSE)
+    def __init__(self, client: Client, path: str, query: Mapping[str, str]) -> None:
+        self._client = client
+        self._path = path
+        self._asked = {**query, "follow": "true"}
+
+    def events(self) -> Iterator[Event]:
+        """The lines as they are written, each once, and the run's end; asked again, it goes on.
+
+        Raises:
+            UnreachableError: the daemon stays away.
+            ApiError: it refuses.
+        """
+        from api.client import ApiError, ClientError  # noqa: PLC0415 - loaded when a command runs
+
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with self._client.open("GET", self._path, query=self._asked, timeout=SILENCE) as response:
+                    for kind, data, last in _events(response):
+                        deadline = time.monotonic() + PATIENCE
+                        place = data.get("resume_from") if kind == "dropped" else last
+                        self._asked = _after(self._asked, place)
+                        if kind != "dropped":
+                            yield kind, data
+                        if kind == "end":
+                            return
+            except (OSError, ClientError) as error:
+                is_gone = isinstance(error, ApiError) and error.status != 503
+                if is_gone or time.monotonic() > deadline:
+                    raise
+            time.sleep(PAUSE)
 
 
 def _after(asked: dict[str, str], place: str | None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.cli.failing import explained
-from api.cli.following import follow
+from api.cli.following import Following
 from api.cli.printing import print_line
 from api.cli.references import When, exec_path, find_exec, find_job, is_exec_id, unix
 from api.cli.tables import show
@@ -69,7 +69,7 @@ def logs(
         return
     if one is None:
         raise UsageError("There is no run to follow: name a run, or a job that has been run")
-    for kind, data in follow(client, exec_path(one) + "/logs", query):
+    for kind, data in Following(client, exec_path(one) + "/logs", query).events():
         if kind == "line":
             _print(data, times=times, run=False, as_json=as_json)
         elif as_json:

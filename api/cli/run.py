@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from api.cli.failing import explained
-from api.cli.following import follow
+from api.cli.following import Following
 from api.cli.printing import print_line
 from api.cli.references import exec_path, find_job, variables_of
 from api.cli.tables import show
@@ -87,10 +87,11 @@ def _watch(
 ) -> dict[str, Any]:
     """Print the log until the run has ended; answers how it did."""
     asked: dict[str, str] = {"stream": "stdout,stderr"} if quiet else {}
+    following = Following(client, exec_path(one) + "/logs", asked)
     has_asked = False
     while True:
         try:
-            for kind, data in follow(client, exec_path(one) + "/logs", asked):
+            for kind, data in following.events():
                 if kind == "end":
                     return data
                 if show_lines:
@@ -103,8 +104,6 @@ def _watch(
             click.echo(err=True)
             if click.confirm("Stop the run? (no: only stop watching)", err=True):
                 client.request("POST", exec_path(one) + "/stop")
-                # What was shown is not shown again; its last words come with its end.
-                asked = {**asked, "tail": "20"}
                 continue
             click.echo(f"The run goes on: timeball logs -f {one['id']}", err=True)
             sys.exit(INTERRUPTED)
