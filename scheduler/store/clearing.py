@@ -29,7 +29,7 @@ class Stock:
     Attributes:
         retention_days: what the job says itself; null where it leaves that to the settings. So with the others.
         next_due_at: the first due time that is not decided; the ledger from there on is not touched.
-        execs: how many there are.
+        execs: how many there are that have ended.
         log_bytes: what the logs of those that have ended take up.
         oldest_exec: when the oldest one was made; null without any.
         oldest_due: the first due time in the ledger; null without any.
@@ -64,6 +64,8 @@ class Cleared(NamedTuple):
 def stocks(connection: Connection, *, after: int, limit: int) -> list[Stock]:
     """What is kept of the next `limit` jobs after that id, in the order of their ids."""
     of_job = execs.c.job_id == jobs.c.id
+    is_open = execs.c.ended_at.is_(None)
+    counted = sa.select(sa.func.count()).select_from(execs)
     oldest = sa.select(execs.c.created_at).where(of_job).order_by(execs.c.created_at, execs.c.id).limit(1)
     oldest_due = (
         sa.select(occurrences.c.due_at)
@@ -78,7 +80,10 @@ def stocks(connection: Connection, *, after: int, limit: int) -> list[Stock]:
             jobs.c.retention_count,
             jobs.c.retention_log_bytes,
             jobs.c.next_due_at,
-            sa.select(sa.func.count()).select_from(execs).where(of_job).scalar_subquery().label("execs"),
+            # Those that have ended: all of them but the few in the index of what has not.
+            (
+                counted.where(of_job).scalar_subquery() - counted.where(of_job, is_open).scalar_subquery()
+            ).label("execs"),
             sa.func.coalesce(
                 sa.select(sa.func.sum(execs.c.log_bytes)).where(of_job).scalar_subquery(), 0
             ).label("log_bytes"),

@@ -176,6 +176,19 @@ async def test_of_too_many_runs_the_oldest_go(database: Database, clean: Callabl
     assert await kept_of(database, job) == [one.id for one in made[-5:]]
 
 
+async def test_runs_that_have_not_ended_take_no_place_of_those_that_have(
+    database: Database, clean: Callable[..., Any]
+) -> None:
+    """However long the queue, as many ended runs as are kept stay readable."""
+    job = await make_job(database)
+    ended = [await make_exec(database, job, age=DAY * days) for days in (9, 8, 7, 6)]
+    waiting = [await make_exec(database, job, age=SECOND * n, ended=False) for n in range(5)]
+
+    await clean(replace(FOR_EVER, count=3))
+
+    assert set(await kept_of(database, job)) == {one.id for one in ended[1:] + waiting}
+
+
 async def test_of_too_large_logs_the_oldest_go_whole(database: Database, clean: Callable[..., Any]) -> None:
     """Until the others together are small enough, and no further."""
     job = await make_job(database)
