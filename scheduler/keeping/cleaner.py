@@ -40,6 +40,8 @@ HELD: Final = timedelta(seconds=60)
 REST: Final = 10
 #: Seconds that a daemon has to itself after its start.
 FIRST_PAUSE: Final = 2.0
+#: Seconds before the next try after the database refused, at most.
+RETRY_INTERVAL: Final = 10.0
 #: Jobs that one look takes up at most; how many it is goes by how long the last look took.
 MOST_JOBS: Final = 500
 
@@ -107,6 +109,7 @@ class Cleaner:
                     next_look = self._clock.steady() + pause
             except UnavailableError as error:
                 log.warning("retention.put_off", error=str(error))
+                next_look = self._clock.steady() + min(self._interval, RETRY_INTERVAL)
             try:
                 async with asyncio.timeout(max(0.5, min(self._interval, next_look - self._clock.steady()))):
                     await self._wake.wait()

@@ -49,6 +49,8 @@ HUNG_SECONDS: Final = 1.0
 QUEUE_LIMIT: Final = 10_000
 #: PostgreSQL: seconds after which a server that acknowledges nothing is given up, be it while connecting or later.
 SILENCE_SECONDS: Final = 10
+#: Seconds between two words in the log about a database that refuses and works by turns.
+TOLD_EVERY: Final = 10.0
 #: Bytes that the write-ahead log keeps on the disk when it is not needed.
 LONGEST_LOG: Final = 64 * 1024 * 1024
 
@@ -74,6 +76,8 @@ class Database:
     def __init__(self, url: str, *, wait_seconds: float = WAIT_SECONDS) -> None:
         self.url = sa.make_url(url)
         self.trouble: str | None = None
+        self._told_at = float("-inf")
+        self._is_told = False
         self._wait_seconds = wait_seconds
         self._reading = 0
         self._hung: set[str] = set()  # the doors behind which nothing has been answered for long
@@ -186,6 +190,7 @@ class Database:
             DATABASE_WRITABLE.set(0)
             if self.trouble is None:
                 log.warning("database.hangs", seconds=limit)
+                self._is_told = True
                 self.trouble = "it hangs: nothing has been answered for long"
         raise UnavailableError(
             f"The database has not answered for {limit:g} s (it hangs); what was asked of it may yet be done"
@@ -327,8 +332,11 @@ class Database:
         if is_trouble(error):
             shown = _refused("write", error)
             DATABASE_WRITABLE.set(0)
-            if self.trouble is None:
+            # On a disk that is just about full, small writes succeed between larger ones that do not.
+            now = time.monotonic()
+            if self.trouble is None and now - self._told_at >= TOLD_EVERY:
                 log.warning("database.refuses", kind=kind_of(error), error=words_of(error))
+                self._told_at, self._is_told = now, True
             self.trouble = words_of(error)
         for one in group:
             one.future.set_exception(shown)
@@ -337,7 +345,9 @@ class Database:
         DATABASE_WRITABLE.set(1)
         if self.trouble is None:
             return
-        log.info("database.works_again", after=self.trouble)
+        if self._is_told:
+            log.info("database.works_again", after=self.trouble)
+            self._is_told = False
         self.trouble = None
         for loop, listener in self._on_recovery:
             with suppress(RuntimeError):  # the event loop has ended
@@ -359,9 +369,11 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own transaction handling is switched off: the 'begin' listener says BEGIN itself.
     connection.isolation_level = None
     cursor = connection.cursor()
+    # What is deleted can be given back piecemeal. It has an effect only before anything is in the file, and later
+    # it would wait for whoever writes, just to read.
+    if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     for pragma in (
-        # Before anything is in the file, else it is without effect: what is deleted can be given back piecemeal.
-        "auto_vacuum=INCREMENTAL",
         # Some builds write zeros over all that is deleted, which makes clearing logs away ten times the work.
         "secure_delete=FAST",
         "journal_mode=WAL",
