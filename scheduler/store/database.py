@@ -76,6 +76,8 @@ class Database:
     def __init__(self, url: str, *, wait_seconds: float = WAIT_SECONDS) -> None:
         self.url = sa.make_url(url)
         self.trouble: str | None = None
+        #: When a write was refused for the last time (monotonic seconds), and what was in its way.
+        self.last_refusal: tuple[float, str] = (float("-inf"), "")
         self._told_at = float("-inf")
         self._is_told = False
         self._wait_seconds = wait_seconds
@@ -338,6 +340,7 @@ class Database:
                 log.warning("database.refuses", kind=kind_of(error), error=words_of(error))
                 self._told_at, self._is_told = now, True
             self.trouble = words_of(error)
+            self.last_refusal = (now, self.trouble)
         for one in group:
             one.future.set_exception(shown)
 

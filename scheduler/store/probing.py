@@ -7,6 +7,7 @@ made. Whoever asks gets an answer soon: a probe that takes longer goes on for th
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import Connection
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 PATIENCE, KNOWN_PATIENCE = 2.0, 0.3
 #: Seconds for which an answer is believed.
 FRESH: Final = 0.25
+#: Seconds without a refusal after which a database that refused counts as well again.
+SETTLED: Final = 2.0
 
 
 class WriteProbe:
@@ -55,7 +58,9 @@ class WriteProbe:
             return str(error)
         finally:
             self._answered_at = asyncio.get_running_loop().time()
-        return None
+        # The probe is small: it may find room where what has to be stored does not.
+        refused_at, words = self._database.last_refusal
+        return words if time.monotonic() - refused_at < SETTLED else None
 
 
 def _touch(connection: Connection) -> None:

@@ -157,12 +157,15 @@ async def test_a_full_disk_is_survived(small_disk: Path, make_timeball: MakeTime
     ballast = small_disk / "ballast"
 
     # What is stored has to take room, else the database makes do with what it has: noise does not compress.
-    noise = "for n in $(seq 30); do head -c 100000 /dev/urandom; sleep 0.2; done"
+    noise = "for n in $(seq 50); do head -c 100000 /dev/urandom; sleep 0.2; done"
     noisy = await timeball.create(script(noise), resource_size="XXS", namespace="noise")
     one = await timeball.trigger(noisy)
     await timeball.until_status(noisy, one, "R")
 
     def fill() -> None:
+        # Else the room that its log has already would do for a while.
+        with timeball.database() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * 4096)
