@@ -17,8 +17,6 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, Final
 
-import re2
-
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.logs.ansi import strip_ansi
 from scheduler.logs.lines import Run, is_damage, shown
@@ -43,6 +41,8 @@ def _each(matches: Callable[[bytes], Any]) -> _Selects:
 
 
 def _compile(pattern: str, *, ignore_case: bool, memory: int) -> Any:
+    import re2  # noqa: PLC0415 - loaded with the first pattern that somebody asks for
+
     options = re2.Options()
     options.case_sensitive = not ignore_case
     options.log_errors = False
@@ -57,6 +57,8 @@ def check_pattern(field: str, pattern: str) -> None:
     Raises:
         InvalidInputError: it is none, or becomes too large; the message says what is wrong and where.
     """
+    import re2  # noqa: PLC0415 - as in `_compile`
+
     try:
         _compile(pattern, ignore_case=False, memory=_PATTERN_MEMORY)
     except re2.error as error:
@@ -125,6 +127,8 @@ class LineFilter:
         tests: list[_Selects] = []
         if self.contains is not None:
             if self.ignore_case:
+                import re2  # noqa: PLC0415 - as in `_compile`
+
                 tests.append(self._searcher(re2.escape(self.contains)))
             else:
                 wanted = self.contains.encode("utf-8", "replace")

@@ -12,10 +12,10 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _FORM: Final = "v1"
 _KEY_BYTES: Final = 32
@@ -43,17 +43,17 @@ class Keyring:
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self._ciphers: dict[str, AESGCM] = {}
+        self._keys: dict[str, bytes] = {}
         for number, text in enumerate(keys, 1):
             if not _KEY.fullmatch(text):
                 msg = f"number {number} is no key; a key is 32 random bytes in URL-safe base64, 44 characters"
                 raise ValueError(msg)
             key = base64.urlsafe_b64decode(text.rstrip("=") + "=")
-            self._ciphers.setdefault(hashlib.sha256(key).hexdigest()[:12], AESGCM(key))
-        if not self._ciphers:
+            self._keys.setdefault(hashlib.sha256(key).hexdigest()[:12], key)
+        if not self._keys:
             msg = "there is no key"
             raise ValueError(msg)
-        self.current: str = next(iter(self._ciphers))
+        self.current: str = next(iter(self._keys))
 
     def seal(self, text: str, place: str) -> str:
         """The text as it is stored.
@@ -63,7 +63,7 @@ class Keyring:
             place: where it is stored; it can be opened for that place alone.
         """
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._ciphers[self.current].encrypt(nonce, text.encode(), place.encode())
+        sealed = _cipher(self._keys[self.current]).encrypt(nonce, text.encode(), place.encode())
         return f"{_FORM}:{self.current}:{base64.b64encode(nonce + sealed).decode('ascii')}"
 
     def unseal(self, stored: str, place: str) -> str:
@@ -76,15 +76,17 @@ class Keyring:
         key_id, _, body = rest.partition(":")
         if form != _FORM:
             raise SealError(f"it is stored in an unknown form ({form[:20]!r}); set it again")
-        cipher = self._ciphers.get(key_id)
-        if cipher is None:
+        key = self._keys.get(key_id)
+        if key is None:
             raise SealError(
                 f"it was sealed with the key {key_id[:20]}, which this daemon does not have; "
                 "add that key to secret_key_file, or set the secret again"
             )
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see `_cipher`
+
         try:
             raw = base64.b64decode(body, validate=True)
-            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()).decode()
+            return _cipher(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()).decode()
         except (binascii.Error, InvalidTag, ValueError) as error:
             raise SealError(
                 "it was changed since it was stored, or belongs elsewhere; set it again"
@@ -93,3 +95,10 @@ class Keyring:
     def is_current(self, stored: str) -> bool:
         """Whether it was sealed with the present key."""
         return stored.startswith(f"{_FORM}:{self.current}:")
+
+
+def _cipher(key: bytes) -> AESGCM:
+    """The library is loaded with the first secret: it takes 7 MB, and many a daemon keeps none."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see above
+
+    return AESGCM(key)

@@ -5,16 +5,15 @@ Every function takes a connection inside a transaction of `Database`; none commi
 
 from __future__ import annotations
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from scheduler.store.inserting import insert_into
 from scheduler.store.tables import counters
 
 
 def take(connection: Connection, name: str, count: int) -> int:
     """Take `count` numbers in a row from a counter that begins at 1; answers the first of them."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(counters).values(name=name, value=count)
+    statement = insert_into(connection, counters).values(name=name, value=count)
     statement = statement.on_conflict_do_update(
         index_elements=[counters.c.name], set_={"value": counters.c.value + count}
     )

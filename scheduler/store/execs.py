@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
 from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
 from scheduler.hook import EVENT_OF_STATUS
 from scheduler.job import ConcurrencyPolicy, PullPolicy
 from scheduler.store import counters, outbox
+from scheduler.store.inserting import insert_into
 from scheduler.store.jobs import IDS_PER_STATEMENT, deleted_ids
 from scheduler.store.tables import (
     columns_of,
@@ -253,10 +253,9 @@ def delete(connection: Connection, exec_id: str) -> None:
 
 def discard_logs(connection: Connection, exec_ids: Sequence[str]) -> None:
     """Have the logs of execs that are being removed cleared away; again for the same changes nothing."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     if exec_ids:
         rows = [{"exec_id": exec_id} for exec_id in exec_ids]
-        connection.execute(insert(discarded_logs).on_conflict_do_nothing(), rows)
+        connection.execute(insert_into(connection, discarded_logs).on_conflict_do_nothing(), rows)
 
 
 def existing_open(connection: Connection, exec_ids: Sequence[str]) -> set[str]:

@@ -9,9 +9,9 @@ import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from scheduler.store.inserting import insert_into
 from scheduler.store.tables import duties, facts, from_micros, instances
 
 #: Fact of a backup: when it was taken, in microseconds since 1970.
@@ -65,9 +65,8 @@ def live_instances(connection: Connection, now: datetime) -> set[str]:
 
 def take_duty(connection: Connection, name: str, holder: str, *, now: datetime, until: datetime) -> bool:
     """Take or keep a duty that one daemon at a time has; False while another one has it."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     new = (
-        insert(duties)
+        insert_into(connection, duties)
         .values(name=name, holder=holder, held_until=until)
         .on_conflict_do_nothing()
         .returning(duties.c.name)

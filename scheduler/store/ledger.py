@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from scheduler.execution import Occurrence, Outcome
+from scheduler.store.inserting import insert_into
 from scheduler.store.tables import columns_of, occurrences
 
 
@@ -20,9 +20,10 @@ def record(connection: Connection, entries: Sequence[Occurrence]) -> set[tuple[i
     """Write entries that are not there yet; answer which (job, due time) were written, and so are ours."""
     if not entries:
         return set()
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = (
-        insert(occurrences).on_conflict_do_nothing().returning(occurrences.c.job_id, occurrences.c.due_at)
+        insert_into(connection, occurrences)
+        .on_conflict_do_nothing()
+        .returning(occurrences.c.job_id, occurrences.c.due_at)
     )
     rows = connection.execute(statement, [columns_of(entry) for entry in entries])
     return {(job_id, due_at) for job_id, due_at in rows}

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from scheduler.store.inserting import insert_into
 from scheduler.store.tables import execs, log_chunks
 
 
@@ -77,7 +77,7 @@ def insert(connection: Connection, rows: Sequence[ChunkRow]) -> None:
     """
     if not rows:
         return
-    insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(log_chunks)
+    insert = insert_into(connection, log_chunks)
     result = connection.execute(insert.on_conflict_do_nothing(), [row._asdict() for row in rows])
     if result.rowcount != len(rows):
         _check_same(connection, rows)
