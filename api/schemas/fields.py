@@ -5,6 +5,7 @@ Pure. Each type here is an annotation for pydantic whose check raises with a mes
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from typing import Annotated, Final, TypeVar
@@ -23,6 +24,7 @@ LARGEST_VARIABLE_BYTES: Final = 128 * 1024 - 2
 LARGEST_VARIABLES_BYTES: Final = 512 * 1024
 MOST_ENTRIES: Final = 1_000
 LONGEST_LABEL: Final = 1_000
+LONGEST_SHOWN_NUMBER: Final = 40
 
 # The grammar of image names, from the distribution project's reference package.
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -152,7 +154,12 @@ def _check_value(value: object) -> object:
     """A text, or a reference to a secret; said once what a union of types would say once for each of them."""
     if isinstance(value, str):
         return _check_text(value)
+    if value is None:
+        raise refuse("is null", 'write a JSON string, such as "text", or {"secret": "name"}')
     if not isinstance(value, dict):
+        text = json.dumps(value)
+        if isinstance(value, int | float) and len(text) <= LONGEST_SHOWN_NUMBER:
+            raise refuse("is not a string", f'write it in quotes: "{text}"')
         raise refuse("is not a string", 'write a JSON string, such as "text", or {"secret": "name"}')
     name = value.get(REFERENCE)
     if set(value) != {REFERENCE} or not isinstance(name, str) or not is_name(name):

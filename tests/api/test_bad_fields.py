@@ -100,7 +100,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("runtime_vars.PORT", 80, "is not a string", '"80"'),
     ("runtime_vars.DEBUG", True, "is not a string", '"true"'),
     ("runtime_vars.EMPTY", None, "is null", "JSON string"),
-    ("runtime_vars.str", {"a": 1}, "is not a string", "JSON string"),
+    ("runtime_vars.str", {"a": 1}, "is no reference to a secret", '{"secret": "name"}'),
     ("runtime_vars.A=B", "x", "is not a variable's name", "letters"),
     ("runtime_vars.DB HOST", "x", "is not a variable's name", "letters"),
     ("runtime_vars.", "x", "is not a variable's name", "letters"),
