@@ -226,6 +226,9 @@ class Database:
         """Run `work` on the writing connection before anything else does, on the caller's own thread."""
         try:
             with self._write_engine.begin() as connection:
+                if not self.is_sqlite:
+                    # Nobody else waits yet, and what makes the tables may take its time between them.
+                    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
                 return work(connection)
         except SQLAlchemyError as error:
             if not is_trouble(error):
