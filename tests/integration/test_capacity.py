@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from docker.api.client import APIClient
 
-from tests.lab.timeball import Timeball, script, tell, until_told
+from tests.lab.timeball import Timeball, script, tell, until, until_told
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -23,10 +23,12 @@ async def test_sixty_runs_at_once_all_end_well_and_never_exceed_the_machine(
     # Long enough that runs overlap on an engine that starts them slowly.
     job = await timeball.create(script("echo run $N; sleep 2"), resource_size="XXS")
     runs = await asyncio.gather(*(timeball.trigger(job, runtime_vars={"N": str(n)}) for n in range(60)))
-    waiting = [run for run in await timeball.execs(job) if run["status"] == "W"]
-    assert waiting
-    assert all(run["waiting_for"].startswith("waits for ") for run in waiting)
-    assert any("0.15 CPU" in run["waiting_for"] for run in waiting)
+
+    async def reasons() -> list[str]:
+        return [run["waiting_for"] for run in await timeball.execs(job) if run["status"] == "W"]
+
+    waiting = await until(reasons, lambda seen: any("0.15 CPU" in reason for reason in seen))
+    assert all(reason.startswith("waits ") for reason in waiting)
 
     ended = await timeball.until_all_ended(job, count=60, seconds=120)
 
