@@ -92,7 +92,7 @@ def filter_of(single: Mapping[str, str], several: Mapping[str, Sequence[str]]) -
                 FieldError(name, single[name], f"lies after {what}_to={single[f'{what}_to']}", "swap them")
             )
     wanted = ExecFilter(
-        namespace=_namespace(errors, single),
+        namespace=namespace_of(errors, single),
         job_id=_job(errors, single),
         job_name=single.get("name"),
         statuses=_words(errors, "status", several, ExecStatus),
@@ -185,7 +185,8 @@ def _moment(errors: list[FieldError], single: Mapping[str, str], name: str) -> d
         return None
 
 
-def _namespace(errors: list[FieldError], single: Mapping[str, str]) -> str | None:
+def namespace_of(errors: list[FieldError], single: Mapping[str, str]) -> str | None:
+    """The namespace that a query names, if any; what is wrong with it is added to `errors`."""
     name = single.get("namespace")
     if name is not None and not is_namespace(name):
         errors.append(FieldError("namespace", name, "is not a namespace's name", NAMESPACE_REMEDY))

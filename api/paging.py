@@ -56,8 +56,8 @@ def page_of(query: Mapping[str, str]) -> Page:
     )
 
 
-def number_of(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
-    """A parameter that is a whole number from 1 on.
+def number_of(query: Mapping[str, str], name: str, default: int, largest: int, *, least: int = 1) -> int:
+    """A parameter that is a whole number from `least` on.
 
     Raises:
         InvalidInputError: it is not, or larger than `largest`.
@@ -65,10 +65,12 @@ def number_of(query: Mapping[str, str], name: str, default: int, largest: int) -
     text = query.get(name)
     if text is None:
         return default
-    if text.isascii() and text.isdigit() and len(text) <= 12 and 1 <= int(text) <= largest:
+    if text.isascii() and text.isdigit() and len(text) <= 12 and least <= int(text) <= largest:
         return int(text)
     raise InvalidInputError(
-        FieldError(name, text, f"is not a whole number from 1 to {largest}", f"use 1 to {largest}")
+        FieldError(
+            name, text, f"is not a whole number from {least} to {largest}", f"use {least} to {largest}"
+        )
     )
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _AGO: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhdw])", re.ASCII)
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+#: Seconds in each unit of a duration such as 30d.
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def is_exec_id(text: str) -> bool:
@@ -94,7 +95,7 @@ class When(click.ParamType[datetime]):
             return value
         now = datetime.now().astimezone()
         if (match := _AGO.fullmatch(value)) is not None:
-            return now - timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+            return now - timedelta(seconds=float(match[1]) * UNITS[match[2]])
         if value == "now":
             return now
         try:

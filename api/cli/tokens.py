@@ -8,10 +8,9 @@ from typing import Any, Final
 import click
 
 from api.cli.failing import explained
+from api.cli.references import UNITS
 from api.cli.tables import all_pages, show, table
 
-#: Seconds in each unit of a duration such as 30d.
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 ROLES: Final = ("viewer", "operator", "editor", "admin")
 
 
@@ -29,7 +28,7 @@ class Duration(click.ParamType[int]):
             self.fail(
                 f"{value!r} is no duration: write a number with s, m, h, d or w, such as 30d", param, ctx
             )
-        return int(match[1]) * _UNITS[match[2]]
+        return int(match[1]) * UNITS[match[2]]
 
 
 @click.group()

@@ -11,7 +11,7 @@ from aiohttp import web
 from api.dialects.dialect import Dialect, as_json
 from api.exec_filters import cursor_after, position_of
 from api.keys import CALLER, SERVICE
-from api.paging import query_of
+from api.paging import LAST_PAGE, number_of, query_of
 from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.execution import Exec, ExecStatus
@@ -51,10 +51,8 @@ DIALECT: Final = Dialect("/ges/", refuse, "X-Auth-Token")
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """`GET …/jobs/status?limit=&offset=&job_id=`: the runs, newest first; written out as they are read."""
     query = query_of(request, ("limit", "offset", "job_id"))
-    limit, offset = (
-        _number(query.get("limit"), "limit", MOST_JOBS, 1),
-        _number(query.get("offset"), "offset", 0, 0),
-    )
+    limit = number_of(query, "limit", MOST_JOBS, MOST_JOBS)
+    offset = number_of(query, "offset", 0, LAST_PAGE, least=0)
     wanted = await _filter_of(request)
     if isinstance(wanted, web.Response):
         return wanted
@@ -133,17 +131,6 @@ async def _find(request: web.Request, wanted: ExecFilter, exec_id: str) -> Liste
     if job is None or job.definition.namespace != wanted.namespace or wanted.job_id not in (None, job.id):
         raise NotFoundError(f"job : {exec_id[:100]} not exist")
     return listed
-
-
-def _number(text: str | None, name: str, default: int, least: int) -> int:
-    if text is None:
-        return default
-    most = MOST_JOBS if name == "limit" else 10**9
-    if text.isascii() and text.isdigit() and least <= int(text[:12]) <= most:
-        return int(text[:12])
-    raise InvalidInputError(
-        FieldError(name, text, f"is not a whole number from {least} to {most}", f"use {least} to {most}")
-    )
 
 
 def _job(listed: ListedExec) -> dict[str, Any]:

@@ -9,11 +9,10 @@ from aiohttp import web
 
 from api.answers import answer
 from api.bodies import body_of
-from api.exec_filters import labels_of, parameters_of
+from api.exec_filters import labels_of, namespace_of, parameters_of
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
 from api.routes.paths import JOB
-from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from api.schemas.jobs import READ_ONLY, JobChange, JobCreate, JobOut
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.filters import JobFilter
@@ -40,9 +39,7 @@ async def list_jobs(request: web.Request) -> web.Response:
 
 def _filter_of(single: Mapping[str, str], several: Mapping[str, Sequence[str]]) -> JobFilter:
     errors: list[FieldError] = []
-    namespace, state = single.get("namespace"), single.get("schedule_state")
-    if namespace is not None and not is_namespace(namespace):
-        errors.append(FieldError("namespace", namespace, "is not a namespace's name", NAMESPACE_REMEDY))
+    namespace, state = namespace_of(errors, single), single.get("schedule_state")
     known = [one.value for one in ScheduleState]
     if state is not None and state not in known:
         errors.append(
