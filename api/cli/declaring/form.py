@@ -49,8 +49,14 @@ _OPTIONAL: Final = {name for name, one in JobCreate.model_fields.items() if not 
 _TOP: Final = "jobs"
 
 
-class Problem(Exception):
+@dataclass(frozen=True, slots=True)
+class Problem:
     """One thing wrong in one file: `nightly.yaml:7: …`."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
