@@ -20,6 +20,8 @@ import yaml
 MOST_VALUES: Final = 2_000_000
 DEEPEST: Final = 60
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
+#: What breaks lines in YAML, and is a character like any other in JSON.
+_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
 _WORDS: Final = {
     "true": True,
     "false": False,
@@ -127,16 +129,16 @@ def read_documents(text: str) -> list[Node]:
     Raises:
         DocumentError: it is neither, or holds what is refused.
     """
+    may_be_json = text.lstrip().startswith(("{", "["))
+    if may_be_json and _BREAKS.search(text) and (found := _read_json(text)) is not None:
+        return [found]
     try:
         return [one for one in _Builder().documents(text) if one.value is not None]
-    except DocumentError as refusal:
-        if not text.lstrip().startswith(("{", "[")):
-            raise
+    except DocumentError:
         # What JSON writes otherwise than YAML, such as tabs before a value, and pairs of surrogates.
-        try:
-            return [_from_json(json.loads(text, object_pairs_hook=_pairs), 0)]
-        except (ValueError, RecursionError):
-            raise refusal from None
+        if may_be_json and (found := _read_json(text)) is not None:
+            return [found]
+        raise
 
 
 class _Builder:
@@ -275,6 +277,14 @@ class _Pairs(list[tuple[str, Any]]):
 
 def _pairs(pairs: list[tuple[str, Any]]) -> _Pairs:
     return _Pairs(pairs)
+
+
+def _read_json(text: str) -> Node | None:
+    """The document of a JSON text; None if it is none."""
+    try:
+        return _from_json(json.loads(text, object_pairs_hook=_pairs), 0)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _from_json(value: Any, depth: int) -> Node:

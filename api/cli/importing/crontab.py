@@ -197,14 +197,7 @@ class _Table:
                 is_queue = not {"-n", "--nb", "--nonblock"} & set(words[place:])
                 fields["concurrency_policy"] = "queue" if is_queue else "forbid"
             elif name == "timeout":
-                length = next(
-                    (
-                        go_duration(one if one[-1:].isalpha() else f"{one}s")
-                        for one in words[place + 1 :]
-                        if one[:1].isdigit()
-                    ),
-                    None,
-                )
+                length = _limit_of(words[place + 1 :])
                 if length:
                     fields["timeout_seconds"] = max(1, round(length))
                 else:
@@ -216,6 +209,16 @@ class _Table:
                     number,
                     f"{word.partition('=')[0]} was set for the docker command, and is not carried over",
                 )
+
+
+def _limit_of(words: Sequence[str]) -> float | None:
+    """Seconds after which `timeout` ends what it starts; None if that cannot be told."""
+    before = ""
+    for word in words:
+        if word[:1].isdigit() and before not in _TAKES_WORD:
+            return go_duration(word if word[-1].isalpha() else f"{word}s")
+        before = word
+    return None
 
 
 def _is_user(word: str, rest: str) -> bool:
