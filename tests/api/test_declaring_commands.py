@@ -192,7 +192,7 @@ async def test_what_the_daemon_refuses_leaves_the_others_done_and_nothing_delete
     words = ("apply", "-f", str(file), "--prune", "--yes")
     result = await run(api, *words)
     assert result.exit_code == 1
-    assert result.stdout.splitlines()[-1] == "2 created, 1 refused, 1 not tried."
+    assert result.stdout.splitlines()[-1] == "2 created, 1 failed, 1 not tried."
     assert "jobs.yaml:11: team/hourly: resource_size" in result.stderr
     assert "done: team/nightly, admin/mine" in result.stderr
     assert "not tried: team/extra" in result.stderr

@@ -64,7 +64,7 @@ def summary(outcomes: Iterable[Outcome], *, is_dry: bool) -> str:
     words = [f"{counts[action]} {_DONE[action]}" for action in _DONE if counts[action]]
     if unchanged := sum(one.step.action is Action.NOTHING for one in found):
         words.append(f"{unchanged} unchanged")
-    for status, word in ((Status.FAILED, "refused"), (Status.SKIPPED, "not tried")):
+    for status, word in ((Status.FAILED, "failed"), (Status.SKIPPED, "not tried")):
         if number := sum(one.status is status for one in found):
             words.append(f"{number} {word}")
     text = ", ".join(words) or "nothing to do"

@@ -49,7 +49,7 @@ def test_what_follows_is_not_tried_and_everything_is_told(
     assert daemon.made == ["a"]
     assert "done: team/a" in str(raised.value)
     assert "not tried: team/c" in str(raised.value)
-    assert capsys.readouterr().out.endswith("1 created, 1 refused, 1 not tried.\n")
+    assert capsys.readouterr().out.endswith("1 created, 1 failed, 1 not tried.\n")
 
 
 def test_a_refusal_of_one_job_lets_the_others_be_made():

@@ -172,7 +172,7 @@ def test_outcomes_are_summed_up_for_people_and_programs():
         Outcome(steps[0], Status.FAILED, "no"),
         *(Outcome(step, Status.SKIPPED) for step in steps[1:]),
     ]
-    assert summary(outcomes, is_dry=False) == "1 refused, 2 not tried."
+    assert summary(outcomes, is_dry=False) == "1 failed, 2 not tried."
     assert summary([], is_dry=False) == "Nothing to do."
     assert summary([Outcome(step, Status.PLANNED) for step in steps], is_dry=True).endswith(
         "1 created, 2 deleted."
