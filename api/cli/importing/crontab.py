@@ -29,6 +29,15 @@ _WRAPPERS: Final = frozenset(
 _PROGRAMS: Final = _ENGINES | _WRAPPERS | {"cd", "test", "[", "sh", "bash", "sleep", "echo", "export"}
 #: Options of wrappers that take a word of their own.
 _TAKES_WORD: Final = frozenset({"-n", "-c", "-p", "-u", "-g", "-w", "-E", "-k", "-s"})
+#: Options of flock that have it give up at once.
+_AT_ONCE: Final = frozenset({"-n", "--nb", "--nonblock"})
+#: Programs whose options change what is done, with what to do instead.
+_MATTERS: Final = {
+    "flock": "",
+    "timeout": ": stop_grace_seconds is the time between the signals SIGTERM and SIGKILL",
+    "nice": ": resource_size says how much a run takes",
+    "ionice": ": resource_size says how much a run takes",
+}
 _SYSTEM: Final = ("/etc/crontab", "/etc/cron.d/")
 
 
@@ -68,6 +77,7 @@ class _Table:
         self._has_users = has_users
         self._variables: dict[str, str] = {}
         self._zone: str | None = None
+        self._locks: dict[str, int] = {}
 
     def take(self, number: int, line: str) -> None:
         """One line."""
@@ -119,7 +129,7 @@ class _Table:
             if value:
                 remedy = "set email_enabled for mail to the job's owner when runs fail, or make a hook"
                 self._result.note(number, f"MAILTO={value} is not carried over: {remedy}")
-        elif not re.search(rf"\$\{{?{re.escape(name)}\b", self._text):
+        elif not re.search(rf"(?:\$\{{?|-e *|--env[ =]){re.escape(name)}\b", self._text):
             self._result.note(
                 number, f"{name} is not carried over: containers have only what stands in runtime_vars"
             )
@@ -159,7 +169,7 @@ class _Table:
                 f"{' '.join(words[1:at])} is not carried over: region_name says on which engine jobs run",
             )
         try:
-            fields = read_docker_run(words[at + 1 :], self._result, number)
+            fields = read_docker_run(words[at + 1 :], self._result, number, self._variables)
         except OptionsError as error:
             self._result.lose(number, f"the line is not carried over: {error}")
             return None
@@ -191,24 +201,41 @@ class _Table:
 
     def _take_wrappers(self, number: int, words: Sequence[str], fields: dict[str, Any]) -> None:
         """What stood before `docker`: locks and time limits have fields of their own."""
-        names = [word.rsplit("/", 1)[-1] for word in words]
-        for place, (word, name) in enumerate(zip(words, names, strict=True)):
-            if name == "flock":
-                is_queue = not {"-n", "--nb", "--nonblock"} & set(words[place:])
-                fields["concurrency_policy"] = "queue" if is_queue else "forbid"
-            elif name == "timeout":
-                length = _limit_of(words[place + 1 :])
-                if length:
-                    fields["timeout_seconds"] = max(1, round(length))
-                else:
-                    self._result.note(
-                        number, f"'{' '.join(words[place:])}' is not carried over: set timeout_seconds"
-                    )
-            elif "=" in word and re.match(r"[A-Za-z_]\w*=", word):
-                self._result.note(
-                    number,
-                    f"{word.partition('=')[0]} was set for the docker command, and is not carried over",
-                )
+        by = ""
+        for place, word in enumerate(words):
+            name = word.rsplit("/", 1)[-1]
+            if re.match(r"[A-Za-z_]\w*=", word):
+                what = word.partition("=")[0]
+                self._result.note(number, f"{what} was set for the docker command, and is not carried over")
+            elif name in _WRAPPERS:
+                by = name
+                if name == "timeout":
+                    self._take_limit(number, words[place:], fields)
+            elif word.startswith("-") and by == "flock" and word in _AT_ONCE:
+                fields["concurrency_policy"] = "forbid"
+            elif word.startswith("-") and by in _MATTERS:
+                value = f" {words[place + 1]}" if word in _TAKES_WORD and place + 1 < len(words) else ""
+                self._result.note(number, f"'{word}{value}' of {by} is not carried over{_MATTERS[by]}")
+            elif by == "flock" and words[place - 1] not in _TAKES_WORD - _AT_ONCE:
+                self._take_lock(number, word, fields)
+                by = ""  # what follows is another command
+
+    def _take_limit(self, number: int, words: Sequence[str], fields: dict[str, Any]) -> None:
+        length = _limit_of(words[1:])
+        if length:
+            fields["timeout_seconds"] = max(1, round(length))
+        else:
+            self._result.note(number, f"'{' '.join(words)}' is not carried over: set timeout_seconds")
+
+    def _take_lock(self, number: int, lock: str, fields: dict[str, Any]) -> None:
+        """Runs of one job wait for each other here; those of others do not."""
+        fields.setdefault("concurrency_policy", "queue")
+        first = self._locks.setdefault(lock, number)
+        if first != number:
+            why = "only runs of the same job wait for each other, or give way"
+            self._result.note(
+                number, f"the lock {lock} is that of line {first} too, which is not carried over: {why}"
+            )
 
 
 def _limit_of(words: Sequence[str]) -> float | None:

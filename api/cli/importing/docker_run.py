@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -63,11 +63,13 @@ class _Options:
 
     Attributes:
         line: of the file; also where notes go.
+        environment: of the docker command, whose variables `-e NAME` hands on.
     """
 
     result: Imported
     line: int | None
     fields: dict[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     variables: list[str] = field(default_factory=list)
     cpus: float | None = None
     memory: float | None = None
@@ -76,18 +78,21 @@ class _Options:
         self.result.note(self.line, text)
 
 
-def read_docker_run(words: Sequence[str], result: Imported, line: int | None) -> dict[str, Any]:
+def read_docker_run(
+    words: Sequence[str], result: Imported, line: int | None, environment: Mapping[str, str]
+) -> dict[str, Any]:
     """The job that `docker run` with these words is.
 
     Args:
         words: what follows `run`.
         result: where notes go.
         line: of the file.
+        environment: of the docker command, as far as it is known.
 
     Raises:
         OptionsError: there is no image, or an option lacks its value.
     """
-    options = _Options(result, line)
+    options = _Options(result, line, environment=environment)
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         word = rest.pop(0)
@@ -168,6 +173,11 @@ def _set(name: str) -> Callable[[_Options, str], None]:
     return take
 
 
+def _env(options: _Options, value: str) -> None:
+    known = options.environment.get(value)
+    options.variables.append(value if known is None else f"{value}={known}")
+
+
 def _memory(options: _Options, value: str) -> None:
     options.memory = memory_bytes(value)
     if options.memory is None:
@@ -234,7 +244,7 @@ _TAKEN: Final[dict[str, Callable[[_Options, str], None]]] = {
     "stop-timeout": _grace,
     "label": _label,
     "mount": _mount,
-    "env": lambda options, value: options.variables.append(value),
+    "env": _env,
     "volume": lambda options, value: add_volume(options.result, options.line, options.fields, value),
     "network": lambda options, value: set_network(options.result, options.line, options.fields, value),
     "cap-add": lambda options, value: set_capabilities(options.result, options.line, options.fields, [value]),

@@ -50,6 +50,8 @@ def line(rest: str) -> dict[str, Any]:
         ("flock -n /var/lock/x docker run busybox", {"concurrency_policy": "forbid"}),
         ("flock /var/lock/x timeout -k 5 10m docker run busybox", {"concurrency_policy": "queue", "timeout_seconds": 600}),
         ("nice -n 5 ionice -c 3 docker run busybox", {}),
+        ("flock -w 10 /var/lock/x docker run busybox", {"concurrency_policy": "queue"}),
+        ("/usr/bin/flock --nonblock /var/lock/x /usr/bin/docker run busybox", {"concurrency_policy": "forbid"}),
         ("docker run busybox date +\\%F", {"command": "date +%F"}),
         ("-docker run busybox >/dev/null 2>&1", {}),
     ],
@@ -100,6 +102,9 @@ def test_options_of_docker_run_become_fields(rest: str, fields: dict[str, Any]):
         ("docker run busybox cat%hello%there", "what follows '%' was standard input"),
         ("DOCKER_HOST=x docker run busybox", "DOCKER_HOST was set for the docker command"),
         ("timeout soon docker run busybox", "'timeout soon' is not carried over"),
+        ("timeout -k 5 1m docker run busybox", "'-k 5' of timeout is not carried over: stop_grace_seconds"),
+        ("flock -w 10 /x docker run busybox", "'-w 10' of flock is not carried over"),
+        ("nice -n 5 docker run busybox", "'-n 5' of nice is not carried over: resource_size"),
         ("app docker run busybox", "user app is not carried over"),
     ],
 )  # fmt: skip
@@ -148,6 +153,21 @@ def test_variables_of_the_crontab_are_put_in():
     job = one(text, Format.CRONTAB)
     assert (job["docker_image_tag"], job["runtime_vars"], job["command"]) == ("1.28", {"X": "1.28"}, "1.28")
     assert [number for number, _ in notes(text, Format.CRONTAB)] == [1, 2]
+
+
+def test_a_variable_that_is_handed_on_has_the_value_of_the_crontab():
+    """`-e NAME` takes it from the environment, which cron has made."""
+    text = "MODE=full\n0 2 * * * docker run -e MODE busybox\n"
+    assert one(text, Format.CRONTAB)["runtime_vars"] == {"MODE": "full"}
+    assert notes(text, Format.CRONTAB) == []
+
+
+def test_a_lock_that_several_lines_share_is_noted():
+    """Here, only runs of one job have to do with each other."""
+    text = "0 2 * * * flock -n /l docker run a\n0 3 * * * flock -n /l docker run b\n"
+    assert [
+        (number, "the lock /l is that of line 1 too" in note) for number, note in notes(text, Format.CRONTAB)
+    ] == [(2, True)]
 
 
 def test_cron_tz_holds_for_the_lines_after_it():
