@@ -69,6 +69,8 @@ def import_(
     jobs = finish(result, name, Choices(namespace=namespace, **choices))
     if not as_json or is_applied:
         _tell(result, name, found.value, len(jobs))
+    if not jobs and not as_json:
+        raise _refusal(f"{name}: nothing in it could be carried over")
     if is_applied:
         from api.cli.applying import How, carry_out  # noqa: PLC0415
         from api.client import connect  # noqa: PLC0415
@@ -85,7 +87,7 @@ def import_(
     else:
         write_whole(output, written)
     if not jobs:
-        raise _refusal(f"{name}: nothing in it could be carried over")
+        raise click.exceptions.Exit(1)
 
 
 def _refusal(text: str) -> Exception:

@@ -342,6 +342,7 @@ async def test_other_formats_are_recognised_from_standard_input_too(api: Api, tm
         ("a: [", ("--from", "cronjob"), 1, ":2: is not valid YAML"),
         ("jobs: []", (), 1, "use 'timeball apply -f'"),
         ("@reboot docker run x", (), 1, "nothing in it could be carried over"),
+        ("@reboot docker run x", ("--apply",), 1, "nothing in it could be carried over"),
         ("@daily docker run x", ("--dry-run",), 2, "--dry-run is for --apply"),
         ("@daily docker run x", ("--apply", "-o", "x"), 2, "exclude each other"),
         ("@daily docker run x", ("--from", "quartz"), 2, "quartz"),

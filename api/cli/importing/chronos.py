@@ -25,8 +25,7 @@ from scheduler.timing.schedule import TimezoneError, check_timezone
 
 #: What says how a job has fared, and not what it is.
 _HISTORY: Final = (
-    "successCount", "errorCount", "lastSuccess", "lastError", "errorsSinceLastSuccess", "lastHost", "executor",
-    "executorFlags", "async", "dataProcessingJobType", "dataJob",
+    "successCount", "errorCount", "lastSuccess", "lastError", "errorsSinceLastSuccess", "lastHost",
 )  # fmt: skip
 _SCHEDULE: Final = re.compile(r"(R[0-9]*)/([^/]*)/(P.*)", re.ASCII)
 _OFFSET: Final = re.compile(r"(T[0-9:.,]*?)(Z|[+-][0-9]{2}:?[0-9]{2})$", re.ASCII)
@@ -72,11 +71,9 @@ def _read_job(job: Part, result: Imported) -> None:
     name = job.text("name") or "job"
     job.path = name
     fields: dict[str, Any] = {"name": name}
-    if any(history in job for history in _HISTORY[:5]):
-        result.note(
-            None,
-            "what says how jobs have fared (successCount, lastError and the like) is not carried over",
-            once=True,
+    if any(history in job for history in _HISTORY):
+        result.note_once(
+            "what says how jobs have fared (successCount, lastError and the like) is not carried over"
         )
     job.set_aside(_HISTORY)
     if not _take_container(job, fields, result):

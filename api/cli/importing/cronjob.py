@@ -50,6 +50,9 @@ _FILLED_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "stdin": ("false",),
     "tty": ("false",),
     "automountServiceAccountToken": ("false",),
+    "allowPrivilegeEscalation": ("false",),  # no container here gains privileges
+    "runAsNonRoot": ("false",),
+    "optional": ("false",),
 }
 _HINTS: Final = {
     "successfulJobsHistoryLimit": "retention_days and retention_count say how many runs are kept",
@@ -68,6 +71,9 @@ _HINTS: Final = {
     "workingDir": "the image's own is used",
     "hostNetwork": "no job can share the host's network",
     "privileged": "no job can be privileged; name what it needs as capabilities",
+    "allowPrivilegeEscalation": "no container here gains privileges",
+    "runAsNonRoot": "name a user; the operator can demand one (require_non_root)",
+    "optional": "a run whose secret is not set fails",
     "parallelism": "a run is one container",
     "completions": "a run is one container",
     "priorityClassName": "set priority",
@@ -116,6 +122,7 @@ def _read_cronjob(root: Part, result: Imported) -> None:
     root.set_aside(("apiVersion", "kind", "status"))
     metadata, spec = root.part("metadata"), root.part("spec")
     name = metadata.text("name") or metadata.text("generateName") or "job"
+    metadata.path = f"{name}: metadata"
     fields: dict[str, Any] = {"name": name}
     if namespace := metadata.text("namespace"):
         fields["namespace"] = namespace
@@ -129,11 +136,9 @@ def _read_cronjob(root: Part, result: Imported) -> None:
     if not _take_timing(spec, fields, result, name):
         return
     template = spec.part("jobTemplate")
-    template.part("metadata").set_aside(_BOOKKEEPING)
     work = template.part("spec")
     work.path = f"{name}: jobTemplate.spec"
     pods = work.part("template")
-    pods.set_aside(("metadata",))
     pod = pods.part("spec")
     pod.path = f"{name}: pod"
     _take_work(work, fields)
@@ -149,6 +154,10 @@ def _read_cronjob(root: Part, result: Imported) -> None:
         return
     _take_mounts(pod, main, fields, result)
     _take_pod(pod, fields)
+    for one in (template, pods):
+        described = one.part("metadata")
+        described.set_aside((*_BOOKKEEPING, "name"))
+        described.close({"labels": "the labels of the CronJob are those of the job"})
     for part in (annotations, metadata, root, spec, template, work, pods, pod, main):
         _close(part)
     result.add(root.line, fields)
@@ -273,8 +282,7 @@ def _take_variables(container: Part, fields: dict[str, Any]) -> None:
                 key.note("", f"becomes the secret {secret}: set it with 'timeball secret set {secret}'")
             else:
                 key.note("", f"is not carried over: {secret!r} is no name of a secret")
-            key.set_aside(("optional",))
-            key.close()
+            _close(key)
         else:
             what = ", ".join(source.names())
             one.note("valueFrom", f"of {name} ({what}) is not carried over: write runtime_vars.{name}")
@@ -298,9 +306,6 @@ def _take_security(part: Part, fields: dict[str, Any], result: Imported) -> None
     capabilities = context.part("capabilities")
     set_capabilities(result, capabilities.line, fields, capabilities.texts("add"))
     capabilities.close({"drop": "containers have few capabilities anyway; the container policy says which"})
-    context.set_aside(
-        ("runAsNonRoot", "allowPrivilegeEscalation")
-    )  # the policy's business; the second is never so
     _close(context)
 
 
@@ -311,11 +316,12 @@ def _take_mounts(pod: Part, container: Part, fields: dict[str, Any], result: Imp
         name, host = volume.text("name", "") or "", volume.part("hostPath")
         if path := host.text("path"):
             paths[name] = path
-            host.set_aside(("type",))
+            if (kind := host.text("type")) not in {None, "", "Directory", "File"}:
+                host.note("type", f"{kind} is not carried over: {path} has to be there")
         else:
-            kind = ", ".join(one for one in volume.names() if one != "name") or "empty"
+            what = ", ".join(one for one in volume.names() if one != "name") or "empty"
             volume.note(
-                "", f"'{name}' ({kind}) is not carried over: only directories of the host can be mounted"
+                "", f"'{name}' ({what}) is not carried over: only directories of the host can be mounted"
             )
             volume.set_aside(volume.names())
         host.close()
@@ -339,5 +345,4 @@ def _take_pod(pod: Part, fields: dict[str, Any]) -> None:
     user, group = context.text("runAsUser"), context.text("runAsGroup")
     if user is not None and "user" not in fields:
         fields["user"] = user if group is None else f"{user}:{group}"
-    context.set_aside(("runAsNonRoot",))
     _close(context)

@@ -129,10 +129,8 @@ def _take_container(section: Section, fields: dict[str, Any], result: Imported, 
     if user := section.take("user"):
         fields["user"] = user
     else:
-        result.note(
-            None,
+        result.note_once(
             "Ofelia runs as root what names no user; here it runs as the image says, or give user: root",
-            once=True,
         )
     if network := section.take("network"):
         set_network(result, section.lines.get("network"), fields, network)
@@ -146,11 +144,9 @@ def _take_container(section: Section, fields: dict[str, Any], result: Imported, 
     pull = section.take("pull")
     if section.kind == "job-run" and (pull is None or _is_true(pull)):
         fields["pull_policy"] = "always"
-        result.note(
-            None,
+        result.note_once(
             "images are pulled before every run (pull_policy: always), which fails where no registry has them, while "
             "Ofelia goes on with what it has: use if_not_present for those",
-            once=True,
         )
 
 

@@ -59,11 +59,18 @@ class Imported:
     notes: list[Note] = field(default_factory=list)
     follows_wall_clock: bool = False
     has_unsized: bool = False
+    _said: set[str] = field(default_factory=set)
+    _taken: set[tuple[str | None, str]] = field(default_factory=set)
 
-    def note(self, line: int | None, text: str, *, once: bool = False) -> None:
-        """Say something of a line; `once` says it of the file only the first time."""
-        if not once or all(one.text != text for one in self.notes):
-            self.notes.append(Note(line, text))
+    def note(self, line: int | None, text: str) -> None:
+        """Say something of a line."""
+        self.notes.append(Note(line, text))
+
+    def note_once(self, text: str) -> None:
+        """Say something of the whole file, unless it has been said."""
+        if text not in self._said:
+            self._said.add(text)
+            self.note(None, text)
 
     def lose(self, line: int | None, text: str) -> None:
         """Say that a job is left out."""
@@ -71,11 +78,11 @@ class Imported:
 
     def add(self, line: int | None, fields: dict[str, Any]) -> None:
         """Take a job, under a name that no other of its namespace has."""
-        taken = {(one.fields.get("namespace"), one.fields["name"]) for one in self.jobs}
-        name, number = fields["name"], 1
-        while (fields.get("namespace"), fields["name"]) in taken:
+        namespace, name, number = fields.get("namespace"), fields["name"], 1
+        while (namespace, fields["name"]) in self._taken:
             number += 1
             fields["name"] = f"{name}-{number}"
+        self._taken.add((namespace, fields["name"]))
         if number > 1:
             self.note(line, f"is called '{fields['name']}', as another job is called '{name}' already")
         self.jobs.append(Found(line, fields))
@@ -224,4 +231,4 @@ class Part:
 
 
 def _is_empty(node: Node) -> bool:
-    return node.value is None or node.value in ({}, [], "")
+    return node.value is None or node.value is False or node.value in ({}, [], "")

@@ -91,6 +91,7 @@ def test_fields_have_their_meaning(more: dict[str, Any], fields: dict[str, Any])
         ({"runAsUser": "x"}, "a.runAsUser is not carried over"),
         ({"highPriority": True}, "a.highPriority is not carried over: set priority"),
         ({"description": "x"}, "a.description is not carried over"),
+        ({"executor": "x"}, "a.executor is not carried over"),
         ({"frobnicate": 1}, "a.frobnicate is not carried over"),
         ({"arguments": ["x"]}, "a.arguments is not carried over"),
         ({"command": "x"}, "should the image have an entrypoint"),

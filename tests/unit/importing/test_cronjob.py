@@ -127,6 +127,9 @@ def test_an_image_without_a_tag_is_always_pulled():
         ({"container": "securityContext: {capabilities: {drop: [ALL]}}"}, "drop is not carried over"),
         ({"container": "resources: {limits: {memory: lots}}"}, "'lots' is no quantity"),
         ({"container": "resources: {limits: {ephemeral-storage: 1Gi}}"}, "ephemeral-storage is not carried over"),
+        ({"container": "securityContext: {runAsNonRoot: true}"}, "runAsNonRoot true is not carried over: name a user"),
+        ({"container": "env: [{name: A, valueFrom: {secretKeyRef: {name: db, key: p, optional: true}}}]"}, "optional true is not carried over"),
+        ({"pod": "volumes: [{name: v, hostPath: {path: /a, type: DirectoryOrCreate}}]"}, "/a has to be there"),
         ({"container": "tty: true"}, "tty true is not carried over"),
         ({"container": "imagePullPolicy: Sometimes"}, "Sometimes is unknown"),
         ({"metadata": "annotations: {a: b}"}, "metadata.annotations.a is not carried over"),
@@ -138,6 +141,14 @@ def test_what_has_no_field_is_noted(parts: dict[str, str], said: str):
     found = notes(manifest(**parts)) or [(0, "")]
     assert any(said in text for _, text in found), found
     assert one(manifest(**parts))["name"] == "a"
+
+
+def test_labels_of_pods_are_noted():
+    """Those of the CronJob are the job's."""
+    described = "      template:\n        metadata: {creationTimestamp: null, labels: {a: b}}\n"
+    text = HELLO.replace("      template:\n", described)
+    assert any(".metadata.labels is not carried over" in note for _, note in notes(text))
+    assert "labels" not in one(text)
 
 
 def test_a_second_container_is_noted():
