@@ -10,9 +10,12 @@ import click
 
 #: Each subcommand: where it is, and what it does. A module is loaded only when its command is used.
 COMMANDS: Final = {
+    "apply": ("api.cli.apply:apply", "Have the jobs that files declare."),
     "backup": ("api.cli.backup:backup", "Save all that the daemon keeps, while it serves."),
     "doctor": ("api.cli.doctor:doctor", "Look whether all that Timeball needs is well."),
     "exec": ("api.cli.execs:exec_", "Look at runs, stop them, remove them."),
+    "export": ("api.cli.export:export", "Write jobs to a file that apply reads."),
+    "import": ("api.cli.import_:import_", "Take over jobs from crontab, Ofelia, Chronos or Kubernetes."),
     "job": ("api.cli.jobs:job", "Define jobs, change them, pause and resume them."),
     "logs": ("api.cli.logs:logs", "Print what a job or a run has written, and follow it."),
     "occurrences": ("api.cli.occurrences:occurrences", "Show what became of each due time of a job."),
