@@ -48,6 +48,7 @@ from scheduler.engine.protocol import (
     container_name,
 )
 from scheduler.job import PullPolicy
+from scheduler.registry import Login
 
 _NEVER = "0001-01-01"  # how the engine writes a time that has not come
 _STATES = {
@@ -132,10 +133,10 @@ class DockerEngine:
         )
 
     async def ensure_image(
-        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
         """See to it that the image is on the engine."""
-        return await ensure_image(self._api, image, policy, progress)
+        return await ensure_image(self._api, image, policy, progress, login)
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """Make the container, or find the one that an earlier call made."""

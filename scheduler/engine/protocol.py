@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, Self
 
 from scheduler.job import Mount, PullPolicy
 from scheduler.logs.stream import Stream
+from scheduler.registry import Login
 
 LABEL_EXEC = "io.timeball.exec"
 """Label that carries the exec's id."""
@@ -300,7 +301,7 @@ class Engine(Protocol):
         ...
 
     async def ensure_image(
-        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
         """See to it that the image is on the engine, asking its registry as the policy says.
 
@@ -308,6 +309,7 @@ class Engine(Protocol):
             image: ``repo:tag`` or ``repo@sha256:…``.
             policy: when the registry is asked.
             progress: is called on the event loop with a readable line now and then.
+            login: what the registry is shown; None for what the engine's own configuration has.
 
         Raises:
             ImagePullError: it cannot be had, or the pull makes no progress.

@@ -31,6 +31,7 @@ from scheduler.engine.protocol import (
 )
 from scheduler.job import PullPolicy
 from scheduler.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
+from scheduler.registry import Login
 from scheduler.running.circuit import Circuit
 
 #: The kinds of ends that calls have, as the metric names them.
@@ -101,11 +102,11 @@ class GuardedEngine:
             return await self._engine.examine()
 
     async def ensure_image(
-        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
         """As `Engine.ensure_image`."""
         async with self._call("ensure_image"):
-            return await self._engine.ensure_image(image, policy, progress)
+            return await self._engine.ensure_image(image, policy, progress, login=login)
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """As `Engine.create`."""

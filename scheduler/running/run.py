@@ -42,6 +42,7 @@ from scheduler.running.decide import (
     lost,
     stop_words,
 )
+from scheduler.running.pull_access import pull_access
 from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
 from scheduler.running.regions import Region
@@ -206,9 +207,10 @@ class Run:
             return
         self.capture.system(f"Start pulling image: {spec.image}")
         try:
+            access = await pull_access(self.exec, self._with.database, self._with.clock, self._with.vault)
             image = await unless(
                 self._stopping.wanted,
-                image_of(engine, spec, self._region.limits.pulls, self.capture.system),
+                image_of(engine, spec, self._region.limits.pulls, self.capture.system, access),
             )
             if image is None:
                 await self._end(cancelled_before_start(self._stopping.reason))

@@ -40,6 +40,7 @@ from scheduler.engine.protocol import (
 )
 from scheduler.job import PullPolicy
 from scheduler.logs.stream import Stream
+from scheduler.registry import Login
 from tests.lab.fake_feed import EventFeed, FrameFeed
 from tests.lab.fake_programs import FakeProcess, OutOfMemory, Program
 
@@ -93,6 +94,7 @@ class FakeEngine:
         programs: what each command runs; a command that is not here does not exist.
         images: what is on the engine, by ``repo:tag``.
         registry: what can be pulled, by ``repo:tag``.
+        logins: what registries ask for, by host: a user name and a password.
         containers: every container, by its engine id, of whatever installation.
         down: while True the engine cannot be reached; its containers go on.
         failures: for a method's name, errors that its next calls raise, one each.
@@ -110,6 +112,7 @@ class FakeEngine:
         self.programs: dict[tuple[str, ...], Program] = {}
         self.images: dict[str, FakeImage] = {FAKE_IMAGE: FakeImage()}
         self.registry: dict[str, FakeImage] = {}
+        self.logins: dict[str, tuple[str, str]] = {}
         self.containers: dict[str, FakeContainer] = {}
         self.down = False
         self.failures: dict[str, list[Exception]] = {}
@@ -168,7 +171,7 @@ class FakeEngine:
         )
 
     async def ensure_image(
-        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
         """Take the image from `registry` into `images` as the policy says."""
         await self._enter("ensure_image")
@@ -176,6 +179,9 @@ class FakeEngine:
         pulled = policy is PullPolicy.ALWAYS or (missing and policy is PullPolicy.IF_NOT_PRESENT)
         if pulled:
             found = self.registry.get(image) or _by_digest(self.registry, image)
+            wanted = self.logins.get(image.split("/", maxsplit=1)[0])
+            if wanted is not None and (login is None or (login.username, login.password) != wanted):
+                raise ImagePullError(f"image {image} cannot be pulled: unauthorized", is_denied=True)
             if found is None:
                 raise ImagePullError(f"image {image} cannot be pulled: manifest for {image} not found")
             progress(f"Pulling from {image.rsplit(':', 1)[0]}")
