@@ -12,6 +12,7 @@ from typing import Any
 
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, Size, command_words
+from scheduler.secret_files import check_secret_files
 from scheduler.security.policy import ContainerPolicy, violations
 from scheduler.timing.schedule import TimezoneError, check_timezone, parse_schedule, start_schedule
 
@@ -48,6 +49,7 @@ def check_definition(
         *(check_size(definition.resource_size, sizes) if "resource_size" in named else []),
         *check_command(definition.command),
         *_check_schedule(definition),
+        *(check_secret_files(definition) if {"secret_files", "mounts"} & {*(changes or ("mounts",))} else []),
         *(
             error
             for error in violations(policy, definition.docker_image_repo, definition)

@@ -7,7 +7,7 @@ were about is found out by asking again, as after any other `EngineUnavailableEr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -33,6 +33,7 @@ from scheduler.job import PullPolicy
 from scheduler.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
 from scheduler.registry import Login
 from scheduler.running.circuit import Circuit
+from scheduler.secret_files import SecretFile
 
 #: The kinds of ends that calls have, as the metric names them.
 OK, REFUSED, TROUBLED, TIMEOUT, UNREACHABLE, GIVEN_UP, NOT_MADE = (
@@ -123,10 +124,10 @@ class GuardedEngine:
         async with self._call("attach"):
             return await self._engine.attach(handle)
 
-    async def start(self, handle: Handle) -> None:
+    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
         """As `Engine.start`."""
         async with self._call("start"):
-            await self._engine.start(handle)
+            await self._engine.start(handle, files)
 
     async def inspect(self, handle: Handle) -> RunStatus:
         """As `Engine.inspect`."""

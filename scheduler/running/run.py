@@ -235,6 +235,11 @@ class Run:
             await self._end(cancelled_before_start(self._stopping.reason))
             await self._remove(handle)
             return
+        files = self.secrecy.files if self.exec.spec.secret_files else ()
+        if files is None:
+            await self._fail_to_start(FailReason.SECRET_MISSING, self.secrecy.trouble or "")
+            await self._remove(handle)
+            return
         ended = self._region.ended(self.exec.id)
         stream = await engine.attach(handle)
         self._breaks = self._region.breaks
@@ -247,7 +252,7 @@ class Run:
                 self._observe_launch()
                 await self._recorder.demand_ownership()
                 try:
-                    await engine.start(handle)
+                    await engine.start(handle, files)
                 except LaunchError as error:
                     reason = FailReason.START_FAILED
                     if isinstance(error, LaunchForgottenError):

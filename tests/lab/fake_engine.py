@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ from scheduler.engine.protocol import (
 from scheduler.job import PullPolicy
 from scheduler.logs.stream import Stream
 from scheduler.registry import Login
+from scheduler.secret_files import SecretFile
 from tests.lab.fake_feed import EventFeed, FrameFeed
 from tests.lab.fake_programs import FakeProcess, OutOfMemory, Program
 
@@ -85,6 +86,7 @@ class FakeContainer:
     frames: list[LogFrame] = field(default_factory=list)
     feeds: set[FrameFeed] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
+    files: dict[str, SecretFile] = field(default_factory=dict)
 
 
 class FakeEngine:
@@ -210,7 +212,11 @@ class FakeEngine:
                 f"the engine makes no such container: only {self._capacity.cpus} CPUs available"
             )
         self._made += 1
-        handle = Handle(engine_id=f"{self._made:064x}", name=container_name(spec.exec_id))
+        handle = Handle(
+            f"{self._made:064x}",
+            container_name(spec.exec_id),
+            secret_directories=len(spec.secret_directories),
+        )
         self.containers[handle.engine_id] = FakeContainer(
             replace(spec, command=command),
             handle,
@@ -233,10 +239,11 @@ class FakeEngine:
         container.feeds.add(feed)
         return feed
 
-    async def start(self, handle: Handle) -> None:
+    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
         """Start the container's program."""
         await self._enter("start")
         container = self._container(handle)
+        container.files = {file.path: file for file in files}
         if container.status.state is not RunState.CREATED:
             return
         assert container.spec.command is not None
@@ -350,7 +357,9 @@ class FakeEngine:
 
         oom_killed = False
         try:
-            exit_code = await program(FakeProcess(container.spec, container.stop_asked, write))
+            exit_code = await program(
+                FakeProcess(container.spec, container.stop_asked, write, container.files)
+            )
         except OutOfMemory:
             exit_code, oom_killed = KILLED, True
             self._tell(container, EventKind.OOM)
