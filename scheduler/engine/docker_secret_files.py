@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
@@ -52,6 +52,8 @@ log = structlog.get_logger()
 LABEL_DIRECTORIES: Final = "io.timeball.secret-directories"
 #: Label of a holder: the exec that it is there for. It has no label of an exec's container.
 LABEL_HOLDER: Final = "io.timeball.holder"
+#: In seconds since 1970: a moment in 2001.
+LONG_AGO: Final = 10**9
 _HOLDER: Final = "-holder-"
 _TARGET: Final = "/timeball-secrets"
 _OPTIONS: Final = f"size={DIRECTORY_BYTES},mode=0755,nosuid,nodev,noexec"
@@ -183,7 +185,8 @@ async def _filled(
     api: DockerApi, holder: str, handle: Handle, files: Sequence[SecretFile], directory: str
 ) -> AsyncIterator[None]:
     """The files of one directory in its volume, for as long as the tar that brought them has not ended."""
-    mtime = int(time.time())
+    # Long ago, so that no file has that time before it is whole, and another each time.
+    mtime = random.randrange(1, LONG_AGO)  # noqa: S311 - nothing is guarded by it
     archive, may_end = archive_of(files, directory, mtime=mtime), asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -204,7 +207,11 @@ async def _filled(
     sending = asyncio.create_task(send())
     try:
         # An archive is unpacked file by file, and the time of each is set at last (moby, pkg/archive).
-        await _until_there(api, handle, last, mtime, sending)
+        if not await _came(api, handle, last, mtime, sending):
+            # An engine that cannot unpack an archive says so when it has read all of it (seen on Engine 20.10).
+            may_end.set()
+            await sending
+            raise EngineTroubledError("the engine did not take the secret files in time")
         yield
         may_end.set()
         with suppress(RefusedError, EngineUnavailableError):  # they are there, however the rest is taken
@@ -216,19 +223,16 @@ async def _filled(
             sending.exception()
 
 
-async def _until_there(
-    api: DockerApi, handle: Handle, path: str, mtime: int, sending: asyncio.Task[None]
-) -> None:
+async def _came(api: DockerApi, handle: Handle, path: str, mtime: int, sending: asyncio.Task[None]) -> bool:
+    """Whether the last file of an archive has come, whole and in time."""
     loop = asyncio.get_running_loop()
-    deadline, pause = loop.time() + api.limits.control, _FIRST_LOOK
+    deadline, pause = loop.time() + api.limits.control / 4, _FIRST_LOOK
     while await _changed_at(api, handle, path) != mtime:
-        if sending.done():
-            sending.result()
-            raise LaunchError("the secret files cannot be put into the container: the engine did not wait")
-        if loop.time() > deadline:
-            raise EngineTroubledError("the engine did not take the secret files in time")
+        if sending.done() or loop.time() > deadline:
+            return False
         await asyncio.wait((sending,), timeout=pause)
         pause = min(pause * 2, _LONGEST_LOOK)
+    return True
 
 
 async def _changed_at(api: DockerApi, handle: Handle, path: str) -> int | None:
