@@ -20,6 +20,10 @@ COMMANDS: Final = {
     "logs": ("api.cli.logs:logs", "Print what a job or a run has written, and follow it."),
     "occurrences": ("api.cli.occurrences:occurrences", "Show what became of each due time of a job."),
     "preview": ("api.cli.preview:preview", "Show when a schedule runs, without a daemon."),
+    "registry": (
+        "api.cli.registries:registry",
+        "Set credentials for registries, which pulls use and nobody reads.",
+    ),
     "restore": ("api.cli.restore:restore", "Put back what a backup holds."),
     "run": ("api.cli.run:run", "Run a job now, and follow it to its end."),
     "secret": ("api.cli.secrets:secret", "Set secrets, which jobs name and nobody reads."),
