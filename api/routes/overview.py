@@ -13,7 +13,7 @@ from api.keys import CALLER, SERVICE
 from api.moments import instant_of
 from api.paging import PAGE_PARAMETERS, flag_of, number_of, page_of, query_of
 from api.schemas.execs import ExecDetailOut
-from api.schemas.overview import BulkOut, ExecListOut, ListedExecOut, StatsOut
+from api.schemas.overview import BulkOut, ExecDiffOut, ExecListOut, ListedExecOut, StatsOut
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.filters import ExecFilter
 
@@ -63,6 +63,15 @@ async def get_exec(request: web.Request) -> web.Response:
     )
     view = await request.app[SERVICE].jobs.get(request[CALLER], str(job.id))
     return answer(ExecDetailOut.of_both(listed.view, view))
+
+
+async def compare_execs(request: web.Request) -> web.Response:
+    """`GET /v1/execs/{exec_id}/diff/{other_exec_id}`: 200 with all in which the two runs differ."""
+    query_of(request, ())
+    first, second, found = await request.app[SERVICE].overview.compare(
+        request[CALLER], request.match_info["exec_id"], request.match_info["other_exec_id"]
+    )
+    return answer(ExecDiffOut.of(first, second, found))
 
 
 async def stop_execs(request: web.Request) -> web.Response:
@@ -119,5 +128,6 @@ ROUTES: Final = (
     web.delete("/v1/execs", delete_execs),
     web.post("/v1/execs/stop", stop_execs),
     web.get("/v1/execs/{exec_id}", get_exec),
+    web.get("/v1/execs/{exec_id}/diff/{other_exec_id}", compare_execs),
     web.get("/v1/stats", get_stats),
 )

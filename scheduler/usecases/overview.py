@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -10,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler.access import Caller, Role, demand, exec_called, job_called
 from scheduler.audit import record, record_exec
+from scheduler.comparing import Difference, differences
 from scheduler.errors import ForbiddenError
 from scheduler.execution import Exec, ExecStatus, requested_by
 from scheduler.filters import ExecFilter, Order, Position
@@ -86,6 +88,24 @@ class OverviewUseCases:
 
         job, one = await self._with.database.read(work)
         return ListedExec(self._with.view(one), job.definition.name), job
+
+    async def compare(
+        self, caller: Caller, first: str, second: str
+    ) -> tuple[ListedExec, ListedExec, Sequence[Difference]]:
+        """Two runs by their ids or numbers, whatever their jobs, and in what they differ.
+
+        Raises:
+            NotFoundError: there is no such run that the caller may see.
+        """
+
+        def work(connection: Connection) -> tuple[tuple[Job, Exec], ...]:
+            return tuple(exec_called(connection, caller, text) for text in (first, second))
+
+        a, b = [
+            ListedExec(self._with.view(one), job.definition.name)
+            for job, one in await self._with.database.read(work)
+        ]
+        return a, b, differences(a.view.exec, b.view.exec)
 
     async def find_job(self, caller: Caller, text: str, *, namespace: str | None = None) -> Job:
         """The job of that id or that name.
