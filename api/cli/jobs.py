@@ -8,9 +8,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import find_job, local, variables_of
-from api.cli.tables import all_pages, show, table
+from api.cli.tables import all_pages, show, show_each, show_fields, table
 
 F = TypeVar("F", bound=Callable[..., Any])
 #: Options that are fields of a job by another name, or in another form.
@@ -22,7 +23,11 @@ def job() -> None:
     """Define jobs, change them, pause and resume them."""
 
 
-_in = click.option("--namespace", help="The namespace, where the name alone is not clear.")
+_in = click.option(
+    "--namespace",
+    help="The namespace, where the name alone is not clear.",
+    shell_complete=completing.namespaces,
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print ids alone, or nothing.")
 
@@ -71,7 +76,7 @@ def create(name: str, namespace: str | None, *, as_json: bool, quiet: bool, **gi
 
 
 @job.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @click.option("--name", help="Its new name.")
 @_fields
 @_in
@@ -113,7 +118,7 @@ def list_(namespace: str | None, label: str | None, state: str | None, *, as_jso
     if as_json:
         show(found)
     elif quiet:
-        click.echo("".join(f"{one['id']}\n" for one in found["results"]), nl=False)
+        show_each(found["results"])
     else:
         rows = [
             {
@@ -133,7 +138,7 @@ def list_(namespace: str | None, label: str | None, state: str | None, *, as_jso
 
 
 @job.command(name="show")
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
 @_json
 @explained
@@ -142,17 +147,11 @@ def show_(reference: str, namespace: str | None, *, as_json: bool) -> None:
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
     found = find_job(connect(), reference, namespace)
-    if as_json:
-        show(found)
-        return
-    width = max(map(len, found))
-    for name, value in found.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        click.echo(f"{name.ljust(width)}  {text}")
+    (show if as_json else show_fields)(found)
 
 
 @job.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @_json
@@ -165,7 +164,9 @@ def delete(reference: str, namespace: str | None, *, yes: bool, as_json: bool, q
     client = connect()
     found = find_job(client, reference, namespace)
     if not yes:
-        click.confirm(f"Remove job {found['id']} '{found['name']}' with all its runs and logs?", abort=True)
+        click.confirm(
+            f"Remove job {found['id']} '{found['name']}' with all its runs and logs?", abort=True, err=True
+        )
     client.request("DELETE", f"/v1/jobs/{found['id']}")
     if as_json:
         show({"deleted": found["id"]})
@@ -174,7 +175,7 @@ def delete(reference: str, namespace: str | None, *, yes: bool, as_json: bool, q
 
 
 @job.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
 @_json
 @_quiet
@@ -185,7 +186,7 @@ def pause(reference: str, namespace: str | None, *, as_json: bool, quiet: bool) 
 
 
 @job.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
 @_json
 @_quiet
