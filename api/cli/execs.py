@@ -121,7 +121,13 @@ def list_(*, limit: int, as_json: bool, quiet: bool, **wanted: Any) -> None:
             }
             for one in found["results"]
         ]
-        click.echo(table(("id", "job", "status", "made", "started", "took", "reason"), rows))
+        click.echo(
+            table(
+                ("id", "job", "status", "made", "started", "took", "reason"),
+                rows,
+                spare=("started", "took", "reason"),
+            )
+        )
         if found["next"] is not None:
             click.echo(f"There are more; -n {min(limit * 5, 1000)} or --since shows them.", err=True)
 
@@ -139,7 +145,10 @@ def show_(exec_id: str, *, as_json: bool) -> None:
         show(one)
         return
     one["job"] = f"{one['job']['id']} ({one['job']['name']})"
-    show_fields({**one, "status": _WORDS[one["status"]], "duration": _duration(one)})
+    shown = {**one, "status": _WORDS[one["status"]], "duration": _duration(one)}
+    first = ("id", "job", "status", "exit_code", "fail_reason", "error", "waiting_for", "trigger_mode")
+    times = ("scheduled_for", "created_by", "created_at", "started_at", "ended_at", "duration")
+    show_fields(shown, first=first + times)
 
 
 @exec_.command()
@@ -180,7 +189,7 @@ def stop(
     query += [("dry_run", "true")] if dry_run else []
     found = client.request("POST", path, query=query, timeout=PATIENCE).json()
     if not as_json and not quiet and not dry_run:
-        click.echo(f"{_some(found)} are asked to end.")
+        click.echo(f"Asked {_some(found)} to end.")
     else:
         _print_many(found, as_json=as_json)
 
@@ -224,10 +233,10 @@ def delete(
     found = client.request("DELETE", "/v1/execs", query=[*query, ("dry_run", "true")]).json()
     if not dry_run:
         if not yes:
-            _confirm(f"Remove {_some(found)} with their logs?", found["matched"])
+            _confirm(f"Remove {_some(found)} with all logs?", found["matched"])
         found = _delete_many(client, query, found, hidden=as_json or quiet)
     if not as_json and not quiet and not dry_run:
-        click.echo(f"{_some(found)} are removed.")
+        click.echo(f"Removed {_some(found)}.")
     else:
         _print_many(found, as_json=as_json)
 
@@ -274,7 +283,8 @@ def _confirm(question: str, matched: int) -> None:
 
 
 def _some(found: dict[str, Any]) -> str:
-    return f"{found['matched']} runs" + (" and more" if found["has_more"] else "")
+    many = "1 run" if found["matched"] == 1 else f"{found['matched']} runs"
+    return many + (" and more" if found["has_more"] else "")
 
 
 def _print_many(found: dict[str, Any], *, as_json: bool) -> None:

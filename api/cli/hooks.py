@@ -157,7 +157,13 @@ def list_(reference: str | None, namespace: str | None, *, as_json: bool, quiet:
             }
             for one in found
         ]
-        click.echo(table(("id", "name", "watches", "events", "active", "signed", "url"), rows))
+        click.echo(
+            table(
+                ("id", "name", "watches", "events", "active", "signed", "url"),
+                rows,
+                spare=("signed", "events"),
+            )
+        )
 
 
 @hook.command(name="show")
@@ -236,7 +242,13 @@ def deliveries(hook_id: str, *, status: str | None, limit: int, as_json: bool, q
         }
         for one in found["results"]
     ]
-    click.echo(table(("delivery", "event", "at", "status", "tries", "answer", "next try"), rows))
+    click.echo(
+        table(
+            ("delivery", "event", "at", "status", "tries", "answer", "next try"),
+            rows,
+            spare=("next try", "tries", "event"),
+        )
+    )
     if found["next"] is not None:
         click.echo(f"There are {found['count']} in all; -n or --status choose among them.", err=True)
 

@@ -134,7 +134,7 @@ def list_(namespace: str | None, label: str | None, state: str | None, *, as_jso
             for one in found["results"]
         ]
         columns = ("id", "namespace", "name", "image", "schedule", "state", "next run", "last run")
-        click.echo(table(columns, rows))
+        click.echo(table(columns, rows, spare=("namespace", "image")))
 
 
 @job.command(name="show")
@@ -147,7 +147,13 @@ def show_(reference: str, namespace: str | None, *, as_json: bool) -> None:
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
     found = find_job(connect(), reference, namespace)
-    (show if as_json else show_fields)(found)
+    if as_json:
+        show(found)
+        return
+    if (last := found["last_exec"]) is not None:
+        found["last_exec"] = f"{last['id']} ({last['status']})"
+    first = ("id", "name", "namespace", "schedule_mode", "schedule_timezone", "schedule_state", "next_run_at")
+    show_fields(found, first=(*first, "last_exec", "docker_image_repo", "docker_image_tag", "command"))
 
 
 @job.command()

@@ -65,4 +65,5 @@ def print_line(line: Mapping[str, Any], *, times: bool = False, run: bool = Fals
         return
     colours = shows_colours(err=err)
     text = before + without_controls(line["message"], colours=colours)
-    click.secho(text, fg=_COLOURS.get(line["stream"]) if colours else None, err=err)
+    colour = _COLOURS.get(line["stream"])
+    click.echo(click.style(text, fg=colour) if colours and colour else text, err=err)

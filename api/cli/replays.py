@@ -105,4 +105,4 @@ def _shown(field: str, value: Any) -> str:
         return f"{value >> 20} MiB"
     if isinstance(value, dict) and set(value) == {"secret"}:
         return f"secret {value['secret']}"
-    return readable(value)
+    return '""' if value == "" else readable(value)

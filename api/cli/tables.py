@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from api.client import Client
 
 #: Columns that are of no use unless they are whole.
-_WHOLE: Final = frozenset({"id", "run", "job id", "delivery"})
+_WHOLE: Final = frozenset(
+    {"id", "run", "delivery", "status", "state", "outcome", "took", "made", "started", "due", "at"}
+    | {"next run", "last run", "next try", "created_at", "updated_at", "expires_at", "last_used_at"}
+)
 #: No column is made narrower than this.
 _NARROWEST: Final = 8
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -38,11 +41,11 @@ def show_each(found: Sequence[Mapping[str, Any]], name: str = "id") -> None:
     click.echo("".join(f"{one[name]}\n" for one in found), nl=False)
 
 
-def show_fields(found: Mapping[str, Any]) -> None:
-    """Print the fields of one thing, a line each."""
+def show_fields(found: Mapping[str, Any], *, first: Sequence[str] = ()) -> None:
+    """Print the fields of one thing, a line each, those that are looked for most before all others."""
     width = max(map(len, found), default=0)
-    for name, value in found.items():
-        click.echo(f"{name.ljust(width)}  {readable(value)}")
+    for name in dict.fromkeys((*first, *found)):
+        click.echo(f"{name.ljust(width)}  {readable(found[name])}")
 
 
 def all_pages(client: Client, path: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -56,12 +59,19 @@ def all_pages(client: Client, path: str, query: Mapping[str, str]) -> dict[str, 
     return {**everything, "previous": None, "next": None}
 
 
-def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, width: int | None = None) -> str:
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    spare: Sequence[str] = (),
+    width: int | None = None,
+) -> str:
     """Rows under their columns' names.
 
     Args:
         columns: their names, in order.
         rows: with a value for each of them.
+        spare: columns that are left out where the place is narrow, that which is missed least first.
         width: of the place where it is to fit; that of the terminal on standard output, if it is one.
     """
     if width is None and sys.stdout.isatty():
@@ -69,7 +79,11 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, width: i
     cells = [list(columns), *([readable(row[name]) for name in columns] for row in rows)]
     widths = [max(width_of(line[place]) for line in cells) for place in range(len(columns))]
     if width is not None:
-        widths = _fitting(columns, widths, width)
+        fitting = _fitting(columns, widths, width)
+        if spare and sum(fitting) + 2 * (len(fitting) - 1) > width:
+            kept = [name for name in columns if name != spare[0]]
+            return table(kept, rows, spare=spare[1:], width=width)
+        widths = fitting
     return "\n".join(
         "  ".join(_padded(cell, size) for cell, size in zip(line, widths, strict=True)).rstrip()
         for line in cells

@@ -98,7 +98,7 @@ def list_(namespace: str | None, username: str | None, *, as_json: bool, quiet: 
         show_each(found["results"])
         return
     columns = ("id", "prefix", "name", "username", "role", "namespace", "kind", "expires_at", "last_used_at")
-    click.echo(table(columns, found["results"]))
+    click.echo(table(columns, found["results"], spare=("last_used_at", "kind", "username")))
 
 
 @token.command()
