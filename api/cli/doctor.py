@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 import os
@@ -38,6 +37,8 @@ def doctor(*, data_dir: Path | None, config: Path | None, as_json: bool, quiet: 
     as to 'timeball serve'. Ends with status 1 if there is a problem; warnings are none.
     """
     # Loaded when the command runs.
+    import asyncio  # noqa: PLC0415
+
     from api.client import UsageError  # noqa: PLC0415
     from scheduler.errors import SettingsError  # noqa: PLC0415
     from scheduler.keeping.doctor.findings import Status, worst  # noqa: PLC0415

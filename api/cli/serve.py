@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -30,6 +29,8 @@ def serve(
     Every setting can also be given as TIMEBALL_… in the environment or in the file named with --config.
     """
     # Loaded here, so that other commands do not wait for it.
+    import asyncio  # noqa: PLC0415
+
     from api.logging import configure_logging  # noqa: PLC0415
     from api.serve import serve as run  # noqa: PLC0415
     from scheduler import faults  # noqa: PLC0415
