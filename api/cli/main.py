@@ -59,7 +59,8 @@ class LazyGroup(click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is meant; of one that does not exist, which one might be."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        is_unknown = args and not args[0].startswith("-") and args[0] not in COMMANDS
+        if is_unknown and not context.resilient_parsing:  # a shell that asks wants no error
             hint = did_you_mean(args[0], COMMANDS) or f" There are {', '.join(sorted(COMMANDS))}."
             context.fail(f"There is no command '{args[0]}'.{hint}")
         return super().resolve_command(context, args)
