@@ -198,6 +198,7 @@ def exec_data(one: Exec) -> dict[str, Any]:
         "scheduled_for": _optional(one.scheduled_for),
         "attempt": one.attempt,
         "retry_of": one.retry_of,
+        "replay_of": one.replay_of,
         "image_digest": one.image_digest,
         "node": one.node,
         "waiting_for": None,

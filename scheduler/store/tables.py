@@ -343,6 +343,7 @@ execs = sa.Table(
     sa.Column("scheduled_for", Moment, nullable=True),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("retry_of", sa.Text, nullable=True),
+    sa.Column("replay_of", sa.Text, nullable=True),
     sa.Column("not_before", Moment, nullable=True),
     sa.Column("owner", sa.Text, nullable=True),
     sa.Column("dispatched_at", Moment, nullable=True),
