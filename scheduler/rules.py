@@ -48,7 +48,9 @@ def check_definition(
     errors = [
         *(check_size(definition.resource_size, sizes) if "resource_size" in named else []),
         *check_command(definition.command),
-        *_check_schedule(definition),
+        *check_schedule(
+            definition.schedule_mode, definition.schedule_timezone, is_active=definition.is_schedule_active
+        ),
         *(check_secret_files(definition) if {"secret_files", "mounts"} & {*(changes or ("mounts",))} else []),
         *(
             error
@@ -118,8 +120,8 @@ def check_command(command: Command) -> list[FieldError]:
     return []
 
 
-def _check_schedule(definition: JobDefinition) -> list[FieldError]:
-    text, zone = definition.schedule_mode, definition.schedule_timezone
+def check_schedule(text: str | None, zone: str | None, *, is_active: bool) -> list[FieldError]:
+    """What is wrong with a schedule, its zone, or its being switched on; empty if nothing is."""
     errors = []
     try:
         check_timezone("UTC" if zone is None else zone)
@@ -132,7 +134,7 @@ def _check_schedule(definition: JobDefinition) -> list[FieldError]:
         except ScheduleError as error:
             where = f"{error.message} (at position {error.position + 1})"
             errors.append(FieldError("schedule_mode", text, where, error.remedy))
-    elif definition.is_schedule_active:
+    elif is_active:
         errors.append(
             FieldError(
                 "schedule_mode",

@@ -82,6 +82,8 @@ class Service:
             started_at=started_at,
             now=now,
             clock_jumped_seconds=round((now - started_at).total_seconds() - passed, 3),
+            default_size=self._with.default_size,
+            default_region=self._with.default_region,
         )
 
     async def readiness(self) -> Readiness:

@@ -1,4 +1,4 @@
-"""`/v1/jobs/{job_id}/execs`: triggering, reading, stopping and deleting runs."""
+"""`/v1/jobs/{job_id}/execs`: triggering, replaying, reading, stopping and deleting runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, flag_of, page_of, query_of
 from api.routes.paths import EXEC, JOB
 from api.schemas.execs import ExecCreate, ExecDetailOut, ExecOut, ExecStop
+from scheduler.views import ExecView
 
 
 async def create_exec(request: web.Request) -> web.Response:
@@ -22,11 +23,26 @@ async def create_exec(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].execs.trigger(
         request[CALLER], job_id, body.overrides(), force=flag_of(query, "force")
     )
-    return answer(
-        ExecOut.of(view),
-        status=201,
-        headers={"Location": f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"},
+    return _made(view)
+
+
+async def replay_exec(request: web.Request) -> web.Response:
+    """`POST /v1/jobs/{job_id}/execs/{exec_id}/replay?force=`: 201 with the new run, which waits."""
+    query = query_of(request, ("force",))
+    body = await body_of(request, ExecCreate, what="replay", optional=True)
+    view = await request.app[SERVICE].execs.replay(
+        request[CALLER],
+        request.match_info["job_id"],
+        request.match_info["exec_id"],
+        body.overrides(),
+        force=flag_of(query, "force"),
     )
+    return _made(view)
+
+
+def _made(view: ExecView) -> web.Response:
+    where = f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"
+    return answer(ExecOut.of(view), status=201, headers={"Location": where})
 
 
 async def list_execs(request: web.Request) -> web.Response:
@@ -75,4 +91,5 @@ ROUTES: Final = (
     web.get(EXEC, get_exec),
     web.delete(EXEC, delete_exec),
     web.post(EXEC + "/stop", stop_exec),
+    web.post(EXEC + "/replay", replay_exec),
 )

@@ -30,6 +30,7 @@ from scheduler.engine.errors import EngineTroubledError, EngineUnavailableError,
 from scheduler.engine.protocol import ImageInfo
 from scheduler.job import PullPolicy
 from scheduler.registry import Login
+from scheduler.security.images import full_name
 
 PROGRESS_SECONDS = 2.0
 """How far apart the lines about a pull's progress are at least."""
@@ -137,8 +138,10 @@ async def _find_image(api: DockerApi, image: str, *, pulled: bool) -> ImageInfo 
         raise ImagePullError(f"image {image}: {error.words}") from error
     image_id = str(found["Id"])
     repository, _ = parse_repository_tag(image)
-    digests = dict(entry.split("@", 1) for entry in found.get("RepoDigests") or () if "@" in entry)
-    digest = digests.get(repository) or next(iter(digests.values()), image_id)
+    known = (entry.split("@", 1) for entry in found.get("RepoDigests") or () if "@" in entry)
+    # An image that was given another name has a digest in the repository of its first name alone.
+    same = (digest for name, digest in known if full_name(name) == full_name(repository))
+    digest = next(same, image_id)
     return ImageInfo(digest=digest, image_id=image_id, pulled=pulled)
 
 

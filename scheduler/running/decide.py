@@ -171,19 +171,22 @@ def denial(one: Exec, policy: ContainerPolicy) -> str | None:
     return f"The run is denied: {words_of(beyond)}" if beyond else None
 
 
-def launch_spec(one: Exec, policy: ContainerPolicy, environment: Mapping[str, str]) -> LaunchSpec:
+def launch_spec(
+    one: Exec, policy: ContainerPolicy, environment: Mapping[str, str], *, image: str
+) -> LaunchSpec:
     """The container that a run needs, with what the policy gives it.
 
     Args:
         one: the exec.
         policy: of its namespace.
         environment: its variables, with the values of secrets in them.
+        image: what the engine knows its image by.
     """
     network = policy.network_of(one.spec)
     return LaunchSpec(
         exec_id=one.id,
         job_id=one.job_id,
-        image=one.spec.image,
+        image=image,
         command=command_words(one.spec.command),
         environment=environment,
         cpus=one.spec.cpus,

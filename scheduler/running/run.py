@@ -208,18 +208,19 @@ class Run:
         self.capture.system(f"Start pulling image: {spec.image}")
         try:
             access = await pull_access(self.exec, self._with.database, self._with.clock, self._with.vault)
-            image = await unless(
+            found = await unless(
                 self._stopping.wanted,
-                image_of(engine, spec, self._region.limits.pulls, self.capture.system, access),
+                image_of(engine, self.exec, self._region.limits.pulls, self.capture.system, access),
             )
-            if image is None:
+            if found is None:
                 await self._end(cancelled_before_start(self._stopping.reason))
                 return
+            name, image = found
             self._recorder.note_image(image.digest)
             await self._recorder.pin_image(image)
             point(Point.PULLED)
             await self._recorder.demand_ownership()
-            handle = await engine.create(launch_spec(self.exec, policy, environment))
+            handle = await engine.create(launch_spec(self.exec, policy, environment, image=name))
             point(Point.CREATED)
         except (ImagePullError, ImageMissingError) as error:
             await self._fail_to_start(FailReason.IMAGE_PULL_FAILED, str(error))

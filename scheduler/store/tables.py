@@ -285,6 +285,8 @@ jobs = sa.Table(
     sa.CheckConstraint("next_due_at IS NULL OR is_schedule_active", name="only_active_is_due"),
     sqlite_autoincrement=True,
 )
+# The conditions of indexes are written here as SQLite's alone: PostgreSQL's are the same and stand in the migrations,
+# which make them both; to name them here would load its dialect into every daemon.
 # Lists: by namespace in the order they were made, and by name whatever the namespace.
 sa.Index("ix_jobs_namespace_id", jobs.c.namespace, jobs.c.id)
 sa.Index("ix_jobs_name", jobs.c.name, jobs.c.id)
@@ -294,20 +296,17 @@ sa.Index(
     jobs.c.name,
     unique=True,
     sqlite_where=jobs.c.deleted_at.is_(None),
-    postgresql_where=jobs.c.deleted_at.is_(None),
 )
 sa.Index(
     "ix_jobs_deleted",
     jobs.c.id,
     sqlite_where=jobs.c.deleted_at.is_not(None),
-    postgresql_where=jobs.c.deleted_at.is_not(None),
 )
 # The planner asks only for what is due soon; schedules that are off or finished are not in this index at all.
 sa.Index(
     "ix_jobs_next_due_at",
     jobs.c.next_due_at,
     sqlite_where=jobs.c.next_due_at.is_not(None),
-    postgresql_where=jobs.c.next_due_at.is_not(None),
 )
 
 execs = sa.Table(
@@ -344,6 +343,7 @@ execs = sa.Table(
     sa.Column("scheduled_for", Moment, nullable=True),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("retry_of", sa.Text, nullable=True),
+    sa.Column("replay_of", sa.Text, nullable=True),
     sa.Column("not_before", Moment, nullable=True),
     sa.Column("owner", sa.Text, nullable=True),
     sa.Column("dispatched_at", Moment, nullable=True),
@@ -376,7 +376,7 @@ sa.Index(
     execs.c.log_bytes,
 )
 _unmeasured = sa.and_(execs.c.ended_at.is_not(None), execs.c.log_bytes.is_(None))
-sa.Index("ix_execs_unmeasured", execs.c.ended_at, sqlite_where=_unmeasured, postgresql_where=_unmeasured)
+sa.Index("ix_execs_unmeasured", execs.c.ended_at, sqlite_where=_unmeasured)
 # Lists across jobs: each filter has an index that gives what it lets through in order, newest or oldest first.
 for _columns in (
     (execs.c.created_at,),
@@ -393,7 +393,6 @@ for _columns in ((execs.c.started_at,), (execs.c.namespace, execs.c.started_at))
         *_columns,
         execs.c.id,
         sqlite_where=execs.c.started_at.is_not(None),
-        postgresql_where=execs.c.started_at.is_not(None),
     )
 # Which logs overlap a range of time.
 for _name, _scope in {
@@ -407,7 +406,6 @@ for _name, _scope in {
         execs.c.log_until,
         execs.c.id,
         sqlite_where=execs.c.log_reach.is_not(None),
-        postgresql_where=execs.c.log_reach.is_not(None),
     )
 # Only what still waits or runs is in these indexes, so that a long history costs recovery and dispatch nothing.
 for _name, _columns in {
@@ -418,7 +416,6 @@ for _name, _columns in {
         _name,
         *_columns,
         sqlite_where=execs.c.ended_at.is_(None),
-        postgresql_where=execs.c.ended_at.is_(None),
     )
 
 #: The labels of runs and of jobs once more, so that those with a label are found by index.
@@ -464,17 +461,15 @@ sa.Index(
     execs.c.created_at,
     execs.c.id,
     sqlite_where=_is_waiting,
-    postgresql_where=_is_waiting,
 )
 sa.Index(
     "ix_execs_back_off",
     execs.c.region_name,
     execs.c.not_before,
     sqlite_where=_is_waiting & execs.c.not_before.is_not(None),
-    postgresql_where=_is_waiting & execs.c.not_before.is_not(None),
 )
 # What each daemon looks after, asked every second.
-sa.Index("ix_execs_dispatched", execs.c.owner, sqlite_where=_is_dispatched, postgresql_where=_is_dispatched)
+sa.Index("ix_execs_dispatched", execs.c.owner, sqlite_where=_is_dispatched)
 
 #: The ledger: one row for every due time, and its one outcome. Writing the row is the claim.
 occurrences = sa.Table(
@@ -579,7 +574,6 @@ sa.Index(
     deliveries.c.hook_id,
     deliveries.c.number,
     sqlite_where=deliveries.c.ended_at.is_(None),
-    postgresql_where=deliveries.c.ended_at.is_(None),
 )
 
 #: Logs whose exec is gone: nobody can reach them any more, and they are cleared away bit by bit.

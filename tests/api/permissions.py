@@ -42,7 +42,7 @@ class Scene:
         """Values of the same form for which nothing exists."""
         return {
             name: str(uuid.UUID(int=7))
-            if name == "exec_id"
+            if name.endswith("exec_id")
             else f"msg_{7:032x}"
             if name == "delivery_id"
             else "987654"
@@ -80,7 +80,7 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
         job = await api.create(name, namespace=namespace, command="hang", labels={"holds": name})
         values["job_id"] = job["id"]
     if "{exec_id}" in route:
-        values["exec_id"] = (await api.trigger(job["id"]))["id"]
+        values |= await make_execs(api, job["id"], route)
     if "{exec_number}" in route:
         answer = await api.post(f"/api-open/v1/workflows/{job['id']}/jobs")
         values["exec_number"] = answer.body["data"]["id"]
@@ -100,6 +100,16 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
             "users", api, {"username": values["username"], "password": PASSWORD, "namespace": namespace}
         )
     return Scene(namespace, values)
+
+
+async def make_execs(api: Api, job_id: int, route: str) -> dict[str, Any]:
+    """The runs that the route's path names."""
+    values = {"exec_id": (await api.trigger(job_id))["id"]}
+    if "{other_exec_id}" in route:
+        values["other_exec_id"] = (await api.trigger(job_id))["id"]
+    if route.endswith("/replay"):  # what waits cannot be replayed
+        await api.until_status(job_id, values["exec_id"], "R")
+    return values
 
 
 async def make(what: str, api: Api, body: dict[str, Any]) -> dict[str, Any]:
@@ -215,11 +225,13 @@ TABLE: Final[Mapping[str, Entry]] = {
     "GET /v1/jobs/{job_id}/execs/{exec_id}": Entry(VIEWER),
     "DELETE /v1/jobs/{job_id}/execs/{exec_id}": Entry(EDITOR, 204, query="?force=true"),
     "POST /v1/jobs/{job_id}/execs/{exec_id}/stop": Entry(OPERATOR, 202),
+    "POST /v1/jobs/{job_id}/execs/{exec_id}/replay": Entry(OPERATOR, 201),
     "GET /v1/jobs/{job_id}/execs/{exec_id}/logs": Entry(VIEWER),
     "GET /v1/execs": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
     "DELETE /v1/execs": Entry(EDITOR, query="?namespace={namespace}", foreign=403),
     "POST /v1/execs/stop": Entry(OPERATOR, 202, query="?namespace={namespace}", foreign=403),
     "GET /v1/execs/{exec_id}": Entry(VIEWER),
+    "GET /v1/execs/{exec_id}/diff/{other_exec_id}": Entry(VIEWER),
     "GET /v1/stats": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
     "GET /api/jobs": Entry(VIEWER, query="?projectId={namespace}", foreign=200),
     "POST /api/jobs": Entry(OPERATOR, 201, lambda scene: {"pipelineId": str(scene.values["job_id"])}),

@@ -67,9 +67,11 @@ class FakeImage:
 
 
 def _by_digest(images: dict[str, FakeImage], name: str) -> FakeImage | None:
-    """The image that a name with a digest means."""
+    """The image that a name with a digest means, or that has the name for its id."""
+    if name.startswith("sha256:"):
+        return next((one for one in images.values() if one.image_id == name), None)
     repository, _, digest = name.partition("@")
-    found = (one for key, one in images.items() if key.rpartition(":")[0] == repository)
+    found = (one for key, one in images.items() if key.rpartition(":")[0] == repository and not one.local)
     return next((one for one in found if one.digest == digest), None)
 
 

@@ -303,6 +303,7 @@ def upgrade() -> None:
         sa.Column("scheduled_for", sa.BigInteger(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("retry_of", sa.Text(), nullable=True),
+        sa.Column("replay_of", sa.Text(), nullable=True),
         sa.Column("not_before", sa.BigInteger(), nullable=True),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("dispatched_at", sa.BigInteger(), nullable=True),
