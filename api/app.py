@@ -22,12 +22,14 @@ from api.routes import (
     jobs,
     logs,
     namespaces,
+    openapi,
     overview,
     schedules,
     secrets,
     users,
 )
 from api.routes import tokens as tokens_routes
+from api.routes.openapi import DOCUMENT
 from api.trust import Trust
 from scheduler.service import Service
 from scheduler.tokens import Tokens
@@ -69,6 +71,7 @@ def build_app(
     app[SUCCESS_WORD] = ordine_success_word
     app.on_response_prepare.append(harden)
     app[CHANGES] = set()
+    app[DOCUMENT] = {}
     app.on_shutdown.append(_stop_following)
     app.on_shutdown.append(finish)
     app[SERVICE] = service
@@ -87,6 +90,7 @@ def build_app(
         audit,
         secrets,
         backup,
+        openapi,
         *DIALECTS,
     ):
         app.add_routes(module.ROUTES)

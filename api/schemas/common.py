@@ -49,6 +49,11 @@ class ListOut(Output, Generic[T]):
     next: str | None
     results: list[T]
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """How a list of such things is called in the API's description: `JobOutPage`."""
+        return "".join(getattr(one, "__name__", "Any") for one in params) + "Page"
+
 
 def refuse(message: str, remedy: str) -> PydanticCustomError:
     """The error for validators to raise: what is wrong with the value, and what to write instead."""
