@@ -48,8 +48,8 @@ FILTER: Final = (
     ),
     instant("created_from", "Only runs that were made then or later: ISO 8601, or Unix seconds."),
     instant("created_to", "Only runs that were made then or earlier.", "2099-12-31T23:59:59Z"),
-    instant("started_from", "Only runs that were started then or later.", 1451350945),
-    instant("started_to", "Only runs that were started then or earlier.", 4102444800),
+    instant("started_from", "Only runs that were started then or later.", "1451350945"),
+    instant("started_to", "Only runs that were started then or earlier.", "4102444800"),
     LABEL,
 )
 FILTERS: Final = tuple(one.name for one in FILTER)

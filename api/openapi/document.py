@@ -63,8 +63,8 @@ Timeball starts containers on time, and keeps what each run printed.
 - **Lists** answer `count`, `previous`, `next` and `results`; `page` counts from 1, `page_size` is 20 unless given, and
   1000 at most.
 - **Times** in answers are RFC 3339 in UTC with microseconds. In queries, write the `+` of an offset as `%2B`.
-- **Within version 1** nothing that is described here goes away or changes its meaning; answers may get further fields,
-  so let clients ignore those that they do not know.
+- **Within version 1** nothing that is described here goes away or changes its meaning; answers may get further
+  fields, so let clients ignore those that they do not know.
 """
 _PLACEHOLDER: Final = re.compile(r"{(\w+)}")
 
@@ -101,7 +101,9 @@ def document_of(app: web.Application) -> bytes:
             "securitySchemes": _SECURITY,
         },
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # pydantic has no other way to name what is made of a generic model.
+    return re.sub(r'\bListOut_(\w+?)_(?=")', r"\1Page", text).encode()
 
 
 def _routes(app: web.Application) -> Iterable[tuple[str, str, Operation, str]]:
@@ -148,9 +150,8 @@ def _fields_of(model: type[BaseModel]) -> Iterable[Parameter]:
     """The fields of a model as parameters of a query; that one can be null only means that it can be left out."""
     for name, found in model.model_json_schema()["properties"].items():
         schema = {key: value for key, value in found.items() if key not in {"title", "description", "anyOf"}}
-        for choice in found.get("anyOf", ()):
-            if choice != {"type": "null"}:
-                schema |= choice
+        choices = [choice for choice in found.get("anyOf", ()) if choice != {"type": "null"}]
+        schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
         if schema.get("default", "") is None:
             del schema["default"]
         example = schema.pop("examples", [None])[0]

@@ -6,17 +6,18 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from api.openapi.operation import Parameter
+from api.schemas.common import NAMESPACE_PATTERN
 from scheduler.access import LARGEST_ID
 
-#: Patterns as ECMA-262 has them with the flag `u`, which JSON Schema asks for.
-NAMESPACE_PATTERN: Final = r"^[\p{L}\p{N}_][\p{L}\p{N}_.\-]{0,99}$"
 SECRET_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$"  # noqa: S105 - a pattern
 ID: Final = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
 #: `true` and `false`, and other words for them that are taken as well.
 FLAG: Final = {"anyOf": [{"type": "boolean"}, {"enum": ["1", "0", "yes", "no"]}], "default": False}
 NAMESPACE_SCHEMA: Final = {"type": "string", "pattern": NAMESPACE_PATTERN}
 MOMENT: Final = {"type": "string", "format": "moment"}
-INSTANT: Final = {"anyOf": [{"type": "string", "format": "moment"}, {"type": "number", "minimum": 0}]}
+#: Eight digits are a date.
+SECONDS: Final = {"type": "string", "pattern": r"^(?:[0-9]{1,7}|[0-9]{9,11})(?:\.[0-9]{1,6})?$"}
+INSTANT: Final = {"anyOf": [MOMENT, SECONDS]}
 
 
 def _path(name: str, schema: dict[str, Any], description: str, example: Any) -> Parameter:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, AwareDatetime, Field, StringConstraints
 
-from api.schemas.common import Input, Moment, Output, refuse
+from api.schemas.common import ONE_LINE, Input, Moment, Output, refuse, shown_as
 from api.schemas.fields import Namespace, Text
 from scheduler.access import Caller
 from scheduler.account import AuditEntry, StoredToken, StoredUser
@@ -52,10 +52,28 @@ def _check_password(password: str) -> str:
 
 
 RoleName = Literal["viewer", "operator", "editor", "admin"]
-Username = Annotated[str, AfterValidator(_check_username)]
-Email = Annotated[str, AfterValidator(_check_email)]
-Password = Annotated[str, AfterValidator(_check_password)]
-Label = Annotated[str, StringConstraints(max_length=200), AfterValidator(_check_label)]
+Username = Annotated[
+    str, AfterValidator(_check_username), shown_as(pattern=r"^[\p{L}\p{N}_][\p{L}\p{N}_.@+\-]{0,99}$")
+]
+Email = Annotated[
+    str,
+    AfterValidator(_check_email),
+    shown_as(
+        pattern=r"^[^\p{Cc}\p{Cs}\p{Z}@<>,;]{1,64}@[^\p{Cc}\p{Cs}\p{Z}@<>,;]{1,190}$",
+        examples=["ann@example.com"],
+    ),
+]
+Password = Annotated[
+    str,
+    AfterValidator(_check_password),
+    shown_as(minLength=SHORTEST_PASSWORD, maxLength=LONGEST_PASSWORD, format="password"),
+]
+Label = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    AfterValidator(_check_label),
+    shown_as(maxLength=200, pattern=ONE_LINE),
+]
 
 
 class TokenCreate(Input):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scheduler.errors import FieldError, InvalidInputError
@@ -23,7 +23,11 @@ def format_moment(moment: datetime) -> str:
 
 
 #: A moment on the wire.
-Moment = Annotated[datetime, PlainSerializer(format_moment, return_type=str)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(format_moment, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 
 
 class Input(BaseModel):
@@ -38,6 +42,18 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: How checks of our own look in the API's description: as patterns of ECMA-262 with its flag `u` (JSON Schema
+#: 2020-12, 6.3.3); the checks themselves have better words for what is wrong.
+NO_NUL: Final = r"^[^\u0000]*$"
+ONE_LINE: Final = r"^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]*$"
+NAMESPACE_PATTERN: Final = r"^[\p{L}\p{N}_][\p{L}\p{N}_.\-]{0,99}$"
+
+
+def shown_as(kind: str = "string", **keywords: Any) -> WithJsonSchema:
+    """The JSON Schema of a type whose checks are functions, which pydantic cannot see into."""
+    return WithJsonSchema({"type": kind, **keywords})
+
+
 T = TypeVar("T")
 
 
@@ -48,11 +64,6 @@ class ListOut(Output, Generic[T]):
     previous: str | None
     next: str | None
     results: list[T]
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """How a list of such things is called in the API's description: `JobOutPage`."""
-        return "".join(getattr(one, "__name__", "Any") for one in params) + "Page"
 
 
 def refuse(message: str, remedy: str) -> PydanticCustomError:

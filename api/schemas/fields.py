@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.common import refuse
+from api.schemas.common import NAMESPACE_PATTERN, NO_NUL, ONE_LINE, refuse, shown_as
 from scheduler.job import HIGHEST_PRIORITY, FailReason
 from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
 
@@ -207,21 +207,56 @@ def _check_retry_on(names: object) -> object:
 
 Priority = Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)]
 """Higher starts first."""
-RetryOn = Annotated[tuple[FailReason, ...], BeforeValidator(_check_retry_on)]
+RetryOn = Annotated[
+    tuple[FailReason, ...], BeforeValidator(_check_retry_on), Field(json_schema_extra={"uniqueItems": True})
+]
 """Which ways to fail are tried again, where `max_retries` allows it."""
-Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(_check_name)]
-Namespace = Annotated[str, AfterValidator(_check_namespace)]
-Repository = Annotated[str, StringConstraints(max_length=255), AfterValidator(_check_repository)]
-Tag = Annotated[str, AfterValidator(_check_tag)]
-Text = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_check_text)]
+Name = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    AfterValidator(_check_name),
+    shown_as(
+        minLength=1,
+        maxLength=200,
+        pattern=r"^[^\p{Cc}\p{Cs}\p{Z}](?:[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cs}\p{Z}])?$",
+    ),
+]
+Namespace = Annotated[str, AfterValidator(_check_namespace), shown_as(pattern=NAMESPACE_PATTERN)]
+Repository = Annotated[
+    str,
+    StringConstraints(max_length=255),
+    AfterValidator(_check_repository),
+    shown_as(maxLength=255, pattern=f"^{_REPOSITORY.pattern}$"),
+]
+Tag = Annotated[str, AfterValidator(_check_tag), shown_as(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
+Text = Annotated[
+    str,
+    StringConstraints(max_length=1_000),
+    AfterValidator(_check_text),
+    shown_as(maxLength=1_000, pattern=NO_NUL),
+]
+_Word = Annotated[str, shown_as(pattern=NO_NUL)]
 CommandIn = Annotated[
-    str | list[str] | None, AfterValidator(_check_command), BeforeValidator(_check_command_type)
+    _Word | list[_Word] | None, AfterValidator(_check_command), BeforeValidator(_check_command_type)
 ]
 """A string is split into words as a shell splits them, a list is taken as it is; null, an empty string and an
 empty list run the image's own command."""
+_VARIABLES: Final[dict[str, Any]] = {
+    "type": "object",
+    "maxProperties": MOST_ENTRIES,
+    "propertyNames": {"pattern": r"^[A-Za-z_][A-Za-z0-9_.\-]*$"},
+}
+_VALUE: Final = {"type": "string", "pattern": NO_NUL}
+_SECRET: Final = {
+    "type": "object",
+    "required": [REFERENCE],
+    "properties": {REFERENCE: {"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$"}},
+    "additionalProperties": False,
+}
 Variables = Annotated[
     dict[Annotated[str, AfterValidator(_check_variable)], Annotated[str, AfterValidator(_check_text)]],
     AfterValidator(_check_variables),
+    WithJsonSchema(_VARIABLES | {"additionalProperties": _VALUE}),
 ]
 JobVariables = Annotated[
     dict[
@@ -229,9 +264,18 @@ JobVariables = Annotated[
         Annotated[str | dict[str, str], BeforeValidator(_check_value)],
     ],
     AfterValidator(_check_variables),
+    WithJsonSchema(_VARIABLES | {"additionalProperties": {"anyOf": [_VALUE, _SECRET]}}),
 ]
 """Of a job, which may refer to secrets; a trigger may not."""
 Labels = Annotated[
     dict[Annotated[str, AfterValidator(_check_label)], Annotated[str, AfterValidator(_check_label_value)]],
     AfterValidator(_check_labels),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MOST_ENTRIES,
+            "propertyNames": {"pattern": r"^[A-Za-z0-9](?:[A-Za-z0-9_.\/\-]{0,126}[A-Za-z0-9])?$"},
+            "additionalProperties": {"type": "string", "maxLength": LONGEST_LABEL, "pattern": ONE_LINE},
+        }
+    ),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from api.schemas.common import Input, Moment, Output, refuse
+from api.schemas.common import NAMESPACE_PATTERN, Input, Moment, Output, refuse, shown_as
 from api.schemas.fields import NAMESPACE_REMEDY, Name, is_namespace
 from scheduler.hook import Delivery, DeliveryStatus, Hook, HookEvent, SubjectType
 
@@ -39,11 +39,23 @@ def _check_events(events: list[HookEvent]) -> tuple[HookEvent, ...]:
     return tuple(events)
 
 
-Subject = Annotated[int | str, BeforeValidator(_check_subject_type)]
-Secret = Annotated[
-    Annotated[str, StringConstraints(max_length=LONGEST_SECRET)] | None, AfterValidator(_check_secret)
+Subject = Annotated[
+    int | Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)], BeforeValidator(_check_subject_type)
 ]
-Events = Annotated[list[HookEvent], AfterValidator(_check_events)]
+Secret = Annotated[
+    Annotated[
+        str,
+        StringConstraints(max_length=LONGEST_SECRET),
+        shown_as(minLength=1, maxLength=LONGEST_SECRET, format="password"),
+    ]
+    | None,
+    AfterValidator(_check_secret),
+]
+Events = Annotated[
+    list[HookEvent],
+    AfterValidator(_check_events),
+    Field(json_schema_extra={"minItems": 1, "uniqueItems": True}),
+]
 
 
 class _HookFields(Input):
@@ -59,7 +71,7 @@ class HookCreate(_HookFields):
     """The body of `POST /v1/hooks`."""
 
     name: Name
-    url: str
+    url: Annotated[str, shown_as(format="uri")]
     subject_type: SubjectType
     subject: Subject
     events: Events
@@ -69,7 +81,7 @@ class HookChange(_HookFields):
     """The body of `PUT /v1/hooks/{id}`: what it names changes, the rest stays."""
 
     name: Name = ""
-    url: str = ""
+    url: Annotated[str, shown_as(format="uri")] = ""
     subject_type: SubjectType = SubjectType.JOB
     subject: Subject = 0
     events: Events = Field(default_factory=list)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from api.schemas.common import Input, Moment, Output
+from api.schemas.common import Input, Moment, Output, shown_as
 from api.schemas.containers import Capabilities, ContainerOut, Digest, Mounts, Network, User, container_values
 from api.schemas.fields import (
     CommandIn,
@@ -48,8 +48,8 @@ class _JobFields(Input):
     labels: Labels = Field(default_factory=dict)
     email_enabled: bool = False
     is_schedule_active: bool = False
-    schedule_mode: Text | None = None
-    schedule_timezone: Text | None = None
+    schedule_mode: Annotated[Text, shown_as(maxLength=1_000, format="schedule")] | None = None
+    schedule_timezone: Annotated[Text, shown_as(maxLength=1_000, format="timezone")] | None = None
     misfire_policy: MisfirePolicy = MisfirePolicy.LATEST
     misfire_grace_seconds: int = Field(default=1, ge=0, le=LONGEST_SECONDS)
     concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.ALLOW
@@ -83,6 +83,14 @@ class _JobFields(Input):
 
 class JobCreate(_JobFields):
     """The body of `POST /v1/jobs`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            # There has to be a schedule to be switched on.
+            "if": {"properties": {"is_schedule_active": {"const": True}}, "required": ["is_schedule_active"]},
+            "then": {"properties": {"schedule_mode": {"type": "string"}}, "required": ["schedule_mode"]},
+        }
+    )
 
     name: Name
     docker_image_repo: Repository
