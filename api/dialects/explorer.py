@@ -18,7 +18,7 @@ from api.openapi.operation import Answer, Parameter, described
 from api.openapi.parameters import ID, number, path
 from api.openapi.tags import EXPLORER
 from api.paging import LARGEST_PAGE_SIZE, LAST_PAGE, number_of, query_of
-from api.schemas.common import Input, invalid_input
+from api.schemas.common import Input, Whole, invalid_input
 from api.schemas.fields import Text
 from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
@@ -48,9 +48,9 @@ class Filter(Input):
     """The object in `filter`."""
 
     name: Text | None = None
-    status: int | None = Field(default=None, ge=0, le=4)
-    fromCreateTime: int | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815 - the wire's
-    toCreateTime: int | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815
+    status: Whole | None = Field(default=None, ge=0, le=4)
+    fromCreateTime: Whole | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815 - the wire's
+    toCreateTime: Whole | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815
     orderByCreateTime: Literal["asc", "desc"] = "desc"  # noqa: N815
 
 

@@ -242,8 +242,10 @@ def _time(moment: datetime | None) -> str:
 
 
 _JOBS: Final = "/ges/v1.0/{namespace}/graphs/{job_id}/jobs"
+#: `status` is not the id of a job: what is asked of it that is no GET is told 405.
+_JOB: Final = _JOBS + "/{exec_id:(?!status$)[^/]+}"
 ROUTES: Final = (
     web.get(_JOBS + "/status", list_jobs),
-    web.get(_JOBS + "/{exec_id}/status", get_job),
-    web.delete(_JOBS + "/{exec_id}", stop_job),
+    web.get(_JOB + "/status", get_job),
+    web.delete(_JOB, stop_job),
 )

@@ -6,7 +6,7 @@ A client may bring an id of its own for a run; it is kept as a label and stands 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
 from typing_extensions import TypedDict
@@ -20,7 +20,7 @@ from api.openapi.operation import Answer, Body, Parameter, described
 from api.openapi.parameters import number, path, words
 from api.openapi.tags import ORDINE
 from api.paging import number_of, query_of
-from api.schemas.common import Input
+from api.schemas.common import Input, shown_as
 from api.schemas.fields import Text, Variables
 from scheduler.access import Caller, Role
 from scheduler.drafting import Overrides
@@ -70,7 +70,7 @@ class OrdineJobIn(OrdineRunIn):
 class OrdineJobChange(Input):
     """The body of `PATCH /api/jobs/{id}`."""
 
-    status: Text
+    status: Annotated[Text, shown_as(enum=list(_STATUS))]
 
 
 class OrdineError(TypedDict):

@@ -60,8 +60,8 @@ Timeball starts containers on time, and keeps what each run printed.
 - **Access**: `Authorization: Token <token>` or `Bearer <token>`. The lowest role that may is with each operation.
 - **Errors** of `/v1` are problem details (RFC 9457), `application/problem+json`: `errors` has an entry for each field
   that is wrong, with the value and what to write instead. The other systems' paths answer errors as those systems do.
-- **Lists** answer `count`, `previous`, `next` and `results`; `page` counts from 1, `page_size` is 20 unless given, and
-  1000 at most.
+- **Lists** answer `count`, `previous`, `next` and `results`; `page` counts from 1, `page_size` is 20 unless given,
+  and 1000 at most.
 - **Times** in answers are RFC 3339 in UTC with microseconds. In queries, write the `+` of an offset as `%2B`.
 - **Within version 1** nothing that is described here goes away or changes its meaning; answers may get further
   fields, so let clients ignore those that they do not know.

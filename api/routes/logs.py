@@ -23,6 +23,7 @@ from api.routes.paths import EXEC, JOB
 from api.schemas.lines import LineOut
 from api.schemas.logs import (
     ExportParameters,
+    JobLogParameters,
     LogParameters,
     NamespaceExportParameters,
     NamespaceLogParameters,
@@ -38,6 +39,11 @@ _P = TypeVar("_P", bound=LogParameters)
 #: The header with which a client comes back, as it is named in problems.
 LAST_EVENT_ID: Final = "Last-Event-ID"
 _TEXT: Final = {"type": "string"}
+#: Of each event of a stream.
+_EVENT: Final = {
+    "type": "object",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT, "retry": {"type": "integer"}},
+}
 #: What a page says of how to go on.
 _ONWARDS: Final = {
     "X-Next-Cursor": "With `limit` or `tail`: the place that the page reaches to, also when no more is printed yet.",
@@ -56,7 +62,7 @@ _LINES_OR_EVENTS: Final = Answer(
     "has ended: `id` is a cursor and `data` the line as JSON; `event: end` comes last, with how the run ended.",
     list[LineOut],
     examples.LINES,
-    media={**_LINES.media, "text/event-stream": _TEXT},
+    media={**_LINES.media, "text/event-stream": _EVENT},
     headers=_ONWARDS,
 )
 _FILE: Final = Answer(
@@ -148,10 +154,10 @@ async def _follow(request: web.Request, parameters: LogParameters) -> web.Stream
         logs.leave(follow)
 
 
-@described("Read the log of all runs of a job", tag=LOGS, query=LogParameters, answers={200: _LINES})
+@described("Read the log of all runs of a job", tag=LOGS, query=JobLogParameters, answers={200: _LINES})
 async def get_job_logs(request: web.Request) -> web.StreamResponse:
     """`GET /v1/jobs/{id}/logs`: 200 with the lines of all its runs in the order of time."""
-    parameters, _ = _parameters(request, LogParameters)
+    parameters, _ = _parameters(request, JobLogParameters)
     _refuse_following(request, parameters)
     _, reading = await request.app[SERVICE].logs.read_job(
         request[CALLER], request.match_info["job_id"], _query_of(parameters)

@@ -37,6 +37,8 @@ DEFAULT_WINDOW: Final = timedelta(days=1)
 DEFAULT_JOBS, MOST_JOBS = 100, 1_000
 
 
+#: `stop` is not the id of a run: what is asked of it that is no POST is told 405.
+ONE: Final = "/v1/execs/{exec_id:(?!stop$)[^/]+}"
 BULK: Final = (
     *FILTER,
     flag("dry_run", "Only say what would be done."),
@@ -182,6 +184,6 @@ ROUTES: Final = (
     web.get("/v1/execs", list_all_execs),
     web.delete("/v1/execs", delete_execs),
     web.post("/v1/execs/stop", stop_execs),
-    web.get("/v1/execs/{exec_id}", find_exec),
+    web.get(ONE, find_exec),
     web.get("/v1/stats", get_stats),
 )

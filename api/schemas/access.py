@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, AwareDatetime, Field, StringConstraints
 
-from api.schemas.common import ONE_LINE, Input, Moment, Output, refuse, shown_as
+from api.schemas.common import BREAKS, ONE_LINE, SPACES, Input, Moment, Output, Whole, refuse, shown_as
 from api.schemas.fields import Namespace, Text
 from scheduler.access import Caller
 from scheduler.account import AuditEntry, StoredToken, StoredUser
@@ -59,7 +59,7 @@ Email = Annotated[
     str,
     AfterValidator(_check_email),
     shown_as(
-        pattern=r"^[^\p{Cc}\p{Cs}\p{Z}@<>,;]{1,64}@[^\p{Cc}\p{Cs}\p{Z}@<>,;]{1,190}$",
+        pattern=f"^[^{BREAKS}{SPACES}@<>,;]{{1,64}}@[^{BREAKS}{SPACES}@<>,;]{{1,190}}$",
         examples=["ann@example.com"],
     ),
 ]
@@ -84,7 +84,7 @@ class TokenCreate(Input):
     namespace: Namespace | None = None
     username: Username | None = None
     expires_at: AwareDatetime | None = None
-    expires_in_seconds: int | None = Field(default=None, ge=1, le=100 * 366 * 24 * 3600)
+    expires_in_seconds: Whole | None = Field(default=None, ge=1, le=100 * 366 * 24 * 3600)
 
     def given(self, now: datetime) -> dict[str, Any]:
         """The fields that the request named, as the use case takes them."""

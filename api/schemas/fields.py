@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.common import NAMESPACE_PATTERN, NO_NUL, ONE_LINE, refuse, shown_as
+from api.schemas.common import BREAKS, NAMESPACE_PATTERN, NO_NUL, ONE_LINE, SPACES, Whole, refuse, shown_as
 from scheduler.job import HIGHEST_PRIORITY, FailReason
 from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
 
@@ -205,7 +205,7 @@ def _check_retry_on(names: object) -> object:
     return tuple(FailReason(name) for name in names)
 
 
-Priority = Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)]
+Priority = Annotated[Whole, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)]
 """Higher starts first."""
 RetryOn = Annotated[
     tuple[FailReason, ...], BeforeValidator(_check_retry_on), Field(json_schema_extra={"uniqueItems": True})
@@ -218,7 +218,7 @@ Name = Annotated[
     shown_as(
         minLength=1,
         maxLength=200,
-        pattern=r"^[^\p{Cc}\p{Cs}\p{Z}](?:[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cs}\p{Z}])?$",
+        pattern=f"^[^{BREAKS}{SPACES}](?:[^{BREAKS}]*[^{BREAKS}{SPACES}])?$",
     ),
 ]
 Namespace = Annotated[str, AfterValidator(_check_namespace), shown_as(pattern=NAMESPACE_PATTERN)]

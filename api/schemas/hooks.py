@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from api.schemas.common import NAMESPACE_PATTERN, Input, Moment, Output, refuse, shown_as
+from api.schemas.common import NAMESPACE_PATTERN, Input, Moment, Output, Whole, refuse, shown_as
 from api.schemas.fields import NAMESPACE_REMEDY, Name, is_namespace
 from scheduler.hook import Delivery, DeliveryStatus, Hook, HookEvent, SubjectType
 
@@ -16,6 +16,8 @@ LONGEST_SECRET: Final = 1_000
 
 def _check_subject_type(subject: object) -> object:
     """Say once what a union of types would say once for each of them."""
+    if isinstance(subject, float) and subject.is_integer():
+        return int(subject)
     if isinstance(subject, bool) or not isinstance(subject, int | str):
         raise refuse("is neither a job's id nor a namespace's name", "write the id as a number, such as 1")
     if isinstance(subject, str) and not is_namespace(subject):
@@ -40,7 +42,7 @@ def _check_events(events: list[HookEvent]) -> tuple[HookEvent, ...]:
 
 
 Subject = Annotated[
-    int | Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)], BeforeValidator(_check_subject_type)
+    Whole | Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)], BeforeValidator(_check_subject_type)
 ]
 Secret = Annotated[
     Annotated[

@@ -106,6 +106,7 @@ _LINE_PART: Final = shown_as(maxLength=LONGEST_TEXT, pattern=r"^[^\n]*$")
 _LIMIT: Final = shown_as("integer", minimum=1, maximum=LARGEST_LIMIT)
 _CURSOR: Final = shown_as(format="log-cursor")
 _PATTERN: Final = shown_as(maxLength=LONGEST_TEXT, format="re2")
+_NO: Final = WithJsonSchema({"enum": [False, "0", "no"]})
 _FLAG: Final = WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["1", "0", "yes", "no"]}]})
 
 
@@ -218,7 +219,15 @@ class LogParameters(Input):
         )
 
 
-class NamespaceLogParameters(LogParameters):
+class JobLogParameters(LogParameters):
+    """Those of the log of more than one run, which cannot be followed."""
+
+    follow: Annotated[bool, BeforeValidator(_check_flag), _NO] | None = Field(
+        None, description="Only a single run's log can be followed."
+    )
+
+
+class NamespaceLogParameters(JobLogParameters):
     """Those of a namespace's log."""
 
     namespace: Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)] | None = Field(
@@ -226,7 +235,7 @@ class NamespaceLogParameters(LogParameters):
     )
 
 
-class ExportParameters(LogParameters):
+class ExportParameters(JobLogParameters):
     """Those of a log as a file."""
 
     format: Literal["json", "ndjson", "text"] = Field(

@@ -1,7 +1,7 @@
-"""What schemathesis finds between the document and the daemon: it sends what the document allows, and what it does not.
+"""What schemathesis finds between the document and the daemon: it sends what that allows, and what it does not.
 
-With all its checks: no 5xx, no status or content type that is not described, no answer that its schema does not allow,
-nothing accepted that the schema forbids, nothing refused that it allows, no route that answers without its token.
+With all its checks: no 5xx, no status or content type that is not described, no answer that its schema does not
+allow, nothing accepted that the schema forbids, nothing refused that it allows, no route without its token.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ async def test_the_daemon_answers_as_its_document_says(world: World, tmp_path: P
 
 
 @pytest.mark.slow
-async def test_the_daemon_answers_as_its_document_says_however_often_it_is_asked(world: World, tmp_path: Path):
+async def test_the_daemon_answers_as_its_document_says_however_often_it_is_asked(
+    world: World, tmp_path: Path
+):
     """Some hundred requests to each operation, and sequences of them that build on each other's answers."""
     await schemathesis(world, tmp_path, "--max-examples=200", "--workers=1")
