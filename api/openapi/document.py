@@ -66,6 +66,7 @@ Timeball starts containers on time, and keeps what each run printed.
 - **Within version 1** nothing that is described here goes away or changes its meaning; answers may get further
   fields, so let clients ignore those that they do not know.
 """
+_LIMITS: Final = {"ge": "minimum", "le": "maximum"}
 _PLACEHOLDER: Final = re.compile(r"{(\w+)}")
 
 
@@ -148,7 +149,7 @@ def _operation(
 
 def _fields_of(model: type[BaseModel]) -> Iterable[Parameter]:
     """The fields of a model as parameters of a query; that one can be null only means that it can be left out."""
-    for name, found in model.model_json_schema()["properties"].items():
+    for name, found in _with_limits(model.model_json_schema()["properties"]).items():
         schema = {key: value for key, value in found.items() if key not in {"title", "description", "anyOf"}}
         choices = [choice for choice in found.get("anyOf", ()) if choice != {"type": "null"}]
         schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
@@ -317,7 +318,7 @@ class _Shapes:
             )
             self._found |= {f"{of}:{key}": schema for (key, of), schema in found.items()}
             for name, schema in definitions.get("$defs", {}).items():
-                tidied = _tidied(name, schema, is_input=mode == "validation")
+                tidied = _tidied(name, _with_limits(schema), is_input=mode == "validation")
                 if named.setdefault(name, tidied) != tidied:
                     msg = f"{name} is both sent and received, and not the same; give each its own model"
                     raise ValueError(msg)
@@ -332,6 +333,13 @@ class _Shapes:
         if isinstance(node, list | tuple):
             return [self.resolved(value) for value in node]
         return node
+
+
+def _with_limits(node: Any) -> Any:
+    """The same with limits by JSON Schema's names: pydantic uses its own where a check of ours comes before them."""
+    if isinstance(node, Mapping):
+        return {_LIMITS.get(name, name): _with_limits(value) for name, value in node.items()}
+    return [_with_limits(one) for one in node] if isinstance(node, list) else node
 
 
 def _without_titles(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def filter_failure(_context: Any, failure: Any, _case: Any, response: Any) -> bo
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
         return True
     answer = response.json()
-    if "errorCode" in answer:  # GES has 400 for what does not exist
+    if answer.get("errorCode") in {"GES.8000", "GES.8301"}:  # GES has 400 for what does not exist
         return "not exist" not in answer["errorMessage"]
     refused = answer.get("errors", [])
     return not (refused and all(TOGETHER.search(one["message"]) for one in refused))
