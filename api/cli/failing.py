@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, ParamSpec, TypeVar
 
 import click
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: How click says that a value is none of the possible ones.
+_NO_CHOICE: Final = re.compile(r"('[^']*'|\"[^\"]*\") is not (?:one of )?'")
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:
@@ -22,8 +27,26 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
         try:
             return command(*args, **kwargs)
         except ClientError as error:
-            name = click.get_current_context().info_name
+            # The words after the program's own name, which is whatever it was called by.
+            name = click.get_current_context().command_path.partition(" ")[2]
             click.echo(f"timeball {name}: {error}", err=True)
             raise click.exceptions.Exit(error.exit_status) from error
 
     return wrapped
+
+
+def did_you_mean(text: str, possible: Iterable[str]) -> str:
+    """A sentence that names what comes close, with a space before it; empty if nothing does."""
+    near = difflib.get_close_matches(text, list(possible), n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def hinted(error: click.UsageError) -> click.UsageError:
+    """An error about a value that is none of the possible ones, with the one that may have been meant."""
+    if not isinstance(error, click.BadParameter) or error.param is None:
+        return error
+    kind, match = error.param.type, _NO_CHOICE.match(error.message)
+    if not isinstance(kind, click.Choice) or match is None:
+        return error
+    hint = did_you_mean(str(ast.literal_eval(match[1])), map(str, kind.choices))
+    return click.BadParameter(error.message + hint, ctx=error.ctx, param=error.param)

@@ -46,6 +46,7 @@ JOB_CHANGE: Final[dict[str, Any]] = {
 _CONTAINER: Final[dict[str, Any]] = {
     "capabilities": [],
     "mounts": [],
+    "secret_files": {},
     "user": None,
     "read_only_root": False,
     "network": None,
@@ -128,6 +129,7 @@ EXEC: Final[dict[str, Any]] = {
     "scheduled_for": None,
     "attempt": 1,
     "retry_of": None,
+    "replay_of": None,
     "image_digest": None,
     "node": None,
     "waiting_for": None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from api.openapi.operation import Parameter
@@ -11,6 +11,12 @@ from scheduler.access import LARGEST_ID
 
 SECRET_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$"  # noqa: S105 - a pattern
 ID: Final = {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
+_PORT: Final = r":[1-9][0-9]{0,4}"
+#: A registry as an image's name has it: with a dot, a port or brackets, or `localhost`.
+HOST_PATTERN: Final = (
+    rf"^(?:(?:{_LABEL}(?:\.{_LABEL})+|localhost|\[[0-9A-Fa-f:]+\])(?:{_PORT})?|{_LABEL}{_PORT})$"
+)
 #: `true` and `false`, and other words for them that are taken as well.
 FLAG: Final = {"anyOf": [{"type": "boolean"}, {"enum": ["1", "0", "yes", "no"]}], "default": False}
 NAMESPACE_SCHEMA: Final = {"type": "string", "pattern": NAMESPACE_PATTERN}
@@ -20,7 +26,7 @@ SECONDS: Final = {"type": "string", "pattern": r"^(?:[0-9]{1,7}|[0-9]{9,11})(?:\
 INSTANT: Final = {"anyOf": [MOMENT, SECONDS]}
 
 
-def _path(name: str, schema: dict[str, Any], description: str, example: Any) -> Parameter:
+def _path(name: str, schema: Mapping[str, Any], description: str, example: Any) -> Parameter:
     return Parameter(name, schema, description, example, is_required=True, may_be_empty=False, where="path")
 
 
@@ -49,12 +55,18 @@ PATH: Final = {
         _path(
             "secret_name", {"type": "string", "pattern": SECRET_PATTERN}, "The secret's name.", "db_password"
         ),
+        _path(
+            "registry_host",
+            {"type": "string", "pattern": HOST_PATTERN},
+            "The registry's host, with its port where it has one.",
+            "registry.example.com",
+        ),
         _path("namespace", NAMESPACE_SCHEMA, "The namespace.", "chennanfei"),
     )
 }
 
 
-def path(name: str, schema: dict[str, Any], description: str, example: Any) -> Parameter:
+def path(name: str, schema: Mapping[str, Any], description: str, example: Any) -> Parameter:
     """A placeholder of a path with a meaning of its own."""
     return _path(name, schema, description, example)
 

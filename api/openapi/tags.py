@@ -22,7 +22,7 @@ TAGS: Final = {
     SCHEDULES: "When jobs run, and what became of every due time.",
     RUNS: "Runs of jobs (execs): triggered, listed, stopped, deleted; and figures of them.",
     LOGS: "What runs printed: by time range and by what lines say, as a page, a stream, a file, or events to follow.",
-    SECRETS: "Values that jobs name and nobody reads.",
+    SECRETS: "Values that jobs name and nobody reads, and credentials for registries.",
     HOOKS: "Who is told of what by a POST to a URL, and what became of telling them.",
     ACCESS: "Tokens, users, namespaces, and who did what.",
     DAEMON: "How the daemon is, which one it is, and this description.",

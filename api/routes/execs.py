@@ -1,4 +1,4 @@
-"""`/v1/jobs/{job_id}/execs`: triggering, reading, stopping and deleting runs."""
+"""`/v1/jobs/{job_id}/execs`: triggering, replaying, reading, stopping and deleting runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from api.routes.paths import EXEC, JOB
 from api.schemas.common import ListOut
 from api.schemas.execs import ExecCreate, ExecDetailOut, ExecOut, ExecStop
 from scheduler.access import Role
+from scheduler.views import ExecView
 
 
 @described(
@@ -41,11 +42,43 @@ async def create_exec(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].execs.trigger(
         request[CALLER], job_id, body.overrides(), force=flag_of(query, "force")
     )
-    return answer(
-        ExecOut.of(view),
-        status=201,
-        headers={"Location": f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"},
+    return _made(view)
+
+
+@described(
+    "Replay a run",
+    tag=RUNS,
+    role=Role.OPERATOR,
+    query=(flag("force", "Run it although the job forbids a second run beside one that has not ended."),),
+    body=Body(ExecCreate, {"as it was": {}, "with a change": {"priority": 10}}, is_required=False),
+    answers={
+        201: Answer(
+            "The new run, which waits.",
+            ExecOut,
+            examples.EXEC,
+            headers={"Location": "Where the run is found."},
+        )
+    },
+    refuses=(409,),
+    description="The same image digest, command and variables again, but for what the body names.",
+)
+async def replay_exec(request: web.Request) -> web.Response:
+    """`POST /v1/jobs/{job_id}/execs/{exec_id}/replay?force=`: 201 with the new run, which waits."""
+    query = query_of(request)
+    body = await body_of(request, ExecCreate, what="replay", optional=True)
+    view = await request.app[SERVICE].execs.replay(
+        request[CALLER],
+        request.match_info["job_id"],
+        request.match_info["exec_id"],
+        body.overrides(),
+        force=flag_of(query, "force"),
     )
+    return _made(view)
+
+
+def _made(view: ExecView) -> web.Response:
+    where = f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"
+    return answer(ExecOut.of(view), status=201, headers={"Location": where})
 
 
 @described(
@@ -128,4 +161,5 @@ ROUTES: Final = (
     web.get(EXEC, get_exec),
     web.delete(EXEC, delete_exec),
     web.post(EXEC + "/stop", stop_exec),
+    web.post(EXEC + "/replay", replay_exec),
 )

@@ -23,11 +23,11 @@ from api.keys import CALLER, SERVICE
 from api.moments import instant_of
 from api.openapi import examples
 from api.openapi.operation import Answer, Parameter, described, query_names_of
-from api.openapi.parameters import ID, NAMESPACE, flag, instant, number
+from api.openapi.parameters import EXEC_ID, ID, NAMESPACE, flag, instant, number, path
 from api.openapi.tags import RUNS
 from api.paging import PAGE, flag_of, number_of, page_of, query_of
 from api.schemas.execs import ExecDetailOut
-from api.schemas.overview import BulkOut, ExecListOut, ListedExecOut, StatsOut
+from api.schemas.overview import BulkOut, ExecDiffOut, ExecListOut, ListedExecOut, StatsOut
 from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.filters import ExecFilter
@@ -35,6 +35,8 @@ from scheduler.filters import ExecFilter
 #: The window of statistics that name none.
 DEFAULT_WINDOW: Final = timedelta(days=1)
 DEFAULT_JOBS, MOST_JOBS = 100, 1_000
+#: How many runs one request stops or deletes at most.
+MOST_AT_ONCE: Final = 10_000
 
 
 #: `stop` is not the id of a run: what is asked of it that is no POST is told 405.
@@ -43,6 +45,7 @@ BULK: Final = (
     *FILTER,
     flag("dry_run", "Only say what would be done."),
     flag("all", "Mean all runs that the token may see, where no filter is given."),
+    number("limit", "So many runs at most.", default=MOST_AT_ONCE, largest=MOST_AT_ONCE),
 )
 
 
@@ -101,6 +104,21 @@ async def find_exec(request: web.Request) -> web.Response:
 
 
 @described(
+    "Compare two runs",
+    tag=RUNS,
+    path=(EXEC_ID, path("other_exec_id", EXEC_ID.schema, "The other run's id.", EXEC_ID.example)),
+    answers={200: Answer("All in which the two runs differ.", ExecDiffOut)},
+)
+async def compare_execs(request: web.Request) -> web.Response:
+    """`GET /v1/execs/{exec_id}/diff/{other_exec_id}`: 200 with all in which the two runs differ."""
+    query_of(request)
+    first, second, found = await request.app[SERVICE].overview.compare(
+        request[CALLER], request.match_info["exec_id"], request.match_info["other_exec_id"]
+    )
+    return answer(ExecDiffOut.of(first, second, found))
+
+
+@described(
     "Stop many runs",
     tag=RUNS,
     role=Role.OPERATOR,
@@ -112,9 +130,11 @@ async def find_exec(request: web.Request) -> web.Response:
     description="At least one filter has to be given, or `all=true`.",
 )
 async def stop_execs(request: web.Request) -> web.Response:
-    """`POST /v1/execs/stop?…&dry_run=`: 200 with the runs whose end was asked for, or 202 if there are any."""
-    wanted, dry_run = _bulk_of(request)
-    result = await request.app[SERVICE].overview.stop_many(request[CALLER], wanted, dry_run=dry_run)
+    """`POST /v1/execs/stop?…&dry_run=&limit=`: 200 with the runs whose end was asked for, or 202 if there are any."""
+    wanted, dry_run, limit = _bulk_of(request)
+    result = await request.app[SERVICE].overview.stop_many(
+        request[CALLER], wanted, dry_run=dry_run, limit=limit
+    )
     return answer(BulkOut.of(result, dry_run=dry_run), status=200 if dry_run else 202)
 
 
@@ -127,14 +147,16 @@ async def stop_execs(request: web.Request) -> web.Response:
     description="At least one filter has to be given, or `all=true`.",
 )
 async def delete_execs(request: web.Request) -> web.Response:
-    """`DELETE /v1/execs?…&dry_run=`: 200 with the ended runs that were removed with their logs."""
-    wanted, dry_run = _bulk_of(request)
-    result = await request.app[SERVICE].overview.delete_many(request[CALLER], wanted, dry_run=dry_run)
+    """`DELETE /v1/execs?…&dry_run=&limit=`: 200 with the ended runs that were removed with their logs."""
+    wanted, dry_run, limit = _bulk_of(request)
+    result = await request.app[SERVICE].overview.delete_many(
+        request[CALLER], wanted, dry_run=dry_run, limit=limit
+    )
     return answer(BulkOut.of(result, dry_run=dry_run))
 
 
-def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool]:
-    """Which runs are meant; all of them only if that is said."""
+def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool, int]:
+    """Which runs are meant, all of them only if that is said; whether to only look; and how many at most."""
     single, several = parameters_of(request.query, query_names_of(request))
     wanted, dry_run, everything = (
         filter_of(single, several),
@@ -144,7 +166,7 @@ def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool]:
     if wanted.is_empty and not everything:
         remedy = f"give at least one of {', '.join(FILTERS)}; or all=true for all that you may see"
         raise InvalidInputError(FieldError("query", None, "names no runs", remedy))
-    return wanted, dry_run
+    return wanted, dry_run, number_of(single, "limit", MOST_AT_ONCE, MOST_AT_ONCE)
 
 
 @described(
@@ -185,5 +207,6 @@ ROUTES: Final = (
     web.delete("/v1/execs", delete_execs),
     web.post("/v1/execs/stop", stop_execs),
     web.get(ONE, find_exec),
+    web.get("/v1/execs/{exec_id}/diff/{other_exec_id}", compare_execs),
     web.get("/v1/stats", get_stats),
 )

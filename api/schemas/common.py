@@ -42,13 +42,13 @@ Whole = Annotated[int, BeforeValidator(_as_whole)]
 class Input(BaseModel):
     """A shape that users send: its types are taken literally and unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Output(BaseModel):
     """A shape that users receive."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 #: How checks of our own look in the API's description: as patterns of ECMA-262 with its flag `u` (JSON Schema
@@ -58,6 +58,12 @@ NO_NUL: Final = r"^[^\u0000]*$"
 BREAKS: Final = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
 SPACES: Final = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 ONE_LINE: Final = f"^[^{BREAKS}]*$"
+SECRET_REFERENCE: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "required": ["secret"],
+    "properties": {"secret": {"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$"}},
+    "additionalProperties": False,
+}
 NAMESPACE_PATTERN: Final = r"^[\p{L}\p{N}_][\p{L}\p{N}_.\-]{0,99}$"
 
 

@@ -12,7 +12,17 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.common import BREAKS, NAMESPACE_PATTERN, NO_NUL, ONE_LINE, SPACES, Whole, refuse, shown_as
+from api.schemas.common import (
+    BREAKS,
+    NAMESPACE_PATTERN,
+    NO_NUL,
+    ONE_LINE,
+    SECRET_REFERENCE,
+    SPACES,
+    Whole,
+    refuse,
+    shown_as,
+)
 from scheduler.job import HIGHEST_PRIORITY, FailReason
 from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
 
@@ -247,12 +257,6 @@ _VARIABLES: Final[dict[str, Any]] = {
     "propertyNames": {"pattern": r"^[A-Za-z_][A-Za-z0-9_.\-]*$"},
 }
 _VALUE: Final = {"type": "string", "pattern": NO_NUL}
-_SECRET: Final = {
-    "type": "object",
-    "required": [REFERENCE],
-    "properties": {REFERENCE: {"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$"}},
-    "additionalProperties": False,
-}
 Variables = Annotated[
     dict[Annotated[str, AfterValidator(_check_variable)], Annotated[str, AfterValidator(_check_text)]],
     AfterValidator(_check_variables),
@@ -264,7 +268,7 @@ JobVariables = Annotated[
         Annotated[str | dict[str, str], BeforeValidator(_check_value)],
     ],
     AfterValidator(_check_variables),
-    WithJsonSchema(_VARIABLES | {"additionalProperties": {"anyOf": [_VALUE, _SECRET]}}),
+    WithJsonSchema(_VARIABLES | {"additionalProperties": {"anyOf": [_VALUE, SECRET_REFERENCE]}}),
 ]
 """Of a job, which may refer to secrets; a trigger may not."""
 Labels = Annotated[

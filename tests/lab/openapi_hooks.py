@@ -41,6 +41,7 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "network": {"enum": ["bridge", "none"]},
     "capabilities": {"type": "array", "items": {"enum": ["CHOWN", "cap_kill"]}},
     "url": {"enum": ["http://127.0.0.1:1025/", "http://127.0.0.1:1025/x?y=z"]},
+    "secret_files": {"enum": [{}, {"/run/secrets/db": {"secret": "db"}}]},
     "mounts": {"type": "array", "maxItems": 0},
 }
 
