@@ -6,7 +6,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator
 
-from api.schemas.common import Input, Moment, Output, refuse
+from api.schemas.common import NO_NUL, Input, Moment, Output, refuse, shown_as
 from scheduler.registry import Login, Registry
 
 LONGEST_USERNAME: Final = 255
@@ -38,8 +38,16 @@ def _check_password(password: str) -> str:
 class RegistryPut(Input):
     """The body of `PUT /v1/registries/{host}`."""
 
-    username: Annotated[str, AfterValidator(_check_username)]
-    password: Annotated[str, AfterValidator(_check_password)]
+    username: Annotated[
+        str,
+        AfterValidator(_check_username),
+        shown_as(minLength=1, maxLength=LONGEST_USERNAME, pattern=r"^[^:\u0000-\u001f\u007f]*$"),
+    ]
+    password: Annotated[
+        str,
+        AfterValidator(_check_password),
+        shown_as(minLength=1, maxLength=LARGEST_PASSWORD_BYTES, pattern=NO_NUL, format="password"),
+    ]
 
     def login(self, host: str) -> Login:
         """As the service takes it."""

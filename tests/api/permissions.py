@@ -178,6 +178,11 @@ TABLE: Final[Mapping[str, Entry]] = {
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /metrics": PUBLIC,
+    # They say what every daemon of this version answers, and nothing of this one.
+    "GET /openapi.json": PUBLIC,
+    "GET /docs": PUBLIC,
+    "GET /docs/page.css": PUBLIC,
+    "GET /docs/page.js": PUBLIC,
     "POST /v1/generate-api-token": Entry(None, body=log_in_body, foreign=None),
     "POST /v1/generate-api-token/": Entry(None, body=log_in_body, foreign=None),
     "GET /v1/me": Entry(VIEWER, foreign=None),
