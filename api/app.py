@@ -23,6 +23,7 @@ from api.routes import (
     logs,
     namespaces,
     overview,
+    registries,
     schedules,
     secrets,
     users,
@@ -86,6 +87,7 @@ def build_app(
         namespaces,
         audit,
         secrets,
+        registries,
         backup,
         *DIALECTS,
     ):

@@ -18,6 +18,7 @@ from api.runner import ConnectionLimits, Runner
 from api.spare_files import SpareFiles
 from api.tls import load_certificate, tls_context
 from api.trust import is_loopback, trust_of
+from scheduler import memory
 from scheduler.daemon import Daemon
 from scheduler.errors import SettingsError
 from scheduler.settings import Settings
@@ -117,6 +118,7 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
         # All that was loaded stays for good: looking through it again and again would hold up what is due.
         gc.collect()
         gc.freeze()
+        memory.give_back()
         on_listening(url)
         ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(daemon.failed.wait())]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

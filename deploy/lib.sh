@@ -379,7 +379,7 @@ ensure_image() {
 # systemd would start it for all the world.
 prepare_test_packages() {
   local each missing=()
-  for each in ip:iproute2 openssl:openssl ssh:openssh-client sshd:openssh-server; do
+  for each in curl:curl ip:iproute2 openssl:openssl ssh:openssh-client sshd:openssh-server; do
     if has "${each%%:*}" || [ -x "/usr/sbin/${each%%:*}" ]; then continue; fi
     if [ "${each%%:*}" = sshd ] && [ -d /run/systemd/system ]; then continue; fi
     missing+=("${each#*:}")

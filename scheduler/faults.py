@@ -38,6 +38,7 @@ class Point(StrEnum):
     PULLED = "pulled"  # the image is there
     CREATED = "created"  # the container is there
     ATTACHED = "attached"  # its output is listened to
+    SECRETS_PLACED = "secrets-placed"  # its secret files are in its memory, it is not started
     STARTED = "started"  # its process runs, which is not recorded
     RECORDING_START = "recording-start"  # the status is changed, not committed
     START_RECORDED = "start-recorded"

@@ -253,13 +253,19 @@ def hook_body(
     hook_id: int,
     subject_type: SubjectType,
     subject: int | str,
+    job: Mapping[str, Any] | None,
     data: Any,
     username: str,
     retry: Any = None,
 ) -> str:
-    """The body of a delivery to a hook, as JSON."""
-    hook = {"id": hook_id, "subject_type": subject_type.value, "subject": subject}
-    body = {"hook": hook, "data": data, "sender": {"username": username}, "retry": retry}
+    """The body of a delivery to a hook, as JSON; `job` has the id, name and namespace of the job it is about."""
+    body = {
+        "hook": {"id": hook_id, "subject_type": subject_type.value, "subject": subject},
+        "job": None if job is None else dict(job),
+        "data": data,
+        "sender": {"username": username},
+        "retry": retry,
+    }
     return json.dumps(body, ensure_ascii=False)
 
 

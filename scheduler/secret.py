@@ -28,6 +28,11 @@ def names_in(variables: Iterable[Variable]) -> set[str]:
     return {value[REFERENCE] for value in variables if not isinstance(value, str)}
 
 
+def secrets_of(variables: Mapping[str, Variable], files: Mapping[str, str]) -> set[str]:
+    """All secrets that a job or a run names, in its variables or as files."""
+    return names_in(variables.values()) | set(files.values())
+
+
 def resolved(variables: Mapping[str, Variable], values: Mapping[str, str]) -> dict[str, str]:
     """The variables with the secrets' values in the place of their names."""
     return {

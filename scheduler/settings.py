@@ -57,9 +57,9 @@ GROUPS: Final = ("hooks", "mail", "namespace_defaults", "policy")
 #: Variables of the command and of the tests, which are no settings of the daemon.
 OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "TEST_FAULT", "FUZZ")
 
-RegionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-NamespaceName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}$")]
-SizeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
+RegionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
+NamespaceName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}\Z")]
+SizeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}\Z")]
 
 
 class _Strict(BaseModel):
@@ -175,7 +175,12 @@ class Settings(BaseSettings, Patience):
     """All of them, each with its default."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter=NESTING, extra="forbid", frozen=True, validate_default=True
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTING,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        regex_engine="python-re",
     )
 
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the API listens on.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -18,9 +19,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 _RENAMED: Final = {"size": "resource_size", "schedule": "schedule_mode", "timezone": "schedule_timezone"}
 
 
-@click.group()
+#: What is a command of its own as well, and where it is.
+_ELSEWHERE: Final = {"export": "api.cli.export:export", "import": "api.cli.import_:import_"}
+
+
+class _JobGroup(click.Group):
+    """Loads what is a command of its own only when it is used."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Their names."""
+        return sorted([*super().list_commands(context), *_ELSEWHERE])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """One of them."""
+        if name not in _ELSEWHERE:
+            return super().get_command(context, name)
+        module, _, attribute = _ELSEWHERE[name].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), attribute)
+        return found
+
+
+@click.group(cls=_JobGroup)
 def job() -> None:
-    """Define jobs, change them, pause and resume them."""
+    """Define jobs, change them, pause and resume them; write them to files, and take them over from elsewhere."""
 
 
 _in = click.option(

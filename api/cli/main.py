@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 
 #: Each subcommand: where it is, and what it does. A module is loaded only when its command is used.
 COMMANDS: Final = {
+    "apply": ("api.cli.apply:apply", "Have the jobs that files declare."),
     "backup": ("api.cli.backup:backup", "Save all that the daemon keeps, while it serves."),
     "completion": ("api.cli.completion:completion", "Have a shell complete commands, jobs and runs."),
     "doctor": ("api.cli.doctor:doctor", "Look whether all that Timeball needs is well."),
     "exec": ("api.cli.execs:exec_", "Look at runs, replay and compare, stop and remove them."),
+    "export": ("api.cli.export:export", "Write jobs to a file that apply reads."),
     "hook": ("api.cli.hooks:hook", "Have a URL told of how runs end."),
+    "import": ("api.cli.import_:import_", "Take over jobs from crontab, Ofelia, Chronos or Kubernetes."),
     "job": ("api.cli.jobs:job", "Define jobs, change them, pause and resume them."),
     "logs": ("api.cli.logs:logs", "Print what a job or a run has written, and follow it."),
     "occurrences": ("api.cli.occurrences:occurrences", "Show what became of each due time of a job."),
     "preview": ("api.cli.preview:preview", "Show when a schedule runs, without a daemon."),
+    "registry": (
+        "api.cli.registries:registry",
+        "Set credentials for registries, which pulls use and nobody reads.",
+    ),
     "restore": ("api.cli.restore:restore", "Put back what a backup holds."),
     "run": ("api.cli.run:run", "Run a job now, and follow it to its end."),
     "secret": ("api.cli.secrets:secret", "Set secrets, which jobs name and nobody reads."),

@@ -28,6 +28,10 @@ def serve(
 
     Every setting can also be given as TIMEBALL_… in the environment or in the file named with --config.
     """
+    from scheduler import lean, memory  # noqa: PLC0415
+
+    memory.keep_small()  # before what is loaded takes any
+    lean.load()
     # Loaded here, so that other commands do not wait for it.
     import asyncio  # noqa: PLC0415
 

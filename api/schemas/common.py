@@ -29,13 +29,13 @@ Moment = Annotated[datetime, PlainSerializer(format_moment, return_type=str)]
 class Input(BaseModel):
     """A shape that users send: its types are taken literally and unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Output(BaseModel):
     """A shape that users receive."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 T = TypeVar("T")

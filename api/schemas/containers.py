@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from api.schemas.common import Input, Output, refuse
 from scheduler.job import ContainerOptions, Mount
+from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
+from scheduler.secret_files import MOST_FILES
 
 MOST_MOUNTS: Final = 64
 LONGEST_PATH: Final = 1_000
@@ -62,6 +64,25 @@ def _check_mounts(mounts: list[MountIn]) -> list[MountIn]:
     return mounts
 
 
+def _check_secret_files(files: dict[str, str]) -> dict[str, str]:
+    if len(files) > MOST_FILES:
+        raise refuse(f"has {len(files)} entries", f"use {MOST_FILES} at most")
+    return files
+
+
+def _check_reference(value: object) -> object:
+    name = value.get(REFERENCE) if isinstance(value, dict) and set(value) == {REFERENCE} else None
+    if not isinstance(name, str) or not is_name(name):
+        raise refuse("is no reference to a secret", f'write {{"secret": "name"}}; in the name {NAME_REMEDY}')
+    return name
+
+
+def _check_file(path: str) -> str:
+    if path.endswith("/"):
+        raise refuse("is a directory", "name the file in it")
+    return path
+
+
 def _check_capabilities(names: object) -> object:
     if not isinstance(names, list | tuple):
         raise refuse("is not a list of capabilities", 'write a list such as ["NET_RAW"]')
@@ -95,6 +116,16 @@ def _check_digest(digest: str) -> str:
     return digest
 
 
+SecretFiles = Annotated[
+    dict[
+        Annotated[
+            str, AfterValidator(_check_file), AfterValidator(_check_path), AfterValidator(_check_target)
+        ],
+        Annotated[str, BeforeValidator(_check_reference)],
+    ],
+    AfterValidator(_check_secret_files),
+]
+"""The secret's name by the file's path; on the wire `{"/run/secrets/db": {"secret": "db"}}`."""
 Mounts = Annotated[list[MountIn], AfterValidator(_check_mounts)]
 Capabilities = Annotated[tuple[str, ...], Field(max_length=64), BeforeValidator(_check_capabilities)]
 User = Annotated[str, StringConstraints(max_length=129), AfterValidator(_check_user)]
@@ -115,6 +146,7 @@ class ContainerOut(Output):
 
     capabilities: list[str]
     mounts: list[MountOut]
+    secret_files: dict[str, dict[str, str]]
     user: str | None
     read_only_root: bool
     network: str | None
@@ -130,5 +162,6 @@ def container_values(options: ContainerOptions) -> dict[str, Any]:
             for name in ("user", "read_only_root", "network", "pin_digest", "docker_image_digest")
         },
         "capabilities": list(options.capabilities),
+        "secret_files": {path: {REFERENCE: name} for path, name in options.secret_files.items()},
         "mounts": [MountOut(**mount._asdict()) for mount in options.mounts],
     }

@@ -7,7 +7,16 @@ from typing import Any, Final, Self
 from pydantic import Field
 
 from api.schemas.common import Input, Moment, Output
-from api.schemas.containers import Capabilities, ContainerOut, Digest, Mounts, Network, User, container_values
+from api.schemas.containers import (
+    Capabilities,
+    ContainerOut,
+    Digest,
+    Mounts,
+    Network,
+    SecretFiles,
+    User,
+    container_values,
+)
 from api.schemas.fields import (
     CommandIn,
     JobVariables,
@@ -67,6 +76,7 @@ class _JobFields(Input):
     retention_log_bytes: int | None = Field(default=None, ge=0, le=2**62)
     capabilities: Capabilities = ()
     mounts: Mounts = Field(default_factory=list)
+    secret_files: SecretFiles = Field(default_factory=dict)
     user: User | None = None
     read_only_root: bool = False
     network: Network | None = None

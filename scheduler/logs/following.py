@@ -121,6 +121,12 @@ class Follow:
         """A batch of what was stored before; None when that is all, or to be asked for again."""
         if self._batches is None:
             await self._source.ready()
+            place = self._place()
+            if place is not None and self._source.oldest <= place <= self._source.frontier:
+                # All that is asked for is at hand: a thousand who come at once need not each read it for themselves.
+                self._position = place
+                self._lag(lags=False)
+                return None
             self._past = self._reader.read(self._source.exec_id, self._query)
             self._batches = aiter(self._past)
         batch: list[Line] | None = await anext(self._batches, None)
@@ -135,6 +141,14 @@ class Follow:
             # What was printed while the past was sent is gone from the source already: it is the past as well.
             self._fall_back(end)
         return None
+
+    def _place(self) -> int | None:
+        """After which position the query begins; None where only reading the log can tell."""
+        if self._query.tail is not None or self._source.failure is not None:
+            return None
+        return (
+            -1 if self._query.cursor is None else parse_run_cursor(self._query.cursor, self._source.exec_id)
+        )
 
     async def _next_live(self, patience: float, encode: Callable[[list[Line]], Awaitable[Any]]) -> Any:
         source = self._source

@@ -3,11 +3,15 @@
 Pure. The beginning of a log is stored up to the limit as it comes; of what follows only the last lines matter,
 because they say how the run ended. They are held here in bounded memory, and whoever takes them over stores them
 at the end. After a crash they are read again from the engine's own copy, as nothing of this is stored before.
+Each stream has its share of what is held: an engine hands on the two of them unevenly, so that the last words
+of one can arrive before a great deal of the other.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 #: How much of the end is kept.
@@ -24,6 +28,46 @@ class Piece(NamedTuple):
     at: int
 
 
+@dataclass(slots=True)
+class _End:
+    """The newest of one stream.
+
+    Attributes:
+        pieces: what is held, each with its place in the order of arrival.
+        size: their bytes.
+        is_broken: whether what was forgotten before them does not end a line.
+    """
+
+    pieces: deque[tuple[int, Piece]] = field(default_factory=deque)
+    size: int = 0
+    is_broken: bool = False
+
+    def add(self, order: int, piece: Piece) -> None:
+        """Hold one more piece."""
+        self.pieces.append((order, piece))
+        self.size += len(piece.data)
+
+    def forget(self, most: int) -> None:
+        """Let go of the oldest piece, or of its first `most` bytes."""
+        order, (stream, data, at) = self.pieces.popleft()
+        cut = min(len(data), most)
+        self.size -= cut
+        self.is_broken = data[cut - 1 : cut] != b"\n"
+        if cut < len(data):
+            self.pieces.appendleft((order, Piece(stream, data[cut:], at)))
+
+    def lines(self) -> list[tuple[int, Piece]]:
+        """What is held, from a line's beginning on; all of it where no line begins."""
+        if not self.is_broken or not any(b"\n" in piece.data for _, piece in self.pieces):
+            return list(self.pieces)
+        held = iter(self.pieces)
+        for order, (stream, data, at) in held:
+            if end := data.find(b"\n") + 1:
+                rest = [(order, Piece(stream, data[end:], at))] if end < len(data) else []
+                return [*rest, *held]
+        return []
+
+
 class Overflow:
     """Counts and forgets, but for the end.
 
@@ -35,10 +79,10 @@ class Overflow:
         self._rest_of_line = set(open_streams)
         #: How many bytes of each stream came, kept or not.
         self.counts: dict[int, int] = {}
-        self._pieces: deque[Piece] = deque()
+        self._ends: dict[int, _End] = {}
+        self._order = 0
         self._size = 0
-        #: Streams of which something before the first piece was forgotten that does not end a line.
-        self._broken: set[int] = set()
+        self._pieces = 0
 
     def add(self, stream: int, data: bytes, at: int) -> None:
         """Take more bytes, cut anywhere."""
@@ -50,47 +94,37 @@ class Overflow:
             self._rest_of_line.remove(stream)
             data = data[end:]
         if data:
-            self._pieces.append(Piece(stream, data, at))
+            self._order += 1
+            self._ends.setdefault(stream, _End()).add(self._order, Piece(stream, data, at))
             self._size += len(data)
+            self._pieces += 1
             # Not with every piece: cutting one copies it.
-            if self._size > 2 * TAIL_BYTES or len(self._pieces) > 2 * TAIL_PIECES:
+            if self._size > 2 * TAIL_BYTES or self._pieces > 2 * TAIL_PIECES:
                 self._trim()
 
     def _trim(self) -> None:
-        while self._size > TAIL_BYTES or len(self._pieces) > TAIL_PIECES:
-            stream, data, at = self._pieces.popleft()
-            cut = len(data) if len(self._pieces) >= TAIL_PIECES else min(len(data), self._size - TAIL_BYTES)
-            self._size -= cut
-            if data[cut - 1 : cut] == b"\n":
-                self._broken.discard(stream)
-            else:
-                self._broken.add(stream)
-            if cut < len(data):
-                self._pieces.appendleft(Piece(stream, data[cut:], at))
+        while self._pieces > TAIL_PIECES:
+            self._forget(max(self._ends.values(), key=lambda end: len(end.pieces)))
+        while self._size > TAIL_BYTES:
+            largest = max(self._ends.values(), key=lambda end: end.size)
+            beyond_share = largest.size - TAIL_BYTES // len(self._ends)
+            self._forget(largest, min(beyond_share, self._size - TAIL_BYTES))
+
+    def _forget(self, end: _End, most: int = sys.maxsize) -> None:
+        size, pieces = end.size, len(end.pieces)
+        end.forget(most)
+        self._size -= size - end.size
+        self._pieces -= pieces - len(end.pieces)
 
     def finish(self) -> tuple[dict[int, int], list[Piece]]:
         """How much of each stream is missing, and the end of what was printed, from a line's beginning on."""
         self._trim()
-        pieces: list[Piece] = []
-        broken = {
-            stream
-            for stream in self._broken
-            if any(piece.stream == stream and b"\n" in piece.data for piece in self._pieces)
-        }
-        for stream, data, at in self._pieces:
-            rest = data
-            if stream in broken:
-                end = data.find(b"\n") + 1
-                rest = data[end:] if end else b""
-                if end:
-                    broken.remove(stream)
-            if rest:
-                pieces.append(Piece(stream, rest, at))
+        held = sorted(each for end in self._ends.values() for each in end.lines())
+        pieces = [piece for _, piece in held]
         missing = dict(self.counts)
         for piece in pieces:
             missing[piece.stream] -= len(piece.data)
         self.counts = {}
-        self._pieces.clear()
-        self._size = 0
-        self._broken.clear()
+        self._ends.clear()
+        self._size = self._pieces = 0
         return missing, pieces

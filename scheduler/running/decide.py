@@ -15,6 +15,7 @@ from typing import Final
 from scheduler.engine.protocol import LaunchSpec, RunStatus
 from scheduler.execution import Exec, ExecStatus, FailReason
 from scheduler.job import command_words
+from scheduler.secret_files import directories_of
 from scheduler.security.policy import BRIDGE, ContainerPolicy, violations, words_of
 
 #: The longest pause before a retry.
@@ -195,6 +196,7 @@ def launch_spec(
         capabilities=policy.capabilities_of(one.spec),
         no_new_privileges=policy.no_new_privileges,
         mounts=one.spec.mounts,
+        secret_directories=directories_of(one.spec.secret_files),
         user=one.spec.user,
         read_only_root=one.spec.read_only_root,
         network=None if network == BRIDGE else network,

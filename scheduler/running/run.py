@@ -42,6 +42,7 @@ from scheduler.running.decide import (
     lost,
     stop_words,
 )
+from scheduler.running.pull_access import pull_access
 from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
 from scheduler.running.regions import Region
@@ -206,9 +207,10 @@ class Run:
             return
         self.capture.system(f"Start pulling image: {spec.image}")
         try:
+            access = await pull_access(self.exec, self._with.database, self._with.clock, self._with.vault)
             found = await unless(
                 self._stopping.wanted,
-                image_of(engine, self.exec, self._region.limits.pulls, self.capture.system),
+                image_of(engine, self.exec, self._region.limits.pulls, self.capture.system, access),
             )
             if found is None:
                 await self._end(cancelled_before_start(self._stopping.reason))
@@ -234,6 +236,11 @@ class Run:
             await self._end(cancelled_before_start(self._stopping.reason))
             await self._remove(handle)
             return
+        files = self.secrecy.files if self.exec.spec.secret_files else ()
+        if files is None:
+            await self._fail_to_start(FailReason.SECRET_MISSING, self.secrecy.trouble or "")
+            await self._remove(handle)
+            return
         ended = self._region.ended(self.exec.id)
         stream = await engine.attach(handle)
         self._breaks = self._region.breaks
@@ -246,7 +253,7 @@ class Run:
                 self._observe_launch()
                 await self._recorder.demand_ownership()
                 try:
-                    await engine.start(handle)
+                    await engine.start(handle, files)
                 except LaunchError as error:
                     reason = FailReason.START_FAILED
                     if isinstance(error, LaunchForgottenError):

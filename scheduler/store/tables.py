@@ -151,6 +151,33 @@ secrets = sa.Table(
     sa.Column("updated_at", Moment, nullable=False),
 )
 
+#: What registries ask of those who pull private images; the password is sealed, by `scheduler.security.sealing`.
+registries = sa.Table(
+    "registries",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("username", sa.Text, nullable=False),
+    sa.Column("password", sa.Text, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+sa.Index("ix_registries_host", registries.c.host)
+
+#: Which images a namespace has pulled itself from registries that somebody has a credential for.
+image_grants = sa.Table(
+    "image_grants",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("image", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("image_id", sa.Text, nullable=False),
+    sa.Column("granted_at", Moment, nullable=False),
+)
+sa.Index("ix_image_grants_namespace_granted_at", image_grants.c.namespace, image_grants.c.granted_at)
+
 #: Who did what. Rows are only added; a trigger of the migration refuses changes, and deleting what is recent.
 audit = sa.Table(
     "audit",
@@ -191,6 +218,8 @@ def _container_columns() -> list[sa.Column[Any]]:
         sa.Column("capabilities", sa.JSON, nullable=False),
         # Each [source, target, read_only].
         sa.Column("mounts", sa.JSON, nullable=False),
+        # The secret's name, by the file's path in the container.
+        sa.Column("secret_files", sa.JSON, nullable=False),
         sa.Column("user", sa.Text, nullable=True),
         sa.Column("read_only_root", sa.Boolean, nullable=False),
         sa.Column("network", sa.Text, nullable=True),
@@ -204,6 +233,7 @@ def container_options(row: RowMapping) -> dict[str, Any]:
     return {
         "capabilities": tuple(row["capabilities"]),
         "mounts": tuple(Mount(*mount) for mount in row["mounts"]),
+        "secret_files": row["secret_files"],
         **{
             name: row[name]
             for name in ("user", "read_only_root", "network", "pin_digest", "docker_image_digest")
@@ -255,6 +285,8 @@ jobs = sa.Table(
     sa.CheckConstraint("next_due_at IS NULL OR is_schedule_active", name="only_active_is_due"),
     sqlite_autoincrement=True,
 )
+# The conditions of indexes are written here as SQLite's alone: PostgreSQL's are the same and stand in the migrations,
+# which make them both; to name them here would load its dialect into every daemon.
 # Lists: by namespace in the order they were made, and by name whatever the namespace.
 sa.Index("ix_jobs_namespace_id", jobs.c.namespace, jobs.c.id)
 sa.Index("ix_jobs_name", jobs.c.name, jobs.c.id)
@@ -264,20 +296,17 @@ sa.Index(
     jobs.c.name,
     unique=True,
     sqlite_where=jobs.c.deleted_at.is_(None),
-    postgresql_where=jobs.c.deleted_at.is_(None),
 )
 sa.Index(
     "ix_jobs_deleted",
     jobs.c.id,
     sqlite_where=jobs.c.deleted_at.is_not(None),
-    postgresql_where=jobs.c.deleted_at.is_not(None),
 )
 # The planner asks only for what is due soon; schedules that are off or finished are not in this index at all.
 sa.Index(
     "ix_jobs_next_due_at",
     jobs.c.next_due_at,
     sqlite_where=jobs.c.next_due_at.is_not(None),
-    postgresql_where=jobs.c.next_due_at.is_not(None),
 )
 
 execs = sa.Table(
@@ -347,7 +376,7 @@ sa.Index(
     execs.c.log_bytes,
 )
 _unmeasured = sa.and_(execs.c.ended_at.is_not(None), execs.c.log_bytes.is_(None))
-sa.Index("ix_execs_unmeasured", execs.c.ended_at, sqlite_where=_unmeasured, postgresql_where=_unmeasured)
+sa.Index("ix_execs_unmeasured", execs.c.ended_at, sqlite_where=_unmeasured)
 # Lists across jobs: each filter has an index that gives what it lets through in order, newest or oldest first.
 for _columns in (
     (execs.c.created_at,),
@@ -364,7 +393,6 @@ for _columns in ((execs.c.started_at,), (execs.c.namespace, execs.c.started_at))
         *_columns,
         execs.c.id,
         sqlite_where=execs.c.started_at.is_not(None),
-        postgresql_where=execs.c.started_at.is_not(None),
     )
 # Which logs overlap a range of time.
 for _name, _scope in {
@@ -378,7 +406,6 @@ for _name, _scope in {
         execs.c.log_until,
         execs.c.id,
         sqlite_where=execs.c.log_reach.is_not(None),
-        postgresql_where=execs.c.log_reach.is_not(None),
     )
 # Only what still waits or runs is in these indexes, so that a long history costs recovery and dispatch nothing.
 for _name, _columns in {
@@ -389,7 +416,6 @@ for _name, _columns in {
         _name,
         *_columns,
         sqlite_where=execs.c.ended_at.is_(None),
-        postgresql_where=execs.c.ended_at.is_(None),
     )
 
 #: The labels of runs and of jobs once more, so that those with a label are found by index.
@@ -413,6 +439,17 @@ job_labels = sa.Table(
     sqlite_with_rowid=False,
 )
 sa.Index(None, *(job_labels.c[_name] for _name in ("name", "value", "job_id")))
+
+#: Which jobs name which secrets of their namespace, written with the job.
+secret_uses = sa.Table(
+    "secret_uses",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_secret_uses_job_id", secret_uses.c.job_id)
 _is_waiting = execs.c.ended_at.is_(None) & execs.c.dispatched_at.is_(None)
 _is_dispatched = execs.c.ended_at.is_(None) & execs.c.dispatched_at.is_not(None)
 # The queue: the first run of each job is found in one step, however many wait behind it.
@@ -424,17 +461,15 @@ sa.Index(
     execs.c.created_at,
     execs.c.id,
     sqlite_where=_is_waiting,
-    postgresql_where=_is_waiting,
 )
 sa.Index(
     "ix_execs_back_off",
     execs.c.region_name,
     execs.c.not_before,
     sqlite_where=_is_waiting & execs.c.not_before.is_not(None),
-    postgresql_where=_is_waiting & execs.c.not_before.is_not(None),
 )
 # What each daemon looks after, asked every second.
-sa.Index("ix_execs_dispatched", execs.c.owner, sqlite_where=_is_dispatched, postgresql_where=_is_dispatched)
+sa.Index("ix_execs_dispatched", execs.c.owner, sqlite_where=_is_dispatched)
 
 #: The ledger: one row for every due time, and its one outcome. Writing the row is the claim.
 occurrences = sa.Table(
@@ -539,7 +574,6 @@ sa.Index(
     deliveries.c.hook_id,
     deliveries.c.number,
     sqlite_where=deliveries.c.ended_at.is_(None),
-    postgresql_where=deliveries.c.ended_at.is_(None),
 )
 
 #: Logs whose exec is gone: nobody can reach them any more, and they are cleared away bit by bit.

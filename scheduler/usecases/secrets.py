@@ -34,9 +34,10 @@ class SecretUseCases:
         where = namespace or caller.home
         demand(caller, Role.EDITOR, where)
         now = self._with.clock.now()
-        sealed = self._with.vault.sealed(where, name, value)
 
         def work(connection: Connection) -> tuple[Secret, bool]:
+            # Sealed within the transaction: a key that takes over meanwhile finds it either before or after.
+            sealed = self._with.vault.sealed(where, name, value)
             is_new = secrets.put(connection, where, name, sealed, user=caller.user, now=now)
             record(connection, caller, "secret.put", f"secret {name}", now=now, namespace=where)
             return _found(secrets.get(connection, where, name), name), is_new

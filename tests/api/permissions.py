@@ -54,6 +54,23 @@ class Scene:
         }
 
 
+#: What is made by a PUT to its name: for each placeholder the collection, the name, and the body's fields.
+_PUT: Final = {
+    "secret_name": ("secrets", "{}", ("value",)),
+    "registry_host": ("registries", "{}.example.com", ("username", "password")),
+}
+
+
+async def _put(api: Api, name: str, namespace: str, route: str) -> dict[str, str]:
+    found = {}
+    for placeholder, (what, form, body) in _PUT.items():
+        if f"{{{placeholder}}}" in route:
+            found[placeholder] = key = form.format(name)
+            answer = await api.put(f"/v1/{what}/{key}?namespace={namespace}", dict.fromkeys(body, name))
+            assert answer.status == 201, answer.text
+    return found
+
+
 async def make_scene(api: Api, namespace: str, route: str) -> Scene:
     """What the route's path and body need, made by the administrator."""
     mark = MARK if namespace == FOREIGN else "job"
@@ -74,10 +91,7 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
     if "{delivery_id}" in route:
         # Nobody listens there: the delivery has failed when this is answered.
         values["delivery_id"] = (await api.post(f"/v1/hooks/{values['hook_id']}/test")).body["id"]
-    if "{secret_name}" in route:
-        values["secret_name"] = name
-        answer = await api.put(f"/v1/secrets/{name}?namespace={namespace}", {"value": name})
-        assert answer.status == 201, answer.text
+    values |= await _put(api, name, namespace, route)
     if "{token_id}" in route:
         values["token_id"] = (await make("tokens", api, {"name": name, "namespace": namespace}))["id"]
     if "{username}" in route or LOG_IN in route:
@@ -185,6 +199,15 @@ TABLE: Final[Mapping[str, Entry]] = {
         EDITOR, body=lambda _: {"value": "new"}, query="?namespace={namespace}", foreign=403
     ),
     "DELETE /v1/secrets/{secret_name}": Entry(EDITOR, 204, query="?namespace={namespace}", foreign=403),
+    "GET /v1/registries": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
+    "GET /v1/registries/{registry_host}": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
+    "PUT /v1/registries/{registry_host}": Entry(
+        EDITOR,
+        body=lambda _: {"username": "new", "password": "new"},
+        query="?namespace={namespace}",
+        foreign=403,
+    ),
+    "DELETE /v1/registries/{registry_host}": Entry(EDITOR, 204, query="?namespace={namespace}", foreign=403),
     "GET /v1/about": Entry(VIEWER, foreign=None),
     "GET /v1/backup": Entry(ADMIN, foreign=None, unbound=True),
     "POST /v1/jobs": Entry(EDITOR, 201, job_body, foreign=403),

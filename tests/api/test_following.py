@@ -290,6 +290,26 @@ async def test_followers_of_one_run_share_one_reader(api: Api, talker: Talker):
     await until(lambda: asyncio.sleep(0, len(followers._sources)), lambda left: left == 0)
 
 
+async def test_whoever_comes_while_the_lines_are_at_hand_is_given_them_without_reading_the_log(
+    api: Api, talker: Talker, monkeypatch: pytest.MonkeyPatch
+):
+    """A thousand who come back at once would each hold the log in memory."""
+    _, path = await talking(api, talker)
+    async with follow(api, path) as first:
+        assert await first.next() is not None  # so that what comes now is live
+        talker.say(b"one\ntwo\n")
+        event = await first.next()
+        while event is not None and event.data["message"] != "one":
+            event = await first.next()
+        assert event is not None
+        assert await first.messages(1) == ["two"]
+        monkeypatch.setattr(log_cases(api)._with.followers._reader, "read", None)
+        async with follow(api, path, **{"Last-Event-ID": event.id}) as second:
+            assert await second.messages(1) == ["two"]
+            talker.say(b"three\n")
+            assert await second.messages(1) == ["three"]
+
+
 async def test_a_slow_follower_is_dropped_with_a_reason_and_can_resume(
     api: Api, talker: Talker, monkeypatch: pytest.MonkeyPatch
 ):

@@ -100,6 +100,35 @@ async def test_an_engine_that_dies_amid_runs_takes_nothing_with_it(
         await until(none_left)
 
 
+async def test_an_engine_that_comes_back_with_nothing_ends_its_runs_and_goes_on(
+    private_engine: PrivateEngine,
+    make_timeball: MakeTimeball,
+    engine_client: APIClient,
+    busybox_image: str,
+) -> None:
+    """Its data directory was wiped: what ran is lost and says so, its output so far is kept, new runs start."""
+    timeball = await make_timeball(engine=private_engine.url)
+    job = await timeball.create(COUNTS, resource_size="S")
+    run = await timeball.trigger(job)
+    await timeball.until_printed(job, run, "5")
+
+    await asyncio.to_thread(private_engine.kill)
+    await _says(timeball, 503, "engine LOCAL")
+    await asyncio.to_thread(private_engine.wipe)
+    await asyncio.to_thread(private_engine.start)
+    await asyncio.to_thread(private_engine.load, engine_client, busybox_image)
+
+    ended = await timeball.until_ended(job, run)
+    assert (ended["status"], ended["fail_reason"], ended["exit_code"]) == ("F", "engine_lost", None)
+    lines = await timeball.lines(job, run)
+    assert lines[:5] == ["1", "2", "3", "4", "5"]
+    assert lines == [str(number) for number in range(1, len(lines) + 1)]
+    assert "is gone from the engine" in (await timeball.lines(job, run, "system"))[-1]
+    await _says(timeball, 200, "engine LOCAL")
+    again = await timeball.create("echo and again", resource_size="S")
+    assert (await timeball.until_ended(again, await timeball.trigger(again)))["status"] == "S"
+
+
 async def test_a_run_whose_container_is_taken_away_is_lost_and_says_so(
     timeball: Timeball, engine_client: APIClient
 ) -> None:

@@ -94,6 +94,17 @@ class PrivateEngine:
         known["State"].update(Running=False, Pid=0, StartedAt="0001-01-01T00:00:00Z")
         noted.write_text(json.dumps(known))
 
+    def wipe(self) -> None:
+        """While it is dead: take away all that it had, images and what still runs among it."""
+        for noted in (self._folder / "data/containers").glob("*/config.v2.json"):
+            if pid := json.loads(noted.read_text())["State"]["Pid"]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self._end_forgotten()
+        self._unmount()
+        for part in ("data", "exec"):
+            shutil.rmtree(self._folder / part)
+
     def stop(self) -> None:
         """SIGTERM: it ends its containers (unless made with ``--live-restore``) and itself."""
         self._signal(signal.SIGTERM)
@@ -133,11 +144,14 @@ class PrivateEngine:
                 own.remove_container(found["Id"], v=True, force=True)
         self.stop()
         self._end_forgotten()
-        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in sorted((m for m in mounts if m.startswith(str(self._folder))), reverse=True):
-            subprocess.run(["umount", mount], check=True)
+        self._unmount()
         shutil.rmtree(self._folder)
         subprocess.run(["ip", "netns", "delete", self._name], check=True)
+
+    def _unmount(self) -> None:
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in sorted((m for m in mounts if m.startswith(str(self._folder))), reverse=True):
+            subprocess.run(["umount", "--lazy", mount], check=True)
 
     def _end_forgotten(self) -> None:
         """End the keepers of processes that it started and forgot; nobody else would."""

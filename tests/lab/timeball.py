@@ -133,6 +133,11 @@ class Timeball:
         assert self._process is not None, "it does not run"
         return self._process.pid
 
+    @property
+    def url(self) -> str:
+        """Where its API listens."""
+        return self._url
+
     async def kill(self) -> None:
         """End the daemon with SIGKILL."""
         await self._end(signal.SIGKILL)

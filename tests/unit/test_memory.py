@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 from scheduler import memory
+from scheduler.settings import Settings
 
 PROGRAM = """
     import threading
@@ -55,3 +56,34 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(memory, "_library", lambda: None)
     assert not memory.keep_small()
     memory.give_back()
+
+
+def test_what_only_some_daemons_use_is_not_loaded_for_all() -> None:
+    """Each of these takes megabytes, and an idle daemon is to be small."""
+    dear = {
+        "sqlalchemy.dialects.postgresql",
+        "alembic",
+        "argon2",
+        "cryptography",
+        "re2",
+        "paramiko",
+        "aiosmtplib",
+        "rich",
+        "pygments",
+        "charset_normalizer",
+        "sqlalchemy.orm",
+    }
+    program = "import sys; from scheduler import lean; lean.load(); import api.serve; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert set(done.stdout.split()).isdisjoint(dear)
+
+
+def test_patterns_of_settings_are_not_compiled_to_megabytes() -> None:
+    """A name of up to 100 letters of any script took 9 MB as an automaton."""
+    assert Settings.model_config["regex_engine"] == "python-re"

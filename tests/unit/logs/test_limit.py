@@ -141,3 +141,30 @@ def test_an_end_without_any_newline_is_kept_as_it_is() -> None:
     overflow.add(OUT, b"x" * 5000, 7)
     missing, [piece] = overflow.finish()
     assert (missing, piece) == ({OUT: 4000}, (OUT, b"x" * 1000, 7))
+
+
+def test_each_stream_keeps_its_last_words_however_much_of_the_other_comes_after_them() -> None:
+    """Engines hand on one stream late: a whole pipe's contents of it, and more."""
+    overflow = Overflow()
+    overflow.add(OUT, b"early\n" * 1000 + b"the last word\n", 1)
+    for number in range(3000):
+        overflow.add(ERR, b"%09d\n" % number, 2)
+    missing, pieces = overflow.finish()
+    out = b"".join(piece.data for piece in pieces if piece.stream == OUT)
+    err = b"".join(piece.data for piece in pieces if piece.stream == ERR)
+    assert out.endswith(b"early\nthe last word\n")
+    assert err.endswith(b"000002998\n000002999\n")
+    assert [piece.at for piece in pieces] == sorted(piece.at for piece in pieces)
+    assert min(len(out), len(err)) >= 400
+    assert len(out) + len(err) <= 1000
+    assert missing == {OUT: 6014 - len(out), ERR: 30_000 - len(err)}
+
+
+def test_a_stream_that_says_little_leaves_its_share_to_the_other() -> None:
+    """What is held in all is used up."""
+    overflow = Overflow()
+    overflow.add(ERR, b"one word\n", 1)
+    overflow.add(OUT, numbered(500), 2)
+    _, pieces = overflow.finish()
+    assert pieces[0] == (ERR, b"one word\n", 1)
+    assert len(pieces[1].data) >= 980
