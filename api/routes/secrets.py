@@ -11,7 +11,7 @@ from api.bodies import body_of
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
 from api.routes.namespaces import namespace_of
-from api.schemas.secrets import SecretOut, SecretPut
+from api.schemas.secrets import KeyRotate, KeyRotationOut, SecretOut, SecretPut
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.secret import NAME_REMEDY, is_name
 
@@ -51,7 +51,15 @@ async def delete_secret(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+async def rotate_key(request: web.Request) -> web.Response:
+    """`POST /v1/secret-key/rotate`: 200 once all that is secret is sealed with a new key; 409 if it cannot be."""
+    query_of(request, ())
+    await body_of(request, KeyRotate, what="rotation", optional=True)
+    return answer(KeyRotationOut.of(await request.app[SERVICE].keys.rotate(request[CALLER])))
+
+
 ROUTES: Final = (
+    web.post("/v1/secret-key/rotate", rotate_key),
     web.get("/v1/secrets", list_secrets),
     web.put(SECRET, put_secret),
     web.get(SECRET, get_secret),
