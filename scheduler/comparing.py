@@ -28,7 +28,7 @@ class Difference:
 
     Attributes:
         field: of a run, as the API names it.
-        name: which of its entries, for variables and labels; None for other fields.
+        name: which of its entries, for variables, secret files and labels; None for other fields.
         change: what became of it.
         first: its value in the first run; None where it has none.
         second: likewise.
