@@ -184,6 +184,11 @@ LISTS: dict[str, tuple[dict[str, Any], Order, str]] = {
         Order.CREATED_DESCENDING,
         "ix_exec_labels_name_value_created_at_exec_id",
     ),
+    "a job's runs, in a namespace": (
+        {"namespace": "n", "job_id": 1},
+        Order.CREATED,
+        "ix_execs_job_id_",
+    ),
     "runs of jobs of a name": ({"job_name": "n"}, Order.CREATED, "ix_jobs_name"),
 }
 AFTER = Position(NOW, "0" * 36)
