@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,7 +58,7 @@ def run(
     job = find_job(client, reference, namespace)
     given = {
         "runtime_vars": variables_of(env) or None,
-        "command": None if command is None else shlex.split(command),
+        "command": command,
         "docker_image_tag": tag,
         "resource_size": size,
     }
