@@ -210,7 +210,8 @@ def change_status(
         after: the status it gets.
         owner: the daemon that has to look after it; None: nobody may. One that was frozen and lost its execs to
             another thereby changes nothing any more.
-        retry: the attempt that follows, if one does.
+        retry: the attempt that follows, if one does. There is none of a run that somebody has asked to stop, even in
+            the last moment, so the change is made only if nobody has.
         fields: what else is written.
 
     Returns:
@@ -220,6 +221,8 @@ def change_status(
         ValueError: the table of transitions has no such change.
     """
     same = execs.c.owner.is_(None) if owner is None else execs.c.owner == owner
+    if retry is not None:
+        same = sa.and_(same, execs.c.stop_requested_at.is_(None))
     return _change(connection, exec_id, before, after, same, retry=retry, **fields)
 
 
