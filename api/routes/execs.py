@@ -8,6 +8,7 @@ from aiohttp import web
 
 from api.answers import answer
 from api.bodies import body_of
+from api.exec_filters import filter_of, parameters_of
 from api.keys import CALLER, SERVICE
 from api.paging import PAGE_PARAMETERS, envelope, flag_of, page_of, query_of
 from api.routes.paths import EXEC, JOB
@@ -30,10 +31,14 @@ async def create_exec(request: web.Request) -> web.Response:
 
 
 async def list_execs(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/{job_id}/execs?page=&page_size=`: 200 with one page, newest first."""
-    page = page_of(query_of(request, PAGE_PARAMETERS))
+    """`GET /v1/jobs/{job_id}/execs?status=&page=&page_size=`: 200 with one page, newest first."""
+    single, several = parameters_of(request.query, ("status", *PAGE_PARAMETERS))
+    page = page_of(single)
     count, found = await request.app[SERVICE].execs.list(
-        request[CALLER], request.match_info["job_id"], page=page
+        request[CALLER],
+        request.match_info["job_id"],
+        page=page,
+        statuses=filter_of({}, several).statuses,
     )
     return envelope(request, page, count, [ExecOut.of(view) for view in found])
 

@@ -109,9 +109,18 @@ def by_number(connection: Connection, number: int) -> Exec | None:
     return None if row is None else from_row(row)
 
 
-def page(connection: Connection, *, job_id: int, offset: int, limit: int) -> tuple[int, list[Exec]]:
-    """How many execs the job has, and `limit` of them from `offset` on, newest first."""
+def page(
+    connection: Connection,
+    *,
+    job_id: int,
+    offset: int,
+    limit: int,
+    statuses: Collection[ExecStatus] = (),
+) -> tuple[int, list[Exec]]:
+    """How many execs the job has, and `limit` of them from `offset` on, newest first; all, or those in `statuses`."""
     wanted = execs.c.job_id == job_id
+    if statuses:
+        wanted = sa.and_(wanted, execs.c.status.in_(statuses))
     count = connection.execute(sa.select(sa.func.count()).select_from(execs).where(wanted)).scalar_one()
     newest = (execs.c.created_at.desc(), execs.c.id.desc())
     rows = connection.execute(sa.select(execs).where(wanted).order_by(*newest).offset(offset).limit(limit))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy.engine import Connection
 
 from scheduler import rules
@@ -9,7 +11,7 @@ from scheduler.access import Caller, Role, demand, visible_exec, visible_job
 from scheduler.audit import record_exec
 from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
 from scheduler.errors import ConflictError, InvalidInputError
-from scheduler.execution import Exec, TriggerMode, replaced_by, requested_by
+from scheduler.execution import Exec, ExecStatus, TriggerMode, replaced_by, requested_by
 from scheduler.faults import Point, point
 from scheduler.job import ConcurrencyPolicy
 from scheduler.store import execs, jobs
@@ -88,8 +90,10 @@ class ExecUseCases:
         self._with.dispatcher.offer([new])
         return self._with.view(new)
 
-    async def list(self, caller: Caller, job_id: str, *, page: Page) -> tuple[int, list[ExecView]]:
-        """How many runs the job has, and one page of them, newest first.
+    async def list(
+        self, caller: Caller, job_id: str, *, page: Page, statuses: Collection[ExecStatus] = ()
+    ) -> tuple[int, list[ExecView]]:
+        """How many runs the job has in one of these statuses, or at all, and one page of them, newest first.
 
         Raises:
             NotFoundError: there is no such job for the caller.
@@ -97,7 +101,9 @@ class ExecUseCases:
 
         def work(connection: Connection) -> tuple[int, list[Exec]]:
             job = visible_job(connection, caller, job_id)
-            return execs.page(connection, job_id=job.id, offset=page.offset, limit=page.size)
+            return execs.page(
+                connection, job_id=job.id, offset=page.offset, limit=page.size, statuses=statuses
+            )
 
         count, found = await self._with.database.read(work)
         return count, [self._with.view(one) for one in found]
