@@ -149,9 +149,9 @@ async def test_the_ledger_and_figures_are_shown(api: Api):
         (("job", "show", "77"), 2, "'77'"),
         (("logs", "00000000-0000-0000-0000-000000000007"), 1, "0007"),
         (("logs", "x", "--since", "yesterday"), 2, "'yesterday' is no time"),
-        (("job", "create", "x"), 1, "docker_image_repo"),
+        (("job", "create", "x"), 2, "timeball job create: docker_image_repo"),
         (("job", "create", "x", "--image", "b", "-e", "A"), 2, "NAME=VALUE"),
-        (("job", "create", "x", "--image", "b", "--schedule", "R/2026"), 1, "schedule_mode"),
+        (("job", "create", "x", "--image", "b", "--schedule", "R/2026"), 2, "schedule_mode"),
     ],
 )
 async def test_what_cannot_be_done_is_said_in_one_line(
@@ -162,6 +162,31 @@ async def test_what_cannot_be_done_is_said_in_one_line(
     assert result.exit_code == status, result.output
     assert said in result.stderr
     assert "Traceback" not in result.output
+
+
+async def test_a_command_of_a_run_is_split_by_the_daemon(api: Api):
+    """Quotes that do not close are refused in its words, and do not break the command."""
+    job = await make(api, "greeting", "greet")
+    result = await run(api, "run", "greeting", "--command", "echo 'a")
+    assert (result.exit_code, "no closing quotation" in result.stderr) == (2, True)
+    assert (await run(api, "run", "greeting", "--command", "echo 'a b'", "-q", "--no-follow")).exit_code == 0
+    (one,) = (await api.get(f"/v1/jobs/{job}/execs")).body["results"]
+    assert one["command"] == "echo 'a b'"
+
+
+async def test_with_json_a_refusal_is_the_api_s_answer(api: Api):
+    """The problem details, beside the line that says why."""
+    result = await run(api, "job", "create", "x", "--image", "Bad Image", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["errors"][0]["field"] == "docker_image_repo"
+    assert "docker_image_repo" in result.stderr
+
+
+def test_the_version_is_printed_in_either_way():
+    """As a command and as an option."""
+    asked = [CliRunner().invoke(main, words) for words in (["--version"], ["version"])]
+    assert asked[0].stdout == asked[1].stdout
+    assert asked[0].stdout.startswith("timeball ")
 
 
 def test_a_daemon_that_is_not_there_is_told_apart():

@@ -90,6 +90,10 @@ QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
         lambda c: execs.page(c, job_id=1, offset=0, limit=10),
         "ix_execs_job_id_",
     ),
+    "a job's failed runs, newest first": (
+        lambda c: execs.page(c, job_id=1, offset=0, limit=10, statuses=[ExecStatus.FAILED]),
+        "ix_execs_job_id_status_created_at",
+    ),
     "a job's newest run": (lambda c: execs.latest_of(c, [1]), "ix_execs_job_id_created_at"),
     "who wants to be told of a run": (
         lambda c: outbox.receivers_of(c, "x", HookEvent.FAIL),
