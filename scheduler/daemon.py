@@ -46,7 +46,8 @@ from scheduler.running.regions import Limits, Region
 from scheduler.running.runner import Runner
 from scheduler.secret_keys import key_file, load_keyring
 from scheduler.service import Service
-from scheduler.settings import RegionSettings, Settings
+from scheduler.setting_parts import RegionSettings
+from scheduler.settings import Settings
 from scheduler.store import audit, execs, identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
