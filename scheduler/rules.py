@@ -12,6 +12,7 @@ from typing import Any
 
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, Size, command_words
+from scheduler.secret_files import check_secret_files
 from scheduler.security.policy import ContainerPolicy, violations
 from scheduler.timing.schedule import TimezoneError, check_timezone, parse_schedule, start_schedule
 
@@ -47,7 +48,10 @@ def check_definition(
     errors = [
         *(check_size(definition.resource_size, sizes) if "resource_size" in named else []),
         *check_command(definition.command),
-        *_check_schedule(definition),
+        *check_schedule(
+            definition.schedule_mode, definition.schedule_timezone, is_active=definition.is_schedule_active
+        ),
+        *(check_secret_files(definition) if {"secret_files", "mounts"} & {*(changes or ("mounts",))} else []),
         *(
             error
             for error in violations(policy, definition.docker_image_repo, definition)
@@ -116,8 +120,8 @@ def check_command(command: Command) -> list[FieldError]:
     return []
 
 
-def _check_schedule(definition: JobDefinition) -> list[FieldError]:
-    text, zone = definition.schedule_mode, definition.schedule_timezone
+def check_schedule(text: str | None, zone: str | None, *, is_active: bool) -> list[FieldError]:
+    """What is wrong with a schedule, its zone, or its being switched on; empty if nothing is."""
     errors = []
     try:
         check_timezone("UTC" if zone is None else zone)
@@ -130,7 +134,7 @@ def _check_schedule(definition: JobDefinition) -> list[FieldError]:
         except ScheduleError as error:
             where = f"{error.message} (at position {error.position + 1})"
             errors.append(FieldError("schedule_mode", text, where, error.remedy))
-    elif definition.is_schedule_active:
+    elif is_active:
         errors.append(
             FieldError(
                 "schedule_mode",

@@ -123,6 +123,8 @@ class About:
         instance: this data directory's daemon, the same after every start.
         installation: the id that its containers carry.
         clock_jumped_seconds: by how much its clock has been set since its start.
+        default_size: of jobs that name none.
+        default_region: likewise.
     """
 
     version: str
@@ -132,3 +134,5 @@ class About:
     started_at: datetime
     now: datetime
     clock_jumped_seconds: float
+    default_size: str
+    default_region: str

@@ -19,6 +19,8 @@ class AboutOut(Output):
         started_at: when it was started.
         now: its clock.
         clock_jumped_seconds: by how much its clock has been set since its start.
+        default_size: of jobs that name none.
+        default_region: likewise.
     """
 
     version: str
@@ -28,6 +30,8 @@ class AboutOut(Output):
     started_at: Moment
     now: Moment
     clock_jumped_seconds: float
+    default_size: str
+    default_region: str
 
     @classmethod
     def of(cls, about: About) -> Self:

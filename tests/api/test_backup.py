@@ -66,13 +66,14 @@ async def test_a_backup_without_room_on_the_disk_is_refused(api: Api, monkeypatc
 
 
 async def test_a_daemon_says_which_it_is(api: Api, tmp_path: Path):
-    """By its directory's id."""
+    """By its directory's id; and what jobs are that do not say it."""
     body = (await api.get("/v1/about")).body
 
     assert body["instance"] == (tmp_path / "instance").read_text().strip()
     assert body["database"] == "sqlite"
     assert body["version"]
     assert abs(body["clock_jumped_seconds"]) < 60
+    assert (body["default_size"], body["default_region"]) == ("XXS", "LOCAL")
 
 
 async def test_a_deleted_job_is_gone_at_once_and_nothing_of_it_is_left_soon(world: World):

@@ -13,9 +13,21 @@ from scheduler.admission.facts import Candidate
 from scheduler.execution import ExecStatus, Outcome, TriggerMode
 from scheduler.filters import ExecFilter, JobFilter, Order, Position
 from scheduler.hook import HookEvent
-from scheduler.store import clearing, exec_lists, execs, hooks, jobs, ledger, outbox, queue, spans
+from scheduler.store import (
+    clearing,
+    exec_lists,
+    execs,
+    hooks,
+    jobs,
+    ledger,
+    outbox,
+    queue,
+    registries,
+    secrets,
+    spans,
+)
 from scheduler.store.spans import Scope
-from scheduler.store.tables import metadata
+from scheduler.store.tables import metadata, secret_uses
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 JOB, NAMESPACE = Scope(job_id=1), Scope(namespace="x")
@@ -43,6 +55,16 @@ def connection() -> Iterator[sa.Connection]:
 
 
 QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
+    "secrets, and how many jobs use each": (
+        lambda c: secrets.page(c, "n", offset=0, limit=10),
+        "sqlite_autoindex_secrets_1",
+    ),
+    "a secret": (lambda c: secrets.get(c, "n", "db"), "sqlite_autoindex_secrets_1"),
+    "a job's secrets": (
+        lambda c: c.execute(secret_uses.delete().where(secret_uses.c.job_id == 1)),
+        "ix_secret_uses_job_id",
+    ),
+    "whether a registry is private": (lambda c: registries.is_private(c, "h"), "ix_registries_host"),
     "the planner's scan": (
         lambda c: jobs.due_until(c, NOW, limit=10, after=(NOW, 1)),
         "ix_jobs_next_due_at",
@@ -67,6 +89,10 @@ QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
     "a job's runs, newest first": (
         lambda c: execs.page(c, job_id=1, offset=0, limit=10),
         "ix_execs_job_id_",
+    ),
+    "a job's failed runs, newest first": (
+        lambda c: execs.page(c, job_id=1, offset=0, limit=10, statuses=[ExecStatus.FAILED]),
+        "ix_execs_job_id_status_created_at",
     ),
     "a job's newest run": (lambda c: execs.latest_of(c, [1]), "ix_execs_job_id_created_at"),
     "who wants to be told of a run": (

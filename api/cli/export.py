@@ -1,0 +1,48 @@
+"""`timeball export`: writes jobs in the form that `timeball apply` reads, as a client of the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from api.cli.failing import explained
+
+
+@click.command()
+@click.argument("references", nargs=-1, metavar="[JOB]...")
+@click.option("--namespace", help="Only the jobs of this namespace.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to; else standard output."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, which 'timeball apply' reads as well.")
+@explained
+def export(references: tuple[str, ...], namespace: str | None, output: Path | None, *, as_json: bool) -> None:
+    """Write jobs in the form that 'timeball apply' reads: those of these ids or names, or all.
+
+    They are sorted, and fields that have their default are left out, so that two exports differ only where jobs do.
+    """
+    # Loaded when the command runs.
+    from api.cli.declaring.writing import as_json as in_json  # noqa: PLC0415
+    from api.cli.declaring.writing import as_yaml, exported  # noqa: PLC0415
+    from api.cli.files import write_whole  # noqa: PLC0415
+    from api.cli.references import find_job  # noqa: PLC0415
+    from api.cli.tables import all_pages  # noqa: PLC0415
+    from api.client import connect  # noqa: PLC0415
+
+    client = connect()
+    if references:
+        found = [find_job(client, reference, namespace) for reference in references]
+    else:
+        found = all_pages(client, "/v1/jobs", {"namespace": namespace} if namespace else {})["results"]
+    about = client.request("GET", "/v1/about").json()
+    jobs = {
+        (job["namespace"], job["name"]): exported(job, about["default_size"], about["default_region"])
+        for job in found
+    }
+    text = (in_json if as_json else as_yaml)(jobs[key] for key in sorted(jobs))
+    if output is None or str(output) == "-":
+        click.echo(text, nl=False)
+    else:
+        write_whole(output, text)
+        click.echo(f"{len(jobs)} job{'' if len(jobs) == 1 else 's'} written to {output}.", err=True)
