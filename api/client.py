@@ -20,6 +20,8 @@ from urllib.parse import urlencode, urlsplit
 DEFAULT_URL: Final = "http://127.0.0.1:8601"
 DEFAULT_DATA_DIR: Final = "~/.timeball"
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - a file's name
+#: The status of HTTP for what is malformed or invalid; commands end with it as with any other wrong usage.
+BAD_REQUEST: Final = 400
 #: Seconds that a daemon may be silent before it counts as unreachable.
 PATIENCE: Final = 60.0
 
@@ -55,6 +57,8 @@ class ApiError(ClientError):
         self.status = status
         self.problem = problem
         super().__init__(str(problem.get("detail") or text or f"The daemon answered with status {status}"))
+        if status == BAD_REQUEST:
+            self.exit_status = UsageError.exit_status
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,17 +29,18 @@ LABEL: Final = Parameter(
     "Only what has this label with this value, as `name=value`; several times for several labels.",
     ["team=data"],
 )
+STATUS: Final = Parameter(
+    "status",
+    repeated({"type": "string", "enum": list(ExecStatus)}),
+    "Only runs with one of these statuses: W waiting, R running, S succeeded, F failed, C cancelled. Commas may "
+    "stand between several.",
+    ["F", "C"],
+)
 FILTER: Final = (
     NAMESPACE,
     Parameter("job", ID, "Only runs of the job with this id.", 146),
     Parameter("name", {"type": "string"}, "Only runs of jobs with this name.", "test"),
-    Parameter(
-        "status",
-        repeated({"type": "string", "enum": list(ExecStatus)}),
-        "Only runs with one of these statuses: W waiting, R running, S succeeded, F failed, C cancelled. Commas may "
-        "stand between several.",
-        ["F", "C"],
-    ),
+    STATUS,
     Parameter(
         "trigger_mode",
         repeated({"type": "string", "enum": list(TriggerMode)}),

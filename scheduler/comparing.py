@@ -28,7 +28,7 @@ class Difference:
 
     Attributes:
         field: of a run, as the API names it.
-        name: which of its entries, for variables and labels; None for other fields.
+        name: which of its entries, for variables, secret files and labels; None for other fields.
         change: what became of it.
         first: its value in the first run; None where it has none.
         second: likewise.
@@ -77,6 +77,7 @@ def differences(first: Exec, second: Exec) -> list[Difference]:
         *_values({"image_digest": first.image_digest}, {"image_digest": second.image_digest}),
         *_values(_asked(first), _asked(second)),
         *_values(first.spec.runtime_vars, second.spec.runtime_vars, field="runtime_vars"),
+        *_values(first.spec.secret_files, second.spec.secret_files, field="secret_files"),
         *_values(first.spec.labels, second.spec.labels, field="labels"),
         *_values(_became(first), _became(second)),
     ]

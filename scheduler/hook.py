@@ -181,6 +181,7 @@ def exec_data(one: Exec) -> dict[str, Any]:
         "network": spec.network,
         "pin_digest": spec.pin_digest,
         "docker_image_digest": spec.docker_image_digest,
+        "secret_files": dict(spec.secret_files),
         "resource_size": spec.resource_size,
         "region_name": spec.region_name,
         "priority": spec.priority,

@@ -56,3 +56,18 @@ class Secret:
     updated_by: str
     updated_at: datetime
     used_by: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a new key has taken over.
+
+    Attributes:
+        key: the id of the new one.
+        sealed_anew: how many secrets, credentials and hooks' secrets were sealed with it.
+        cannot_be_opened: how many were left, as none of the former keys opens them.
+    """
+
+    key: str
+    sealed_anew: int
+    cannot_be_opened: int

@@ -12,6 +12,7 @@ from scheduler.usecases.deliveries import DeliveryUseCases
 from scheduler.usecases.execs import ExecUseCases
 from scheduler.usecases.hooks import HookUseCases
 from scheduler.usecases.jobs import JobUseCases
+from scheduler.usecases.keys import KeyUseCases
 from scheduler.usecases.logs import LogUseCases
 from scheduler.usecases.namespaces import NamespaceUseCases
 from scheduler.usecases.occurrences import OccurrenceUseCases
@@ -38,6 +39,7 @@ class Service:
         namespaces: with namespaces.
         audit: with the record of who did what.
         secrets: with secrets.
+        keys: with the key that secrets are sealed with.
         registries: with credentials for registries.
         hooks: with hooks.
         deliveries: with what hooks and owners were told.
@@ -56,6 +58,7 @@ class Service:
         self.namespaces = NamespaceUseCases(parts)
         self.audit = AuditUseCases(parts)
         self.secrets = SecretUseCases(parts)
+        self.keys = KeyUseCases(parts)
         self.registries = RegistryUseCases(parts)
         self.hooks = HookUseCases(parts)
         self.deliveries = DeliveryUseCases(parts)

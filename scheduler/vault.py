@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -38,6 +40,50 @@ class Vault:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
+        self._sealings: set[asyncio.Event] = set()
+
+    @property
+    def key(self) -> str:
+        """The id of the present key."""
+        return self._keyring.current
+
+    @asynccontextmanager
+    async def sealing(self) -> AsyncIterator[None]:
+        """Around the sealing and the storing of something, so that no key is dropped in between."""
+        done = asyncio.Event()
+        self._sealings.add(done)
+        try:
+            yield
+        finally:
+            self._sealings.discard(done)
+            done.set()
+
+    async def take_over(
+        self, keyring: Keyring, note: Callable[[Connection, Keyring], None]
+    ) -> tuple[int, int]:
+        """Use other keys from now on, and seal with the first of them whatever is stored.
+
+        Args:
+            keyring: which opens what the present one opens.
+            note: is called in the transaction that seals all anew.
+
+        Returns:
+            How many were sealed anew, and how many of those stored no key opens.
+
+        Raises:
+            UnavailableError: the database refused; the keys are in use all the same.
+        """
+        self._keyring = keyring
+        for earlier in tuple(self._sealings):
+            await earlier.wait()
+
+        def work(connection: Connection) -> tuple[int, list[str]]:
+            note(connection, keyring)
+            return self._renew(connection)
+
+        renewed, lost = await self._database.write(work)
+        self._tell(renewed, lost)
+        return renewed, len(lost)
 
     def sealed(self, namespace: str, name: str, value: str) -> str:
         """A value as it is stored for that secret alone."""
@@ -99,7 +145,9 @@ class Vault:
 
     async def renew(self) -> None:
         """Seal with the present key whatever a former one has sealed; what none opens is left and told of."""
-        renewed, lost = await self._database.write(self._renew)
+        self._tell(*await self._database.write(self._renew))
+
+    def _tell(self, renewed: int, lost: list[str]) -> None:
         if renewed:
             log.info("secrets.sealed_anew", count=renewed, key=self._keyring.current)
         for place in lost:

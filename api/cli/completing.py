@@ -73,11 +73,14 @@ def _runs(query: dict[str, str]) -> Iterator[tuple[str, str]]:
 def _items(incomplete: str, found: Iterable[tuple[str, str]]) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - loaded when a shell asks
 
-    return [
-        CompletionItem(value, help=" ".join(words.split()) or None)
-        for value, words in found
-        if value.startswith(incomplete) and _WORD.fullmatch(value)
-    ]
+    try:
+        return [
+            CompletionItem(value, help=" ".join(words.split()) or None)
+            for value, words in found
+            if value.startswith(incomplete) and _WORD.fullmatch(value)
+        ]
+    except (KeyError, TypeError, AttributeError):  # whatever answers there is no daemon
+        return []
 
 
 def _ask(path: str, query: dict[str, str]) -> list[dict[str, Any]]:
@@ -87,5 +90,6 @@ def _ask(path: str, query: dict[str, str]) -> list[dict[str, Any]]:
         found = connect().request("GET", path, query=query, timeout=PATIENCE).json()
     except (ClientError, OSError):
         return []
-    rows: list[dict[str, Any]] = found if isinstance(found, list) else found.get("results", [])
-    return rows
+    if isinstance(found, dict):
+        found = found.get("results")
+    return found if isinstance(found, list) else []

@@ -1,10 +1,14 @@
-"""How commands fail: with one line that says why, and the exit status that goes with it."""
+"""How commands fail: with one line that says why, and the exit status that goes with it.
+
+With `--json`, the API's problem details are printed on standard output besides, for programs.
+"""
 
 from __future__ import annotations
 
 import ast
 import difflib
 import functools
+import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Final, ParamSpec, TypeVar
@@ -18,15 +22,17 @@ _NO_CHOICE: Final = re.compile(r"('[^']*'|\"[^\"]*\") is not (?:one of )?'")
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:
-    """Have a command say in one line why it fails: 1 refused, 2 wrong usage, 3 no daemon reached."""
+    """Have a command say in one line why it fails: 1 refused, 2 wrong usage or bad input, 3 no daemon reached."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        from api.client import ClientError  # noqa: PLC0415 - loaded when a command runs, not to list it
+        from api.client import ApiError, ClientError  # noqa: PLC0415 - loaded when a command runs, not to list it
 
         try:
             return command(*args, **kwargs)
         except ClientError as error:
+            if isinstance(error, ApiError) and error.problem and kwargs.get("as_json"):
+                click.echo(json.dumps(error.problem, indent=2, ensure_ascii=False))
             # The words after the program's own name, which is whatever it was called by.
             name = click.get_current_context().command_path.partition(" ")[2]
             click.echo(f"timeball {name}: {error}", err=True)

@@ -92,6 +92,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="timeball", message="timeball %(version)s", help="Print the version.")
 def main() -> None:
     """Timeball starts containers on time and keeps what they print.
 

@@ -25,7 +25,7 @@ _NOTES = {
 
 
 @click.command(name="preview")
-@click.argument("text")
+@click.argument("text", metavar="SCHEDULE")
 @click.option(
     "--count",
     type=click.IntRange(1, MOST_OCCURRENCES),
@@ -49,9 +49,9 @@ _NOTES = {
 def preview(
     text: str, count: int, timezone: str | None, after: str | None, language: Language, *, as_json: bool
 ) -> None:
-    """Show when the schedule TEXT runs, and what daylight saving does to it.
+    """Show when SCHEDULE runs, and what daylight saving does to it.
 
-    TEXT is an ISO 8601 repeating interval, such as 'R5/2026-01-31T09:00:00/P1M', or a crontab expression,
+    SCHEDULE is an ISO 8601 repeating interval, such as 'R5/2026-01-31T09:00:00/P1M', or a crontab expression,
     such as '0 9 * * MON-FRI'. One without a start, such as 'R5//PT1H', is shown as if it were switched on now,
     or at the moment of --after. Works without a daemon.
     """

@@ -83,6 +83,26 @@ def delete(name: str, namespace: str | None, *, as_json: bool, quiet: bool) -> N
         click.echo(f"Secret {name} is deleted.")
 
 
+@secret.command()
+@_JSON
+@explained
+def rotate(*, as_json: bool) -> None:
+    """Seal all secrets with a new key, and forget the former one; for administrators of all namespaces."""
+    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+
+    made = connect().request("POST", "/v1/secret-key/rotate").json()
+    if as_json:
+        show(made)
+        return
+    click.echo(f"The key {made['key']} has taken over; {made['sealed_anew']} values are sealed with it.")
+    click.echo("Copy the key file anew; keep the former copy for as long as backups that were taken before.")
+    if made["cannot_be_opened"]:
+        click.echo(
+            f"{made['cannot_be_opened']} values were left that no key opens; the daemon's log names them.",
+            err=True,
+        )
+
+
 def _path(name: str, namespace: str | None) -> str:
     where = f"?namespace={quote(namespace, safe='')}" if namespace else ""
     return f"/v1/secrets/{quote(name, safe='')}{where}"

@@ -8,9 +8,10 @@ from aiohttp import web
 
 from api.answers import answer
 from api.bodies import body_of
+from api.exec_filters import STATUS, filter_of, parameters_of
 from api.keys import CALLER, SERVICE
 from api.openapi import examples
-from api.openapi.operation import Answer, Body, described
+from api.openapi.operation import Answer, Body, described, query_names_of
 from api.openapi.parameters import flag
 from api.openapi.tags import RUNS
 from api.paging import PAGE, envelope, flag_of, page_of, query_of
@@ -84,7 +85,7 @@ def _made(view: ExecView) -> web.Response:
 @described(
     "List a job's runs",
     tag=RUNS,
-    query=PAGE,
+    query=(STATUS, *PAGE),
     answers={
         200: Answer(
             "One page, newest first.",
@@ -94,10 +95,14 @@ def _made(view: ExecView) -> web.Response:
     },
 )
 async def list_execs(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/{job_id}/execs?page=&page_size=`: 200 with one page, newest first."""
-    page = page_of(query_of(request))
+    """`GET /v1/jobs/{job_id}/execs?status=&page=&page_size=`: 200 with one page, newest first."""
+    single, several = parameters_of(request.query, query_names_of(request))
+    page = page_of(single)
     count, found = await request.app[SERVICE].execs.list(
-        request[CALLER], request.match_info["job_id"], page=page
+        request[CALLER],
+        request.match_info["job_id"],
+        page=page,
+        statuses=filter_of({}, several).statuses,
     )
     return envelope(request, page, count, [ExecOut.of(view) for view in found])
 

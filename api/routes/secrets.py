@@ -15,7 +15,7 @@ from api.openapi.tags import SECRETS
 from api.paging import PAGE, envelope, page_of, query_of
 from api.routes.namespaces import namespace_of
 from api.schemas.common import ListOut
-from api.schemas.secrets import SecretOut, SecretPut
+from api.schemas.secrets import KeyRotate, KeyRotationOut, SecretOut, SecretPut
 from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.secret import NAME_REMEDY, is_name
@@ -86,7 +86,23 @@ async def delete_secret(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@described(
+    "Seal all that is secret with a new key",
+    tag=SECRETS,
+    role=Role.ADMIN,
+    body=Body(KeyRotate, {"nothing": {}}, is_required=False),
+    answers={200: Answer("All is sealed with the new key.", KeyRotationOut)},
+    refuses=(409,),
+)
+async def rotate_key(request: web.Request) -> web.Response:
+    """`POST /v1/secret-key/rotate`: 200 once all that is secret is sealed with a new key; 409 if it cannot be."""
+    query_of(request)
+    await body_of(request, KeyRotate, what="rotation", optional=True)
+    return answer(KeyRotationOut.of(await request.app[SERVICE].keys.rotate(request[CALLER])))
+
+
 ROUTES: Final = (
+    web.post("/v1/secret-key/rotate", rotate_key),
     web.get("/v1/secrets", list_secrets),
     web.put(SECRET, put_secret),
     web.get(SECRET, get_secret),

@@ -151,7 +151,7 @@ def _explain(item: Any, name: str, *, can_be_left_out: bool) -> FieldError:
         value = None  # pydantic shows what surrounds it
     message, remedy = _EXPLAINED.get(kind, (str(item["msg"]), "correct it"))
     message, remedy = message.format(**context), remedy.format(**context)
-    if value is None and kind.endswith("_type"):
+    if value is None and (kind.endswith("_type") or kind in {"enum", "literal_error"}):
         message = "is null"
         remedy += ", or leave it out" if can_be_left_out else ""
     elif kind == "string_type" and isinstance(value, int | float):

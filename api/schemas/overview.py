@@ -33,8 +33,8 @@ class ListedExecOut(ExecOut):
 class ExecListOut(Output):
     """Part of a list of runs.
 
-    `count` is how many match; where there are more than are counted one by one, it is that limit and
-    `count_is_estimate` is true. `next_cursor` goes on where this part ends, however far that is.
+    `count` is how many match. Where finding out would take long, they are counted in part: `count_is_estimate` is
+    then true, and there are at least so many. `next_cursor` goes on where this part ends, however far that is.
     """
 
     count: int

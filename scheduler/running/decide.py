@@ -105,6 +105,11 @@ def cancelled_before_start(reason: str | None = None) -> End:
     )
 
 
+def stopped_after(end: End, reason: str | None = None) -> End:
+    """What the end of a run that would be tried again is, when somebody has asked for its stop meanwhile."""
+    return End(ExecStatus.CANCELLED, end.exit_code, error=f"It was stopped: {reason or UNTOLD}.")
+
+
 def lost(cause: StopCause | None, reason: str | None = None) -> End:
     """What it means that a run's container is gone and its end unknown.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -26,7 +26,7 @@ from scheduler.faults import Point, point
 from scheduler.logs.capture import Capture
 from scheduler.logs.hub import INLINE_BYTES, CaptureHub
 from scheduler.metrics import ENDED
-from scheduler.running.decide import End, retry_at
+from scheduler.running.decide import UNTOLD, End, retry_at, stopped_after
 from scheduler.running.lease import Lease
 from scheduler.security.policy import ContainerPolicy
 from scheduler.store import execs, jobs, spans
@@ -79,6 +79,18 @@ class RunTakenError(RunDiscardedError):
     """Another daemon looks after the run by now: it is not this one's to touch."""
 
     leaves_container = False
+
+
+class _StoppedFirstError(Exception):
+    """Somebody has asked for the run's end since it was decided to try it again.
+
+    Attributes:
+        reason: who did, or what, for people.
+    """
+
+    def __init__(self, reason: str | None) -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 class Recorder:
@@ -174,7 +186,13 @@ class Recorder:
         }
         if self.exec.image_digest is not None:
             fields["image_digest"] = self.exec.image_digest
-        await self._change(capture, end.status, fields, retry)
+        try:
+            await self._change(capture, end.status, fields, retry)
+        except _StoppedFirstError as stop:
+            retry, end = None, stopped_after(end, stop.reason)
+            capture.system(f"Stopping: {stop.reason or UNTOLD}; there is no further attempt")
+            fields |= {"fail_reason": end.fail_reason, "error": end.error}
+            await self._change(capture, end.status, fields)
         ENDED.labels(status=end.status.value, reason=end.fail_reason or "").inc()
         self._log.info(
             "run.ended", status=end.status.name.lower(), exit_code=end.exit_code, reason=end.fail_reason
@@ -226,8 +244,12 @@ class Recorder:
                 if retry is not None:
                     execs.insert(connection, [retry])
                 point(Point.RECORDING_END if is_final else Point.RECORDING_START)
+                return True
+            stored = execs.get(connection, exec_id)
+            if retry is not None and _is_to_stop(stored, before, owner):
+                raise _StoppedFirstError(stored.stop_reason)
             # An earlier try may have been committed, and its answer lost: then all of it has happened.
-            return changed or _has(execs.get(connection, exec_id), after, fields)
+            return _has(stored, after, fields)
 
         # A start is known to the engine too; an end is not any more once the container is removed.
         if not await self._until_written(work, durable=is_final):
@@ -251,6 +273,15 @@ class Recorder:
                 )  # the database says it once for all
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _is_to_stop(stored: Exec | None, status: ExecStatus, owner: str | None) -> TypeGuard[Exec]:
+    return (
+        stored is not None
+        and stored.status is status
+        and stored.owner == owner
+        and stored.stop_requested_at is not None
+    )
 
 
 def _has(stored: Exec | None, status: ExecStatus, fields: Mapping[str, Any]) -> bool:

@@ -110,9 +110,18 @@ def by_number(connection: Connection, number: int) -> Exec | None:
     return None if row is None else from_row(row)
 
 
-def page(connection: Connection, *, job_id: int, offset: int, limit: int) -> tuple[int, list[Exec]]:
-    """How many execs the job has, and `limit` of them from `offset` on, newest first."""
+def page(
+    connection: Connection,
+    *,
+    job_id: int,
+    offset: int,
+    limit: int,
+    statuses: Collection[ExecStatus] = (),
+) -> tuple[int, list[Exec]]:
+    """How many execs the job has, and `limit` of them from `offset` on, newest first; all, or those in `statuses`."""
     wanted = execs.c.job_id == job_id
+    if statuses:
+        wanted = sa.and_(wanted, execs.c.status.in_(statuses))
     count = connection.execute(sa.select(sa.func.count()).select_from(execs).where(wanted)).scalar_one()
     newest = (execs.c.created_at.desc(), execs.c.id.desc())
     rows = connection.execute(sa.select(execs).where(wanted).order_by(*newest).offset(offset).limit(limit))
@@ -211,7 +220,8 @@ def change_status(
         after: the status it gets.
         owner: the daemon that has to look after it; None: nobody may. One that was frozen and lost its execs to
             another thereby changes nothing any more.
-        retry: the attempt that follows, if one does.
+        retry: the attempt that follows, if one does. There is none of a run that somebody has asked to stop, even in
+            the last moment, so the change is made only if nobody has.
         fields: what else is written.
 
     Returns:
@@ -221,6 +231,8 @@ def change_status(
         ValueError: the table of transitions has no such change.
     """
     same = execs.c.owner.is_(None) if owner is None else execs.c.owner == owner
+    if retry is not None:
+        same = sa.and_(same, execs.c.stop_requested_at.is_(None))
     return _change(connection, exec_id, before, after, same, retry=retry, **fields)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
@@ -151,8 +151,10 @@ class ExecUseCases:
         self._with.dispatcher.offer([new])
         return self._with.view(new)
 
-    async def list(self, caller: Caller, job_id: str, *, page: Page) -> tuple[int, list[ExecView]]:
-        """How many runs the job has, and one page of them, newest first.
+    async def list(
+        self, caller: Caller, job_id: str, *, page: Page, statuses: Collection[ExecStatus] = ()
+    ) -> tuple[int, list[ExecView]]:
+        """How many runs the job has in one of these statuses, or at all, and one page of them, newest first.
 
         Raises:
             NotFoundError: there is no such job for the caller.
@@ -160,7 +162,9 @@ class ExecUseCases:
 
         def work(connection: Connection) -> tuple[int, list[Exec]]:
             job = visible_job(connection, caller, job_id)
-            return execs.page(connection, job_id=job.id, offset=page.offset, limit=page.size)
+            return execs.page(
+                connection, job_id=job.id, offset=page.offset, limit=page.size, statuses=statuses
+            )
 
         count, found = await self._with.database.read(work)
         return count, [self._with.view(one) for one in found]

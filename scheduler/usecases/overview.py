@@ -68,6 +68,8 @@ class OverviewUseCases:
             return found, names, exec_lists.count(connection, seen, count_all=count_all)
 
         found, names, (count, is_estimate) = await self._with.database.read(work)
+        if is_estimate and after is None:
+            count = max(count, page.offset + len(found))
         return ExecList(
             found=[ListedExec(self._with.view(one), names.get(one.job_id, "")) for one in found[: page.size]],
             has_more=len(found) > page.size,

@@ -40,7 +40,6 @@ class RegistryUseCases:
                 where,
                 login.host,
                 username=login.username,
-                # Sealed within the transaction: a key that takes over meanwhile finds it either before or after.
                 sealed=self._with.vault.sealed_for_registry(where, login),
                 user=caller.user,
                 now=now,
@@ -48,7 +47,8 @@ class RegistryUseCases:
             record(connection, caller, "registry.put", f"registry {login.host}", now=now, namespace=where)
             return _found(registries.get(connection, where, login.host), login.host), is_new
 
-        return await self._with.database.write(work)
+        async with self._with.vault.sealing():
+            return await self._with.database.write(work)
 
     async def list(self, caller: Caller, namespace: str | None, *, page: Page) -> tuple[int, list[Registry]]:
         """How many credentials the namespace has, and one page of what is known of them, by host.

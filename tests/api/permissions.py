@@ -204,6 +204,7 @@ TABLE: Final[Mapping[str, Entry]] = {
         EDITOR, body=lambda _: {"value": "new"}, query="?namespace={namespace}", foreign=403
     ),
     "DELETE /v1/secrets/{secret_name}": Entry(EDITOR, 204, query="?namespace={namespace}", foreign=403),
+    "POST /v1/secret-key/rotate": Entry(ADMIN, foreign=None, unbound=True),
     "GET /v1/registries": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
     "GET /v1/registries/{registry_host}": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
     "PUT /v1/registries/{registry_host}": Entry(

@@ -88,7 +88,7 @@ async def test_users_change_their_own_password_with_the_present_one(api: Api):
     await add(api, role="admin", namespace="team")
     token = await log_in(api)
     wrong = await run(api, "user", "passwd", "ann", given="wrong one\nbattery staple\n", token=token)
-    assert (wrong.exit_code, "current_password" in wrong.stderr) == (1, True)
+    assert (wrong.exit_code, "current_password" in wrong.stderr) == (2, True)
     right = await run(api, "user", "passwd", "ann", given=f"{PASSWORD}\nbattery staple\n", token=token)
     assert right.exit_code == 0, right.output
     assert (await try_log_in(api)).status == 401

@@ -43,7 +43,7 @@ async def complete(api: Api, line: str, **environment: str) -> dict[str, str]:
     ("line", "wanted"),
     [
         ("timeball ", set(COMMANDS)),
-        ("timeball re", {"restore"}),
+        ("timeball re", {"registry", "restore"}),
         ("timeball exec re", {"replay"}),
         ("timeball run --no", {"--no-follow"}),
         ("timeball exec list --status ", {"waiting", "running", "succeeded", "failed", "cancelled"}),

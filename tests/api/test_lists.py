@@ -107,7 +107,7 @@ async def test_a_page_that_cannot_be_is_refused(api: Api, path: str, parameter: 
     [
         ("/v1/jobs?naemspace=x", "namespace"),
         ("/v1/jobs/1?verbose=1", "leave it out"),
-        ("/v1/jobs/1/execs?status=F", "page_size"),
+        ("/v1/jobs/1/execs?state=F", "status"),
         ("/v1/jobs/1/occurrences?until=x", "outcome"),
         ("/v1/jobs/1/schedule?page=1", "count"),
         ("/v1/schedules/preview?tz=UTC", "timezone"),
@@ -155,3 +155,21 @@ async def test_execs_are_paged_newest_first(api: Api):
     last = (await api.get(f"/v1/jobs/{job['id']}/execs?page_size=2&page=3")).body
     assert [one["id"] for one in first["results"] + last["results"]] == [made[4], made[3], made[0]]
     assert first["next"] == str(api.client.make_url(f"/v1/jobs/{job['id']}/execs?page_size=2&page=2"))
+
+
+async def test_a_job_s_execs_are_narrowed_to_statuses(api: Api):
+    """One, or several with commas or as several parameters; what is no status is refused with those that are."""
+    job = await api.create(command="true")
+    ended = (await api.run(job["id"]))["id"]
+    failed = (await api.run(job["id"], {"command": "false"}))["id"]
+    path = f"/v1/jobs/{job['id']}/execs"
+
+    async def listed(query: str) -> list[str]:
+        return [one["id"] for one in (await api.get(f"{path}?{query}")).body["results"]]
+
+    assert await listed("status=F") == [failed]
+    assert await listed("status=S,F") == await listed("status=S&status=F") == await listed("status=")
+    assert await listed("status=S&page_size=1") == [ended]
+    answer = await api.get(f"{path}?status=failed")
+    assert answer.status == 400
+    assert "F (failed)" in answer.errors()["status"]["remedy"]

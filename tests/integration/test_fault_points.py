@@ -176,6 +176,24 @@ async def _has_secret_files(case: Case) -> None:
     await case.check_none_left()  # no holder either
 
 
+async def _key_is_rotated(case: Case) -> None:
+    """A new key takes over; what was sealed before is opened by the next daemon, whichever key is the present one."""
+    timeball = case.timeball
+    await timeball.send("PUT", "/v1/secrets/db", {"value": "hunter2-and-more"})
+    job = await timeball.create(
+        script(f'[ "$DB" = "$(printf hunter2)-and-more" ] && {NUMBERS}'),
+        runtime_vars={"DB": {"secret": "db"}},
+    )
+    await case.die_while(doing=lambda: timeball.post("/v1/secret-key/rotate"))
+    assert len((timeball.data_dir / "secret.key").read_text().split()) == 2
+    await timeball.start()
+
+    await timeball.trigger(job)
+    await case.check_runs(job, count=1)
+    assert (await timeball.post("/v1/secret-key/rotate"))["cannot_be_opened"] == 0
+    assert len((timeball.data_dir / "secret.key").read_text().split()) == 1
+
+
 async def _is_stopped(case: Case) -> None:
     """Somebody stops a run; the daemon dies over it."""
     timeball = case.timeball
@@ -230,6 +248,8 @@ SECOND_DEATHS = {
 SPECIAL: dict[Point, Callable[[Case], Awaitable[None]]] = {
     Point.TRIGGERED: _is_triggered,
     Point.SECRETS_PLACED: _has_secret_files,
+    Point.KEY_WRITTEN: _key_is_rotated,
+    Point.KEY_TAKEN_OVER: _key_is_rotated,
     Point.RETRY_RECORDED: _fails_once,
     Point.STOP_REQUESTED: _is_stopped,
     Point.STOPPING: _is_stopped,

@@ -90,6 +90,10 @@ QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
         lambda c: execs.page(c, job_id=1, offset=0, limit=10),
         "ix_execs_job_id_",
     ),
+    "a job's failed runs, newest first": (
+        lambda c: execs.page(c, job_id=1, offset=0, limit=10, statuses=[ExecStatus.FAILED]),
+        "ix_execs_job_id_status_created_at",
+    ),
     "a job's newest run": (lambda c: execs.latest_of(c, [1]), "ix_execs_job_id_created_at"),
     "who wants to be told of a run": (
         lambda c: outbox.receivers_of(c, "x", HookEvent.FAIL),
@@ -183,6 +187,11 @@ LISTS: dict[str, tuple[dict[str, Any], Order, str]] = {
         {"labels": {"a": "1"}},
         Order.CREATED_DESCENDING,
         "ix_exec_labels_name_value_created_at_exec_id",
+    ),
+    "a job's runs, in a namespace": (
+        {"namespace": "n", "job_id": 1},
+        Order.CREATED,
+        "ix_execs_job_id_",
     ),
     "runs of jobs of a name": ({"job_name": "n"}, Order.CREATED, "ix_jobs_name"),
 }

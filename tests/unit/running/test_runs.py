@@ -433,3 +433,24 @@ async def test_a_stop_that_the_engine_did_not_take_is_asked_for_again(stage: Sta
     assert (one.status, one.exit_code) == (ExecStatus.CANCELLED, 143)
     assert await stage.output(exec_id) == b"up\ndown\n"
     assert stage.engine.calls.count("stop") == 3
+
+
+async def test_a_stop_that_comes_while_the_end_is_decided_prevents_the_next_attempt(stage: Stage) -> None:
+    """As one that another daemon has taken: this one has not heard of it when it writes the end down."""
+    failing = asyncio.Event()
+    stage.engine.programs["fail",] = waits(failing, out=b"up\n", exit_code=3)
+    await stage.create("fail", max_retries=3, retry_backoff_seconds=0)
+    exec_id = await stage.trigger()
+    assert stage.daemon is not None
+    while (one := await stage.stored(exec_id)).status is not ExecStatus.RUNNING:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.005)
+    now = datetime.now(UTC)
+    await stage.daemon._db.write(lambda c: execs.stop(c, one, now=now, reason="requested by ada"))
+    failing.set()
+
+    one = await stage.ended(exec_id)
+    assert (one.status, one.exit_code, one.fail_reason) == (ExecStatus.CANCELLED, 3, None)
+    assert one.error == "It was stopped: requested by ada."
+    assert await stage.first_exec() == exec_id == _waiting(stage)[-1]
+    assert (await stage.output(exec_id, Stream.SYSTEM)).endswith(b"there is no further attempt\n")
+    assert await stage.output(exec_id) == b"up\n"
