@@ -104,8 +104,12 @@ class _StreamState:
             self.head += data[: SAMPLE_BYTES - len(self.head)]
         self.end += len(data)
         self.last_at = at
-        self.recent.append(data)
-        self.recent_bytes += len(data)
+        if len(data) >= SAMPLE_BYTES:  # nothing before it is in the sample
+            self.recent = [data[-SAMPLE_BYTES:]]
+            self.recent_bytes = SAMPLE_BYTES
+        else:
+            self.recent.append(data)
+            self.recent_bytes += len(data)
         if self.recent_bytes > _TAIL_SLACK:
             self.recent = [self.tail()]
             self.recent_bytes = len(self.recent[0])

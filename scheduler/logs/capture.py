@@ -54,7 +54,7 @@ class Keeper(Protocol):
         ...
 
     async def room(self, capture: Capture) -> None:
-        """Wait while too much is in memory."""
+        """Wait while too much is in memory, and for a turn."""
         ...
 
     async def flush(self, exec_id: str) -> None:
@@ -88,6 +88,7 @@ class Capture:
         self._clock = clock
         self._keeper = keeper
         self._bytes = 0
+        self._fresh = 0
         self._stored_at = -math.inf
         self._drained_to = -1
         self._loop = asyncio.get_running_loop()
@@ -135,8 +136,13 @@ class Capture:
         self._add(int(last), b"".join(pieces), arrival)
 
     async def room(self) -> None:
-        """Wait while too much is in memory; call it before reading more from the engine."""
+        """Wait while too much is in memory, and for a turn; call it before reading more from the engine."""
         await self._keeper.room(self)
+
+    def count_fresh(self) -> int:
+        """How many bytes have arrived since this was last asked."""
+        fresh, self._fresh = self._fresh, 0
+        return fresh
 
     async def flush(self) -> None:
         """Store all that has arrived.
@@ -208,6 +214,7 @@ class Capture:
 
     def _note(self, size: int) -> None:
         self._bytes += size
+        self._fresh += size
         self._keeper.counted(size)
         now = self._loop.time()
         if self._builder.is_full:

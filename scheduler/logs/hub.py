@@ -18,6 +18,7 @@ from scheduler.logs.builder import SealedChunk
 from scheduler.logs.capture import BUSY_SECONDS, CAPTURE_BYTES, Capture
 from scheduler.logs.chunks import LEVEL, QUICK_LEVEL
 from scheduler.logs.loading import load_cursor
+from scheduler.logs.turns import Turns
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkConflictError, insert, writable_execs
 
@@ -60,6 +61,7 @@ class CaptureHub:
         self._changed = asyncio.Event()
         self._freed = asyncio.Event()
         self._storing = asyncio.Lock()
+        self._turns = Turns()
 
     @property
     def unstored_bytes(self) -> int:
@@ -149,7 +151,8 @@ class CaptureHub:
             self._freed.set()
 
     async def room(self, capture: Capture) -> None:
-        """Wait while too much is in memory; call it before reading more from the engine."""
+        """Wait while too much is in memory, and for a turn; call it before reading more from the engine."""
+        await self._turns.take(capture.count_fresh())
         while capture.lost is None and (capture.unstored_bytes > CAPTURE_BYTES or self._bytes > ALL_BYTES):
             self._freed.clear()
             await self._freed.wait()

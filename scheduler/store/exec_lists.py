@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -59,10 +60,10 @@ def find(
 
 def count(connection: Connection, wanted: ExecFilter, *, count_all: bool = False) -> tuple[int, bool]:
     """How many runs match, as far as they are counted; and whether there may be more than that."""
-    total, is_estimate = 0, False
+    total, looked_up, is_estimate = 0, 0, False
     for one in _ways(connection, wanted, by_start=wanted.asks_for_start):
         # Entries of an index are counted fast; to look each run up besides takes ten times as long.
-        most = COUNTED if not one.rest else LOOKED_UP
+        most = max(0, LOOKED_UP - looked_up) if one.rest else COUNTED
         each = sa.case((sa.and_(*one.rest), 1)) if one.rest else sa.literal(1)
         some = sa.select(each.label("matches")).select_from(one.source).where(*one.narrow)
         if not count_all:
@@ -70,6 +71,7 @@ def count(connection: Connection, wanted: ExecFilter, *, count_all: bool = False
         rows = some.subquery()
         seen, found = connection.execute(sa.select(sa.func.count(), sa.func.count(rows.c.matches))).one()
         total += found
+        looked_up += seen if one.rest else 0
         is_estimate = is_estimate or (seen > most and not count_all)
         if total > COUNTED and not count_all:
             return COUNTED, True
@@ -98,6 +100,8 @@ def ids(
 ) -> list[str]:
     """The ids of what `find` finds, for whoever needs no more."""
     branches = []
+    if after is not None:
+        wanted = _from_there(wanted, order, after)
     for one in _ways(connection, wanted, by_start=order.by_start):
         query = sa.select(one.moment.label("moment"), one.exec_id.label("exec_id")).select_from(one.source)
         query = query.where(*one.narrow, *one.rest)
@@ -142,6 +146,15 @@ def _ways(connection: Connection, wanted: ExecFilter, *, by_start: bool) -> Iter
             others=visible,
         )
         yield way(connection, asked, by_start=by_start)
+
+
+def _from_there(wanted: ExecFilter, order: Order, after: Position) -> ExecFilter:
+    """The filter with its range cut where the list goes on: SQLite may search by the range and not by the place."""
+    bound = ("started" if order.by_start else "created") + ("_to" if order.is_descending else "_from")
+    nearest = min if order.is_descending else max
+    asked = getattr(wanted, bound)
+    changes: dict[str, Any] = {bound: after.at if asked is None else nearest(asked, after.at)}
+    return replace(wanted, **changes)
 
 
 def _namesakes(connection: Connection, wanted: ExecFilter) -> list[int]:

@@ -2,7 +2,7 @@
 
 SQLite keeps no statistics here and takes one index with an equality for as good as another: it read a namespace's
 100,000 runs to find a job's thousand. So the entries of each index that might do are counted, but only as far as
-`RARE`, and the condition on every column that is not to be searched by is written so that SQLite leaves it alone
+`PROBED`, and the condition on every column that is not to be searched by is written so that SQLite leaves it alone
 (its manual, 'The SQLite Query Optimizer Overview', 3: a unary plus). PostgreSQL has statistics and chooses itself.
 """
 
@@ -22,6 +22,8 @@ from scheduler.store.tables import exec_labels, execs
 
 #: What has so few entries is read as a whole, whatever else is asked for.
 RARE: Final = 5_000
+#: So many entries of an index are counted to find out which has the fewest.
+PROBED: Final = 12_000
 #: The indexes on runs that give them in order, by the columns that have to be equal; the narrowest first.
 BY_CREATION: Final[tuple[tuple[str, ...], ...]] = (
     ("job_id", "status"),
@@ -110,13 +112,14 @@ def way(connection: Connection, asked: Asked, *, by_start: bool) -> Way:
         in_order = choices[-1] if asked.labels and "job_id" not in asked.equal else choices[0]
     sizes = [_size(connection, one) for one in choices]
     smallest = min(sizes)
-    return choices[sizes.index(smallest)] if smallest <= RARE else in_order
+    is_best = smallest <= RARE or (smallest < PROBED and not by_start)
+    return choices[sizes.index(smallest)] if is_best else in_order
 
 
 def _size(connection: Connection, one: Way) -> int:
-    """How many entries an index has for it, as far as `RARE`."""
+    """How many entries an index has for it, as far as `PROBED`."""
     table = execs if one.source is execs else exec_labels
-    some = sa.select(sa.literal(1)).select_from(table).where(*one.narrow).limit(RARE + 1)
+    some = sa.select(sa.literal(1)).select_from(table).where(*one.narrow).limit(PROBED)
     return int(connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one())
 
 
