@@ -22,12 +22,15 @@ from api.routes import (
     jobs,
     logs,
     namespaces,
+    openapi,
     overview,
+    registries,
     schedules,
     secrets,
     users,
 )
 from api.routes import tokens as tokens_routes
+from api.routes.openapi import DOCUMENT
 from api.trust import Trust
 from scheduler.service import Service
 from scheduler.tokens import Tokens
@@ -69,6 +72,7 @@ def build_app(
     app[SUCCESS_WORD] = ordine_success_word
     app.on_response_prepare.append(harden)
     app[CHANGES] = set()
+    app[DOCUMENT] = {}
     app.on_shutdown.append(_stop_following)
     app.on_shutdown.append(finish)
     app[SERVICE] = service
@@ -86,7 +90,9 @@ def build_app(
         namespaces,
         audit,
         secrets,
+        registries,
         backup,
+        openapi,
         *DIALECTS,
     ):
         app.add_routes(module.ROUTES)

@@ -16,8 +16,21 @@ from api.keys import CALLER, ORIGIN, SERVICE, TOKENS
 from api.routes.tokens import LOG_IN
 from scheduler.errors import ForbiddenError, TooManyError, UnauthorizedError
 
-#: Routes that answer without a token: they tell only whether the daemon is well, or take a password instead.
-PUBLIC: Final = frozenset({"/healthz", "/readyz", "/metrics", LOG_IN, LOG_IN + "/"})
+#: Routes that answer without a token: they tell only whether the daemon is well and what every daemon answers, or
+#: take a password instead.
+PUBLIC: Final = frozenset(
+    {
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        LOG_IN,
+        LOG_IN + "/",
+        "/openapi.json",
+        "/docs",
+        "/docs/page.css",
+        "/docs/page.js",
+    }
+)
 _OUTCOMES: Final = {
     UnauthorizedError: "unauthorized",
     ForbiddenError: "forbidden",

@@ -70,8 +70,17 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body as data; None if there is none."""
-        return json.loads(self.body) if self.body else None
+        """The body as data; None if there is none.
+
+        Raises:
+            ClientError: it is no JSON, so that something other than a daemon answers there.
+        """
+        try:
+            return json.loads(self.body) if self.body else None
+        except ValueError as error:
+            raise ClientError(
+                "What answers there is no Timeball daemon: its answer is no JSON. Look at TIMEBALL_URL"
+            ) from error
 
 
 class Client:

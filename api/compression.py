@@ -23,7 +23,15 @@ INLINE_BYTES: Final = 64 * 1024
 #: In the order of preference where the client has none.
 _KNOWN: Final[tuple[Encoding, ...]] = ("zstd", "gzip")
 _PACKABLE: Final = frozenset(
-    {"application/json", "application/problem+json", "application/x-ndjson", "text/plain", "text/html"}
+    {
+        "application/json",
+        "application/problem+json",
+        "application/x-ndjson",
+        "text/css",
+        "text/html",
+        "text/javascript",
+        "text/plain",
+    }
 )
 _GZIP_LEVEL: Final = 5
 _ZSTD_LEVEL: Final = 3

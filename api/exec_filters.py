@@ -13,33 +13,64 @@ from typing import Final, TypeVar
 from multidict import MultiMapping
 
 from api.moments import instant_of
+from api.openapi.operation import Parameter
+from api.openapi.parameters import ID, NAMESPACE, instant, repeated
 from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from scheduler.access import LARGEST_ID
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.execution import ExecStatus, TriggerMode
 from scheduler.filters import ExecFilter, Order, Position
 
-FILTERS: Final = (
-    "namespace",
-    "job",
-    "name",
-    "status",
-    "trigger_mode",
-    "created_from",
-    "created_to",
-    "started_from",
-    "started_to",
-    "label",
-)
-#: Parameters that may be given more than once.
-SEVERAL: Final = frozenset({"status", "trigger_mode", "label"})
 #: Labels that one request asks for at most: each is one more condition.
 MOST_LABELS: Final = 10
+LABEL: Final = Parameter(
+    "label",
+    repeated({"type": "string", "format": "label"}, most=MOST_LABELS),
+    "Only what has this label with this value, as `name=value`; several times for several labels.",
+    ["team=data"],
+)
+STATUS: Final = Parameter(
+    "status",
+    repeated({"type": "string", "enum": list(ExecStatus)}),
+    "Only runs with one of these statuses: W waiting, R running, S succeeded, F failed, C cancelled. Commas may "
+    "stand between several.",
+    ["F", "C"],
+)
+FILTER: Final = (
+    NAMESPACE,
+    Parameter("job", ID, "Only runs of the job with this id.", 146),
+    Parameter("name", {"type": "string"}, "Only runs of jobs with this name.", "test"),
+    STATUS,
+    Parameter(
+        "trigger_mode",
+        repeated({"type": "string", "enum": list(TriggerMode)}),
+        "Only runs that were triggered so: M by hand, S by the schedule, R as a retry, D by another job.",
+        ["S"],
+    ),
+    instant("created_from", "Only runs that were made then or later: ISO 8601, or Unix seconds."),
+    instant("created_to", "Only runs that were made then or earlier.", "2099-12-31T23:59:59Z"),
+    instant("started_from", "Only runs that were started then or later.", "1451350945"),
+    instant("started_to", "Only runs that were started then or earlier.", "4102444800"),
+    LABEL,
+)
+FILTERS: Final = tuple(one.name for one in FILTER)
+#: Parameters that may be given more than once.
+SEVERAL: Final = frozenset({"status", "trigger_mode", "label"})
 _ORDERS: Final = {
     "asc": "created_at",
     "desc": "-created_at",
     **{order.value: order.value for order in Order},
 }
+ORDER: Final = Parameter(
+    "order",
+    {"type": "string", "enum": list(_ORDERS)},
+    "By which moment, newest first with `-`; `started_from` and `started_to` go with `started_at` alone.",
+)
+CURSOR: Final = Parameter(
+    "cursor",
+    {"type": "string", "format": "cursor"},
+    "Go on where an earlier answer ended, with the `next_cursor` that it had; instead of `page`.",
+)
 _CURSOR: Final = re.compile(r"([cs][ad]):(-?[0-9]{1,19}):([0-9a-f-]{36})", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Words = TypeVar("_Words", bound=StrEnum)

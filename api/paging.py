@@ -9,6 +9,8 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from api.answers import answer
+from api.openapi.operation import Parameter, query_names_of
+from api.openapi.parameters import number
 from api.schemas.common import ListOut
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.views import Page
@@ -17,17 +19,26 @@ DEFAULT_PAGE_SIZE: Final = 20
 LARGEST_PAGE_SIZE: Final = 1_000
 #: Pages beyond this would count through more rows than any list has.
 LAST_PAGE: Final = 10**9
-PAGE_PARAMETERS: Final = ("page", "page_size")
+PAGE: Final[tuple[Parameter, ...]] = (
+    number("page", "Which page, from 1 on.", default=1, largest=LAST_PAGE),
+    number("page_size", "How much is on a page.", default=DEFAULT_PAGE_SIZE, largest=LARGEST_PAGE_SIZE),
+)
+PAGE_PARAMETERS: Final = tuple(one.name for one in PAGE)
 _TRUE: Final = frozenset({"true", "1", "yes"})
 _FALSE: Final = frozenset({"false", "0", "no", ""})
 
 
-def query_of(request: web.Request, allowed: Collection[str]) -> Mapping[str, str]:
+def query_of(request: web.Request, allowed: Collection[str] | None = None) -> Mapping[str, str]:
     """The query's parameters by name; one that is given empty counts as not given.
+
+    Args:
+        request: any.
+        allowed: the names that there may be; those that the route is described with, if not given.
 
     Raises:
         InvalidInputError: a parameter does not exist here, or comes twice.
     """
+    allowed = query_names_of(request) if allowed is None else allowed
     found: dict[str, str] = {}
     errors: list[FieldError] = []
     for name, value in request.query.items():

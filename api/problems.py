@@ -10,11 +10,12 @@ import errno
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NotRequired
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from typing_extensions import TypedDict
 
 from scheduler.errors import (
     ConflictError,
@@ -51,6 +52,25 @@ _STATUS: Final[Mapping[type[TimeballError], HTTPStatus]] = {
 _OUT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
+class ProblemField(TypedDict):
+    """One field of the input that is wrong: with its value, what is wrong with it, and what to write instead."""
+
+    field: str
+    value: Any
+    message: str
+    remedy: str
+
+
+class Problem(TypedDict):
+    """Problem details, as RFC 9457 has them: a name for what went wrong, and words for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[ProblemField]]
+
+
 def problem(
     status: HTTPStatus,
     detail: str,
@@ -66,7 +86,7 @@ def problem(
         errors: one for each field of the input that is wrong.
         headers: more headers.
     """
-    body: dict[str, Any] = {
+    body: Problem = {
         "type": f"urn:timeball:problem:{status.phrase.lower().replace(' ', '-')}",
         "title": status.phrase,
         "status": status.value,
@@ -85,7 +105,7 @@ def problem(
     )
 
 
-def _shown(value: object) -> object:
+def _shown(value: object) -> Any:
     """A value as it may be shown back: itself where that is short and JSON has it, else its beginning as text."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "…"

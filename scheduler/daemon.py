@@ -44,9 +44,10 @@ from scheduler.running.pulling import PullLimits
 from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Limits, Region
 from scheduler.running.runner import Runner
-from scheduler.secret_keys import load_keyring
+from scheduler.secret_keys import key_file, load_keyring
 from scheduler.service import Service
-from scheduler.settings import RegionSettings, Settings
+from scheduler.setting_parts import RegionSettings
+from scheduler.settings import Settings
 from scheduler.store import audit, execs, identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
@@ -233,6 +234,7 @@ class Daemon:
                 data_dir=self._data_dir,
                 instance=self._instance,
                 installation=installation,
+                key_file=key_file(settings, self._data_dir),
             )
         )
         database.on_recovery(self._look_again)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from typing import Any
 
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.execution import Exec, ExecSpec, ExecStatus, TriggerMode
@@ -62,25 +63,12 @@ def draft_exec(
         InvalidInputError: its size is not configured (any more).
     """
     definition = job.definition
-    size_name = overrides.resource_size or definition.resource_size
-    size = sizes.get(size_name)
-    if size is None:
-        raise InvalidInputError(
-            FieldError(
-                "resource_size", size_name, "is not a configured size", f"use one of {', '.join(sizes)}"
-            )
-        )
-    options = {field.name: getattr(definition, field.name) for field in fields(ContainerOptions)}
-    if overrides.docker_image_tag not in (None, definition.docker_image_tag):
-        options["docker_image_digest"] = None  # the digest is that of the job's own tag
     spec = ExecSpec(
         docker_image_repo=definition.docker_image_repo,
-        docker_image_tag=overrides.docker_image_tag or definition.docker_image_tag,
-        command=overrides.command if "command" in overrides.names else definition.command,
-        runtime_vars={**definition.runtime_vars, **(overrides.runtime_vars or {})},
-        resource_size=size_name,
-        cpus=size.cpus,
-        memory_bytes=size.memory_bytes,
+        docker_image_tag=definition.docker_image_tag,
+        command=definition.command,
+        runtime_vars=definition.runtime_vars,
+        **_reservation(overrides.resource_size or definition.resource_size, sizes),
         region_name=definition.region_name,
         pull_policy=definition.pull_policy,
         concurrency_policy=definition.concurrency_policy,
@@ -89,22 +77,99 @@ def draft_exec(
         max_retries=definition.max_retries,
         retry_backoff_seconds=definition.retry_backoff_seconds,
         retry_on=definition.retry_on,
-        priority=definition.priority if overrides.priority is None else overrides.priority,
+        priority=definition.priority,
         log_limit_bytes=definition.log_limit_bytes,
-        labels={**definition.labels, **(overrides.labels or {})},
-        **options,
+        labels=definition.labels,
+        **{field.name: getattr(definition, field.name) for field in fields(ContainerOptions)},
     )
+    if overrides.docker_image_tag not in (None, definition.docker_image_tag):
+        spec = replace(spec, docker_image_digest=None)  # the digest is that of the job's own tag
     return Exec(
         id=str(uuid.uuid4()),
         job_id=job.id,
         namespace=definition.namespace,
-        spec=spec,
+        spec=_changed(spec, overrides),
         status=ExecStatus.WAITING,
         trigger_mode=trigger_mode,
         created_by=created_by,
         created_at=now,
         scheduled_for=scheduled_for,
     )
+
+
+def draft_replay(
+    earlier: Exec,
+    job: Job,
+    sizes: Mapping[str, Size],
+    *,
+    created_by: str,
+    now: datetime,
+    overrides: Overrides = NO_OVERRIDES,
+) -> Exec:
+    """A new exec that does again what an earlier one did, whatever has become of its job since.
+
+    What it does is the earlier run's: image, command, variables, size and options, and secrets by their names. How
+    it gets along with other runs of the job (`concurrency_policy`), and where it belongs, is the job's of now.
+    The image is the one that the earlier run was seen to run; a trigger that names a tag means what the tag means
+    by then.
+
+    Args:
+        earlier: the run that is done again.
+        job: its job, as it is now.
+        sizes: all sizes by name; asked only for one that the trigger names.
+        created_by: the user.
+        now: its time of creation (UTC).
+        overrides: what it does otherwise than the earlier run.
+
+    Raises:
+        InvalidInputError: the size that the trigger names is not configured.
+    """
+    same_image = overrides.docker_image_tag is None
+    seen = earlier.image_digest if same_image else None
+    spec = replace(
+        _changed(earlier.spec, overrides),
+        concurrency_policy=job.definition.concurrency_policy,
+        docker_image_digest=(seen or earlier.spec.docker_image_digest) if same_image else None,
+        **(_reservation(overrides.resource_size, sizes) if overrides.resource_size is not None else {}),
+    )
+    return Exec(
+        id=str(uuid.uuid4()),
+        job_id=job.id,
+        namespace=job.definition.namespace,
+        spec=spec,
+        status=ExecStatus.WAITING,
+        trigger_mode=TriggerMode.MANUAL,
+        created_by=created_by,
+        created_at=now,
+        replay_of=earlier.id,
+        image_digest=seen,
+    )
+
+
+def _changed(spec: ExecSpec, overrides: Overrides) -> ExecSpec:
+    """A run's spec with what its trigger changes, but for the size and the digest of its image."""
+    return replace(
+        spec,
+        docker_image_tag=overrides.docker_image_tag or spec.docker_image_tag,
+        command=overrides.command if "command" in overrides.names else spec.command,
+        runtime_vars={**spec.runtime_vars, **(overrides.runtime_vars or {})},
+        priority=spec.priority if overrides.priority is None else overrides.priority,
+        labels={**spec.labels, **(overrides.labels or {})},
+    )
+
+
+def _reservation(name: str, sizes: Mapping[str, Size]) -> dict[str, Any]:
+    """What a run of that size has reserved for it, as fields of its spec.
+
+    Raises:
+        InvalidInputError: the size is not configured (any more).
+    """
+    size = sizes.get(name)
+    if size is None:
+        raise InvalidInputError(
+            FieldError("resource_size", name, "is not a configured size", f"use one of {', '.join(sizes)}")
+        )
+    return {"resource_size": name, "cpus": size.cpus, "memory_bytes": size.memory_bytes}
 
 
 def draft_retry(ended: Exec, *, now: datetime, not_before: datetime) -> Exec:
@@ -131,7 +196,7 @@ def draft_retry(ended: Exec, *, now: datetime, not_before: datetime) -> Exec:
         exit_code=None,
         fail_reason=None,
         error=None,
-        image_digest=None,
+        image_digest=ended.image_digest if ended.repeats_image else None,
         node=None,
         number=0,
     )

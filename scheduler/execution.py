@@ -138,11 +138,14 @@ class Exec:
         scheduled_for: the due time that it serves; None when triggered by hand.
         attempt: 1 for the first, then one more for each retry.
         retry_of: the first attempt's id, on retries.
+        replay_of: the id of the run that it does again, on replays and their retries.
         not_before: it does not start earlier (the back-off of a retry); None when it may start at once.
         owner: the instance of the daemon that looks after it; None when none does.
         dispatched_at: when its capacity was reserved and its launch began; None before.
         stop_requested_at: when somebody asked for its end; None when nobody did.
         stop_reason: who that was, or what, for people: 'requested by ada', 'replaced by exec …'.
+        image_digest: identifies the image that it ran, or on replays is to run: the registry's digest, or the
+            engine's id of an image that no registry has given one; None where that is not known (yet).
     """
 
     id: str
@@ -156,6 +159,7 @@ class Exec:
     scheduled_for: datetime | None = None
     attempt: int = 1
     retry_of: str | None = None
+    replay_of: str | None = None
     not_before: datetime | None = None
     owner: str | None = None
     dispatched_at: datetime | None = None
@@ -169,6 +173,16 @@ class Exec:
     image_digest: str | None = None
     node: str | None = None
     number: int = field(default=0, compare=False)  # given when it is stored
+
+    @property
+    def repeats_image(self) -> bool:
+        """Whether it is to run exactly the image that an earlier run was seen to run.
+
+        What users give as a digest is only ever looked for in its repository; what a run was seen to run may be
+        looked for by the engine's own id as well.
+        """
+        digest = self.spec.docker_image_digest
+        return self.replay_of is not None and digest is not None and self.image_digest == digest
 
 
 #: The stop reason of a run whose job was deleted.

@@ -38,6 +38,7 @@ class Point(StrEnum):
     PULLED = "pulled"  # the image is there
     CREATED = "created"  # the container is there
     ATTACHED = "attached"  # its output is listened to
+    SECRETS_PLACED = "secrets-placed"  # its secret files are in its memory, it is not started
     STARTED = "started"  # its process runs, which is not recorded
     RECORDING_START = "recording-start"  # the status is changed, not committed
     START_RECORDED = "start-recorded"
@@ -57,6 +58,8 @@ class Point(StrEnum):
     DISCARDING = "discarding"  # a deleted run's container is stopped, not removed
     ADOPTED = "adopted"  # an earlier daemon's runs are taken over, none is looked after
     RESUMING = "resuming"  # an adopted run goes on, nothing read yet
+    KEY_WRITTEN = "key-written"  # a new key is in the file beside the former one, nothing is sealed with it
+    KEY_TAKEN_OVER = "key-taken-over"  # all is sealed with the new key, the former one is still in the file
     CLEARING = "clearing"  # an orphan is found, not removed
 
 

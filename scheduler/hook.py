@@ -181,6 +181,7 @@ def exec_data(one: Exec) -> dict[str, Any]:
         "network": spec.network,
         "pin_digest": spec.pin_digest,
         "docker_image_digest": spec.docker_image_digest,
+        "secret_files": dict(spec.secret_files),
         "resource_size": spec.resource_size,
         "region_name": spec.region_name,
         "priority": spec.priority,
@@ -198,6 +199,7 @@ def exec_data(one: Exec) -> dict[str, Any]:
         "scheduled_for": _optional(one.scheduled_for),
         "attempt": one.attempt,
         "retry_of": one.retry_of,
+        "replay_of": one.replay_of,
         "image_digest": one.image_digest,
         "node": one.node,
         "waiting_for": None,
@@ -252,13 +254,19 @@ def hook_body(
     hook_id: int,
     subject_type: SubjectType,
     subject: int | str,
+    job: Mapping[str, Any] | None,
     data: Any,
     username: str,
     retry: Any = None,
 ) -> str:
-    """The body of a delivery to a hook, as JSON."""
-    hook = {"id": hook_id, "subject_type": subject_type.value, "subject": subject}
-    body = {"hook": hook, "data": data, "sender": {"username": username}, "retry": retry}
+    """The body of a delivery to a hook, as JSON; `job` has the id, name and namespace of the job it is about."""
+    body = {
+        "hook": {"id": hook_id, "subject_type": subject_type.value, "subject": subject},
+        "job": None if job is None else dict(job),
+        "data": data,
+        "sender": {"username": username},
+        "retry": retry,
+    }
     return json.dumps(body, ensure_ascii=False)
 
 

@@ -149,6 +149,7 @@ class ContainerOptions:
     Attributes:
         capabilities: Linux capabilities besides those that the policy gives every container.
         mounts: what it sees of the engine's machine.
+        secret_files: the names of secrets whose values it finds in files in memory, by the files' paths.
         user: whom its processes run as, as the engine takes it; None for the image's own.
         read_only_root: whether nothing but mounts can be written to.
         network: the engine's network, or `none`; None for the policy's default.
@@ -158,6 +159,7 @@ class ContainerOptions:
 
     capabilities: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    secret_files: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     read_only_root: bool = False
     network: str | None = None

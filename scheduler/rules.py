@@ -12,6 +12,7 @@ from typing import Any
 
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.job import Command, Job, JobDefinition, ScheduleCursor, Size, command_words
+from scheduler.secret_files import check_secret_files
 from scheduler.security.policy import ContainerPolicy, violations
 from scheduler.timing.schedule import TimezoneError, check_timezone, parse_schedule, start_schedule
 
@@ -50,6 +51,7 @@ def check_definition(
         *check_schedule(
             definition.schedule_mode, definition.schedule_timezone, is_active=definition.is_schedule_active
         ),
+        *(check_secret_files(definition) if {"secret_files", "mounts"} & {*(changes or ("mounts",))} else []),
         *(
             error
             for error in violations(policy, definition.docker_image_repo, definition)

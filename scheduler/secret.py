@@ -28,6 +28,11 @@ def names_in(variables: Iterable[Variable]) -> set[str]:
     return {value[REFERENCE] for value in variables if not isinstance(value, str)}
 
 
+def secrets_of(variables: Mapping[str, Variable], files: Mapping[str, str]) -> set[str]:
+    """All secrets that a job or a run names, in its variables or as files."""
+    return names_in(variables.values()) | set(files.values())
+
+
 def resolved(variables: Mapping[str, Variable], values: Mapping[str, str]) -> dict[str, str]:
     """The variables with the secrets' values in the place of their names."""
     return {
@@ -51,3 +56,18 @@ class Secret:
     updated_by: str
     updated_at: datetime
     used_by: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a new key has taken over.
+
+    Attributes:
+        key: the id of the new one.
+        sealed_anew: how many secrets, credentials and hooks' secrets were sealed with it.
+        cannot_be_opened: how many were left, as none of the former keys opens them.
+    """
+
+    key: str
+    sealed_anew: int
+    cannot_be_opened: int

@@ -12,11 +12,13 @@ from scheduler.usecases.deliveries import DeliveryUseCases
 from scheduler.usecases.execs import ExecUseCases
 from scheduler.usecases.hooks import HookUseCases
 from scheduler.usecases.jobs import JobUseCases
+from scheduler.usecases.keys import KeyUseCases
 from scheduler.usecases.logs import LogUseCases
 from scheduler.usecases.namespaces import NamespaceUseCases
 from scheduler.usecases.occurrences import OccurrenceUseCases
 from scheduler.usecases.overview import OverviewUseCases
 from scheduler.usecases.parts import Parts
+from scheduler.usecases.registries import RegistryUseCases
 from scheduler.usecases.secrets import SecretUseCases
 from scheduler.usecases.tokens import TokenUseCases
 from scheduler.usecases.users import UserUseCases
@@ -37,6 +39,8 @@ class Service:
         namespaces: with namespaces.
         audit: with the record of who did what.
         secrets: with secrets.
+        keys: with the key that secrets are sealed with.
+        registries: with credentials for registries.
         hooks: with hooks.
         deliveries: with what hooks and owners were told.
         backup: copies of all of it.
@@ -54,6 +58,8 @@ class Service:
         self.namespaces = NamespaceUseCases(parts)
         self.audit = AuditUseCases(parts)
         self.secrets = SecretUseCases(parts)
+        self.keys = KeyUseCases(parts)
+        self.registries = RegistryUseCases(parts)
         self.hooks = HookUseCases(parts)
         self.deliveries = DeliveryUseCases(parts)
         self.backup = BackupUseCases(parts)

@@ -58,7 +58,7 @@ class ExecList:
         found: the runs, in order.
         has_more: whether others follow.
         count: how many match in all.
-        is_estimate: whether `count` is only as far as was counted; there are more.
+        is_estimate: whether `count` is only as far as was counted; there may be more.
     """
 
     found: list[ListedExec]

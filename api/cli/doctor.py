@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 import os
@@ -29,14 +28,17 @@ MARKS: Final = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "p
     "--config", type=click.Path(path_type=Path), envvar="TIMEBALL_CONFIG", help="The daemon's settings file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print problems and warnings alone.")
 @explained
-def doctor(*, data_dir: Path | None, config: Path | None, as_json: bool) -> None:
+def doctor(*, data_dir: Path | None, config: Path | None, as_json: bool, quiet: bool) -> None:
     """Examine engines, database, disk, clock, permissions, containers and the daemon; changes nothing.
 
     Works while the daemon is up and while it is down; give the same --data-dir, --config and TIMEBALL_… variables
     as to 'timeball serve'. Ends with status 1 if there is a problem; warnings are none.
     """
     # Loaded when the command runs.
+    import asyncio  # noqa: PLC0415
+
     from api.client import UsageError  # noqa: PLC0415
     from scheduler.errors import SettingsError  # noqa: PLC0415
     from scheduler.keeping.doctor.findings import Status, worst  # noqa: PLC0415
@@ -53,6 +55,8 @@ def doctor(*, data_dir: Path | None, config: Path | None, as_json: bool) -> None
         click.echo(json.dumps({"status": status, "findings": found}, indent=2, ensure_ascii=False))
     else:
         for finding in findings:
+            if quiet and finding.status is Status.OK:
+                continue
             _show(finding)
     raise click.exceptions.Exit(1 if status is Status.PROBLEM else 0)
 

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import find_job, local, variables_of
-from api.cli.tables import all_pages, show, table
+from api.cli.tables import all_pages, show, show_each, show_fields, table
 
 F = TypeVar("F", bound=Callable[..., Any])
 #: Options that are fields of a job by another name, or in another form.
@@ -43,7 +44,11 @@ def job() -> None:
     """Define jobs, change them, pause and resume them; write them to files, and take them over from elsewhere."""
 
 
-_in = click.option("--namespace", help="The namespace, where the name alone is not clear.")
+_in = click.option(
+    "--namespace",
+    help="The namespace, where the name alone is not clear.",
+    shell_complete=completing.namespaces,
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print ids alone, or nothing.")
 
@@ -92,7 +97,7 @@ def create(name: str, namespace: str | None, *, as_json: bool, quiet: bool, **gi
 
 
 @job.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @click.option("--name", help="Its new name.")
 @_fields
 @_in
@@ -134,7 +139,7 @@ def list_(namespace: str | None, label: str | None, state: str | None, *, as_jso
     if as_json:
         show(found)
     elif quiet:
-        click.echo("".join(f"{one['id']}\n" for one in found["results"]), nl=False)
+        show_each(found["results"])
     else:
         rows = [
             {
@@ -150,11 +155,11 @@ def list_(namespace: str | None, label: str | None, state: str | None, *, as_jso
             for one in found["results"]
         ]
         columns = ("id", "namespace", "name", "image", "schedule", "state", "next run", "last run")
-        click.echo(table(columns, rows))
+        click.echo(table(columns, rows, spare=("namespace", "image")))
 
 
 @job.command(name="show")
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
 @_json
 @explained
@@ -166,14 +171,14 @@ def show_(reference: str, namespace: str | None, *, as_json: bool) -> None:
     if as_json:
         show(found)
         return
-    width = max(map(len, found))
-    for name, value in found.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        click.echo(f"{name.ljust(width)}  {text}")
+    if (last := found["last_exec"]) is not None:
+        found["last_exec"] = f"{last['id']} ({last['status']})"
+    first = ("id", "name", "namespace", "schedule_mode", "schedule_timezone", "schedule_state", "next_run_at")
+    show_fields(found, first=(*first, "last_exec", "docker_image_repo", "docker_image_tag", "command"))
 
 
 @job.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @_json
@@ -186,7 +191,9 @@ def delete(reference: str, namespace: str | None, *, yes: bool, as_json: bool, q
     client = connect()
     found = find_job(client, reference, namespace)
     if not yes:
-        click.confirm(f"Remove job {found['id']} '{found['name']}' with all its runs and logs?", abort=True)
+        click.confirm(
+            f"Remove job {found['id']} '{found['name']}' with all its runs and logs?", abort=True, err=True
+        )
     client.request("DELETE", f"/v1/jobs/{found['id']}")
     if as_json:
         show({"deleted": found["id"]})
@@ -195,7 +202,7 @@ def delete(reference: str, namespace: str | None, *, yes: bool, as_json: bool, q
 
 
 @job.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
 @_json
 @_quiet
@@ -206,7 +213,7 @@ def pause(reference: str, namespace: str | None, *, as_json: bool, quiet: bool) 
 
 
 @job.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
 @_json
 @_quiet

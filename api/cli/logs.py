@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from api.cli import completing
 from api.cli.failing import explained
 from api.cli.following import Following
 from api.cli.printing import print_line
 from api.cli.references import When, exec_path, find_exec, find_job, is_exec_id, unix
-from api.cli.tables import show
+from api.cli.saving import check_place, save
 
 if TYPE_CHECKING:
     from api.client import Client
 
 
 @click.command()
-@click.argument("reference", metavar="[JOB|EXEC]", required=False)
+@click.argument("reference", metavar="[JOB|EXEC]", required=False, shell_complete=completing.jobs_and_runs)
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on with what is written from now on.")
 @click.option("--since", type=When(), help="Lines from then on: 2h (ago), or a moment.")
 @click.option("--until", type=When(), help="Lines up to then.")
@@ -29,9 +31,22 @@ if TYPE_CHECKING:
 @click.option("--grep", metavar="REGEX", help="Lines in which this regular expression (RE2) matches.")
 @click.option("-i", "--ignore-case", is_flag=True, help="Capital and small letters are the same for --grep.")
 @click.option("-n", "--tail", type=click.IntRange(1, 10_000), help="The last so many lines.")
-@click.option("--strip", is_flag=True, help="Without terminal sequences, such as colours.")
+@click.option("--strip", is_flag=True, help="Without terminal sequences, such as colours, also for --grep.")
+@click.option("--raw", is_flag=True, help="Print lines as they are, also what steers a terminal.")
 @click.option("-t", "--times", is_flag=True, help="Print the time of each line.")
-@click.option("--namespace", help="The namespace: of the job, or whose lines are wanted if none is named.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the lines to a file, as they were printed.",
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option(
+    "--namespace",
+    help="The namespace: of the job, or whose lines are wanted if none is named.",
+    shell_complete=completing.namespaces,
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each line as the API gives it, as JSON.")
 @explained
 def logs(
@@ -45,14 +60,18 @@ def logs(
     ignore_case: bool,
     tail: int | None,
     strip: bool,
+    raw: bool,
     times: bool,
+    output: Path | None,
+    force: bool,
     namespace: str | None,
     as_json: bool,
 ) -> None:
     """Print the lines of a run, of all runs of a job, or of a namespace.
 
     EXEC is a run's id; JOB is an id or a name, and -f follows its newest run. Standard error and the daemon's own
-    lines are printed on standard error.
+    lines are printed on standard error. A terminal gets the colours of a line but nothing else that would steer it;
+    pipes, and terminals with NO_COLOR, get plain text.
     """
     from api.client import UsageError, connect  # noqa: PLC0415 - loaded when the command runs
 
@@ -62,18 +81,47 @@ def logs(
     path, one = _log_of(client, reference, namespace)
     if reference is None and namespace is not None:
         query["namespace"] = namespace
-    if not is_followed:
-        with client.open("GET", path, query={**query, "format": "ndjson"}) as response:
-            for raw in response:
-                _print(json.loads(raw), times=times, run=True, as_json=as_json)
+    if output is not None:
+        if is_followed:
+            raise UsageError("--output writes what is there; give it or --follow, not both")
+        if as_json:
+            query["format"] = "ndjson"
+        _export(client, path, query, output, force=force)
         return
+    if is_followed:
+        _follow(client, one, query, times=times, raw=raw, as_json=as_json)
+        return
+    with client.open("GET", path, query={**query, "format": "ndjson"}) as response:
+        for text in response:
+            _print(json.loads(text), times=times, run=True, raw=raw, as_json=as_json)
+
+
+def _follow(
+    client: Client,
+    one: dict[str, Any] | None,
+    query: dict[str, str],
+    *,
+    times: bool,
+    raw: bool,
+    as_json: bool,
+) -> None:
+    from api.client import UsageError  # noqa: PLC0415 - loaded already
+
     if one is None:
         raise UsageError("There is no run to follow: name a run, or a job that has been run")
     for kind, data in Following(client, exec_path(one) + "/logs", query).events():
         if kind == "line":
-            _print(data, times=times, run=False, as_json=as_json)
+            _print(data, times=times, run=False, raw=raw, as_json=as_json)
         elif as_json:
-            show(data)
+            click.echo(json.dumps(data, ensure_ascii=False))
+
+
+def _export(client: Client, path: str, query: dict[str, str], file: Path, *, force: bool) -> None:
+    check_place(file, force=force)
+    size, _ = save(
+        client.open("GET", path + "/export", query=query), file, client.url, force=force, quiet=False
+    )
+    click.echo(f"{file}: {size} bytes", err=True)
 
 
 def _log_of(
@@ -103,8 +151,8 @@ def _query(
     return {name: value for name, value in given.items() if value}
 
 
-def _print(line: dict[str, Any], *, times: bool, run: bool, as_json: bool) -> None:
+def _print(line: dict[str, Any], *, times: bool, run: bool, raw: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(line, ensure_ascii=False))
     else:
-        print_line(line, times=times, run=run)
+        print_line(line, times=times, run=run, raw=raw)

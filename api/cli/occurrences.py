@@ -6,6 +6,7 @@ from datetime import datetime
 
 import click
 
+from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import When, find_job, local
 from api.cli.tables import show, table
@@ -14,7 +15,7 @@ OUTCOMES = ("ran", "skipped", "missed", "expired")
 
 
 @click.command()
-@click.argument("reference", metavar="JOB")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @click.option("--since", type=When(), help="Due times from then on: 2h (ago), or a moment.")
 @click.option("--until", type=When(), help="Due times up to then.")
 @click.option("--outcome", type=click.Choice(OUTCOMES), multiple=True, help="Only these; can be repeated.")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from api.schemas.schedules import PreviewAnswer
-from scheduler.errors import ScheduleError
-from scheduler.timing.preview import MOST_OCCURRENCES, Language, parse_moment
-from scheduler.timing.schedule import parse_schedule
+from api.cli.tables import width_of
 
+if TYPE_CHECKING:
+    from api.schemas.schedules import PreviewAnswer
+    from scheduler.errors import ScheduleError
+    from scheduler.timing.preview import Language
+
+#: As `scheduler.timing.preview` has it, which is loaded only when the command runs.
+MOST_OCCURRENCES: Final = 1000
 _WRONG_USAGE = 2
 _SHOWN_WIDTH = 100
 _NOTES = {
@@ -52,6 +55,12 @@ def preview(
     such as '0 9 * * MON-FRI'. One without a start, such as 'R5//PT1H', is shown as if it were switched on now,
     or at the moment of --after. Works without a daemon.
     """
+    # Loaded when the command runs.
+    from api.schemas.schedules import PreviewAnswer  # noqa: PLC0415
+    from scheduler.errors import ScheduleError  # noqa: PLC0415
+    from scheduler.timing.preview import parse_moment  # noqa: PLC0415
+    from scheduler.timing.schedule import parse_schedule  # noqa: PLC0415
+
     try:
         schedule = parse_schedule(text, timezone)
         moment = datetime.now(UTC) if after is None else parse_moment(after, timezone)
@@ -89,12 +98,7 @@ def _refuse(error: ScheduleError) -> NoReturn:
     """Shows the text, a caret under what is wrong, and the remedy; ends the command as wrong usage."""
     start = max(0, error.position - _SHOWN_WIDTH // 2)
     shown = [c if c.isprintable() else "�" for c in error.text[start : start + _SHOWN_WIDTH]]
-    before = sum(_width(c) for c in shown[: error.position - start])
+    before = width_of("".join(shown[: error.position - start]))
     pointer = f"  {''.join(shown)}\n  {' ' * before}^"
     click.echo(f"{pointer}\nError: {error.message}.\nRemedy: {error.remedy}", err=True)
     raise click.exceptions.Exit(_WRONG_USAGE)
-
-
-def _width(character: str) -> int:
-    """Columns of a terminal: East Asian wide characters take two."""
-    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1

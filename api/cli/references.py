@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from api.cli.failing import did_you_mean
+
 if TYPE_CHECKING:
     from api.client import Client
 
@@ -48,9 +50,15 @@ def find_job(client: Client, text: str, namespace: str | None = None) -> dict[st
         raise UsageError(
             f"Several namespaces have a job named '{text}' ({where}): give --namespace, or its id"
         )
+    hint = did_you_mean(text, _names_of_jobs(client, namespace))
     raise UsageError(
-        f"There is no job with the id or name '{text}'; 'timeball job list' shows those there are"
+        f"There is no job with the id or name '{text}'.{hint or ' See those there are with: timeball job list'}"
     )
+
+
+def _names_of_jobs(client: Client, namespace: str | None) -> list[str]:
+    query = {"page_size": "1000"} | ({"namespace": namespace} if namespace else {})
+    return [one["name"] for one in client.request("GET", "/v1/jobs", query=query).json()["results"]]
 
 
 def find_exec(client: Client, exec_id: str) -> dict[str, Any]:

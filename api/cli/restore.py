@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from api.cli.failing import explained
+from api.cli.references import local
+from api.cli.saving import meter
 
 
 @click.command()
@@ -20,8 +22,11 @@ from api.cli.failing import explained
     "--force", is_flag=True, help="Replace the database that is there; it is kept beside the new one."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
 @explained
-def restore(file: Path, *, data_dir: Path | None, config: Path | None, force: bool, as_json: bool) -> None:
+def restore(
+    file: Path, *, data_dir: Path | None, config: Path | None, force: bool, as_json: bool, quiet: bool
+) -> None:
     """Make FILE, written by `timeball backup`, the database of a data directory that no daemon uses.
 
     The next start goes on from there: what fell due since follows each job's misfire policy, runs that had not ended
@@ -50,7 +55,10 @@ def restore(file: Path, *, data_dir: Path | None, config: Path | None, force: bo
     directory, database = settings.resolved_data_dir(), Path(url.database).absolute()
     try:
         facts = restoring.examine_backup(file)
-        kept = restoring.restore(file, directory, database, now=SystemClock().now(), force=force)
+        with meter("Restoring", file.stat().st_size, hidden=quiet) as bar:
+            kept = restoring.restore(
+                file, directory, database, now=SystemClock().now(), force=force, progress=bar.update
+            )
     except restoring.NotForcedError as error:
         raise UsageError(str(error)) from error
     except restoring.RestoreError as error:
@@ -70,8 +78,10 @@ def restore(file: Path, *, data_dir: Path | None, config: Path | None, force: bo
         }
         click.echo(json.dumps(done))
         return
+    if quiet:
+        return
     click.echo(
-        f"Restored {database} as of {taken_at or 'an unknown time'}: {facts.jobs} jobs, {facts.execs} runs."
+        f"Restored {database} as of {local(taken_at) or 'an unknown time'}: {facts.jobs} jobs, {facts.execs} runs."
     )
     if facts.open_execs:
         click.echo(f"{facts.open_execs} runs had not ended; the next start takes them up or settles them.")

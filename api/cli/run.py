@@ -2,36 +2,76 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any, Final
+import shlex
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
+from api.cli import completing
 from api.cli.failing import explained
-from api.cli.following import Following
-from api.cli.printing import print_line
-from api.cli.references import exec_path, find_job, variables_of
-from api.cli.tables import show
+from api.cli.references import find_job, variables_of
+from api.cli.watching import say_made, watch
 
-if TYPE_CHECKING:
-    from api.client import Client
+F = TypeVar("F", bound=Callable[..., Any])
 
-#: The exit status of a command that somebody interrupts.
-INTERRUPTED: Final = 130
+
+def making_options(command: F) -> F:
+    """The options of commands that make a run: what it does otherwise, and how it is watched."""
+    options = [
+        click.option(
+            "--follow/--no-follow", "is_followed", default=True, help="Whether to print its log and wait."
+        ),
+        click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="A variable for this run."),
+        click.option("--command", help="Another command for this run, split as a shell would."),
+        click.option("--tag", help="Another tag of the image for this run."),
+        click.option("--size", help="Another resource size for this run."),
+        click.option("--force", is_flag=True, help="Run although the job forbids two runs at a time."),
+        click.option("-t", "--times", is_flag=True, help="Print the time of each line."),
+        click.option("--raw", is_flag=True, help="Print lines as they are, also what steers a terminal."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print what the API answers of the run, at its end."
+        ),
+        click.option(
+            "-q", "--quiet", is_flag=True, help="Print the output alone, or without --follow the run's id."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def overrides_of(
+    *, env: tuple[str, ...], command: str | None, tag: str | None, size: str | None
+) -> dict[str, Any] | None:
+    """What a run does otherwise, as the API takes it; None if nothing.
+
+    Raises:
+        click.BadParameter: a variable or the command is malformed.
+    """
+    try:
+        words = None if command is None else shlex.split(command)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{command!r} cannot be split into words: {error}", param_hint="--command"
+        ) from error
+    given = {
+        "runtime_vars": variables_of(env) or None,
+        "command": words,
+        "docker_image_tag": tag,
+        "resource_size": size,
+    }
+    return {name: value for name, value in given.items() if value is not None} or None
 
 
 @click.command()
-@click.argument("reference", metavar="JOB")
-@click.option("--follow/--no-follow", "is_followed", default=True, help="Whether to print its log and wait.")
-@click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="A variable for this run.")
-@click.option("--command", help="Another command for this run, split as a shell would.")
-@click.option("--tag", help="Another tag of the image for this run.")
-@click.option("--size", help="Another resource size for this run.")
-@click.option("--force", is_flag=True, help="Run although the job forbids two runs at a time.")
-@click.option("--namespace", help="The job's namespace, where its name alone is not clear.")
-@click.option("-t", "--times", is_flag=True, help="Print the time of each line.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers of the run, at its end.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the output alone, or without --follow the run's id.")
+@click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
+@making_options
+@click.option(
+    "--namespace",
+    help="The job's namespace, where its name alone is not clear.",
+    shell_complete=completing.namespaces,
+)
 @explained
 def run(
     reference: str,
@@ -44,6 +84,7 @@ def run(
     force: bool,
     namespace: str | None,
     times: bool,
+    raw: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -54,65 +95,12 @@ def run(
     """
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
+    body = overrides_of(env=env, command=command, tag=tag, size=size)
     client = connect()
     job = find_job(client, reference, namespace)
-    given = {
-        "runtime_vars": variables_of(env) or None,
-        "command": command,
-        "docker_image_tag": tag,
-        "resource_size": size,
-    }
-    body = {name: value for name, value in given.items() if value is not None}
     path = f"/v1/jobs/{job['id']}/execs"
-    one = client.request("POST", path, query={"force": "true"} if force else None, body=body or None).json()
+    one = client.request("POST", path, query={"force": "true"} if force else None, body=body).json()
     if not is_followed:
-        if as_json:
-            show(one)
-        else:
-            click.echo(one["id"] if quiet else f"Run {one['id']} of job '{job['name']}' waits to start.")
+        say_made(one, job["name"], as_json=as_json, quiet=quiet)
         return
-    if not quiet and not as_json:
-        click.secho(f"Run {one['id']} of job '{job['name']}'", fg="bright_black", err=True)
-    end = _watch(client, one, times=times, quiet=quiet or as_json, show_lines=not as_json)
-    if as_json:
-        show(client.request("GET", exec_path(one)).json())
-    elif not quiet:
-        _say(end)
-    sys.exit(0 if end["status"] == "S" else 1)
-
-
-def _watch(
-    client: Client, one: dict[str, Any], *, times: bool, quiet: bool, show_lines: bool
-) -> dict[str, Any]:
-    """Print the log until the run has ended; answers how it did."""
-    asked: dict[str, str] = {"stream": "stdout,stderr"} if quiet else {}
-    following = Following(client, exec_path(one) + "/logs", asked)
-    has_asked = False
-    while True:
-        try:
-            for kind, data in following.events():
-                if kind == "end":
-                    return data
-                if show_lines:
-                    print_line(data, times=times)
-        except KeyboardInterrupt:
-            if has_asked or not sys.stdin.isatty():
-                click.echo(f"\nThe run goes on: timeball logs -f {one['id']}", err=True)
-                sys.exit(INTERRUPTED)
-            has_asked = True
-            click.echo(err=True)
-            if click.confirm("Stop the run? (no: only stop watching)", err=True):
-                client.request("POST", exec_path(one) + "/stop")
-                continue
-            click.echo(f"The run goes on: timeball logs -f {one['id']}", err=True)
-            sys.exit(INTERRUPTED)
-
-
-def _say(end: dict[str, Any]) -> None:
-    if end["status"] == "S":
-        click.secho("The run succeeded.", fg="green", err=True)
-    else:
-        words = end.get("error") or "It was stopped."
-        click.secho(
-            f"The run {'failed' if end['status'] == 'F' else 'was stopped'}: {words}", fg="red", err=True
-        )
+    watch(client, one, job["name"], times=times, raw=raw, as_json=as_json, quiet=quiet)

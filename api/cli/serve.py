@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -29,10 +28,13 @@ def serve(
 
     Every setting can also be given as TIMEBALL_… in the environment or in the file named with --config.
     """
-    from scheduler import memory  # noqa: PLC0415
+    from scheduler import lean, memory  # noqa: PLC0415
 
     memory.keep_small()  # before what is loaded takes any
+    lean.load()
     # Loaded here, so that other commands do not wait for it.
+    import asyncio  # noqa: PLC0415
+
     from api.logging import configure_logging  # noqa: PLC0415
     from api.serve import serve as run  # noqa: PLC0415
     from scheduler import faults  # noqa: PLC0415

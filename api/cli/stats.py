@@ -6,13 +6,14 @@ from datetime import datetime
 
 import click
 
+from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import When, find_job, local
 from api.cli.tables import show, table
 
 
 @click.command()
-@click.argument("reference", metavar="[JOB]", required=False)
+@click.argument("reference", metavar="[JOB]", required=False, shell_complete=completing.jobs)
 @click.option("--namespace", help="Only jobs of this namespace.")
 @click.option(
     "--since", type=When(), help="Runs made from then on: 2h (ago), or a moment; else the last day."

@@ -8,8 +8,8 @@ from typing import Any, Final
 import click
 
 from api.cli.failing import explained
-from api.cli.references import UNITS
-from api.cli.tables import all_pages, show, table
+from api.cli.references import UNITS, local
+from api.cli.tables import all_pages, show, show_each, table
 
 ROLES: Final = ("viewer", "operator", "editor", "admin")
 
@@ -31,6 +31,9 @@ class Duration(click.ParamType[int]):
         return int(match[1]) * UNITS[match[2]]
 
 
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print what is needed alone, or nothing.")
+
+
 @click.group()
 def token() -> None:
     """Hand out access tokens and take them back."""
@@ -45,6 +48,7 @@ def token() -> None:
     "--expires-in", type=Duration(), metavar="DURATION", help="When it ends by itself, such as 30d."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@_quiet
 @explained
 def create(
     name: str,
@@ -54,6 +58,7 @@ def create(
     expires_in: int | None,
     *,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Make a token and print it, this once."""
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
@@ -67,8 +72,10 @@ def create(
         show(made)
         return
     click.echo(made["token"])
+    if quiet:
+        return
     where = f"namespace {made['namespace']}" if made["namespace"] else "all namespaces"
-    until = f"until {made['expires_at']}" if made["expires_at"] else "until it is revoked"
+    until = f"until {local(made['expires_at'])}" if made["expires_at"] else "until it is revoked"
     click.echo(f"Token {made['id']}: {made['role']} in {where}, {until}. It is not shown again.", err=True)
 
 
@@ -76,8 +83,9 @@ def create(
 @click.option("--namespace", help="Only those bound to this namespace.")
 @click.option("--user", "username", help="Only this user's.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@_quiet
 @explained
-def list_(namespace: str | None, username: str | None, *, as_json: bool) -> None:
+def list_(namespace: str | None, username: str | None, *, as_json: bool, quiet: bool) -> None:
     """List tokens, without their secrets."""
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
@@ -86,20 +94,24 @@ def list_(namespace: str | None, username: str | None, *, as_json: bool) -> None
     if as_json:
         show(found)
         return
+    if quiet:
+        show_each(found["results"])
+        return
     columns = ("id", "prefix", "name", "username", "role", "namespace", "kind", "expires_at", "last_used_at")
-    click.echo(table(columns, found["results"]))
+    click.echo(table(columns, found["results"], spare=("last_used_at", "kind", "username")))
 
 
 @token.command()
 @click.argument("token_id", metavar="ID", type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_quiet
 @explained
-def revoke(token_id: int, *, as_json: bool) -> None:
+def revoke(token_id: int, *, as_json: bool, quiet: bool) -> None:
     """End the token of that ID, as `timeball token list` shows it."""
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
     connect().request("DELETE", f"/v1/tokens/{token_id}")
     if as_json:
         show({"revoked": token_id})
-    else:
+    elif not quiet:
         click.echo(f"Token {token_id} is revoked.")

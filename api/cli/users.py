@@ -12,11 +12,13 @@ from urllib.parse import quote
 import click
 
 from api.cli.failing import explained
-from api.cli.tables import all_pages, show, table
+from api.cli.tables import all_pages, show, show_each, show_fields, table
 from api.cli.tokens import ROLES
 
 if TYPE_CHECKING:
     from api.client import Client
+
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print names alone, or nothing.")
 
 
 @click.group()
@@ -32,8 +34,11 @@ def user() -> None:
 @click.option("--namespace", help="The namespace that they are bound to; all if not given.")
 @click.option("--email", help="Their address.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@_quiet
 @explained
-def create(username: str, role: str, namespace: str | None, email: str | None, *, as_json: bool) -> None:
+def create(
+    username: str, role: str, namespace: str | None, email: str | None, *, as_json: bool, quiet: bool
+) -> None:
     """Make a user; the password is asked for, or read from standard input."""
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
@@ -42,20 +47,23 @@ def create(username: str, role: str, namespace: str | None, email: str | None, *
     made = connect().request("POST", "/v1/users", body=body).json()
     if as_json:
         show(made)
-    else:
+    elif not quiet:
         click.echo(f"User {made['username']}: {made['role']} in {made['namespace'] or 'all namespaces'}.")
 
 
 @user.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@_quiet
 @explained
-def list_(*, as_json: bool) -> None:
+def list_(*, as_json: bool, quiet: bool) -> None:
     """List users."""
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
     found = all_pages(connect(), "/v1/users", {})
     if as_json:
         show(found)
+    elif quiet:
+        show_each(found["results"], "username")
     else:
         click.echo(
             table(("username", "role", "namespace", "is_active", "email", "created_at"), found["results"])
@@ -71,11 +79,7 @@ def show_(username: str, *, as_json: bool) -> None:
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
     found = connect().request("GET", _path(username)).json()
-    if as_json:
-        show(found)
-    else:
-        for name, value in found.items():
-            click.echo(f"{name + ':':<12} {'-' if value is None else value}")
+    (show if as_json else show_fields)(found)
 
 
 @user.command(name="set")
@@ -86,6 +90,7 @@ def show_(username: str, *, as_json: bool) -> None:
 @click.option("--email", help="Their address.")
 @click.option("--active/--disabled", default=None, help="Whether they, and their tokens, are let in.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@_quiet
 @explained
 def set_(
     username: str,
@@ -96,6 +101,7 @@ def set_(
     *,
     all_namespaces: bool,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Change a user's role, namespace, address or state; all their tokens follow."""
     from api.client import UsageError, connect  # noqa: PLC0415 - loaded when the command runs
@@ -111,15 +117,16 @@ def set_(
     made = connect().request("PUT", _path(username), body=body).json()
     if as_json:
         show(made)
-    else:
+    elif not quiet:
         click.echo(f"User {made['username']} is changed.")
 
 
 @user.command()
 @click.argument("username")
 @click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@_quiet
 @explained
-def passwd(username: str, *, as_json: bool) -> None:
+def passwd(username: str, *, as_json: bool, quiet: bool) -> None:
     """Change a password; tokens from earlier log-ins end.
 
     Who is no administrator is asked for the present password first; on standard input it is the first line of two.
@@ -134,22 +141,23 @@ def passwd(username: str, *, as_json: bool) -> None:
     made = client.request("PUT", _path(username), body=body).json()
     if as_json:
         show(made)
-    else:
+    elif not quiet:
         click.echo(f"The password of {made['username']} is changed.")
 
 
 @user.command()
 @click.argument("username")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_quiet
 @explained
-def delete(username: str, *, as_json: bool) -> None:
+def delete(username: str, *, as_json: bool, quiet: bool) -> None:
     """Remove a user with all tokens; jobs and runs stay."""
     from api.client import connect  # noqa: PLC0415 - loaded when the command runs
 
     connect().request("DELETE", _path(username))
     if as_json:
         show({"deleted": username})
-    else:
+    elif not quiet:
         click.echo(f"User {username} is deleted, and all tokens with it.")
 
 

@@ -10,7 +10,8 @@ import click
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def version(*, as_json: bool) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Print the number alone.")
+def version(*, as_json: bool, quiet: bool) -> None:
     """Print the version."""
     found = version_of("timeball")
-    click.echo(json.dumps({"version": found}) if as_json else f"timeball {found}")
+    click.echo(json.dumps({"version": found}) if as_json else found if quiet else f"timeball {found}")

@@ -22,14 +22,20 @@ class Dialect:
     """One of the APIs that Timeball answers like.
 
     Attributes:
+        name: of the system, as one word in lower case.
         prefix: with which its paths begin.
         refuse: makes the response for a problem, from its status and its body.
+        refusal: the shape of that response's body.
         token_name: the header or cookie that holds the token, besides `Authorization`; None for none.
+        security: the names of the security schemes that stand for it in the API's description.
     """
 
+    name: str
     prefix: str
     refuse: Callable[[int, dict[str, Any]], web.Response]
+    refusal: Any
     token_name: str | None = None
+    security: tuple[str, ...] = ()
 
     def token_of(self, request: web.Request) -> str | None:
         """The token that a client of it has sent its own way."""

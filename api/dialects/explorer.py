@@ -9,12 +9,18 @@ from typing import Any, Final, Literal
 
 from aiohttp import web
 from pydantic import Field, ValidationError
+from typing_extensions import TypedDict
 
 from api.dialects.dialect import Dialect, as_json
 from api.keys import CALLER, SERVICE
+from api.openapi import examples
+from api.openapi.operation import Answer, Parameter, described
+from api.openapi.parameters import ID, number, path
+from api.openapi.tags import EXPLORER
 from api.paging import LARGEST_PAGE_SIZE, LAST_PAGE, number_of, query_of
-from api.schemas.common import Input, invalid_input
+from api.schemas.common import Input, Whole, invalid_input
 from api.schemas.fields import Text
+from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.execution import ExecStatus
 from scheduler.filters import ExecFilter, Order
@@ -42,10 +48,55 @@ class Filter(Input):
     """The object in `filter`."""
 
     name: Text | None = None
-    status: int | None = Field(default=None, ge=0, le=4)
-    fromCreateTime: int | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815 - the wire's
-    toCreateTime: int | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815
+    status: Whole | None = Field(default=None, ge=0, le=4)
+    fromCreateTime: Whole | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815 - the wire's
+    toCreateTime: Whole | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815
     orderByCreateTime: Literal["asc", "desc"] = "desc"  # noqa: N815
+
+
+class ExplorerError(TypedDict):
+    """How Explorer refuses: the code begins with the HTTP status."""
+
+    code: int
+    message: str
+
+
+class ExplorerJob(TypedDict):
+    """A job of Explorer's: a run. `status` is 0 preparing, 1 running, 2 succeeded, 3 failed, 4 interrupted."""
+
+    id: int
+    name: str
+    workflowId: str
+    workflowName: str
+    status: int
+    runBeginTime: int | None
+    runEndTime: int | None
+    createTime: int | None
+
+
+class ExplorerPage(TypedDict):
+    """One page of jobs, and how many there are in all."""
+
+    items: list[ExplorerJob]
+    total: int
+    Page: int
+    PageSize: int
+
+
+class ExplorerJobAnswer(TypedDict):
+    """A job, in Explorer's envelope."""
+
+    code: Literal[0]
+    message: Literal["Success"]
+    data: ExplorerJob
+
+
+class ExplorerJobsAnswer(TypedDict):
+    """A page of jobs, in Explorer's envelope."""
+
+    code: Literal[0]
+    message: Literal["Success"]
+    data: ExplorerPage
 
 
 def refuse(status: int, problem: dict[str, Any]) -> web.Response:
@@ -54,21 +105,56 @@ def refuse(status: int, problem: dict[str, Any]) -> web.Response:
     return as_json({"code": code, "message": problem["detail"]}, status=status)
 
 
-DIALECT: Final = Dialect("/api-open/", refuse, "explorer_token")
+DIALECT: Final = Dialect(
+    "explorer", "/api-open/", refuse, ExplorerError, "explorer_token", ("explorer_token", "explorer_cookie")
+)
+_ID: Final = path("exec_number", ID, "The job's id.", 105)
+_WORKFLOW: Final = path("job_id", {"type": "string", "minLength": 1}, "The workflow's id or name.", "146")
+_QUERY: Final = (
+    Parameter(
+        "filter",
+        {"type": "string", "format": "explorer-filter"},
+        "A JSON object with `name`, `status`, `fromCreateTime`, `toCreateTime` (milliseconds), `orderByCreateTime`.",
+        examples.EXPLORER_FILTER,
+    ),
+    number("pageSize", "How many are on a page.", default=DEFAULT_PAGE_SIZE, largest=LARGEST_PAGE_SIZE),
+    number("page", "Which page, from 1 on.", default=1, largest=LAST_PAGE),
+)
+_ONE: Final = Answer(
+    "The job.", ExplorerJobAnswer, {"code": 0, "message": "Success", "data": examples.EXPLORER_JOB}
+)
+_MANY: Final = Answer(
+    "A page of jobs, newest first if the filter does not say otherwise.",
+    ExplorerJobsAnswer,
+    {
+        "code": 0,
+        "message": "Success",
+        "data": {"items": [examples.EXPLORER_JOB], "total": 1, "Page": 1, "PageSize": 10},
+    },
+)
 
 
+@described("List jobs", tag=EXPLORER, query=_QUERY, answers={200: _MANY})
 async def list_jobs(request: web.Request) -> web.Response:
     """`GET /api-open/v1/jobs?filter=&pageSize=&page=`: a page of runs, newest first."""
     return await _list(request, None)
 
 
+@described(
+    "List the jobs of a workflow",
+    tag=EXPLORER,
+    path=(_WORKFLOW,),
+    query=_QUERY,
+    answers={200: _MANY},
+    refuses=(409,),
+)
 async def list_jobs_of_workflow(request: web.Request) -> web.Response:
     """`GET /api-open/v1/workflows/{id}/jobs?filter=&pageSize=&page=`: of one workflow."""
     return await _list(request, await _workflow(request))
 
 
 async def _list(request: web.Request, job: Job | None) -> web.Response:
-    query = query_of(request, ("filter", "pageSize", "page"))
+    query = query_of(request)
     given = _filter_of(query)
     number = number_of(query, "page", 1, LAST_PAGE)
     size = number_of(query, "pageSize", DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE)
@@ -85,23 +171,33 @@ async def _list(request: web.Request, job: Job | None) -> web.Response:
     return _success({"items": items, "total": found.count, "Page": number, "PageSize": size})
 
 
+@described("Read a job", tag=EXPLORER, path=(_ID,), answers={200: _ONE})
 async def get_job(request: web.Request) -> web.Response:
     """`GET /api-open/v1/jobs/{id}`: one run."""
-    query_of(request, ())
+    query_of(request)
     return _success(_item((await _find(request))[0]))
 
 
+@described("Cancel a job", tag=EXPLORER, role=Role.OPERATOR, path=(_ID,), answers={200: _ONE}, refuses=(409,))
 async def cancel_job(request: web.Request) -> web.Response:
     """`PUT /api-open/v1/jobs/{id}/cancel`: stops the run."""
-    query_of(request, ())
+    query_of(request)
     listed, job = await _find(request)
     view = await request.app[SERVICE].execs.stop(request[CALLER], str(job.id), listed.view.exec.id)
     return _success(_item(ListedExec(view, listed.job_name)))
 
 
+@described(
+    "Run a workflow",
+    tag=EXPLORER,
+    role=Role.OPERATOR,
+    path=(_WORKFLOW,),
+    answers={200: _ONE},
+    refuses=(409,),
+)
 async def run_workflow(request: web.Request) -> web.Response:
     """`POST /api-open/v1/workflows/{id}/jobs`: triggers a run."""
-    query_of(request, ())
+    query_of(request)
     job = await _workflow(request)
     view = await request.app[SERVICE].execs.trigger(request[CALLER], str(job.id))
     listed, _ = await request.app[SERVICE].overview.find_exec(request[CALLER], view.exec.id)
@@ -158,11 +254,11 @@ async def _find(request: web.Request) -> tuple[ListedExec, Job]:
     return await request.app[SERVICE].overview.find_exec(request[CALLER], text)
 
 
-def _success(data: dict[str, Any]) -> web.Response:
+def _success(data: ExplorerJob | ExplorerPage) -> web.Response:
     return as_json({"code": 0, "message": "Success", "data": data})
 
 
-def _item(listed: ListedExec) -> dict[str, Any]:
+def _item(listed: ListedExec) -> ExplorerJob:
     one = listed.view.exec
     return {
         "id": one.number,

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, NotRequired
 
 from aiohttp import web
+from typing_extensions import TypedDict
 
 from api.dialects.dialect import Dialect, as_json
 from api.exec_filters import cursor_after, position_of
 from api.keys import CALLER, SERVICE
+from api.openapi import examples
+from api.openapi.operation import Answer, Parameter, described
+from api.openapi.parameters import NAMESPACE_SCHEMA, number, path
+from api.openapi.tags import GES
 from api.paging import LAST_PAGE, number_of, query_of
 from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
+from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.execution import Exec, ExecStatus
 from scheduler.filters import ExecFilter, Order
@@ -34,6 +40,42 @@ _CODES: Final = {401: NO_ACCESS, 403: NO_ACCESS, 404: NO_JOB}
 ALL_GRAPHS: Final = "-"
 
 
+class GesError(TypedDict):
+    """How GES refuses."""
+
+    errorMessage: str
+    errorCode: str
+    result: Literal["failed"]
+
+
+class GesJob(TypedDict):
+    """A job of GES's: a run. `rawRequest` is JSON as text, `progress` a number as text."""
+
+    jobId: str
+    rawRequest: str
+    taskType: Literal["Container"]
+    canStop: bool
+    progress: str
+    startTime: str
+    endTime: str
+    status: str
+    failReason: NotRequired[str]
+
+
+class GesJobs(TypedDict):
+    """A list of jobs, and how many there are in all."""
+
+    jobs: list[GesJob]
+    jobCount: int
+
+
+class GesStopped(TypedDict):
+    """That the job is being stopped."""
+
+    result: Literal["success"]
+    jobId: str
+
+
 def refusal(status: int, code: str, message: str) -> web.Response:
     """`{"errorMessage", "errorCode", "result": "failed"}`, as GES refuses."""
     return as_json({"errorMessage": message, "errorCode": code, "result": "failed"}, status=status)
@@ -45,12 +87,28 @@ def refuse(status: int, problem: dict[str, Any]) -> web.Response:
     return refusal(400 if status == 404 else status, code, problem["detail"])
 
 
-DIALECT: Final = Dialect("/ges/", refuse, "X-Auth-Token")
+DIALECT: Final = Dialect("ges", "/ges/", refuse, GesError, "X-Auth-Token", ("x_auth_token",))
+_PATH: Final = (
+    path("namespace", NAMESPACE_SCHEMA, "The project's id.", "proj_xxx"),
+    path("job_id", {"type": "string", "minLength": 1}, "The graph's name or id; `-` for all.", "movie"),
+)
 
 
+@described(
+    "List the jobs of a graph",
+    tag=GES,
+    path=_PATH,
+    query=(
+        number("limit", "So many at most.", default=MOST_JOBS, largest=MOST_JOBS),
+        number("offset", "Leave out so many.", default=0, largest=LAST_PAGE, least=0),
+        Parameter("job_id", {"type": "string"}, "Only this job."),
+    ),
+    answers={200: Answer("The jobs, newest first.", GesJobs, {"jobs": [examples.GES_JOB], "jobCount": 1})},
+    refuses=(409,),
+)
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """`GET …/jobs/status?limit=&offset=&job_id=`: the runs, newest first; written out as they are read."""
-    query = query_of(request, ("limit", "offset", "job_id"))
+    query = query_of(request)
     limit = number_of(query, "limit", MOST_JOBS, MOST_JOBS)
     offset = number_of(query, "offset", 0, LAST_PAGE, least=0)
     wanted = await _filter_of(request)
@@ -87,18 +145,33 @@ async def _write(request: web.Request, wanted: ExecFilter, *, offset: int, limit
     return response
 
 
+@described(
+    "Read a job",
+    tag=GES,
+    path=_PATH,
+    answers={200: Answer("The job.", GesJob, examples.GES_JOB)},
+    refuses=(409,),
+)
 async def get_job(request: web.Request) -> web.Response:
     """`GET …/jobs/{job_id}/status`: one run."""
-    query_of(request, ())
+    query_of(request)
     wanted = await _filter_of(request)
     if isinstance(wanted, web.Response):
         return wanted
     return as_json(_job(await _find(request, wanted, request.match_info["exec_id"])))
 
 
+@described(
+    "Stop a job",
+    tag=GES,
+    role=Role.OPERATOR,
+    path=_PATH,
+    answers={200: Answer("It is being stopped.", GesStopped)},
+    refuses=(409,),
+)
 async def stop_job(request: web.Request) -> web.Response:
     """`DELETE …/jobs/{job_id}`: stops the run."""
-    query_of(request, ())
+    query_of(request)
     wanted = await _filter_of(request)
     if isinstance(wanted, web.Response):
         return wanted
@@ -133,10 +206,10 @@ async def _find(request: web.Request, wanted: ExecFilter, exec_id: str) -> Liste
     return listed
 
 
-def _job(listed: ListedExec) -> dict[str, Any]:
+def _job(listed: ListedExec) -> GesJob:
     one = listed.view.exec
     has_ended = one.ended_at is not None
-    body: dict[str, Any] = {
+    body: GesJob = {
         "jobId": one.id,
         "rawRequest": json.dumps(_request(one, listed.job_name), ensure_ascii=False),
         "taskType": "Container",
@@ -169,8 +242,10 @@ def _time(moment: datetime | None) -> str:
 
 
 _JOBS: Final = "/ges/v1.0/{namespace}/graphs/{job_id}/jobs"
+#: `status` is not the id of a job: what is asked of it that is no GET is told 405.
+_JOB: Final = _JOBS + "/{exec_id:(?!status$)[^/]+}"
 ROUTES: Final = (
     web.get(_JOBS + "/status", list_jobs),
-    web.get(_JOBS + "/{exec_id}/status", get_job),
-    web.delete(_JOBS + "/{exec_id}", stop_job),
+    web.get(_JOB + "/status", get_job),
+    web.delete(_JOB, stop_job),
 )

@@ -6,18 +6,23 @@ A client may bring an id of its own for a run; it is kept as a label and stands 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
+from typing_extensions import TypedDict
 
 from api.bodies import body_of
 from api.dialects.dialect import Dialect, as_json
 from api.exec_filters import cursor_after, position_of
 from api.keys import CALLER, SERVICE
+from api.openapi import examples
+from api.openapi.operation import Answer, Body, Parameter, described
+from api.openapi.parameters import number, path, words
+from api.openapi.tags import ORDINE
 from api.paging import number_of, query_of
-from api.schemas.common import Input
+from api.schemas.common import Input, shown_as
 from api.schemas.fields import Text, Variables
-from scheduler.access import Caller
+from scheduler.access import Caller, Role
 from scheduler.drafting import Overrides
 from scheduler.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from scheduler.execution import Exec, ExecStatus
@@ -46,14 +51,14 @@ _WORD: Final = {status: word for word, status in _STATUS.items() if word != "don
 _LEVEL: Final = {Stream.STDERR: "error"}
 
 
-class RunIn(Input):
+class OrdineRunIn(Input):
     """The body of `POST /api/pipelines/{id}/run`: variables for this run."""
 
     inputPath: Text | None = None  # noqa: N815 - the wire's name
     inputs: Variables | None = None
 
 
-class JobIn(RunIn):
+class OrdineJobIn(OrdineRunIn):
     """The body of `POST /api/jobs`."""
 
     id: Text | None = None
@@ -62,10 +67,54 @@ class JobIn(RunIn):
     status: Literal["pending"] = "pending"
 
 
-class JobChange(Input):
+class OrdineJobChange(Input):
     """The body of `PATCH /api/jobs/{id}`."""
 
-    status: Text
+    status: Annotated[Text, shown_as(enum=list(_STATUS))]
+
+
+class OrdineError(TypedDict):
+    """How Ordine refuses."""
+
+    error: str
+
+
+class OrdineResult(TypedDict):
+    """How a job ended."""
+
+    summary: str
+    exitCode: int | None
+
+
+class OrdineJob(TypedDict):
+    """A job of Ordine's: a run."""
+
+    id: str
+    pipelineId: str
+    pipelineName: str
+    projectId: str
+    status: str
+    result: OrdineResult | None
+    error: str | None
+    startedAt: str | None
+    completedAt: str | None
+    createdAt: str | None
+
+
+class OrdineTrace(TypedDict):
+    """A line of a job's log."""
+
+    id: str
+    jobId: str
+    level: str
+    message: str
+    createdAt: str | None
+
+
+class OrdineTriggered(TypedDict):
+    """Which job was made."""
+
+    jobId: str
 
 
 def refuse(status: int, problem: dict[str, Any]) -> web.Response:
@@ -73,12 +122,40 @@ def refuse(status: int, problem: dict[str, Any]) -> web.Response:
     return as_json({"error": problem["detail"]}, status=status)
 
 
-DIALECT: Final = Dialect("/api/", refuse)
+DIALECT: Final = Dialect("ordine", "/api/", refuse, OrdineError)
+_ID: Final = path("exec_id", {"type": "string", "minLength": 1}, "The job's id.", "job_manual_001")
+_PIPELINE: Final = path(
+    "job_id", {"type": "string", "minLength": 1}, "The pipeline's id or name.", "pipe_check_dao"
+)
+_CURSOR: Final = Parameter(
+    "cursor", {"type": "string", "format": "cursor"}, "Go on after the last job of an earlier answer."
+)
+_TRIGGERED: Final = Answer("The job's id.", OrdineTriggered, {"jobId": "job_manual_001"})
 
 
+@described(
+    "List jobs",
+    tag=ORDINE,
+    query=(
+        Parameter("status", words(_STATUS), "Only jobs that stand so.", "running"),
+        Parameter("projectId", {"type": "string"}, "Only jobs of this project.", "proj_xxx"),
+        Parameter("pipelineId", {"type": "string"}, "Only jobs of this pipeline, by id or name."),
+        number("limit", "So many at most.", default=DEFAULT_LIMIT, largest=MOST_JOBS),
+        _CURSOR,
+    ),
+    answers={
+        200: Answer(
+            "A bare array, newest first.",
+            list[OrdineJob],
+            [examples.ORDINE_JOB],
+            headers={"X-Next-Cursor": "Where to go on, if there are more."},
+        )
+    },
+    refuses=(404, 409),
+)
 async def list_jobs(request: web.Request) -> web.Response:
     """`GET /api/jobs?status=&projectId=&pipelineId=&limit=&cursor=`: a bare array, newest first."""
-    query = query_of(request, ("status", "projectId", "pipelineId", "limit", "cursor"))
+    query = query_of(request)
     service, caller = request.app[SERVICE], request[CALLER]
     word, statuses = query.get("status"), frozenset[ExecStatus]()
     if word is not None:
@@ -101,33 +178,65 @@ async def list_jobs(request: web.Request) -> web.Response:
     return response
 
 
+@described(
+    "Read a job", tag=ORDINE, path=(_ID,), answers={200: Answer("The job.", OrdineJob, examples.ORDINE_JOB)}
+)
 async def get_job(request: web.Request) -> web.Response:
     """`GET /api/jobs/{id}`."""
-    query_of(request, ())
+    query_of(request)
     one, _ = await _find(request)
     return as_json(_job(request, one))
 
 
+@described(
+    "Create a job",
+    tag=ORDINE,
+    role=Role.OPERATOR,
+    body=Body(OrdineJobIn, {"an id of one's own": examples.ORDINE_JOB_CREATE}),
+    answers={201: _TRIGGERED},
+    refuses=(404, 409),
+)
 async def create_job(request: web.Request) -> web.Response:
     """`POST /api/jobs`: triggers a run of the pipeline; 201 with `{"jobId"}`."""
-    query_of(request, ())
-    body = await body_of(request, JobIn, what="job")
+    query_of(request)
+    body = await body_of(request, OrdineJobIn, what="job")
     if body.id is not None and await _of_own_id(request, body.id) is not None:
         raise ConflictError(f"id: there is a job '{body.id}' already; choose another id, or leave it out")
     return await _run(request, body.pipelineId, body, own_id=body.id, project=body.projectId)
 
 
+@described(
+    "Run a pipeline",
+    tag=ORDINE,
+    role=Role.OPERATOR,
+    path=(_PIPELINE,),
+    body=Body(
+        OrdineRunIn, {"with inputs": {"inputPath": "./src", "inputs": {"LEVEL": "all"}}}, is_required=False
+    ),
+    answers={201: _TRIGGERED},
+    refuses=(409,),
+)
 async def run_pipeline(request: web.Request) -> web.Response:
     """`POST /api/pipelines/{id}/run`: triggers a run; 201 with `{"jobId"}`."""
-    query_of(request, ())
-    body = await body_of(request, RunIn, what="run", optional=True)
+    query_of(request)
+    body = await body_of(request, OrdineRunIn, what="run", optional=True)
     return await _run(request, request.match_info["job_id"], body)
 
 
+@described(
+    "Cancel a job",
+    tag=ORDINE,
+    role=Role.OPERATOR,
+    path=(_ID,),
+    body=Body(OrdineJobChange, {"cancel": examples.ORDINE_CANCEL, "confirm": examples.ORDINE_JOB_CHANGE}),
+    answers={200: Answer("The job.", OrdineJob, examples.ORDINE_JOB)},
+    refuses=(409,),
+    description="`cancelled` stops the job; any other status has to be the one that it has.",
+)
 async def change_job(request: web.Request) -> web.Response:
     """`PATCH /api/jobs/{id}`: `cancelled` stops the run; any other status must be the one that it has."""
-    query_of(request, ())
-    body = await body_of(request, JobChange, what="job")
+    query_of(request)
+    body = await body_of(request, OrdineJobChange, what="job")
     wanted = _status_of(body.status)
     one, job = await _find(request)
     now = one.view.exec.status
@@ -142,9 +251,17 @@ async def change_job(request: web.Request) -> web.Response:
     return as_json(_job(request, one))
 
 
+@described(
+    "Delete a job",
+    tag=ORDINE,
+    role=Role.EDITOR,
+    path=(_ID,),
+    answers={204: Answer("It is gone.")},
+    refuses=(409,),
+)
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /api/jobs/{id}`: 204; one that has not ended is refused with 409."""
-    query_of(request, ())
+    query_of(request)
     one, job = await _find(request)
     try:
         await request.app[SERVICE].execs.delete(request[CALLER], str(job.id), one.view.exec.id, force=False)
@@ -155,13 +272,25 @@ async def delete_job(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@described(
+    "Read a job's log",
+    tag=ORDINE,
+    path=(_ID,),
+    query=(
+        number("limit", "So many lines at most.", default=MOST_TRACES, largest=MOST_TRACES),
+        Parameter(
+            "cursor", {"type": "string", "format": "log-cursor"}, "Go on after the trace with this id."
+        ),
+    ),
+    answers={200: Answer("Its lines, oldest first.", list[OrdineTrace])},
+)
 async def list_traces(request: web.Request) -> web.Response:
     """`GET /api/jobs/{id}/traces?limit=&cursor=`: the run's log, oldest first."""
-    query = query_of(request, ("limit", "cursor"))
+    query = query_of(request)
     one, job = await _find(request)
     wanted = LogQuery(limit=number_of(query, "limit", MOST_TRACES, MOST_TRACES), cursor=query.get("cursor"))
     shown = _id_of(one.view.exec)
-    traces = []
+    traces: list[OrdineTrace] = []
     _, reading = await request.app[SERVICE].logs.read(request[CALLER], str(job.id), one.view.exec.id, wanted)
     async for lines in reading:
         traces += [
@@ -178,7 +307,12 @@ async def list_traces(request: web.Request) -> web.Response:
 
 
 async def _run(
-    request: web.Request, pipeline: str, body: RunIn, *, own_id: str | None = None, project: str | None = None
+    request: web.Request,
+    pipeline: str,
+    body: OrdineRunIn,
+    *,
+    own_id: str | None = None,
+    project: str | None = None,
 ) -> web.Response:
     service, caller = request.app[SERVICE], request[CALLER]
     job = await _pipeline(service, caller, pipeline, project)
@@ -234,7 +368,7 @@ def _id_of(one: Exec) -> str:
     return one.spec.labels.get(OWN_ID, one.id)
 
 
-def _job(request: web.Request, listed: ListedExec) -> dict[str, Any]:
+def _job(request: web.Request, listed: ListedExec) -> OrdineJob:
     view: ExecView = listed.view
     one = view.exec
     return {

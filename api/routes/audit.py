@@ -8,18 +8,38 @@ from aiohttp import web
 
 from api.keys import CALLER, SERVICE
 from api.moments import moment_of
-from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.openapi.operation import Answer, Parameter, described
+from api.openapi.parameters import NAMESPACE, moment, words
+from api.openapi.tags import ACCESS
+from api.paging import PAGE, envelope, page_of, query_of
 from api.routes.namespaces import namespace_of
 from api.schemas.access import AuditOut
+from api.schemas.common import ListOut
+from scheduler.access import Role
 from scheduler.account import AuditQuery
 from scheduler.errors import FieldError, InvalidInputError
 
 OUTCOMES: Final = ("done", "unauthorized", "forbidden", "throttled")
 
 
+@described(
+    "Who did what",
+    tag=ACCESS,
+    role=Role.ADMIN,
+    query=(
+        moment("from", "Only entries of then or later."),
+        moment("to", "Only entries of then or earlier."),
+        Parameter("user", {"type": "string"}, "Only what this user did.", "ann"),
+        Parameter("action", {"type": "string"}, "Only this, such as `job.create`.", "job.create"),
+        NAMESPACE,
+        Parameter("outcome", words(OUTCOMES), "Only what ended so."),
+        *PAGE,
+    ),
+    answers={200: Answer("One page, newest first.", ListOut[AuditOut])},
+)
 async def list_entries(request: web.Request) -> web.Response:
     """`GET /v1/audit?from=&to=&user=&action=&namespace=&outcome=&page=&page_size=`: 200, newest first."""
-    query = query_of(request, ("from", "to", "user", "action", "namespace", "outcome", *PAGE_PARAMETERS))
+    query = query_of(request)
     page, outcome = page_of(query), query.get("outcome")
     if outcome is not None and outcome not in OUTCOMES:
         raise InvalidInputError(

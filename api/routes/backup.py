@@ -9,17 +9,37 @@ from aiohttp import web
 
 from api.answers import answer
 from api.keys import CALLER, SERVICE
+from api.openapi.operation import Answer, described
+from api.openapi.tags import DAEMON
 from api.paging import query_of
 from api.schemas.about import AboutOut
 from api.schemas.common import format_moment
+from scheduler.access import Role
 
 #: Bytes that are read and sent at a time.
 PIECE: Final = 256 * 1024
 
 
+@described(
+    "Take a backup",
+    tag=DAEMON,
+    role=Role.ADMIN,
+    answers={
+        200: Answer(
+            "A copy of the database; `timeball restore` takes it.",
+            media={"application/vnd.sqlite3": {}},
+            headers={
+                "Content-Disposition": "What to call the file.",
+                "X-Timeball-Taken-At": "What was stored by then is in it.",
+            },
+        )
+    },
+    refuses=(409,),
+    description="Only with a token for all namespaces, and where the database is SQLite.",
+)
 async def get_backup(request: web.Request) -> web.StreamResponse:
     """`GET /v1/backup`: 200 with a copy of the database, for administrators; `timeball restore` takes it."""
-    query_of(request, ())
+    query_of(request)
     async with request.app[SERVICE].backup.take(request[CALLER]) as backup:
         name = f"timeball-{backup.taken_at:%Y%m%dT%H%M%SZ}.db"
         response = web.StreamResponse(
@@ -38,9 +58,10 @@ async def get_backup(request: web.Request) -> web.StreamResponse:
     return response
 
 
+@described("Which daemon this is", tag=DAEMON, answers={200: Answer("The daemon.", AboutOut)})
 async def get_about(request: web.Request) -> web.Response:
     """`GET /v1/about`: 200 with the daemon's version, its ids, and what has become of its clock."""
-    query_of(request, ())
+    query_of(request)
     return answer(AboutOut.of(request.app[SERVICE].about()))
 
 

@@ -1,4 +1,4 @@
-"""`/v1/jobs/{job_id}/execs`: triggering, reading, stopping and deleting runs."""
+"""`/v1/jobs/{job_id}/execs`: triggering, replaying, reading, stopping and deleting runs."""
 
 from __future__ import annotations
 
@@ -8,31 +8,95 @@ from aiohttp import web
 
 from api.answers import answer
 from api.bodies import body_of
-from api.exec_filters import filter_of, parameters_of
+from api.exec_filters import STATUS, filter_of, parameters_of
 from api.keys import CALLER, SERVICE
-from api.paging import PAGE_PARAMETERS, envelope, flag_of, page_of, query_of
+from api.openapi import examples
+from api.openapi.operation import Answer, Body, described, query_names_of
+from api.openapi.parameters import flag
+from api.openapi.tags import RUNS
+from api.paging import PAGE, envelope, flag_of, page_of, query_of
 from api.routes.paths import EXEC, JOB
+from api.schemas.common import ListOut
 from api.schemas.execs import ExecCreate, ExecDetailOut, ExecOut, ExecStop
+from scheduler.access import Role
+from scheduler.views import ExecView
 
 
+@described(
+    "Trigger a run",
+    tag=RUNS,
+    role=Role.OPERATOR,
+    query=(flag("force", "Run it although the job forbids a second run beside one that has not ended."),),
+    body=Body(ExecCreate, {"with changes": examples.EXEC_CREATE, "as it is": {}}, is_required=False),
+    answers={
+        201: Answer(
+            "The run, which waits.", ExecOut, examples.EXEC, headers={"Location": "Where the run is found."}
+        )
+    },
+    refuses=(409,),
+)
 async def create_exec(request: web.Request) -> web.Response:
     """`POST /v1/jobs/{job_id}/execs?force=`: 201 with the run, which waits."""
-    query = query_of(request, ("force",))
+    query = query_of(request)
     body = await body_of(request, ExecCreate, what="trigger", optional=True)
     job_id = request.match_info["job_id"]
     view = await request.app[SERVICE].execs.trigger(
         request[CALLER], job_id, body.overrides(), force=flag_of(query, "force")
     )
-    return answer(
-        ExecOut.of(view),
-        status=201,
-        headers={"Location": f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"},
+    return _made(view)
+
+
+@described(
+    "Replay a run",
+    tag=RUNS,
+    role=Role.OPERATOR,
+    query=(flag("force", "Run it although the job forbids a second run beside one that has not ended."),),
+    body=Body(ExecCreate, {"as it was": {}, "with a change": {"priority": 10}}, is_required=False),
+    answers={
+        201: Answer(
+            "The new run, which waits.",
+            ExecOut,
+            examples.EXEC,
+            headers={"Location": "Where the run is found."},
+        )
+    },
+    refuses=(409,),
+    description="The same image digest, command and variables again, but for what the body names.",
+)
+async def replay_exec(request: web.Request) -> web.Response:
+    """`POST /v1/jobs/{job_id}/execs/{exec_id}/replay?force=`: 201 with the new run, which waits."""
+    query = query_of(request)
+    body = await body_of(request, ExecCreate, what="replay", optional=True)
+    view = await request.app[SERVICE].execs.replay(
+        request[CALLER],
+        request.match_info["job_id"],
+        request.match_info["exec_id"],
+        body.overrides(),
+        force=flag_of(query, "force"),
     )
+    return _made(view)
 
 
+def _made(view: ExecView) -> web.Response:
+    where = f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"
+    return answer(ExecOut.of(view), status=201, headers={"Location": where})
+
+
+@described(
+    "List a job's runs",
+    tag=RUNS,
+    query=(STATUS, *PAGE),
+    answers={
+        200: Answer(
+            "One page, newest first.",
+            ListOut[ExecOut],
+            {"count": 1, "previous": None, "next": None, "results": [examples.EXEC_FAILED]},
+        )
+    },
+)
 async def list_execs(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/execs?status=&page=&page_size=`: 200 with one page, newest first."""
-    single, several = parameters_of(request.query, ("status", *PAGE_PARAMETERS))
+    single, several = parameters_of(request.query, query_names_of(request))
     page = page_of(single)
     count, found = await request.app[SERVICE].execs.list(
         request[CALLER],
@@ -43,18 +107,32 @@ async def list_execs(request: web.Request) -> web.Response:
     return envelope(request, page, count, [ExecOut.of(view) for view in found])
 
 
+@described(
+    "Read a run",
+    tag=RUNS,
+    answers={200: Answer("The run with its whole job.", ExecDetailOut, examples.EXEC_DETAIL)},
+)
 async def get_exec(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/execs/{exec_id}`: 200 with the run and its whole job."""
-    query_of(request, ())
+    query_of(request)
     view, job = await request.app[SERVICE].execs.get(
         request[CALLER], request.match_info["job_id"], request.match_info["exec_id"]
     )
     return answer(ExecDetailOut.of_both(view, job))
 
 
+@described(
+    "Stop a run",
+    tag=RUNS,
+    role=Role.OPERATOR,
+    body=Body(ExecStop, is_required=False),
+    answers={202: Answer("The run, which ends as cancelled.", ExecOut)},
+    refuses=(409,),
+    description="SIGTERM, then SIGKILL after the job's `stop_grace_seconds`.",
+)
 async def stop_exec(request: web.Request) -> web.Response:
     """`POST /v1/jobs/{job_id}/execs/{exec_id}/stop`: 202 with the run, which ends as cancelled."""
-    query_of(request, ())
+    query_of(request)
     await body_of(request, ExecStop, what="stop", optional=True)
     view = await request.app[SERVICE].execs.stop(
         request[CALLER], request.match_info["job_id"], request.match_info["exec_id"]
@@ -62,9 +140,17 @@ async def stop_exec(request: web.Request) -> web.Response:
     return answer(ExecOut.of(view), status=202)
 
 
+@described(
+    "Delete a run",
+    tag=RUNS,
+    role=Role.EDITOR,
+    query=(flag("force", "Stop it first, if it has not ended."),),
+    answers={204: Answer("It is gone, and its logs with it.")},
+    refuses=(409,),
+)
 async def delete_exec(request: web.Request) -> web.Response:
     """`DELETE /v1/jobs/{job_id}/execs/{exec_id}?force=`: 204; its logs go with it."""
-    query = query_of(request, ("force",))
+    query = query_of(request)
     await request.app[SERVICE].execs.delete(
         request[CALLER],
         request.match_info["job_id"],
@@ -80,4 +166,5 @@ ROUTES: Final = (
     web.get(EXEC, get_exec),
     web.delete(EXEC, delete_exec),
     web.post(EXEC + "/stop", stop_exec),
+    web.post(EXEC + "/replay", replay_exec),
 )

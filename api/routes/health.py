@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from typing_extensions import TypedDict
 
 from api.keys import SERVICE
+from api.openapi.operation import Answer, described
+from api.openapi.tags import DAEMON
 from scheduler.metrics import REGISTRY
 
 
+class Health(TypedDict):
+    """That the daemon is alive."""
+
+    status: Literal["ok"]
+
+
+class Readiness(TypedDict):
+    """Whether the daemon can work, and how each of the parts is that it needs."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]
+
+
+@described(
+    "Whether the daemon is alive",
+    tag=DAEMON,
+    role=None,
+    checks_query=False,
+    answers={200: Answer("It is.", Health, {"status": "ok"})},
+)
 async def healthz(_request: web.Request) -> web.Response:
     """`GET /healthz`: 200 while the daemon is alive."""
-    return web.json_response({"status": "ok"})
+    alive: Health = {"status": "ok"}
+    return web.json_response(alive)
 
 
+@described(
+    "Whether the daemon can work",
+    tag=DAEMON,
+    role=None,
+    checks_query=False,
+    answers={
+        200: Answer("Database and engines answer.", Readiness),
+        503: Answer(
+            "Some of them do not.", Readiness, headers={"Retry-After": "Seconds after which to ask again."}
+        ),
+    },
+)
 async def readyz(request: web.Request) -> web.Response:
     """`GET /readyz`: 200 when database and engines answer, else 503; both say how each of them is."""
     readiness = await request.app[SERVICE].readiness()
-    body = {"status": "ok" if readiness.ready else "unavailable", "checks": dict(readiness.checks)}
+    body: Readiness = {"status": "ok" if readiness.ready else "unavailable", "checks": dict(readiness.checks)}
     headers = {} if readiness.ready else {"Retry-After": "5"}
     return web.json_response(body, status=200 if readiness.ready else 503, headers=headers)
 
 
+@described(
+    "The daemon's figures",
+    tag=DAEMON,
+    role=None,
+    checks_query=False,
+    answers={
+        200: Answer(
+            "As Prometheus reads them.", media={CONTENT_TYPE_LATEST.split(";")[0]: {"type": "string"}}
+        )
+    },
+)
 async def metrics(_request: web.Request) -> web.Response:
     """`GET /metrics`: the daemon's figures, as Prometheus reads them."""
     return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -10,24 +10,52 @@ from aiohttp import web
 from api.answers import answer, answer_all
 from api.bodies import body_of
 from api.keys import CALLER, SERVICE
-from api.paging import LARGEST_PAGE_SIZE, PAGE_PARAMETERS, envelope, page_of, query_of
+from api.openapi import examples
+from api.openapi.operation import Answer, Body, Parameter, described
+from api.openapi.parameters import words
+from api.openapi.tags import HOOKS
+from api.paging import LARGEST_PAGE_SIZE, PAGE, envelope, page_of, query_of
 from api.routes.paths import DELIVERY, HOOK, JOB
+from api.schemas.common import ListOut
 from api.schemas.hooks import READ_ONLY, DeliveryDetailOut, DeliveryOut, HookChange, HookCreate, HookOut
+from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.hook import DeliveryStatus, SubjectType
 
+STATUS: Final = Parameter("status", words(DeliveryStatus), "Only deliveries that stand so.")
 
+
+@described(
+    "Create a hook",
+    tag=HOOKS,
+    role=Role.EDITOR,
+    body=Body(HookCreate, {"for a namespace": examples.HOOK_CREATE}),
+    answers={201: Answer("The hook.", HookOut, headers={"Location": "Where the hook is found."})},
+    refuses=(404, 409),
+)
 async def create_hook(request: web.Request) -> web.Response:
     """`POST /v1/hooks`: 201 with the hook."""
-    query_of(request, ())
+    query_of(request)
     body = await body_of(request, HookCreate, what="hook", read_only=READ_ONLY)
     hook = await request.app[SERVICE].hooks.create(request[CALLER], body.given())
     return answer(HookOut.of(hook), status=201, headers={"Location": f"/v1/hooks/{hook.id}"})
 
 
+@described(
+    "List hooks",
+    tag=HOOKS,
+    query=(
+        Parameter("subject_type", words(SubjectType), "Only hooks that watch such a thing."),
+        Parameter("subject", {"type": "string"}, "Only hooks of this job, by its id, or of this namespace."),
+        *PAGE,
+    ),
+    answers={
+        200: Answer("A bare array, oldest first; 1000 of them if no `page_size` is given.", list[HookOut])
+    },
+)
 async def list_hooks(request: web.Request) -> web.Response:
     """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a bare array, oldest first."""
-    query = query_of(request, ("subject_type", "subject", *PAGE_PARAMETERS))
+    query = query_of(request)
     page = page_of({"page_size": str(LARGEST_PAGE_SIZE), **query})
     kind = _choice(query, "subject_type", SubjectType)
     found = await request.app[SERVICE].hooks.list(
@@ -39,16 +67,26 @@ async def list_hooks(request: web.Request) -> web.Response:
     return answer_all([HookOut.of(hook) for hook in found])
 
 
+@described("Read a hook", tag=HOOKS, answers={200: Answer("The hook.", HookOut)})
 async def get_hook(request: web.Request) -> web.Response:
     """`GET /v1/hooks/{hook_id}`: 200 with the hook."""
-    query_of(request, ())
+    query_of(request)
     hook = await request.app[SERVICE].hooks.get(request[CALLER], request.match_info["hook_id"])
     return answer(HookOut.of(hook))
 
 
+@described(
+    "Change a hook",
+    tag=HOOKS,
+    role=Role.EDITOR,
+    body=Body(HookChange, {"switch it off": {"is_active": False}}),
+    answers={200: Answer("The hook.", HookOut)},
+    refuses=(409,),
+    description="What the body names changes, the rest stays.",
+)
 async def change_hook(request: web.Request) -> web.Response:
     """`PUT` and `PATCH /v1/hooks/{hook_id}`: changes what the body names; 200 with the hook."""
-    query_of(request, ())
+    query_of(request)
     body = await body_of(request, HookChange, what="hook", read_only=READ_ONLY)
     hook = await request.app[SERVICE].hooks.update(
         request[CALLER], request.match_info["hook_id"], body.given()
@@ -56,23 +94,41 @@ async def change_hook(request: web.Request) -> web.Response:
     return answer(HookOut.of(hook))
 
 
+@described(
+    "Delete a hook",
+    tag=HOOKS,
+    role=Role.EDITOR,
+    answers={204: Answer("It is gone, and its deliveries with it.")},
+)
 async def delete_hook(request: web.Request) -> web.Response:
     """`DELETE /v1/hooks/{hook_id}`: 204; its deliveries go with it."""
-    query_of(request, ())
+    query_of(request)
     await request.app[SERVICE].hooks.delete(request[CALLER], request.match_info["hook_id"])
     return web.Response(status=204)
 
 
+@described(
+    "Send a test now",
+    tag=HOOKS,
+    role=Role.OPERATOR,
+    answers={200: Answer("The delivery, whatever came of it.", DeliveryDetailOut)},
+)
 async def test_hook(request: web.Request) -> web.Response:
     """`POST /v1/hooks/{hook_id}/test`: sends a test now; 200 with the delivery, whatever came of it."""
-    query_of(request, ())
+    query_of(request)
     delivery = await request.app[SERVICE].deliveries.test(request[CALLER], request.match_info["hook_id"])
     return answer(DeliveryDetailOut.of(delivery))
 
 
+@described(
+    "List a hook's deliveries",
+    tag=HOOKS,
+    query=(STATUS, *PAGE),
+    answers={200: Answer("One page, newest first.", ListOut[DeliveryOut])},
+)
 async def list_deliveries(request: web.Request) -> web.Response:
     """`GET /v1/hooks/{hook_id}/deliveries?status=&page=&page_size=`: 200 with one page, newest first."""
-    query = query_of(request, ("status", *PAGE_PARAMETERS))
+    query = query_of(request)
     page, status = page_of(query), _choice(query, "status", DeliveryStatus)
     count, found = await request.app[SERVICE].deliveries.list(
         request[CALLER],
@@ -83,27 +139,42 @@ async def list_deliveries(request: web.Request) -> web.Response:
     return envelope(request, page, count, [DeliveryOut.of(delivery) for delivery in found])
 
 
+@described(
+    "Read a delivery", tag=HOOKS, answers={200: Answer("The delivery and its body.", DeliveryDetailOut)}
+)
 async def get_delivery(request: web.Request) -> web.Response:
     """`GET /v1/hooks/{hook_id}/deliveries/{delivery_id}`: 200 with the delivery and its body."""
-    query_of(request, ())
+    query_of(request)
     delivery = await request.app[SERVICE].deliveries.get(
         request[CALLER], request.match_info["hook_id"], request.match_info["delivery_id"]
     )
     return answer(DeliveryDetailOut.of(delivery))
 
 
+@described(
+    "Deliver again",
+    tag=HOOKS,
+    role=Role.OPERATOR,
+    answers={202: Answer("The delivery, pending again.", DeliveryDetailOut)},
+)
 async def redeliver(request: web.Request) -> web.Response:
     """`POST /v1/hooks/{hook_id}/deliveries/{delivery_id}/redeliver`: 202 with the delivery, pending again."""
-    query_of(request, ())
+    query_of(request)
     delivery = await request.app[SERVICE].deliveries.redeliver(
         request[CALLER], request.match_info["hook_id"], request.match_info["delivery_id"]
     )
     return answer(DeliveryDetailOut.of(delivery), status=202)
 
 
+@described(
+    "List the mail about a job",
+    tag=HOOKS,
+    query=(STATUS, *PAGE),
+    answers={200: Answer("One page, newest first.", ListOut[DeliveryOut])},
+)
 async def list_mails(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/mails?status=&page=&page_size=`: 200 with one page, newest first."""
-    query = query_of(request, ("status", *PAGE_PARAMETERS))
+    query = query_of(request)
     page, status = page_of(query), _choice(query, "status", DeliveryStatus)
     count, found = await request.app[SERVICE].deliveries.mails(
         request[CALLER],

@@ -9,29 +9,59 @@ from aiohttp import web
 
 from api.answers import answer
 from api.bodies import body_of
-from api.exec_filters import labels_of, namespace_of, parameters_of
+from api.exec_filters import LABEL, labels_of, namespace_of, parameters_of
 from api.keys import CALLER, SERVICE
-from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.openapi import examples
+from api.openapi.operation import Answer, Body, Parameter, described, query_names_of
+from api.openapi.parameters import NAMESPACE, words
+from api.openapi.tags import JOBS
+from api.paging import PAGE, envelope, page_of, query_of
 from api.routes.paths import JOB
+from api.schemas.common import ListOut
 from api.schemas.jobs import READ_ONLY, JobChange, JobCreate, JobOut
+from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.filters import JobFilter
 from scheduler.job import ScheduleState
 
 
+@described(
+    "Create a job",
+    tag=JOBS,
+    role=Role.EDITOR,
+    body=Body(JobCreate, {"by hand": examples.JOB_CREATE, "on a schedule": examples.JOB_SCHEDULED}),
+    answers={201: Answer("The job.", JobOut, examples.JOB, headers={"Location": "Where the job is found."})},
+    refuses=(409,),
+)
 async def create_job(request: web.Request) -> web.Response:
     """`POST /v1/jobs`: 201 with the job."""
-    query_of(request, ())
+    query_of(request)
     body = await body_of(request, JobCreate, what="job", read_only=READ_ONLY)
     view = await request.app[SERVICE].jobs.create(request[CALLER], body.given())
     return answer(JobOut.of(view), status=201, headers={"Location": f"/v1/jobs/{view.job.id}"})
 
 
+@described(
+    "List jobs",
+    tag=JOBS,
+    query=(
+        NAMESPACE,
+        Parameter("name", {"type": "string"}, "Only jobs with this name.", "test"),
+        Parameter("schedule_state", words(ScheduleState), "Only jobs whose schedule stands so."),
+        LABEL,
+        *PAGE,
+    ),
+    answers={
+        200: Answer(
+            "One page, oldest first.",
+            ListOut[JobOut],
+            {"count": 1, "previous": None, "next": None, "results": [examples.JOB_CHANGED]},
+        )
+    },
+)
 async def list_jobs(request: web.Request) -> web.Response:
     """`GET /v1/jobs?namespace=&name=&schedule_state=&label=&page=&page_size=`: 200 with one page, oldest first."""
-    single, several = parameters_of(
-        request.query, ("namespace", "name", "schedule_state", "label", *PAGE_PARAMETERS)
-    )
+    single, several = parameters_of(request.query, query_names_of(request))
     page, wanted = page_of(single), _filter_of(single, several)
     count, found = await request.app[SERVICE].jobs.list(request[CALLER], wanted, page=page)
     return envelope(request, page, count, [JobOut.of(view) for view in found])
@@ -57,24 +87,41 @@ def _filter_of(single: Mapping[str, str], several: Mapping[str, Sequence[str]]) 
     )
 
 
+@described("Read a job", tag=JOBS, answers={200: Answer("The job.", JobOut, examples.JOB)})
 async def get_job(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}`: 200 with the job."""
-    query_of(request, ())
+    query_of(request)
     view = await request.app[SERVICE].jobs.get(request[CALLER], request.match_info["job_id"])
     return answer(JobOut.of(view))
 
 
+@described(
+    "Change a job",
+    tag=JOBS,
+    role=Role.EDITOR,
+    body=Body(JobChange, {"much": examples.JOB_CHANGE, "pause": {"is_schedule_active": False}}),
+    answers={200: Answer("The job.", JobOut, examples.JOB_CHANGED)},
+    refuses=(409,),
+    description="What the body names changes, the rest stays.",
+)
 async def change_job(request: web.Request) -> web.Response:
     """`PUT` and `PATCH /v1/jobs/{job_id}`: changes what the body names; 200 with the job."""
-    query_of(request, ())
+    query_of(request)
     body = await body_of(request, JobChange, what="job", read_only=READ_ONLY)
     view = await request.app[SERVICE].jobs.update(request[CALLER], request.match_info["job_id"], body.given())
     return answer(JobOut.of(view))
 
 
+@described(
+    "Delete a job",
+    tag=JOBS,
+    role=Role.EDITOR,
+    answers={204: Answer("It is gone, and its runs and logs with it.")},
+    description="Runs in progress are stopped.",
+)
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /v1/jobs/{job_id}`: 204; its execs and logs go with it."""
-    query_of(request, ())
+    query_of(request)
     await request.app[SERVICE].jobs.delete(request[CALLER], request.match_info["job_id"])
     return web.Response(status=204)
 

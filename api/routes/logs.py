@@ -15,10 +15,15 @@ from api.compression import add_vary
 from api.following import is_wanted, send_events
 from api.keys import CALLER, SERVICE
 from api.log_answers import File, Readable, page, stream
+from api.openapi import examples
+from api.openapi.operation import Answer, Parameter, described
+from api.openapi.tags import LOGS
 from api.paging import query_of
 from api.routes.paths import EXEC, JOB
+from api.schemas.lines import LineOut
 from api.schemas.logs import (
     ExportParameters,
+    JobLogParameters,
     LogParameters,
     NamespaceExportParameters,
     NamespaceLogParameters,
@@ -33,10 +38,43 @@ _P = TypeVar("_P", bound=LogParameters)
 
 #: The header with which a client comes back, as it is named in problems.
 LAST_EVENT_ID: Final = "Last-Event-ID"
+_TEXT: Final = {"type": "string"}
+#: Of each event of a stream.
+_EVENT: Final = {
+    "type": "object",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT, "retry": {"type": "integer"}},
+}
+#: What a page says of how to go on.
+_ONWARDS: Final = {
+    "X-Next-Cursor": "With `limit` or `tail`: the place that the page reaches to, also when no more is printed yet.",
+    "Link": 'With `limit` or `tail`: the address of more, as `rel="next"` or `rel="prev"`, if there may be any.',
+}
+_LINES: Final = Answer(
+    "The lines, oldest first unless `order` says otherwise; in the `format` that was asked for. Without `limit` and "
+    "`tail` all of them, streamed.",
+    list[LineOut],
+    examples.LINES,
+    media={"application/x-ndjson": _TEXT, "text/plain": _TEXT},
+    headers=_ONWARDS,
+)
+_LINES_OR_EVENTS: Final = Answer(
+    f"{_LINES.description} With `follow=true`, or `Accept: text/event-stream`, an event for each line until the run "
+    "has ended: `id` is a cursor and `data` the line as JSON; `event: end` comes last, with how the run ended.",
+    list[LineOut],
+    examples.LINES,
+    media={**_LINES.media, "text/event-stream": _EVENT},
+    headers=_ONWARDS,
+)
+_FILE: Final = Answer(
+    "All lines as a file.",
+    list[LineOut],
+    media={**_LINES.media, "application/gzip": {}, "application/zstd": {}},
+    headers={"Content-Disposition": "What to call the file."},
+)
 
 
 def _parameters(request: web.Request, kind: type[_P]) -> tuple[_P, Mapping[str, str]]:
-    query = query_of(request, tuple(kind.model_fields))
+    query = query_of(request)
     return parse_log_parameters(query, kind), query
 
 
@@ -62,6 +100,20 @@ def _refuse_following(request: web.Request, parameters: LogParameters) -> None:
         )
 
 
+@described(
+    "Read or follow a run's log",
+    tag=LOGS,
+    query=LogParameters,
+    headers=(
+        Parameter(
+            LAST_EVENT_ID,
+            {"type": "string", "format": "log-cursor"},
+            "While following: the last event that arrived, to go on after it.",
+            where="header",
+        ),
+    ),
+    answers={200: _LINES_OR_EVENTS},
+)
 async def get_exec_logs(request: web.Request) -> web.StreamResponse:
     """`GET …/execs/{id}/logs`: 200 with the lines, or with events."""
     parameters, given = _parameters(request, LogParameters)
@@ -102,9 +154,10 @@ async def _follow(request: web.Request, parameters: LogParameters) -> web.Stream
         logs.leave(follow)
 
 
+@described("Read the log of all runs of a job", tag=LOGS, query=JobLogParameters, answers={200: _LINES})
 async def get_job_logs(request: web.Request) -> web.StreamResponse:
     """`GET /v1/jobs/{id}/logs`: 200 with the lines of all its runs in the order of time."""
-    parameters, _ = _parameters(request, LogParameters)
+    parameters, _ = _parameters(request, JobLogParameters)
     _refuse_following(request, parameters)
     _, reading = await request.app[SERVICE].logs.read_job(
         request[CALLER], request.match_info["job_id"], _query_of(parameters)
@@ -112,6 +165,13 @@ async def get_job_logs(request: web.Request) -> web.StreamResponse:
     return await _answer(request, parameters, reading)
 
 
+@described(
+    "Read the log of all runs of a namespace",
+    tag=LOGS,
+    query=NamespaceLogParameters,
+    answers={200: _LINES},
+    refuses=(404,),
+)
 async def get_logs(request: web.Request) -> web.StreamResponse:
     """`GET /v1/logs`: 200 with the lines of all runs of a namespace in the order of time."""
     parameters, _ = _parameters(request, NamespaceLogParameters)
@@ -122,6 +182,7 @@ async def get_logs(request: web.Request) -> web.StreamResponse:
     return await _answer(request, parameters, reading)
 
 
+@described("Export a run's log", tag=LOGS, query=ExportParameters, answers={200: _FILE})
 async def export_exec_logs(request: web.Request) -> web.StreamResponse:
     """`GET …/execs/{id}/logs/export`: 200 with a file."""
     parameters, _ = _parameters(request, ExportParameters)
@@ -134,6 +195,7 @@ async def export_exec_logs(request: web.Request) -> web.StreamResponse:
     return await stream(request, parameters, reading, file)
 
 
+@described("Export the log of all runs of a job", tag=LOGS, query=ExportParameters, answers={200: _FILE})
 async def export_job_logs(request: web.Request) -> web.StreamResponse:
     """`GET /v1/jobs/{id}/logs/export`: 200 with a file."""
     parameters, _ = _parameters(request, ExportParameters)
@@ -144,6 +206,13 @@ async def export_job_logs(request: web.Request) -> web.StreamResponse:
     return await stream(request, parameters, reading, File(job.definition.name, parameters.compression))
 
 
+@described(
+    "Export the log of all runs of a namespace",
+    tag=LOGS,
+    query=NamespaceExportParameters,
+    answers={200: _FILE},
+    refuses=(404,),
+)
 async def export_logs(request: web.Request) -> web.StreamResponse:
     """`GET /v1/logs/export`: 200 with a file."""
     parameters, _ = _parameters(request, NamespaceExportParameters)

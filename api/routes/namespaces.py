@@ -8,8 +8,11 @@ from typing import Final
 from aiohttp import web
 
 from api.keys import CALLER, SERVICE
-from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.openapi.operation import Answer, described
+from api.openapi.tags import ACCESS
+from api.paging import PAGE, envelope, page_of, query_of
 from api.schemas.access import NamespaceOut
+from api.schemas.common import ListOut
 from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from scheduler.errors import FieldError, InvalidInputError
 
@@ -28,9 +31,15 @@ def namespace_of(query: Mapping[str, str]) -> str | None:
     return namespace
 
 
+@described(
+    "List namespaces",
+    tag=ACCESS,
+    query=PAGE,
+    answers={200: Answer("One page of those that the caller may see, by name.", ListOut[NamespaceOut])},
+)
 async def list_namespaces(request: web.Request) -> web.Response:
     """`GET /v1/namespaces?page=&page_size=`: 200 with one page of those that the caller may see, by name."""
-    page = page_of(query_of(request, PAGE_PARAMETERS))
+    page = page_of(query_of(request))
     found = await request.app[SERVICE].namespaces.list(request[CALLER])
     shown = list(found.items())[page.offset : page.offset + page.size]
     return envelope(

@@ -8,23 +8,56 @@ from typing import Final
 from aiohttp import web
 
 from api.answers import answer
-from api.exec_filters import FILTERS, cursor_after, filter_of, order_of, parameters_of, position_of
+from api.exec_filters import (
+    CURSOR,
+    FILTER,
+    FILTERS,
+    ORDER,
+    cursor_after,
+    filter_of,
+    order_of,
+    parameters_of,
+    position_of,
+)
 from api.keys import CALLER, SERVICE
 from api.moments import instant_of
-from api.paging import PAGE_PARAMETERS, flag_of, number_of, page_of, query_of
+from api.openapi import examples
+from api.openapi.operation import Answer, Parameter, described, query_names_of
+from api.openapi.parameters import EXEC_ID, ID, NAMESPACE, flag, instant, number, path
+from api.openapi.tags import RUNS
+from api.paging import PAGE, flag_of, number_of, page_of, query_of
 from api.schemas.execs import ExecDetailOut
-from api.schemas.overview import BulkOut, ExecListOut, ListedExecOut, StatsOut
+from api.schemas.overview import BulkOut, ExecDiffOut, ExecListOut, ListedExecOut, StatsOut
+from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.filters import ExecFilter
 
 #: The window of statistics that name none.
 DEFAULT_WINDOW: Final = timedelta(days=1)
 DEFAULT_JOBS, MOST_JOBS = 100, 1_000
+#: How many runs one request stops or deletes at most.
+MOST_AT_ONCE: Final = 10_000
 
 
-async def list_execs(request: web.Request) -> web.Response:
+#: `stop` is not the id of a run: what is asked of it that is no POST is told 405.
+ONE: Final = "/v1/execs/{exec_id:(?!stop$)[^/]+}"
+BULK: Final = (
+    *FILTER,
+    flag("dry_run", "Only say what would be done."),
+    flag("all", "Mean all runs that the token may see, where no filter is given."),
+    number("limit", "So many runs at most.", default=MOST_AT_ONCE, largest=MOST_AT_ONCE),
+)
+
+
+@described(
+    "List runs of all jobs",
+    tag=RUNS,
+    query=(*FILTER, ORDER, *PAGE, CURSOR),
+    answers={200: Answer("Part of the runs, newest first if no order is given.", ExecListOut)},
+)
+async def list_all_execs(request: web.Request) -> web.Response:
     """`GET /v1/execs?…&order=&page=&page_size=&cursor=`: 200 with part of the runs, newest first."""
-    single, several = parameters_of(request.query, (*FILTERS, "order", *PAGE_PARAMETERS, "cursor"))
+    single, several = parameters_of(request.query, query_names_of(request))
     wanted = filter_of(single, several)
     order = order_of(single, wanted)
     page, after = page_of(single), position_of(single, order)
@@ -55,9 +88,14 @@ async def list_execs(request: web.Request) -> web.Response:
     )
 
 
-async def get_exec(request: web.Request) -> web.Response:
+@described(
+    "Read a run by its id alone",
+    tag=RUNS,
+    answers={200: Answer("The run with its whole job.", ExecDetailOut, examples.EXEC_DETAIL)},
+)
+async def find_exec(request: web.Request) -> web.Response:
     """`GET /v1/execs/{exec_id}`: 200 with the run and its whole job, for those who know the run alone."""
-    query_of(request, ())
+    query_of(request)
     listed, job = await request.app[SERVICE].overview.find_exec(
         request[CALLER], request.match_info["exec_id"]
     )
@@ -65,23 +103,61 @@ async def get_exec(request: web.Request) -> web.Response:
     return answer(ExecDetailOut.of_both(listed.view, view))
 
 
+@described(
+    "Compare two runs",
+    tag=RUNS,
+    path=(EXEC_ID, path("other_exec_id", EXEC_ID.schema, "The other run's id.", EXEC_ID.example)),
+    answers={200: Answer("All in which the two runs differ.", ExecDiffOut)},
+)
+async def compare_execs(request: web.Request) -> web.Response:
+    """`GET /v1/execs/{exec_id}/diff/{other_exec_id}`: 200 with all in which the two runs differ."""
+    query_of(request)
+    first, second, found = await request.app[SERVICE].overview.compare(
+        request[CALLER], request.match_info["exec_id"], request.match_info["other_exec_id"]
+    )
+    return answer(ExecDiffOut.of(first, second, found))
+
+
+@described(
+    "Stop many runs",
+    tag=RUNS,
+    role=Role.OPERATOR,
+    query=BULK,
+    answers={
+        200: Answer("Which runs would be stopped.", BulkOut),
+        202: Answer("The runs whose end was asked for.", BulkOut),
+    },
+    description="At least one filter has to be given, or `all=true`.",
+)
 async def stop_execs(request: web.Request) -> web.Response:
-    """`POST /v1/execs/stop?…&dry_run=`: 200 with the runs whose end was asked for, or 202 if there are any."""
-    wanted, dry_run = _bulk_of(request)
-    result = await request.app[SERVICE].overview.stop_many(request[CALLER], wanted, dry_run=dry_run)
+    """`POST /v1/execs/stop?…&dry_run=&limit=`: 200 with the runs whose end was asked for, or 202 if there are any."""
+    wanted, dry_run, limit = _bulk_of(request)
+    result = await request.app[SERVICE].overview.stop_many(
+        request[CALLER], wanted, dry_run=dry_run, limit=limit
+    )
     return answer(BulkOut.of(result, dry_run=dry_run), status=200 if dry_run else 202)
 
 
+@described(
+    "Delete many runs",
+    tag=RUNS,
+    role=Role.EDITOR,
+    query=BULK,
+    answers={200: Answer("The ended runs that were removed with their logs, or would be.", BulkOut)},
+    description="At least one filter has to be given, or `all=true`.",
+)
 async def delete_execs(request: web.Request) -> web.Response:
-    """`DELETE /v1/execs?…&dry_run=`: 200 with the ended runs that were removed with their logs."""
-    wanted, dry_run = _bulk_of(request)
-    result = await request.app[SERVICE].overview.delete_many(request[CALLER], wanted, dry_run=dry_run)
+    """`DELETE /v1/execs?…&dry_run=&limit=`: 200 with the ended runs that were removed with their logs."""
+    wanted, dry_run, limit = _bulk_of(request)
+    result = await request.app[SERVICE].overview.delete_many(
+        request[CALLER], wanted, dry_run=dry_run, limit=limit
+    )
     return answer(BulkOut.of(result, dry_run=dry_run))
 
 
-def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool]:
-    """Which runs are meant; all of them only if that is said."""
-    single, several = parameters_of(request.query, (*FILTERS, "dry_run", "all"))
+def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool, int]:
+    """Which runs are meant, all of them only if that is said; whether to only look; and how many at most."""
+    single, several = parameters_of(request.query, query_names_of(request))
     wanted, dry_run, everything = (
         filter_of(single, several),
         flag_of(single, "dry_run"),
@@ -90,12 +166,24 @@ def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool]:
     if wanted.is_empty and not everything:
         remedy = f"give at least one of {', '.join(FILTERS)}; or all=true for all that you may see"
         raise InvalidInputError(FieldError("query", None, "names no runs", remedy))
-    return wanted, dry_run
+    return wanted, dry_run, number_of(single, "limit", MOST_AT_ONCE, MOST_AT_ONCE)
 
 
+@described(
+    "Figures of runs",
+    tag=RUNS,
+    query=(
+        NAMESPACE,
+        Parameter("job", ID, "Only of the job with this id.", 146),
+        instant("from", "Runs that were made then or later; a day before `to` if not given."),
+        instant("to", "Runs that were made then or earlier; now if not given.", "2099-12-31T23:59:59Z"),
+        number("limit", "Figures of so many jobs at most.", default=DEFAULT_JOBS, largest=MOST_JOBS),
+    ),
+    answers={200: Answer("Figures over the window, in all and by job.", StatsOut)},
+)
 async def get_stats(request: web.Request) -> web.Response:
     """`GET /v1/stats?namespace=&job=&from=&to=&limit=`: 200 with figures of the last day, or of that window."""
-    query = query_of(request, ("namespace", "job", "from", "to", "limit"))
+    query = query_of(request)
     wanted = filter_of({name: query[name] for name in ("namespace", "job") if name in query}, {})
     end = instant_of(query, "to") or request.app[SERVICE].now()
     start = instant_of(query, "from") or end - DEFAULT_WINDOW
@@ -115,9 +203,10 @@ async def get_stats(request: web.Request) -> web.Response:
 
 
 ROUTES: Final = (
-    web.get("/v1/execs", list_execs),
+    web.get("/v1/execs", list_all_execs),
     web.delete("/v1/execs", delete_execs),
     web.post("/v1/execs/stop", stop_execs),
-    web.get("/v1/execs/{exec_id}", get_exec),
+    web.get(ONE, find_exec),
+    web.get("/v1/execs/{exec_id}/diff/{other_exec_id}", compare_execs),
     web.get("/v1/stats", get_stats),
 )

@@ -11,8 +11,12 @@ from aiohttp import web
 from api.answers import answer
 from api.keys import CALLER, SERVICE
 from api.moments import moment_of, with_plus
-from api.paging import PAGE_PARAMETERS, envelope, number_of, page_of, query_of
+from api.openapi.operation import Answer, Parameter, described
+from api.openapi.parameters import moment, number, one_or_several
+from api.openapi.tags import SCHEDULES
+from api.paging import PAGE, envelope, number_of, page_of, query_of
 from api.routes.paths import JOB
+from api.schemas.common import ListOut
 from api.schemas.schedules import JobScheduleOut, OccurrenceOut, PreviewAnswer
 from scheduler.errors import FieldError, InvalidInputError, ScheduleError
 from scheduler.execution import Outcome
@@ -21,11 +25,49 @@ from scheduler.timing.schedule import Schedule, TimezoneError, check_timezone, p
 
 _T = TypeVar("_T")
 DEFAULT_COUNT: Final = 5
+_AFTER: Final = moment("after", "Due times after this moment; now if not given.")
+_COUNT: Final = number("count", "How many due times.", default=DEFAULT_COUNT, largest=MOST_OCCURRENCES)
+_LANGUAGE: Final = Parameter(
+    "Accept-Language",
+    {"type": "string"},
+    "`zh` for a description in Chinese, else it is in English.",
+    "zh",
+    where="header",
+)
 
 
+@described(
+    "Preview a schedule",
+    tag=SCHEDULES,
+    query=(
+        Parameter(
+            "schedule",
+            {"type": "string", "format": "schedule"},
+            "An ISO 8601 repeating interval, or a cron expression of five fields.",
+            "R5/2026-01-31T00:00:00Z/P1M",
+            is_required=True,
+        ),
+        Parameter(
+            "timezone",
+            {"type": "string", "format": "timezone"},
+            "The IANA time zone whose wall clock it follows; UTC if not given.",
+            "Europe/Berlin",
+        ),
+        _AFTER,
+        _COUNT,
+    ),
+    headers=(_LANGUAGE,),
+    answers={
+        200: Answer(
+            "The next due times, and what the schedule means.",
+            PreviewAnswer,
+            headers={"Vary": "`Accept-Language`."},
+        )
+    },
+)
 async def preview_schedule(request: web.Request) -> web.Response:
     """`GET /v1/schedules/preview?schedule=&timezone=&after=&count=`: 200 with what the schedule will do."""
-    query = query_of(request, ("schedule", "timezone", "after", "count"))
+    query = query_of(request)
     errors: list[FieldError] = []
     zone = _collect(errors, lambda: _zone_of(query))
     # With a zone that does not exist, the rest is read in UTC, so that its own errors are told as well.
@@ -40,9 +82,22 @@ async def preview_schedule(request: web.Request) -> web.Response:
     return answer(preview, headers={"Vary": "Accept-Language"})
 
 
+@described(
+    "Read a job's schedule",
+    tag=SCHEDULES,
+    query=(_AFTER, _COUNT),
+    headers=(_LANGUAGE,),
+    answers={
+        200: Answer(
+            "Where the schedule stands, and what comes.",
+            JobScheduleOut,
+            headers={"Vary": "`Accept-Language`."},
+        )
+    },
+)
 async def get_job_schedule(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/schedule?after=&count=`: 200 with where its schedule stands and what comes."""
-    query = query_of(request, ("after", "count"))
+    query = query_of(request)
     view = await request.app[SERVICE].jobs.get(request[CALLER], request.match_info["job_id"])
     zone = view.job.definition.schedule_timezone
     errors: list[FieldError] = []
@@ -55,12 +110,27 @@ async def get_job_schedule(request: web.Request) -> web.Response:
     return answer(schedule, headers={"Vary": "Accept-Language"})
 
 
+@described(
+    "List what became of due times",
+    tag=SCHEDULES,
+    query=(
+        moment("from", "Only due times of then or later."),
+        moment("to", "Only due times of then or earlier.", "2099-12-31T23:59:59Z"),
+        Parameter(
+            "outcome",
+            one_or_several(Outcome),
+            "Only due times of which this became; several with commas.",
+        ),
+        *PAGE,
+    ),
+    answers={200: Answer("One page, newest due time first.", ListOut[OccurrenceOut])},
+)
 async def list_occurrences(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/occurrences?from=&to=&outcome=&page=&page_size=`: 200, newest due time first.
 
     A `from` or `to` without an offset is in UTC, whatever zone the job's schedule follows.
     """
-    query = query_of(request, ("from", "to", "outcome", *PAGE_PARAMETERS))
+    query = query_of(request)
     start, end = moment_of(query, "from"), moment_of(query, "to")
     if start is not None and end is not None and start > end:
         raise InvalidInputError(

@@ -9,18 +9,34 @@ from aiohttp import web
 from api.answers import answer
 from api.bodies import body_of
 from api.keys import CALLER, SERVICE
-from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.openapi.operation import Answer, Body, described
+from api.openapi.parameters import OWN_NAMESPACE
+from api.openapi.tags import SECRETS
+from api.paging import PAGE, envelope, page_of, query_of
 from api.routes.namespaces import namespace_of
-from api.schemas.secrets import SecretOut, SecretPut
+from api.schemas.common import ListOut
+from api.schemas.secrets import KeyRotate, KeyRotationOut, SecretOut, SecretPut
+from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.secret import NAME_REMEDY, is_name
 
 SECRET: Final = "/v1/secrets/{secret_name}"  # noqa: S105 - a path
 
 
+@described(
+    "Set a secret",
+    tag=SECRETS,
+    role=Role.EDITOR,
+    query=(OWN_NAMESPACE,),
+    body=Body(SecretPut, {"a password": {"value": "correct horse"}}),
+    answers={
+        200: Answer("It has a new value.", SecretOut),
+        201: Answer("It is new.", SecretOut),
+    },
+)
 async def put_secret(request: web.Request) -> web.Response:
     """`PUT /v1/secrets/{secret_name}?namespace=`: 201 when it is new, else 200; without the value."""
-    namespace = namespace_of(query_of(request, ("namespace",)))
+    namespace = namespace_of(query_of(request))
     name = request.match_info["secret_name"]
     if not is_name(name):
         raise InvalidInputError(FieldError("name", name, "is not a secret's name", NAME_REMEDY))
@@ -29,29 +45,64 @@ async def put_secret(request: web.Request) -> web.Response:
     return answer(SecretOut.of(secret), status=201 if is_new else 200)
 
 
+@described(
+    "List secrets",
+    tag=SECRETS,
+    query=(OWN_NAMESPACE, *PAGE),
+    answers={200: Answer("One page, by name, without values.", ListOut[SecretOut])},
+)
 async def list_secrets(request: web.Request) -> web.Response:
     """`GET /v1/secrets?namespace=&page=&page_size=`: 200 with one page, by name, without values."""
-    query = query_of(request, ("namespace", *PAGE_PARAMETERS))
+    query = query_of(request)
     page = page_of(query)
     count, found = await request.app[SERVICE].secrets.list(request[CALLER], namespace_of(query), page=page)
     return envelope(request, page, count, [SecretOut.of(secret) for secret in found])
 
 
+@described(
+    "Read what is known of a secret",
+    tag=SECRETS,
+    query=(OWN_NAMESPACE,),
+    answers={200: Answer("All but its value.", SecretOut)},
+)
 async def get_secret(request: web.Request) -> web.Response:
     """`GET /v1/secrets/{secret_name}?namespace=`: 200 with what is known of it, which its value is not."""
-    namespace = namespace_of(query_of(request, ("namespace",)))
+    namespace = namespace_of(query_of(request))
     name = request.match_info["secret_name"]
     return answer(SecretOut.of(await request.app[SERVICE].secrets.get(request[CALLER], namespace, name)))
 
 
+@described(
+    "Delete a secret",
+    tag=SECRETS,
+    role=Role.EDITOR,
+    query=(OWN_NAMESPACE,),
+    answers={204: Answer("It is gone; runs of jobs that still name it fail.")},
+)
 async def delete_secret(request: web.Request) -> web.Response:
     """`DELETE /v1/secrets/{secret_name}?namespace=`: 204; runs of jobs that still name it fail."""
-    namespace = namespace_of(query_of(request, ("namespace",)))
+    namespace = namespace_of(query_of(request))
     await request.app[SERVICE].secrets.delete(request[CALLER], namespace, request.match_info["secret_name"])
     return web.Response(status=204)
 
 
+@described(
+    "Seal all that is secret with a new key",
+    tag=SECRETS,
+    role=Role.ADMIN,
+    body=Body(KeyRotate, {"nothing": {}}, is_required=False),
+    answers={200: Answer("All is sealed with the new key.", KeyRotationOut)},
+    refuses=(409,),
+)
+async def rotate_key(request: web.Request) -> web.Response:
+    """`POST /v1/secret-key/rotate`: 200 once all that is secret is sealed with a new key; 409 if it cannot be."""
+    query_of(request)
+    await body_of(request, KeyRotate, what="rotation", optional=True)
+    return answer(KeyRotationOut.of(await request.app[SERVICE].keys.rotate(request[CALLER])))
+
+
 ROUTES: Final = (
+    web.post("/v1/secret-key/rotate", rotate_key),
     web.get("/v1/secrets", list_secrets),
     web.put(SECRET, put_secret),
     web.get(SECRET, get_secret),

@@ -9,7 +9,11 @@ from aiohttp import web
 from api.answers import answer
 from api.bodies import body_of, form_or_json_of
 from api.keys import CALLER, ORIGIN, SERVICE
-from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.openapi import examples
+from api.openapi.operation import Answer, Body, Parameter, described
+from api.openapi.parameters import NAMESPACE
+from api.openapi.tags import ACCESS
+from api.paging import PAGE, envelope, page_of, query_of
 from api.routes.namespaces import namespace_of
 from api.schemas.access import (
     TOKEN_READ_ONLY,
@@ -20,14 +24,29 @@ from api.schemas.access import (
     TokenCreate,
     TokenOut,
 )
+from api.schemas.common import ListOut
+from scheduler.access import Role
 
 TOKEN: Final = "/v1/tokens/{token_id}"  # noqa: S105 - a path
 LOG_IN: Final = "/v1/generate-api-token"
 
 
+@described(
+    "Create a token",
+    tag=ACCESS,
+    role=Role.ADMIN,
+    body=Body(TokenCreate, {"for a pipeline": examples.TOKEN_CREATE}),
+    answers={
+        201: Answer(
+            "The token, which is shown this once.",
+            NewTokenOut,
+            headers={"Location": "Where the token is found."},
+        )
+    },
+)
 async def create_token(request: web.Request) -> web.Response:
     """`POST /v1/tokens`: 201 with the token, which is shown this once."""
-    query_of(request, ())
+    query_of(request)
     service = request.app[SERVICE]
     body = await body_of(request, TokenCreate, what="token", read_only=TOKEN_READ_ONLY)
     stored, token = await service.tokens.create(request[CALLER], body.given(service.now()))
@@ -36,9 +55,20 @@ async def create_token(request: web.Request) -> web.Response:
     )
 
 
+@described(
+    "List tokens",
+    tag=ACCESS,
+    role=Role.ADMIN,
+    query=(
+        NAMESPACE,
+        Parameter("username", {"type": "string"}, "Only tokens of this user.", "ann"),
+        *PAGE,
+    ),
+    answers={200: Answer("One page, oldest first.", ListOut[TokenOut])},
+)
 async def list_tokens(request: web.Request) -> web.Response:
     """`GET /v1/tokens?namespace=&username=&page=&page_size=`: 200 with one page, oldest first."""
-    query = query_of(request, ("namespace", "username", *PAGE_PARAMETERS))
+    query = query_of(request)
     page = page_of(query)
     count, found = await request.app[SERVICE].tokens.list(
         request[CALLER], namespace=namespace_of(query), username=query.get("username"), page=page
@@ -46,24 +76,36 @@ async def list_tokens(request: web.Request) -> web.Response:
     return envelope(request, page, count, [TokenOut.of(token) for token in found])
 
 
+@described(
+    "Read a token", tag=ACCESS, role=Role.ADMIN, answers={200: Answer("All but the token itself.", TokenOut)}
+)
 async def get_token(request: web.Request) -> web.Response:
     """`GET /v1/tokens/{token_id}`: 200 with the token, without its secret."""
-    query_of(request, ())
+    query_of(request)
     return answer(
         TokenOut.of(await request.app[SERVICE].tokens.get(request[CALLER], request.match_info["token_id"]))
     )
 
 
+@described("Revoke a token", tag=ACCESS, role=Role.ADMIN, answers={204: Answer("It has stopped working.")})
 async def revoke_token(request: web.Request) -> web.Response:
     """`DELETE /v1/tokens/{token_id}`: 204; it stops working at once."""
-    query_of(request, ())
+    query_of(request)
     await request.app[SERVICE].tokens.revoke(request[CALLER], request.match_info["token_id"])
     return web.Response(status=204)
 
 
+@described(
+    "Log in",
+    tag=ACCESS,
+    role=None,
+    body=Body(LogIn, {"a user": examples.LOG_IN}, is_form=True),
+    answers={200: Answer("A token for a name and a password.", LogInOut)},
+    refuses=(401, 429),
+)
 async def log_in(request: web.Request) -> web.Response:
     """`POST /v1/generate-api-token/`, with or without its slash: 200 with a token for a name and a password."""
-    query_of(request, ())
+    query_of(request)
     body = await form_or_json_of(request, LogIn, what="log-in")
     token, expires_at = await request.app[SERVICE].tokens.log_in(
         request[ORIGIN], body.username, body.password
@@ -71,9 +113,10 @@ async def log_in(request: web.Request) -> web.Response:
     return answer(LogInOut(token=token, expires_at=expires_at))
 
 
+@described("Who asks", tag=ACCESS, answers={200: Answer("Who asks, and what they may do.", MeOut)})
 async def get_me(request: web.Request) -> web.Response:
     """`GET /v1/me`: 200 with who asks, and what they may do."""
-    query_of(request, ())
+    query_of(request)
     return answer(MeOut.of(request[CALLER]))
 
 

@@ -9,40 +9,69 @@ from aiohttp import web
 from api.answers import answer
 from api.bodies import body_of
 from api.keys import CALLER, SERVICE
-from api.paging import PAGE_PARAMETERS, envelope, page_of, query_of
+from api.openapi import examples
+from api.openapi.operation import Answer, Body, described
+from api.openapi.tags import ACCESS
+from api.paging import PAGE, envelope, page_of, query_of
 from api.schemas.access import USER_READ_ONLY, UserChange, UserCreate, UserOut
+from api.schemas.common import ListOut
+from scheduler.access import Role
 
 USER: Final = "/v1/users/{username}"
 #: Fields whose values are shown to nobody, not even to who sent them.
 HIDDEN: Final = ("password", "current_password")
 
 
+@described(
+    "Create a user",
+    tag=ACCESS,
+    role=Role.ADMIN,
+    body=Body(UserCreate, {"an editor": examples.USER_CREATE}),
+    answers={201: Answer("The user.", UserOut, headers={"Location": "Where the user is found."})},
+    refuses=(409,),
+)
 async def create_user(request: web.Request) -> web.Response:
     """`POST /v1/users`: 201 with the user."""
-    query_of(request, ())
+    query_of(request)
     body = await body_of(request, UserCreate, what="user", read_only=USER_READ_ONLY, hidden=HIDDEN)
     user = await request.app[SERVICE].users.create(request[CALLER], body.given())
     return answer(UserOut.of(user), status=201, headers={"Location": f"/v1/users/{user.username}"})
 
 
+@described(
+    "List users",
+    tag=ACCESS,
+    role=Role.ADMIN,
+    query=PAGE,
+    answers={200: Answer("One page, by name.", ListOut[UserOut])},
+)
 async def list_users(request: web.Request) -> web.Response:
     """`GET /v1/users?page=&page_size=`: 200 with one page, by name."""
-    page = page_of(query_of(request, PAGE_PARAMETERS))
+    page = page_of(query_of(request))
     count, found = await request.app[SERVICE].users.list(request[CALLER], page=page)
     return envelope(request, page, count, [UserOut.of(user) for user in found])
 
 
+@described("Read a user", tag=ACCESS, role=Role.ADMIN, answers={200: Answer("The user.", UserOut)})
 async def get_user(request: web.Request) -> web.Response:
     """`GET /v1/users/{username}`: 200 with the user."""
-    query_of(request, ())
+    query_of(request)
     return answer(
         UserOut.of(await request.app[SERVICE].users.get(request[CALLER], request.match_info["username"]))
     )
 
 
+@described(
+    "Change a user",
+    tag=ACCESS,
+    role=Role.ADMIN,
+    body=Body(UserChange, {"another role": {"role": "operator"}}),
+    answers={200: Answer("The user.", UserOut)},
+    description="What the body names changes, the rest stays. A user may change the own password with any role.",
+)
 async def change_user(request: web.Request) -> web.Response:
     """`PUT` and `PATCH /v1/users/{username}`: changes what the body names; 200 with the user."""
-    query_of(request, ())
+    query_of(request)
     body = await body_of(
         request, UserChange, what="user", read_only=("username", *USER_READ_ONLY), hidden=HIDDEN
     )
@@ -52,9 +81,15 @@ async def change_user(request: web.Request) -> web.Response:
     return answer(UserOut.of(user))
 
 
+@described(
+    "Delete a user",
+    tag=ACCESS,
+    role=Role.ADMIN,
+    answers={204: Answer("The user is gone, and the user's tokens; what the user made stays.")},
+)
 async def delete_user(request: web.Request) -> web.Response:
     """`DELETE /v1/users/{username}`: 204; the user's tokens go as well, what the user made stays."""
-    query_of(request, ())
+    query_of(request)
     await request.app[SERVICE].users.delete(request[CALLER], request.match_info["username"])
     return web.Response(status=204)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, AwareDatetime, Field, StringConstraints
 
-from api.schemas.common import Input, Moment, Output, refuse
+from api.schemas.common import BREAKS, ONE_LINE, SPACES, Input, Moment, Output, Whole, refuse, shown_as
 from api.schemas.fields import Namespace, Text
 from scheduler.access import Caller
 from scheduler.account import AuditEntry, StoredToken, StoredUser
@@ -52,10 +52,28 @@ def _check_password(password: str) -> str:
 
 
 RoleName = Literal["viewer", "operator", "editor", "admin"]
-Username = Annotated[str, AfterValidator(_check_username)]
-Email = Annotated[str, AfterValidator(_check_email)]
-Password = Annotated[str, AfterValidator(_check_password)]
-Label = Annotated[str, StringConstraints(max_length=200), AfterValidator(_check_label)]
+Username = Annotated[
+    str, AfterValidator(_check_username), shown_as(pattern=r"^[\p{L}\p{N}_][\p{L}\p{N}_.@+\-]{0,99}$")
+]
+Email = Annotated[
+    str,
+    AfterValidator(_check_email),
+    shown_as(
+        pattern=f"^[^{BREAKS}{SPACES}@<>,;]{{1,64}}@[^{BREAKS}{SPACES}@<>,;]{{1,190}}$",
+        examples=["ann@example.com"],
+    ),
+]
+Password = Annotated[
+    str,
+    AfterValidator(_check_password),
+    shown_as(minLength=SHORTEST_PASSWORD, maxLength=LONGEST_PASSWORD, format="password"),
+]
+Label = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    AfterValidator(_check_label),
+    shown_as(maxLength=200, pattern=ONE_LINE),
+]
 
 
 class TokenCreate(Input):
@@ -66,7 +84,7 @@ class TokenCreate(Input):
     namespace: Namespace | None = None
     username: Username | None = None
     expires_at: AwareDatetime | None = None
-    expires_in_seconds: int | None = Field(default=None, ge=1, le=100 * 366 * 24 * 3600)
+    expires_in_seconds: Whole | None = Field(default=None, ge=1, le=100 * 366 * 24 * 3600)
 
     def given(self, now: datetime) -> dict[str, Any]:
         """The fields that the request named, as the use case takes them."""

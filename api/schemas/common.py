@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scheduler.errors import FieldError, InvalidInputError
@@ -23,7 +23,20 @@ def format_moment(moment: datetime) -> str:
 
 
 #: A moment on the wire.
-Moment = Annotated[datetime, PlainSerializer(format_moment, return_type=str)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(format_moment, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+
+
+def _as_whole(value: object) -> object:
+    """JSON has one sort of number: 3.0 is as whole as 3 (JSON Schema 2020-12, 6.1.1)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: A whole number that users send.
+Whole = Annotated[int, BeforeValidator(_as_whole)]
 
 
 class Input(BaseModel):
@@ -36,6 +49,27 @@ class Output(BaseModel):
     """A shape that users receive."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+#: How checks of our own look in the API's description: as patterns of ECMA-262 with its flag `u` (JSON Schema
+#: 2020-12, 6.3.3); the checks themselves have better words for what is wrong.
+NO_NUL: Final = r"^[^\u0000]*$"
+#: Controls and what breaks lines; and spaces of all sorts.
+BREAKS: Final = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+SPACES: Final = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+ONE_LINE: Final = f"^[^{BREAKS}]*$"
+SECRET_REFERENCE: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "required": ["secret"],
+    "properties": {"secret": {"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$"}},
+    "additionalProperties": False,
+}
+NAMESPACE_PATTERN: Final = r"^[\p{L}\p{N}_][\p{L}\p{N}_.\-]{0,99}$"
+
+
+def shown_as(kind: str = "string", **keywords: Any) -> WithJsonSchema:
+    """The JSON Schema of a type whose checks are functions, which pydantic cannot see into."""
+    return WithJsonSchema({"type": kind, **keywords})
 
 
 T = TypeVar("T")

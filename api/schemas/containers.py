@@ -9,17 +9,19 @@ import posixpath
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.common import Input, Output, refuse
+from api.schemas.common import SECRET_REFERENCE, Input, Output, refuse, shown_as
 from scheduler.job import ContainerOptions, Mount
+from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
+from scheduler.secret_files import MOST_FILES
 
 MOST_MOUNTS: Final = 64
 LONGEST_PATH: Final = 1_000
 _CAPABILITY = re.compile(r"[A-Z][A-Z_]{1,31}", re.ASCII)
-_USER_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+_USER_PART = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}"
 _USER = re.compile(rf"{_USER_PART}(?::{_USER_PART})?", re.ASCII)
-_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 #: Where the engine itself mounts what belongs to the container; a mount over it would break or open it.
 _RESERVED: Final = ("/proc", "/sys", "/dev")
@@ -41,11 +43,14 @@ def _check_target(path: str) -> str:
     return path
 
 
+_PATH: Final = shown_as(maxLength=LONGEST_PATH, pattern=r"^/[^\u0000-\u001f\u007f]*$")
+
+
 class MountIn(Input):
     """One mount of a job."""
 
-    source: Annotated[str, AfterValidator(_check_path)]
-    target: Annotated[str, AfterValidator(_check_path), AfterValidator(_check_target)]
+    source: Annotated[str, AfterValidator(_check_path), _PATH]
+    target: Annotated[str, AfterValidator(_check_path), AfterValidator(_check_target), _PATH]
     read_only: bool = True
 
     def as_mount(self) -> Mount:
@@ -60,6 +65,25 @@ def _check_mounts(mounts: list[MountIn]) -> list[MountIn]:
     if twice := next((target for target in targets if targets.count(target) > 1), None):
         raise refuse(f"has two mounts at {twice}", "give each a target of its own")
     return mounts
+
+
+def _check_secret_files(files: dict[str, str]) -> dict[str, str]:
+    if len(files) > MOST_FILES:
+        raise refuse(f"has {len(files)} entries", f"use {MOST_FILES} at most")
+    return files
+
+
+def _check_reference(value: object) -> object:
+    name = value.get(REFERENCE) if isinstance(value, dict) and set(value) == {REFERENCE} else None
+    if not isinstance(name, str) or not is_name(name):
+        raise refuse("is no reference to a secret", f'write {{"secret": "name"}}; in the name {NAME_REMEDY}')
+    return name
+
+
+def _check_file(path: str) -> str:
+    if path.endswith("/"):
+        raise refuse("is a directory", "name the file in it")
+    return path
 
 
 def _check_capabilities(names: object) -> object:
@@ -95,11 +119,37 @@ def _check_digest(digest: str) -> str:
     return digest
 
 
-Mounts = Annotated[list[MountIn], AfterValidator(_check_mounts)]
-Capabilities = Annotated[tuple[str, ...], Field(max_length=64), BeforeValidator(_check_capabilities)]
-User = Annotated[str, StringConstraints(max_length=129), AfterValidator(_check_user)]
-Network = Annotated[str, AfterValidator(_check_network)]
-Digest = Annotated[str, AfterValidator(_check_digest)]
+SecretFiles = Annotated[
+    dict[
+        Annotated[
+            str, AfterValidator(_check_file), AfterValidator(_check_path), AfterValidator(_check_target)
+        ],
+        Annotated[str, BeforeValidator(_check_reference)],
+    ],
+    AfterValidator(_check_secret_files),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MOST_FILES,
+            "propertyNames": {"maxLength": LONGEST_PATH, "pattern": r"^/[^\u0000-\u001f\u007f]*$"},
+            "additionalProperties": SECRET_REFERENCE,
+        }
+    ),
+]
+"""The secret's name by the file's path; on the wire `{"/run/secrets/db": {"secret": "db"}}`."""
+Mounts = Annotated[
+    list[MountIn], AfterValidator(_check_mounts), Field(json_schema_extra={"maxItems": MOST_MOUNTS})
+]
+_Capability = Annotated[str, shown_as(pattern=r"^(?:[Cc][Aa][Pp]_)?[A-Za-z][A-Za-z_]{1,31}$")]
+Capabilities = Annotated[tuple[_Capability, ...], Field(max_length=64), BeforeValidator(_check_capabilities)]
+User = Annotated[
+    str,
+    StringConstraints(max_length=129),
+    AfterValidator(_check_user),
+    shown_as(pattern=f"^{_USER_PART}(?::{_USER_PART})?$"),
+]
+Network = Annotated[str, AfterValidator(_check_network), shown_as(pattern=f"^{_NETWORK.pattern}$")]
+Digest = Annotated[str, AfterValidator(_check_digest), shown_as(pattern=f"^{_DIGEST.pattern}$")]
 
 
 class MountOut(Output):
@@ -115,6 +165,7 @@ class ContainerOut(Output):
 
     capabilities: list[str]
     mounts: list[MountOut]
+    secret_files: dict[str, dict[str, str]]
     user: str | None
     read_only_root: bool
     network: str | None
@@ -130,5 +181,6 @@ def container_values(options: ContainerOptions) -> dict[str, Any]:
             for name in ("user", "read_only_root", "network", "pin_digest", "docker_image_digest")
         },
         "capabilities": list(options.capabilities),
+        "secret_files": {path: {REFERENCE: name} for path, name in options.secret_files.items()},
         "mounts": [MountOut(**mount._asdict()) for mount in options.mounts],
     }

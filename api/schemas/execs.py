@@ -75,6 +75,7 @@ class _ExecOut(ContainerOut):
     scheduled_for: Moment | None
     attempt: int
     retry_of: str | None
+    replay_of: str | None
     image_digest: str | None
     node: str | None
     waiting_for: str | None
@@ -120,6 +121,7 @@ def exec_values(view: ExecView) -> dict[str, Any]:
         "scheduled_for",
         "attempt",
         "retry_of",
+        "replay_of",
         "image_digest",
         "node",
     )

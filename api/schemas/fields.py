@@ -8,11 +8,21 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.common import refuse
+from api.schemas.common import (
+    BREAKS,
+    NAMESPACE_PATTERN,
+    NO_NUL,
+    ONE_LINE,
+    SECRET_REFERENCE,
+    SPACES,
+    Whole,
+    refuse,
+    shown_as,
+)
 from scheduler.job import HIGHEST_PRIORITY, FailReason
 from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
 
@@ -205,23 +215,52 @@ def _check_retry_on(names: object) -> object:
     return tuple(FailReason(name) for name in names)
 
 
-Priority = Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)]
+Priority = Annotated[Whole, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)]
 """Higher starts first."""
-RetryOn = Annotated[tuple[FailReason, ...], BeforeValidator(_check_retry_on)]
+RetryOn = Annotated[
+    tuple[FailReason, ...], BeforeValidator(_check_retry_on), Field(json_schema_extra={"uniqueItems": True})
+]
 """Which ways to fail are tried again, where `max_retries` allows it."""
-Name = Annotated[str, StringConstraints(max_length=200), AfterValidator(_check_name)]
-Namespace = Annotated[str, AfterValidator(_check_namespace)]
-Repository = Annotated[str, StringConstraints(max_length=255), AfterValidator(_check_repository)]
-Tag = Annotated[str, AfterValidator(_check_tag)]
-Text = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_check_text)]
+Name = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    AfterValidator(_check_name),
+    shown_as(
+        minLength=1,
+        maxLength=200,
+        pattern=f"^[^{BREAKS}{SPACES}](?:[^{BREAKS}]*[^{BREAKS}{SPACES}])?$",
+    ),
+]
+Namespace = Annotated[str, AfterValidator(_check_namespace), shown_as(pattern=NAMESPACE_PATTERN)]
+Repository = Annotated[
+    str,
+    StringConstraints(max_length=255),
+    AfterValidator(_check_repository),
+    shown_as(maxLength=255, pattern=f"^{_REPOSITORY.pattern}$"),
+]
+Tag = Annotated[str, AfterValidator(_check_tag), shown_as(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
+Text = Annotated[
+    str,
+    StringConstraints(max_length=1_000),
+    AfterValidator(_check_text),
+    shown_as(maxLength=1_000, pattern=NO_NUL),
+]
+_Word = Annotated[str, shown_as(pattern=NO_NUL)]
 CommandIn = Annotated[
-    str | list[str] | None, AfterValidator(_check_command), BeforeValidator(_check_command_type)
+    _Word | list[_Word] | None, AfterValidator(_check_command), BeforeValidator(_check_command_type)
 ]
 """A string is split into words as a shell splits them, a list is taken as it is; null, an empty string and an
 empty list run the image's own command."""
+_VARIABLES: Final[dict[str, Any]] = {
+    "type": "object",
+    "maxProperties": MOST_ENTRIES,
+    "propertyNames": {"pattern": r"^[A-Za-z_][A-Za-z0-9_.\-]*$"},
+}
+_VALUE: Final = {"type": "string", "pattern": NO_NUL}
 Variables = Annotated[
     dict[Annotated[str, AfterValidator(_check_variable)], Annotated[str, AfterValidator(_check_text)]],
     AfterValidator(_check_variables),
+    WithJsonSchema(_VARIABLES | {"additionalProperties": _VALUE}),
 ]
 JobVariables = Annotated[
     dict[
@@ -229,9 +268,18 @@ JobVariables = Annotated[
         Annotated[str | dict[str, str], BeforeValidator(_check_value)],
     ],
     AfterValidator(_check_variables),
+    WithJsonSchema(_VARIABLES | {"additionalProperties": {"anyOf": [_VALUE, SECRET_REFERENCE]}}),
 ]
 """Of a job, which may refer to secrets; a trigger may not."""
 Labels = Annotated[
     dict[Annotated[str, AfterValidator(_check_label)], Annotated[str, AfterValidator(_check_label_value)]],
     AfterValidator(_check_labels),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MOST_ENTRIES,
+            "propertyNames": {"pattern": r"^[A-Za-z0-9](?:[A-Za-z0-9_.\/\-]{0,126}[A-Za-z0-9])?$"},
+            "additionalProperties": {"type": "string", "maxLength": LONGEST_LABEL, "pattern": ONE_LINE},
+        }
+    ),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from api.schemas.common import Input, Moment, Output, refuse
+from api.schemas.common import NAMESPACE_PATTERN, Input, Moment, Output, Whole, refuse, shown_as
 from api.schemas.fields import NAMESPACE_REMEDY, Name, is_namespace
 from scheduler.hook import Delivery, DeliveryStatus, Hook, HookEvent, SubjectType
 
@@ -16,6 +16,8 @@ LONGEST_SECRET: Final = 1_000
 
 def _check_subject_type(subject: object) -> object:
     """Say once what a union of types would say once for each of them."""
+    if isinstance(subject, float) and subject.is_integer():
+        return int(subject)
     if isinstance(subject, bool) or not isinstance(subject, int | str):
         raise refuse("is neither a job's id nor a namespace's name", "write the id as a number, such as 1")
     if isinstance(subject, str) and not is_namespace(subject):
@@ -39,11 +41,23 @@ def _check_events(events: list[HookEvent]) -> tuple[HookEvent, ...]:
     return tuple(events)
 
 
-Subject = Annotated[int | str, BeforeValidator(_check_subject_type)]
-Secret = Annotated[
-    Annotated[str, StringConstraints(max_length=LONGEST_SECRET)] | None, AfterValidator(_check_secret)
+Subject = Annotated[
+    Whole | Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)], BeforeValidator(_check_subject_type)
 ]
-Events = Annotated[list[HookEvent], AfterValidator(_check_events)]
+Secret = Annotated[
+    Annotated[
+        str,
+        StringConstraints(max_length=LONGEST_SECRET),
+        shown_as(minLength=1, maxLength=LONGEST_SECRET, format="password"),
+    ]
+    | None,
+    AfterValidator(_check_secret),
+]
+Events = Annotated[
+    list[HookEvent],
+    AfterValidator(_check_events),
+    Field(json_schema_extra={"minItems": 1, "uniqueItems": True}),
+]
 
 
 class _HookFields(Input):
@@ -59,7 +73,7 @@ class HookCreate(_HookFields):
     """The body of `POST /v1/hooks`."""
 
     name: Name
-    url: str
+    url: Annotated[str, shown_as(format="uri")]
     subject_type: SubjectType
     subject: Subject
     events: Events
@@ -69,7 +83,7 @@ class HookChange(_HookFields):
     """The body of `PUT /v1/hooks/{id}`: what it names changes, the rest stays."""
 
     name: Name = ""
-    url: str = ""
+    url: Annotated[str, shown_as(format="uri")] = ""
     subject_type: SubjectType = SubjectType.JOB
     subject: Subject = 0
     events: Events = Field(default_factory=list)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from api.schemas.common import Input, Moment, Output
-from api.schemas.containers import Capabilities, ContainerOut, Digest, Mounts, Network, User, container_values
+from api.schemas.common import Input, Moment, Output, Whole, shown_as
+from api.schemas.containers import (
+    Capabilities,
+    ContainerOut,
+    Digest,
+    Mounts,
+    Network,
+    SecretFiles,
+    User,
+    container_values,
+)
 from api.schemas.fields import (
     CommandIn,
     JobVariables,
@@ -48,25 +57,26 @@ class _JobFields(Input):
     labels: Labels = Field(default_factory=dict)
     email_enabled: bool = False
     is_schedule_active: bool = False
-    schedule_mode: Text | None = None
-    schedule_timezone: Text | None = None
+    schedule_mode: Annotated[Text, shown_as(maxLength=1_000, format="schedule")] | None = None
+    schedule_timezone: Annotated[Text, shown_as(maxLength=1_000, format="timezone")] | None = None
     misfire_policy: MisfirePolicy = MisfirePolicy.LATEST
-    misfire_grace_seconds: int = Field(default=1, ge=0, le=LONGEST_SECONDS)
+    misfire_grace_seconds: Whole = Field(default=1, ge=0, le=LONGEST_SECONDS)
     concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.ALLOW
-    timeout_seconds: int | None = Field(default=None, ge=1, le=LONGEST_SECONDS)
-    stop_grace_seconds: int = Field(default=10, ge=0, le=3600)
-    max_retries: int = Field(default=0, ge=0, le=100)
-    retry_backoff_seconds: int = Field(default=10, ge=0, le=24 * 3600)
+    timeout_seconds: Whole | None = Field(default=None, ge=1, le=LONGEST_SECONDS)
+    stop_grace_seconds: Whole = Field(default=10, ge=0, le=3600)
+    max_retries: Whole = Field(default=0, ge=0, le=100)
+    retry_backoff_seconds: Whole = Field(default=10, ge=0, le=24 * 3600)
     retry_on: RetryOn = RETRYABLE
     priority: Priority = 0
-    max_running: int | None = Field(default=None, ge=1, le=1_000_000)
+    max_running: Whole | None = Field(default=None, ge=1, le=1_000_000)
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
-    log_limit_bytes: int | None = Field(default=None, ge=LEAST_LOG_BYTES, le=MOST_LOG_BYTES)
-    retention_days: int | None = Field(default=None, ge=0, le=36_500)
-    retention_count: int | None = Field(default=None, ge=0, le=10**9)
-    retention_log_bytes: int | None = Field(default=None, ge=0, le=2**62)
+    log_limit_bytes: Whole | None = Field(default=None, ge=LEAST_LOG_BYTES, le=MOST_LOG_BYTES)
+    retention_days: Whole | None = Field(default=None, ge=0, le=36_500)
+    retention_count: Whole | None = Field(default=None, ge=0, le=10**9)
+    retention_log_bytes: Whole | None = Field(default=None, ge=0, le=2**62)
     capabilities: Capabilities = ()
     mounts: Mounts = Field(default_factory=list)
+    secret_files: SecretFiles = Field(default_factory=dict)
     user: User | None = None
     read_only_root: bool = False
     network: Network | None = None
@@ -83,6 +93,14 @@ class _JobFields(Input):
 
 class JobCreate(_JobFields):
     """The body of `POST /v1/jobs`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            # There has to be a schedule to be switched on.
+            "if": {"properties": {"is_schedule_active": {"const": True}}, "required": ["is_schedule_active"]},
+            "then": {"properties": {"schedule_mode": {"type": "string"}}, "required": ["schedule_mode"]},
+        }
+    )
 
     name: Name
     docker_image_repo: Repository

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.schemas.common import Input, invalid_input, refuse
+from api.schemas.common import NAMESPACE_PATTERN, Input, invalid_input, refuse, shown_as
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.logs.filtering import LONGEST_TEXT, LineFilter, check_pattern
 from scheduler.logs.places import check_cursor
@@ -100,6 +100,14 @@ def _check_flag(value: object) -> object:
 
 
 _STREAMS: Final = {stream.label: stream for stream in Stream}
+_ANY_STREAM: Final = "|".join(_STREAMS)
+_STREAM_LIST: Final = shown_as(pattern=f"^(?:{_ANY_STREAM})(?:,(?:{_ANY_STREAM}))*$")
+_LINE_PART: Final = shown_as(maxLength=LONGEST_TEXT, pattern=r"^[^\n]*$")
+_LIMIT: Final = shown_as("integer", minimum=1, maximum=LARGEST_LIMIT)
+_CURSOR: Final = shown_as(format="log-cursor")
+_PATTERN: Final = shown_as(maxLength=LONGEST_TEXT, format="re2")
+_NO: Final = WithJsonSchema({"enum": [False, "0", "no"]})
+_FLAG: Final = WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["1", "0", "yes", "no"]}]})
 
 
 def _check_streams(value: object) -> object:
@@ -120,7 +128,11 @@ def _check_cursor(value: object) -> object:
     return value
 
 
-_Seconds = Annotated[str, BeforeValidator(_check_seconds)]
+_Seconds = Annotated[
+    str,
+    BeforeValidator(_check_seconds),
+    shown_as(pattern=r"^[0-9]{1,11}(?:\.[0-9]+)?$", examples=["1451350945"]),
+]
 
 
 class LogParameters(Input):
@@ -132,32 +144,32 @@ class LogParameters(Input):
     end_time: _Seconds | None = Field(
         None, description="Lines at or before this moment; a whole second covers all of that second."
     )
-    stream: Annotated[str, BeforeValidator(_check_streams)] | None = Field(
+    stream: Annotated[str, BeforeValidator(_check_streams), _STREAM_LIST] | None = Field(
         None, description="`stdout`, `stderr`, `system`, or several with commas between; all if not given."
     )
-    limit: Annotated[int, BeforeValidator(_check_limit)] | None = Field(
+    limit: Annotated[int, BeforeValidator(_check_limit), _LIMIT] | None = Field(
         None, ge=1, le=LARGEST_LIMIT, description="At most so many lines; all if not given, streamed."
     )
     order: Literal["asc", "desc"] = Field("asc", description="`asc` is oldest first, `desc` newest first.")
-    cursor: Annotated[str, BeforeValidator(_check_cursor)] | None = Field(
+    cursor: Annotated[str, BeforeValidator(_check_cursor), _CURSOR] | None = Field(
         None, description="Go on after the line to which an earlier answer gave this."
     )
-    tail: Annotated[int, BeforeValidator(_check_limit)] | None = Field(
+    tail: Annotated[int, BeforeValidator(_check_limit), _LIMIT] | None = Field(
         None, ge=1, le=LARGEST_LIMIT, description="The last so many lines, oldest first."
     )
-    contains: Annotated[str, BeforeValidator(_check_text)] | None = Field(
+    contains: Annotated[str, BeforeValidator(_check_text), _LINE_PART] | None = Field(
         None, description="Lines that have this text in them."
     )
-    regex: Annotated[str, BeforeValidator(_check_regex)] | None = Field(
+    regex: Annotated[str, BeforeValidator(_check_regex), _PATTERN] | None = Field(
         None, description="Lines in which this regular expression matches something; the syntax is RE2's."
     )
-    ignore_case: Annotated[bool, BeforeValidator(_check_flag)] = Field(
+    ignore_case: Annotated[bool, BeforeValidator(_check_flag), _FLAG] = Field(
         False, description="Take capital and small letters for the same in `contains` and `regex`."
     )
     ansi: Literal["keep", "strip"] = Field(
         "keep", description="`strip` leaves out terminal sequences, such as colours, also before filtering."
     )
-    follow: Annotated[bool, BeforeValidator(_check_flag)] | None = Field(
+    follow: Annotated[bool, BeforeValidator(_check_flag), _FLAG] | None = Field(
         None, description="Go on with what is printed from now on, as server-sent events."
     )
     format: Literal["json", "ndjson", "text"] = Field(
@@ -207,13 +219,23 @@ class LogParameters(Input):
         )
 
 
-class NamespaceLogParameters(LogParameters):
+class JobLogParameters(LogParameters):
+    """Those of the log of more than one run, which cannot be followed."""
+
+    follow: Annotated[bool, BeforeValidator(_check_flag), _NO] | None = Field(
+        None, description="Only a single run's log can be followed."
+    )
+
+
+class NamespaceLogParameters(JobLogParameters):
     """Those of a namespace's log."""
 
-    namespace: str | None = Field(None, description="Whose runs; the caller's own namespace if not given.")
+    namespace: Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)] | None = Field(
+        None, description="Whose runs; the caller's own namespace if not given."
+    )
 
 
-class ExportParameters(LogParameters):
+class ExportParameters(JobLogParameters):
     """Those of a log as a file."""
 
     format: Literal["json", "ndjson", "text"] = Field(

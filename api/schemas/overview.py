@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field
 
 from api.schemas.common import Moment, Output
 from api.schemas.execs import ExecOut, exec_values
-from scheduler.execution import ExecStatus
+from scheduler.comparing import Change, Difference
+from scheduler.execution import ExecStatus, TriggerMode
 from scheduler.views import BulkResult, Durations, JobStats, ListedExec, Stats
 
 
@@ -32,8 +33,8 @@ class ListedExecOut(ExecOut):
 class ExecListOut(Output):
     """Part of a list of runs.
 
-    `count` is how many match; where there are more than are counted one by one, it is that limit and
-    `count_is_estimate` is true. `next_cursor` goes on where this part ends, however far that is.
+    `count` is how many match. Where finding out would take long, they are counted in part: `count_is_estimate` is
+    then true, and there are at least so many. `next_cursor` goes on where this part ends, however far that is.
     """
 
     count: int
@@ -113,6 +114,61 @@ class StatsOut(Output):
             counts=_all_counts(stats.counts),
             success_rate=_success_rate(stats.counts),
             jobs=[JobStatsOut.of(one) for one in stats.jobs],
+        )
+
+
+class ComparedExecOut(Output):
+    """Which run was compared."""
+
+    id: str
+    job: int
+    job_name: str
+    namespace: str
+    status: ExecStatus
+    trigger_mode: TriggerMode
+    replay_of: str | None
+    created_at: Moment
+
+    @classmethod
+    def of(cls, listed: ListedExec) -> Self:
+        """The shape of a run that was compared."""
+        one = listed.view.exec
+        own = ("id", "namespace", "status", "trigger_mode", "replay_of", "created_at")
+        return cls(**{name: getattr(one, name) for name in own}, job=one.job_id, job_name=listed.job_name)
+
+
+class DifferenceOut(Output):
+    """One field in which two runs differ; of variables and labels one entry, whose name is `name`.
+
+    `a` and `b` are the values in either run, null where it has none; `duration` is in whole seconds.
+    """
+
+    field: str
+    name: str | None
+    change: Change
+    a: Any
+    b: Any
+
+
+class ExecDiffOut(Output):
+    """In what two runs differ: what they were to do first, what came of them last."""
+
+    a: ComparedExecOut
+    b: ComparedExecOut
+    is_same: bool
+    differences: list[DifferenceOut]
+
+    @classmethod
+    def of(cls, first: ListedExec, second: ListedExec, found: Sequence[Difference]) -> Self:
+        """The shape of a comparison."""
+        return cls(
+            a=ComparedExecOut.of(first),
+            b=ComparedExecOut.of(second),
+            is_same=not found,
+            differences=[
+                DifferenceOut(field=one.field, name=one.name, change=one.change, a=one.first, b=one.second)
+                for one in found
+            ],
         )
 
 

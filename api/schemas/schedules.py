@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from api.schemas.common import Moment, Output
 from scheduler.execution import Occurrence, Outcome
@@ -18,7 +18,11 @@ def _rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-Rfc3339 = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+Rfc3339 = Annotated[
+    datetime,
+    PlainSerializer(_rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """A moment such as ``2015-12-28T14:31:07.639255+00:00``: microseconds and offset, always."""
 
 

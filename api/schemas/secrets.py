@@ -6,8 +6,8 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator
 
-from api.schemas.common import Input, Moment, Output, refuse
-from scheduler.secret import Secret
+from api.schemas.common import NO_NUL, Input, Moment, Output, refuse, shown_as
+from scheduler.secret import Rotation, Secret
 
 LARGEST_SECRET_BYTES: Final = 64 * 1024
 
@@ -25,7 +25,28 @@ def _check_value(value: str) -> str:
 class SecretPut(Input):
     """The body of `PUT /v1/secrets/{name}`."""
 
-    value: Annotated[str, AfterValidator(_check_value)]
+    value: Annotated[
+        str,
+        AfterValidator(_check_value),
+        shown_as(minLength=1, maxLength=LARGEST_SECRET_BYTES, pattern=NO_NUL, format="password"),
+    ]
+
+
+class KeyRotate(Input):
+    """The body of `POST /v1/secret-key/rotate`; there is nothing to say."""
+
+
+class KeyRotationOut(Output):
+    """What a new key has taken over."""
+
+    key: str
+    sealed_anew: int
+    cannot_be_opened: int
+
+    @classmethod
+    def of(cls, rotation: Rotation) -> Self:
+        """The shape of it."""
+        return cls(**{name: getattr(rotation, name) for name in cls.model_fields})
 
 
 class SecretOut(Output):

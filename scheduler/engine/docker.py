@@ -7,7 +7,7 @@ Nothing here knows of jobs, the database or what becomes of the output.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,16 @@ from scheduler.engine.docker_api import DockerApi, Limits, TlsFiles
 from scheduler.engine.docker_host import host_config
 from scheduler.engine.docker_images import ensure_image
 from scheduler.engine.docker_memory import MemoryDeaths
+from scheduler.engine.docker_secret_files import (
+    LABEL_DIRECTORIES,
+    LABEL_HOLDER,
+    holder_names,
+    in_place,
+    is_holder,
+    lonely_holders,
+    remove_holder,
+    remove_with_volume,
+)
 from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream
 from scheduler.engine.docker_words import RefusedError, is_disk_full, readable
 from scheduler.engine.errors import (
@@ -48,6 +58,8 @@ from scheduler.engine.protocol import (
     container_name,
 )
 from scheduler.job import PullPolicy
+from scheduler.registry import Login
+from scheduler.secret_files import SecretFile
 
 _NEVER = "0001-01-01"  # how the engine writes a time that has not come
 _STATES = {
@@ -128,14 +140,15 @@ class DockerEngine:
                     exec_id=entry["Labels"].get(LABEL_EXEC, ""),
                 )
                 for entry in found
+                if LABEL_HOLDER not in entry["Labels"]
             ],
         )
 
     async def ensure_image(
-        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
         """See to it that the image is on the engine."""
-        return await ensure_image(self._api, image, policy, progress)
+        return await ensure_image(self._api, image, policy, progress, login)
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """Make the container, or find the one that an earlier call made."""
@@ -150,18 +163,18 @@ class DockerEngine:
             if error.status == 404:
                 raise ImageMissingError(f"no container from image {spec.image}: {error.words}") from error
             raise LaunchError(f"the engine makes no such container: {_blamed(error)}") from error
-        return Handle(engine_id=str(made["Id"]), name=name)
+        return Handle(str(made["Id"]), name, secret_directories=len(spec.secret_directories))
 
     async def find(self, exec_id: str) -> Handle | None:
         """The container of an exec, if there is one."""
         name = container_name(exec_id)
         found = await self._inspect(name)
         if found is not None and self._is_ours(found, exec_id):
-            return Handle(engine_id=str(found["Id"]), name=name)
+            return _handle(found["Id"], found["Config"]["Labels"], name)
         # Somebody may have renamed it: what it is labelled with cannot be changed.
         label = [f"{LABEL_INSTALLATION}={self._installation}", f"{LABEL_EXEC}={exec_id}"]
         renamed = await self._quick(lambda client: client.containers(all=True, filters={"label": label}))
-        return Handle(engine_id=str(renamed[0]["Id"]), name=name) if renamed else None
+        return _handle(renamed[0]["Id"], renamed[0]["Labels"], name) if renamed else None
 
     async def attach(self, handle: Handle) -> DockerFrameStream:
         """Listen to a container's output from now on.
@@ -172,8 +185,12 @@ class DockerEngine:
         params = {"stream": "1", "stdout": "1", "stderr": "1"}
         return await self._frames("POST", handle, "attach", params, timestamps=False)
 
-    async def start(self, handle: Handle) -> None:
+    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
         """Start a container's main process; one that runs already is left alone."""
+        async with in_place(self._api, handle, files, installation=self._installation):
+            await self._start(handle)
+
+    async def _start(self, handle: Handle) -> None:
         try:
             await self._api.starting(lambda client: client.start(handle.engine_id))
         except RefusedError as error:
@@ -242,7 +259,12 @@ class DockerEngine:
 
     async def remove(self, handle: Handle) -> None:
         """Remove a container with its anonymous volumes, running or not. One that is gone is fine."""
+        if is_holder(handle):
+            await remove_with_volume(self._api, handle)
+            return
         try:
+            for name in holder_names(handle):  # else its volumes would be in use, and stay
+                await remove_holder(self._api, name)
             await self._api.removing(
                 lambda client: client.remove_container(handle.engine_id, v=True, force=True)
             )
@@ -270,12 +292,12 @@ class DockerEngine:
         return [
             OwnRun(
                 exec_id=entry["Labels"][LABEL_EXEC],
-                handle=Handle(engine_id=entry["Id"], name=container_name(entry["Labels"][LABEL_EXEC])),
+                handle=_handle(entry["Id"], entry["Labels"], container_name(entry["Labels"][LABEL_EXEC])),
                 state=_STATES.get(entry["State"], RunState.RUNNING),
             )
             for entry in found
             if LABEL_EXEC in entry["Labels"]
-        ]
+        ] + lonely_holders(found)
 
     async def close(self) -> None:
         """Let go of connections and threads; containers go on."""
@@ -308,7 +330,7 @@ class DockerEngine:
             ) from refusal
         if not self._is_ours(found, exec_id):
             raise LaunchError(f"the engine makes no such container: {refusal.words}") from refusal
-        return Handle(engine_id=str(found["Id"]), name=name)
+        return _handle(found["Id"], found["Config"]["Labels"], name)
 
     def _is_ours(self, found: dict[str, Any], exec_id: str) -> bool:
         labels = found["Config"].get("Labels") or {}
@@ -332,6 +354,8 @@ class DockerEngine:
             LABEL_JOB: str(spec.job_id),
             LABEL_INSTALLATION: self._installation,
         }
+        if spec.secret_directories:
+            labels[LABEL_DIRECTORIES] = str(len(spec.secret_directories))
         made: dict[str, Any] = client.create_container(
             spec.image,
             command=list(spec.command) if spec.command is not None else None,
@@ -376,6 +400,11 @@ def _time(text: str | None) -> datetime | None:
 def _blamed(error: RefusedError) -> str:
     """The engine's words, after what is behind them where they do not say it to everybody."""
     return f"the engine's disk is full: {error.words}" if is_disk_full(error.words) else error.words
+
+
+def _handle(engine_id: str, labels: Mapping[str, str], name: str) -> Handle:
+    count = labels.get(LABEL_DIRECTORIES, "")
+    return Handle(str(engine_id), name, secret_directories=int(count) if count.isdecimal() else 0)
 
 
 def _gone(handle: Handle) -> RunGoneError:

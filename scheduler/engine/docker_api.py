@@ -11,7 +11,7 @@ import json
 import math
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -146,6 +146,7 @@ class DockerApi:
         headers: Mapping[str, str] | None = None,
         answer_seconds: float | None = None,
         idle_seconds: float | None = None,
+        data: AsyncIterator[bytes] | None = None,
     ) -> aiohttp.ClientResponse:
         """Send a request whose answer takes long or never ends; return when the answer begins.
 
@@ -156,6 +157,7 @@ class DockerApi:
             headers: further headers.
             answer_seconds: how long to wait for the beginning; `Limits.control` unless told.
             idle_seconds: how long the body may bring nothing; for ever unless told.
+            data: the request's own body, in pieces.
 
         Raises:
             EngineUnavailableError: no answer.
@@ -175,6 +177,7 @@ class DockerApi:
                     f"{self._http_url}/v{version}{path}",
                     params=params,
                     headers=headers,
+                    data=data,
                     timeout=limits,
                     allow_redirects=False,
                 )

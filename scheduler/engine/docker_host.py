@@ -7,6 +7,7 @@ from typing import Any, Final
 from docker.api.client import APIClient
 from docker.types import LogConfig, Mount, Ulimit
 
+from scheduler.engine.docker_secret_files import secret_mounts
 from scheduler.engine.protocol import LaunchSpec
 
 LOG_FILE_MEGABYTES = 64
@@ -42,7 +43,11 @@ def host_config(client: APIClient, spec: LaunchSpec) -> dict[str, Any]:
         cap_add=list(spec.capabilities) or None,
         security_opt=["no-new-privileges"] if spec.no_new_privileges else None,
         # As mounts and not as binds: a source that is missing is an error then, and is not made by the engine.
-        mounts=[Mount(m.target, m.source, type="bind", read_only=m.read_only) for m in spec.mounts] or None,
+        mounts=[
+            *(Mount(m.target, m.source, type="bind", read_only=m.read_only) for m in spec.mounts),
+            *secret_mounts(spec.secret_directories),
+        ]
+        or None,
         read_only=spec.read_only_root,
         tmpfs=_TEMPORARY if spec.read_only_root else None,
         network_mode=spec.network,

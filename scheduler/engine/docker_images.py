@@ -21,6 +21,7 @@ from docker.utils import parse_repository_tag
 from scheduler.engine.docker_api import DockerApi
 from scheduler.engine.docker_words import (
     RefusedError,
+    is_denial,
     is_disk_full,
     is_passing_registry_trouble,
     readable,
@@ -28,6 +29,8 @@ from scheduler.engine.docker_words import (
 from scheduler.engine.errors import EngineTroubledError, EngineUnavailableError, ImagePullError
 from scheduler.engine.protocol import ImageInfo
 from scheduler.job import PullPolicy
+from scheduler.registry import Login
+from scheduler.security.images import full_name
 
 PROGRESS_SECONDS = 2.0
 """How far apart the lines about a pull's progress are at least."""
@@ -35,7 +38,11 @@ MEGABYTE = 1_000_000
 
 
 async def ensure_image(
-    api: DockerApi, image: str, policy: PullPolicy, progress: Callable[[str], None]
+    api: DockerApi,
+    image: str,
+    policy: PullPolicy,
+    progress: Callable[[str], None],
+    login: Login | None = None,
 ) -> ImageInfo:
     """As `Engine.ensure_image`, on this engine."""
     if policy is not PullPolicy.ALWAYS:
@@ -47,7 +54,7 @@ async def ensure_image(
                 f"image {image} is not on the engine, and the pull policy 'never' forbids to ask its "
                 "registry; load it there, or use 'if_not_present'"
             )
-    await _pull(api, image, progress)
+    await _pull(api, image, progress, login)
     found = await _find_image(api, image, pulled=True)
     if found is None:
         raise ImagePullError(f"image {image} was pulled, but is not on the engine; was it removed just now?")
@@ -131,14 +138,18 @@ async def _find_image(api: DockerApi, image: str, *, pulled: bool) -> ImageInfo 
         raise ImagePullError(f"image {image}: {error.words}") from error
     image_id = str(found["Id"])
     repository, _ = parse_repository_tag(image)
-    digests = dict(entry.split("@", 1) for entry in found.get("RepoDigests") or () if "@" in entry)
-    digest = digests.get(repository) or next(iter(digests.values()), image_id)
+    known = (entry.split("@", 1) for entry in found.get("RepoDigests") or () if "@" in entry)
+    # An image that was given another name has a digest in the repository of its first name alone.
+    same = (digest for name, digest in known if full_name(name) == full_name(repository))
+    digest = next(same, image_id)
     return ImageInfo(digest=digest, image_id=image_id, pulled=pulled)
 
 
-async def _pull(api: DockerApi, image: str, progress: Callable[[str], None]) -> None:
+async def _pull(
+    api: DockerApi, image: str, progress: Callable[[str], None], login: Login | None = None
+) -> None:
     repository, tag = parse_repository_tag(image)
-    headers = await api.quick(lambda _: _credentials(repository))
+    headers = await api.quick(lambda _: _credentials(repository) if login is None else _header(login))
     idle = api.limits.pull_idle
     try:
         response = await api.open(
@@ -171,7 +182,9 @@ def _failed(image: str, words: str) -> ImagePullError:
     if is_disk_full(words):
         words = f"the engine's disk is full: {words}"
     return ImagePullError(
-        f"image {image} cannot be pulled: {words}", is_transient=is_passing_registry_trouble(words)
+        f"image {image} cannot be pulled: {words}",
+        is_transient=is_passing_registry_trouble(words),
+        is_denied=is_denial(words),
     )
 
 
@@ -191,6 +204,16 @@ async def _follow(response: aiohttp.ClientResponse, progress: Callable[[str], No
 
 def _is_timeout(error: BaseException) -> bool:
     return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)
+
+
+def _header(login: Login) -> dict[str, str]:
+    """The header with a credential of our own; it goes to the engine, and from there to the registry alone."""
+    found = {
+        "username": login.username,
+        "password": login.password,
+        "serveraddress": login.server_address,
+    }
+    return {"X-Registry-Auth": auth.encode_header(found).decode("ascii")}
 
 
 def _credentials(repository: str) -> dict[str, str]:

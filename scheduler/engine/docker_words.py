@@ -35,6 +35,9 @@ _LASTING = re.compile(
     r"|no matching manifest|x509|no space left"
 )
 
+# ... and what it says of one that does not know who asks, or does not let them.
+_DENIED = re.compile(r"denied|unauthorized|authentication|no basic auth|incorrect username or password")
+
 # The runtime's own call stack, in the forms of runc up to 1.0 and since, that stands before what went wrong.
 _RUNTIME_PREFIX = re.compile(
     r"(failed to create (shim )?task: |failed to create task for container: "
@@ -93,6 +96,15 @@ def is_passing_registry_trouble(words: str) -> bool:
     """
     lower = words.lower()
     return _PASSING.search(lower) is not None and _LASTING.search(lower) is None
+
+
+def is_denial(words: str) -> bool:
+    """Whether a pull failed with these words because of who asked.
+
+    >>> is_denial('Head "http://127.0.0.1:5000/v2/a/manifests/1": no basic auth credentials')
+    True
+    """
+    return _DENIED.search(words.lower()) is not None
 
 
 def is_disk_full(words: str) -> bool:

@@ -38,11 +38,20 @@ class ImagePullError(EngineError):
     Attributes:
         is_transient: whether another try, soon, may have it.
         has_stalled: whether it was given up for want of progress.
+        is_denied: whether the registry denies it to who asked.
     """
 
-    def __init__(self, message: str, *, is_transient: bool = False, has_stalled: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_transient: bool = False,
+        has_stalled: bool = False,
+        is_denied: bool = False,
+    ) -> None:
         self.is_transient = is_transient or has_stalled
         self.has_stalled = has_stalled
+        self.is_denied = is_denied
         super().__init__(message)
 
 

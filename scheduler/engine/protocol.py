@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol, Self
 
 from scheduler.job import Mount, PullPolicy
 from scheduler.logs.stream import Stream
+from scheduler.registry import Login
+from scheduler.secret_files import SecretFile
 
 LABEL_EXEC = "io.timeball.exec"
 """Label that carries the exec's id."""
@@ -66,11 +68,13 @@ class Handle:
         engine_id: the engine's own id of it.
         name: its name, from `container_name`.
         node: the machine it runs on where the engine has several, else None.
+        secret_directories: how many directories in memory it has for secret files.
     """
 
     engine_id: str
     name: str
     node: str | None = None
+    secret_directories: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,7 @@ class LaunchSpec:
         capabilities: all that it keeps of root's powers, without ``CAP_``.
         no_new_privileges: whether programs can gain nothing by set-user-id files.
         mounts: what it sees of the engine's machine.
+        secret_directories: directories in memory that `Engine.start` puts secret files into.
         user: whom it runs as; None for the image's own user.
         read_only_root: whether nothing but mounts and a /tmp in memory can be written to.
         network: the engine's network, or ``none``; None for the engine's default.
@@ -108,6 +113,7 @@ class LaunchSpec:
     capabilities: tuple[str, ...] = ()
     no_new_privileges: bool = True
     mounts: tuple[Mount, ...] = ()
+    secret_directories: tuple[str, ...] = ()
     user: str | None = None
     read_only_root: bool = False
     network: str | None = None
@@ -300,7 +306,7 @@ class Engine(Protocol):
         ...
 
     async def ensure_image(
-        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
         """See to it that the image is on the engine, asking its registry as the policy says.
 
@@ -308,6 +314,7 @@ class Engine(Protocol):
             image: ``repo:tag`` or ``repo@sha256:…``.
             policy: when the registry is asked.
             progress: is called on the event loop with a readable line now and then.
+            login: what the registry is shown; None for what the engine's own configuration has.
 
         Raises:
             ImagePullError: it cannot be had, or the pull makes no progress.
@@ -338,14 +345,17 @@ class Engine(Protocol):
         """
         ...
 
-    async def start(self, handle: Handle) -> None:
+    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
         """Start a container's main process; one that runs already is left alone.
+
+        Files are in its memory before its process begins, and gone with it. They are given with every start: one
+        that did not come about has left none.
 
         A container that has ended would run again: where that is possible (after a crash, after
         `EngineUnavailableError`) inspect first.
 
         Raises:
-            LaunchError: its command cannot be run.
+            LaunchError: its command cannot be run, or the engine does not take the files.
             RunGoneError: there is no such container.
         """
         ...

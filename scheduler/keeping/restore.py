@@ -9,9 +9,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +30,8 @@ MAGIC: Final = b"SQLite format 3\x00"
 OWN_TABLES: Final = frozenset({"facts", "jobs", "execs", "occurrences", "log_chunks", VERSION_TABLE})
 #: Of what is wrong with a damaged file, so many lines are shown.
 LINES_SHOWN: Final = 3
+#: Bytes that are copied at a time.
+PIECE: Final = 1024 * 1024
 
 
 class RestoreError(TimeballError):
@@ -126,7 +127,15 @@ def known_versions() -> frozenset[str]:
     return frozenset(step.name.split("_")[0] for step in steps.iterdir() if step.name[:1].isdigit())
 
 
-def restore(file: Path, data_dir: Path, database: Path, *, now: datetime, force: bool) -> Path | None:
+def restore(
+    file: Path,
+    data_dir: Path,
+    database: Path,
+    *,
+    now: datetime,
+    force: bool,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Path | None:
     """Put a checked backup in the database's place.
 
     Args:
@@ -135,6 +144,7 @@ def restore(file: Path, data_dir: Path, database: Path, *, now: datetime, force:
         database: the database's file, usually in it.
         now: the present (UTC), for the name under which the earlier database is kept.
         force: replace a database that is there.
+        progress: is told how many bytes more are copied.
 
     Returns:
         Where the earlier database is kept; None if there was none.
@@ -152,7 +162,7 @@ def restore(file: Path, data_dir: Path, database: Path, *, now: datetime, force:
                     f"{data_dir} has a database already ({database.name}). Restore with --force to replace it "
                     "(it is kept beside the new one), or into another directory with --data-dir"
                 )
-            _copy(file, draft)
+            _copy(file, draft, progress)
             try:
                 _make_ready(draft)
                 kept = _keep_aside(database, now)
@@ -184,11 +194,13 @@ def _locked(data_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _copy(file: Path, draft: Path) -> None:
+def _copy(file: Path, draft: Path, progress: Callable[[int], object]) -> None:
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with file.open("rb") as source, os.fdopen(descriptor, "wb") as target:
-        shutil.copyfileobj(source, target, 1024 * 1024)
+        while piece := source.read(PIECE):
+            target.write(piece)
+            progress(len(piece))
 
 
 def _make_ready(draft: Path) -> None:

@@ -20,8 +20,6 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import aiosmtplib
-
 from scheduler.hook import Delivery, HookEvent
 from scheduler.notify.outcome import Outcome, failure
 from scheduler.notify.recipients import is_address
@@ -149,6 +147,8 @@ class Mailer:
         self._tail = tail
         self._address_of = address_of
         self._local_hostname = local_hostname
+        if server is not None:
+            import aiosmtplib  # noqa: F401, PLC0415 - loaded now, for it takes a while, and only where mail is written
 
     def wants(self, event: str) -> bool:
         """Whether mail is written about such an event; without a server, so that the failure is seen."""
@@ -172,6 +172,8 @@ class Mailer:
         return await self._hand_over(server, compose(delivery, tail, to=to, sender=server.sender), to)
 
     async def _hand_over(self, server: MailServer, message: EmailMessage, to: str) -> Outcome:
+        import aiosmtplib  # noqa: PLC0415 - as above
+
         try:
             async with asyncio.timeout(TIME_LIMIT):
                 await self._speak(server, message, to)
@@ -189,7 +191,11 @@ class Mailer:
         return Outcome(delivered=True, status_code=250)
 
     async def _speak(self, server: MailServer, message: EmailMessage, to: str) -> None:
-        context = None if server.security == "none" else ssl.create_default_context(cafile=server.ca_file)
+        import aiosmtplib  # noqa: PLC0415 - as above
+
+        context = None
+        if server.security != "none":  # reads every authority that the system trusts
+            context = await asyncio.to_thread(ssl.create_default_context, cafile=server.ca_file)
         await aiosmtplib.send(
             message,
             sender=server.sender,

@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -106,6 +107,7 @@ class Poster:
         self._time_limit = time_limit
         self._headers = {"Content-Type": "application/json", "User-Agent": user_agent}
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="hook-lookup")
+        self._tls: ssl.SSLContext | None = None
 
     def close(self) -> None:
         """Let go of the threads; a lookup that hangs is left to its end."""
@@ -140,8 +142,15 @@ class Poster:
     ) -> tuple[Outcome, URL | None]:
         """One request; answers what came of it, and where it is redirected to."""
         guard = _Guard(target, self.policy, self._threads)
+        if target.scheme == "https" and self._tls is None:
+            # Reads every authority that the system trusts: too long for the event loop.
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
         connector = aiohttp.TCPConnector(
-            resolver=guard, socket_factory=guard.make_socket, use_dns_cache=False, force_close=True
+            resolver=guard,
+            socket_factory=guard.make_socket,
+            ssl=self._tls or True,
+            use_dns_cache=False,
+            force_close=True,
         )
         session = aiohttp.ClientSession(
             connector=connector,

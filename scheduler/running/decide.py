@@ -15,6 +15,7 @@ from typing import Final
 from scheduler.engine.protocol import LaunchSpec, RunStatus
 from scheduler.execution import Exec, ExecStatus, FailReason
 from scheduler.job import command_words
+from scheduler.secret_files import directories_of
 from scheduler.security.policy import BRIDGE, ContainerPolicy, violations, words_of
 
 #: The longest pause before a retry.
@@ -175,19 +176,22 @@ def denial(one: Exec, policy: ContainerPolicy) -> str | None:
     return f"The run is denied: {words_of(beyond)}" if beyond else None
 
 
-def launch_spec(one: Exec, policy: ContainerPolicy, environment: Mapping[str, str]) -> LaunchSpec:
+def launch_spec(
+    one: Exec, policy: ContainerPolicy, environment: Mapping[str, str], *, image: str
+) -> LaunchSpec:
     """The container that a run needs, with what the policy gives it.
 
     Args:
         one: the exec.
         policy: of its namespace.
         environment: its variables, with the values of secrets in them.
+        image: what the engine knows its image by.
     """
     network = policy.network_of(one.spec)
     return LaunchSpec(
         exec_id=one.id,
         job_id=one.job_id,
-        image=one.spec.image,
+        image=image,
         command=command_words(one.spec.command),
         environment=environment,
         cpus=one.spec.cpus,
@@ -197,6 +201,7 @@ def launch_spec(one: Exec, policy: ContainerPolicy, environment: Mapping[str, st
         capabilities=policy.capabilities_of(one.spec),
         no_new_privileges=policy.no_new_privileges,
         mounts=one.spec.mounts,
+        secret_directories=directories_of(one.spec.secret_files),
         user=one.spec.user,
         read_only_root=one.spec.read_only_root,
         network=None if network == BRIDGE else network,

@@ -7,7 +7,7 @@ were about is found out by asking again, as after any other `EngineUnavailableEr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -31,7 +31,9 @@ from scheduler.engine.protocol import (
 )
 from scheduler.job import PullPolicy
 from scheduler.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
+from scheduler.registry import Login
 from scheduler.running.circuit import Circuit
+from scheduler.secret_files import SecretFile
 
 #: The kinds of ends that calls have, as the metric names them.
 OK, REFUSED, TROUBLED, TIMEOUT, UNREACHABLE, GIVEN_UP, NOT_MADE = (
@@ -101,11 +103,11 @@ class GuardedEngine:
             return await self._engine.examine()
 
     async def ensure_image(
-        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
         """As `Engine.ensure_image`."""
         async with self._call("ensure_image"):
-            return await self._engine.ensure_image(image, policy, progress)
+            return await self._engine.ensure_image(image, policy, progress, login=login)
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """As `Engine.create`."""
@@ -122,10 +124,10 @@ class GuardedEngine:
         async with self._call("attach"):
             return await self._engine.attach(handle)
 
-    async def start(self, handle: Handle) -> None:
+    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
         """As `Engine.start`."""
         async with self._call("start"):
-            await self._engine.start(handle)
+            await self._engine.start(handle, files)
 
     async def inspect(self, handle: Handle) -> RunStatus:
         """As `Engine.inspect`."""

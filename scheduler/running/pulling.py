@@ -7,14 +7,16 @@ times and for a bounded time in all. Every new try leaves a line in the run's lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scheduler.engine.errors import ImagePullError
 from scheduler.engine.protocol import Engine, ImageInfo
-from scheduler.execution import ExecSpec
+from scheduler.execution import Exec, ExecSpec
+from scheduler.job import PullPolicy
 from scheduler.metrics import PULLS_RETRIED, PULLS_STALLED
+from scheduler.running.pull_access import PullAccess
 
 #: The longest pause before another try, in seconds.
 LONGEST_PAUSE: Final = 30.0
@@ -36,23 +38,33 @@ class PullLimits:
 
 
 async def image_of(
-    engine: Engine, spec: ExecSpec, limits: PullLimits, say: Callable[[str], None]
-) -> ImageInfo:
-    """See to it that a run's image is on the engine.
+    engine: Engine, one: Exec, limits: PullLimits, say: Callable[[str], None], access: PullAccess
+) -> tuple[str, ImageInfo]:
+    """See to it that a run's image is on the engine, and that the run may use it.
 
     Args:
         engine: where it is to be.
-        spec: names the image, and when its registry is asked.
+        one: names the image, and when its registry is asked.
         limits: how patient to be.
         say: is called with a readable line now and then.
+        access: by what right the run has it.
+
+    Returns:
+        What the engine knows it by, and what it is.
 
     Raises:
         ImagePullError: it cannot be had; the message says how often that was tried.
         EngineUnavailableError: the engine does not answer.
+        UnavailableError: the database refused.
     """
+    spec = one.spec
     try:
         async with asyncio.timeout(limits.total_seconds) as total:
-            return await _try_often(engine, spec, limits, say)
+            if one.repeats_image:
+                return await _same_image(engine, one, limits, say, access)
+            return spec.image, await _permitted(engine, spec, limits, say, access)
+    except ImagePullError as error:
+        raise access.explained(error) from error
     except TimeoutError as error:
         if not total.expired():
             raise
@@ -61,22 +73,81 @@ async def image_of(
         ) from error
 
 
+async def _permitted(
+    engine: Engine, spec: ExecSpec, limits: PullLimits, say: Callable[[str], None], access: PullAccess
+) -> ImageInfo:
+    login = access.login
+
+    async def pull(policy: PullPolicy) -> ImageInfo:
+        return await _try_often(
+            lambda: engine.ensure_image(spec.image, policy, say, login=login), spec.region_name, limits, say
+        )
+
+    found = await pull(spec.pull_policy)
+    if not found.pulled and not await access.allows(found):
+        if spec.pull_policy is PullPolicy.NEVER:
+            raise ImagePullError(
+                f"image {spec.image} is on the engine, but the namespace '{access.namespace}' has not pulled it "
+                f"itself, and {access.host} is a registry with private images; use 'if_not_present', which asks it"
+            )
+        say(f"Asking {access.host}, as this namespace has not pulled the image yet")
+        found = await pull(PullPolicy.ALWAYS)
+    if found.pulled:
+        await access.grant(found)
+    return found
+
+
+async def _same_image(
+    engine: Engine, one: Exec, limits: PullLimits, say: Callable[[str], None], access: PullAccess
+) -> tuple[str, ImageInfo]:
+    """The image that the replayed run ran, wherever it still is: on the engine, else in its registry.
+
+    An image that came from no registry is known by the engine's own id alone, which no registry knows.
+    """
+    spec, digest = one.spec, one.image_digest or ""
+    gone = f"the image of exec {one.replay_of} is not on the engine any more"
+    for name in (spec.image, digest):
+        try:
+            found = await engine.ensure_image(name, PullPolicy.NEVER, say)
+        except ImagePullError:
+            continue
+        if await access.allows(found):
+            return name, replace(found, digest=digest)
+        gone = f"the namespace '{access.namespace}' has not pulled the image of exec {one.replay_of} itself"
+    if spec.pull_policy is PullPolicy.NEVER:
+        raise ImagePullError(
+            f"{gone}, and the pull policy 'never' forbids to ask its registry: {spec.image}; load it there, or "
+            "replay with a docker_image_tag"
+        )
+    try:
+        # Asking again what a digest stands for tells nothing new, whatever the policy.
+        spec = replace(spec, pull_policy=PullPolicy.IF_NOT_PRESENT)
+        return spec.image, await _permitted(engine, spec, limits, say, access)
+    except ImagePullError as error:
+        raise ImagePullError(
+            f"{gone}, and {error}; replay with a docker_image_tag to run another",
+            is_transient=error.is_transient,
+            has_stalled=error.has_stalled,
+            is_denied=error.is_denied,
+        ) from error
+
+
 async def _try_often(
-    engine: Engine, spec: ExecSpec, limits: PullLimits, say: Callable[[str], None]
+    once: Callable[[], Awaitable[ImageInfo]], region: str, limits: PullLimits, say: Callable[[str], None]
 ) -> ImageInfo:
     pause, attempt = limits.pause_seconds, 1
     while True:
         try:
-            return await engine.ensure_image(spec.image, spec.pull_policy, say)
+            return await once()
         except ImagePullError as error:
             if error.has_stalled:
-                PULLS_STALLED.labels(region=spec.region_name).inc()
+                PULLS_STALLED.labels(region=region).inc()
             if not error.is_transient:
                 raise
             if attempt >= limits.attempts:
                 raise ImagePullError(f"{error} (tried {attempt} times)") from error
             attempt += 1
             say(f"{error}; trying again in {pause:g} s ({attempt} of {limits.attempts})")
-        PULLS_RETRIED.labels(region=spec.region_name).inc()
+        PULLS_RETRIED.labels(region=region).inc()
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)

@@ -42,6 +42,7 @@ from scheduler.running.decide import (
     lost,
     stop_words,
 )
+from scheduler.running.pull_access import pull_access
 from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
 from scheduler.running.regions import Region
@@ -206,18 +207,20 @@ class Run:
             return
         self.capture.system(f"Start pulling image: {spec.image}")
         try:
-            image = await unless(
+            access = await pull_access(self.exec, self._with.database, self._with.clock, self._with.vault)
+            found = await unless(
                 self._stopping.wanted,
-                image_of(engine, spec, self._region.limits.pulls, self.capture.system),
+                image_of(engine, self.exec, self._region.limits.pulls, self.capture.system, access),
             )
-            if image is None:
+            if found is None:
                 await self._end(cancelled_before_start(self._stopping.reason))
                 return
+            name, image = found
             self._recorder.note_image(image.digest)
             await self._recorder.pin_image(image)
             point(Point.PULLED)
             await self._recorder.demand_ownership()
-            handle = await engine.create(launch_spec(self.exec, policy, environment))
+            handle = await engine.create(launch_spec(self.exec, policy, environment, image=name))
             point(Point.CREATED)
         except (ImagePullError, ImageMissingError) as error:
             await self._fail_to_start(FailReason.IMAGE_PULL_FAILED, str(error))
@@ -233,6 +236,11 @@ class Run:
             await self._end(cancelled_before_start(self._stopping.reason))
             await self._remove(handle)
             return
+        files = self.secrecy.files if self.exec.spec.secret_files else ()
+        if files is None:
+            await self._fail_to_start(FailReason.SECRET_MISSING, self.secrecy.trouble or "")
+            await self._remove(handle)
+            return
         ended = self._region.ended(self.exec.id)
         stream = await engine.attach(handle)
         self._breaks = self._region.breaks
@@ -245,7 +253,7 @@ class Run:
                 self._observe_launch()
                 await self._recorder.demand_ownership()
                 try:
-                    await engine.start(handle)
+                    await engine.start(handle, files)
                 except LaunchError as error:
                     reason = FailReason.START_FAILED
                     if isinstance(error, LaunchForgottenError):

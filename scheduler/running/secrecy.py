@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from scheduler.execution import Exec
 from scheduler.job import Variable
 from scheduler.logs.resume import EngineFrame
-from scheduler.secret import names_in, resolved
+from scheduler.secret import names_in, resolved, secrets_of
+from scheduler.secret_files import SecretFile, files_of
 from scheduler.security.masking import Masks
 from scheduler.vault import SecretUnavailableError, Vault
 
@@ -18,13 +19,19 @@ class Secrecy:
 
     Attributes:
         environment: its variables with the secrets' values in them; None if one of them cannot be had.
+        files: its secret files; None likewise.
         trouble: why that is so, for people.
     """
 
     def __init__(
-        self, environment: Mapping[str, str] | None, values: Sequence[str], trouble: str | None
+        self,
+        environment: Mapping[str, str] | None,
+        values: Sequence[str],
+        trouble: str | None,
+        files: Sequence[SecretFile] | None = (),
     ) -> None:
         self.environment = environment
+        self.files = files
         self.trouble = trouble
         self._values = values
 
@@ -38,7 +45,7 @@ class Secrecy:
         theirs = {
             container[name] for name, value in variables.items() if name in container and names_in([value])
         }
-        return Secrecy(self.environment, tuple({*self._values, *theirs}), self.trouble)
+        return Secrecy(self.environment, tuple({*self._values, *theirs}), self.trouble, self.files)
 
     def masks(self) -> Masks:
         """What hides them in one reading of the output."""
@@ -76,13 +83,15 @@ async def secrecy_of(one: Exec, vault: Vault) -> Secrecy:
     Raises:
         UnavailableError: the database refused.
     """
-    variables = one.spec.runtime_vars
+    variables, paths = one.spec.runtime_vars, one.spec.secret_files
     values: dict[str, str] = {}
     trouble = None
-    for name in sorted(names_in(variables.values())):
+    for name in sorted(secrets_of(variables, paths)):
         try:
             values |= await vault.values(one.namespace, [name])
         except SecretUnavailableError as error:
             trouble = trouble or str(error)
-    environment = None if trouble is not None else resolved(variables, values)
-    return Secrecy(environment, tuple(values.values()), trouble)
+    if trouble is not None:
+        return Secrecy(None, tuple(values.values()), trouble, None)
+    files = files_of(paths, values, one.spec.user)
+    return Secrecy(resolved(variables, values), tuple(values.values()), None, files)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,18 +16,16 @@ from sqlalchemy.engine import Connection
 
 from scheduler.execution import Exec, ExecStatus, TriggerMode
 from scheduler.filters import ExecFilter, Order, Position
+from scheduler.store.exec_ways import Asked, Way, way
 from scheduler.store.execs import from_row, of_visible_jobs
 from scheduler.store.jobs import IDS_PER_STATEMENT
-from scheduler.store.tables import Moment, exec_labels, execs, jobs
+from scheduler.store.tables import Moment, execs, jobs
 
-#: Up to so many matches are counted one by one (a tenth of it where that takes longer); statistics count all.
+#: Up to so many matches are counted one by one, and so many runs looked up for it; statistics count all.
 COUNTED: Final = 10_000
+LOOKED_UP: Final = 2_000
 #: How many jobs may share a name that is asked for.
 MOST_NAMESAKES: Final = 100
-#: A start is told by the engine's clock, which may be so far behind ours.
-SKEW: Final = timedelta(days=1)
-
-_Conditions = list[sa.ColumnElement[bool]]
 
 
 def find(
@@ -61,18 +58,22 @@ def find(
 
 
 def count(connection: Connection, wanted: ExecFilter, *, count_all: bool = False) -> tuple[int, bool]:
-    """How many runs match, as far as they are counted; and whether there are more than that."""
-    total = 0
-    for conditions, source in _branches(connection, wanted, by_start=wanted.asks_for_start):
+    """How many runs match, as far as they are counted; and whether there may be more than that."""
+    total, is_estimate = 0, False
+    for one in _ways(connection, wanted, by_start=wanted.asks_for_start):
         # Entries of an index are counted fast; to look each run up besides takes ten times as long.
-        most = COUNTED if isinstance(source, sa.Table) else COUNTED // 10
-        some = sa.select(sa.literal(1)).select_from(source).where(*conditions)
+        most = COUNTED if not one.rest else LOOKED_UP
+        each = sa.case((sa.and_(*one.rest), 1)) if one.rest else sa.literal(1)
+        some = sa.select(each.label("matches")).select_from(one.source).where(*one.narrow)
         if not count_all:
-            some = some.limit(most + 1 - total)
-        total += connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
-        if total > most and not count_all:
-            return most, True
-    return total, False
+            some = some.limit(most + 1)
+        rows = some.subquery()
+        seen, found = connection.execute(sa.select(sa.func.count(), sa.func.count(rows.c.matches))).one()
+        total += found
+        is_estimate = is_estimate or (seen > most and not count_all)
+        if total > COUNTED and not count_all:
+            return COUNTED, True
+    return total, is_estimate
 
 
 def job_names(connection: Connection, job_ids: Sequence[int]) -> dict[int, str]:
@@ -97,20 +98,16 @@ def ids(
 ) -> list[str]:
     """The ids of what `find` finds, for whoever needs no more."""
     branches = []
-    for conditions, source in _branches(connection, wanted, by_start=order.by_start):
-        by_label = source is not execs
-        moment, exec_id = (
-            (exec_labels.c.created_at, exec_labels.c.exec_id)
-            if by_label
-            else (execs.c.started_at if order.by_start else execs.c.created_at, execs.c.id)
-        )
-        query = sa.select(moment.label("moment"), exec_id.label("exec_id")).select_from(source)
-        query = query.where(*conditions)
+    for one in _ways(connection, wanted, by_start=order.by_start):
+        query = sa.select(one.moment.label("moment"), one.exec_id.label("exec_id")).select_from(one.source)
+        query = query.where(*one.narrow, *one.rest)
         if after is not None:
             place = sa.tuple_(sa.literal(after.at, Moment), sa.literal(after.exec_id, sa.Text))
-            here = sa.tuple_(moment, exec_id)
+            here = sa.tuple_(one.moment, one.exec_id)
             query = query.where(here < place if order.is_descending else here > place)
-        keys: tuple[Any, Any] = (moment.desc(), exec_id.desc()) if order.is_descending else (moment, exec_id)
+        keys: tuple[Any, Any] = (one.moment, one.exec_id)
+        if order.is_descending:
+            keys = (one.moment.desc(), one.exec_id.desc())
         branches.append(query.order_by(*keys).limit(offset + limit))
     if not branches:
         return []
@@ -122,10 +119,8 @@ def ids(
     return [exec_id for _, exec_id in found[offset : offset + limit]]
 
 
-def _branches(
-    connection: Connection, wanted: ExecFilter, *, by_start: bool
-) -> Iterator[tuple[_Conditions, sa.FromClause]]:
-    """What to ask one after the other: conditions, and what they are asked of."""
+def _ways(connection: Connection, wanted: ExecFilter, *, by_start: bool) -> Iterator[Way]:
+    """What to ask one after the other."""
     job_ids: list[int | None] = [wanted.job_id]
     if wanted.job_name is not None:
         job_ids = [one for one in _namesakes(connection, wanted) if wanted.job_id in (None, one)]
@@ -133,58 +128,20 @@ def _branches(
     modes: list[TriggerMode | None] = [*sorted(wanted.trigger_modes)] or [None]
     visible = of_visible_jobs(connection)
     for job_id, status, mode in itertools.product(job_ids, statuses, modes):
-        conditions: _Conditions = [*visible]
-        if wanted.namespace is not None:
-            conditions.append(execs.c.namespace == wanted.namespace)
-        if job_id is not None:
-            conditions.append(execs.c.job_id == job_id)
-        if status is not None:
-            conditions.append(execs.c.status == status)
-        if mode is not None:
-            conditions.append(execs.c.trigger_mode == mode)
-        conditions += _started_bounds(wanted, by_start=by_start)
-        labels = sorted(wanted.labels.items())
-        if not labels or job_id is not None or by_start:
-            yield [*conditions, *_created_bounds(wanted, execs.c.created_at), *_having(labels)], execs
-            continue
-        # Nothing else is likely to be narrower than a label.
-        (name, value), *others = labels
-        conditions += _having(others)
-        source = exec_labels.join(execs, execs.c.id == exec_labels.c.exec_id) if conditions else exec_labels
-        conditions += [exec_labels.c.name == name, exec_labels.c.value == value]
-        yield [*conditions, *_created_bounds(wanted, exec_labels.c.created_at)], source
-
-
-def _created_bounds(wanted: ExecFilter, moment: sa.ColumnElement[Any]) -> _Conditions:
-    found: _Conditions = []
-    if wanted.created_from is not None:
-        found.append(moment >= wanted.created_from)
-    if wanted.created_to is not None:
-        found.append(moment <= wanted.created_to)
-    return found
-
-
-def _started_bounds(wanted: ExecFilter, *, by_start: bool) -> _Conditions:
-    """The range of starts. A run starts after it was made, so the range of its making bounds that of its start."""
-    found: _Conditions = []
-    if wanted.started_from is not None:
-        found.append(execs.c.started_at >= wanted.started_from)
-    if wanted.started_to is not None:
-        found.append(execs.c.started_at <= wanted.started_to)
-    if by_start:
-        found.append(execs.c.started_at.is_not(None))
-        if wanted.created_from is not None:
-            found.append(execs.c.started_at >= wanted.created_from - SKEW)
-    return found
-
-
-def _having(labels: Sequence[tuple[str, str]]) -> _Conditions:
-    """Runs that have all of these labels."""
-    others = [(exec_labels.alias(), name, value) for name, value in labels]
-    return [
-        sa.exists().where(other.c.exec_id == execs.c.id, other.c.name == name, other.c.value == value)
-        for other, name, value in others
-    ]
+        equal = {
+            "namespace": wanted.namespace,
+            "job_id": job_id,
+            "status": status,
+            "trigger_mode": mode,
+        }
+        asked = Asked(
+            equal={name: value for name, value in equal.items() if value is not None},
+            labels=sorted(wanted.labels.items()),
+            created=(wanted.created_from, wanted.created_to),
+            started=(wanted.started_from, wanted.started_to),
+            others=visible,
+        )
+        yield way(connection, asked, by_start=by_start)
 
 
 def _namesakes(connection: Connection, wanted: ExecFilter) -> list[int]:

@@ -64,6 +64,7 @@ def from_row(row: RowMapping) -> Exec:
         scheduled_for=row["scheduled_for"],
         attempt=row["attempt"],
         retry_of=row["retry_of"],
+        replay_of=row["replay_of"],
         not_before=row["not_before"],
         owner=row["owner"],
         dispatched_at=row["dispatched_at"],

@@ -106,7 +106,7 @@ def all_sealed(connection: Connection) -> list[tuple[int, str]]:
     return [(row.id, row.sealed_secret) for row in rows]
 
 
-def reseal(connection: Connection, hook_id: int, *, before: str, after: str) -> None:
+def reseal(connection: Connection, hook_id: int, before: str, after: str) -> None:
     """Replace a sealed secret, unless it was changed since."""
     unchanged = sa.and_(hooks.c.id == hook_id, hooks.c.sealed_secret == before)
     connection.execute(hooks.update().where(unchanged).values(sealed_secret=after))

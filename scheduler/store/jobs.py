@@ -24,6 +24,7 @@ from scheduler.job import (
     ScheduleCursor,
     ScheduleState,
 )
+from scheduler.secret import secrets_of
 from scheduler.store.tables import (
     Moment,
     columns_of,
@@ -32,6 +33,7 @@ from scheduler.store.tables import (
     hooks,
     job_labels,
     jobs,
+    secret_uses,
 )
 
 #: How many ids one statement carries; well under every database's limit of parameters.
@@ -106,6 +108,7 @@ def insert(
     except IntegrityError as error:
         raise _name_taken(definition) from error
     _store_labels(connection, job_id, definition)
+    _store_uses(connection, job_id, definition)
     return Job(
         id=job_id, definition=definition, cursor=cursor, created_by=created_by, created_at=now, updated_at=now
     )
@@ -166,6 +169,8 @@ def update(
         raise _name_taken(definition) from error
     connection.execute(job_labels.delete().where(job_labels.c.job_id == job_id))
     _store_labels(connection, job_id, definition)
+    connection.execute(secret_uses.delete().where(secret_uses.c.job_id == job_id))
+    _store_uses(connection, job_id, definition)
 
 
 def hide(connection: Connection, job_id: int, *, now: datetime) -> None:
@@ -174,6 +179,7 @@ def hide(connection: Connection, job_id: int, *, now: datetime) -> None:
     What is left of it is cleared away bit by bit; see `scheduler.store.clearing`.
     """
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(deleted_at=now))
+    connection.execute(secret_uses.delete().where(secret_uses.c.job_id == job_id))
     # Nobody is told of it any more.
     connection.execute(hooks.delete().where(hooks.c.job_id == job_id))
     connection.execute(deliveries.delete().where(deliveries.c.job_id == job_id))
@@ -245,6 +251,15 @@ def _store_labels(connection: Connection, job_id: int, definition: JobDefinition
     rows = [{"job_id": job_id, "name": name, "value": value} for name, value in definition.labels.items()]
     if rows:
         connection.execute(job_labels.insert(), rows)
+
+
+def _store_uses(connection: Connection, job_id: int, definition: JobDefinition) -> None:
+    rows = [
+        {"namespace": definition.namespace, "name": name, "job_id": job_id}
+        for name in sorted(secrets_of(definition.runtime_vars, definition.secret_files))
+    ]
+    if rows:
+        connection.execute(secret_uses.insert(), rows)
 
 
 def _name_taken(definition: JobDefinition) -> ConflictError:

@@ -7,7 +7,7 @@ connection inside a transaction of `Database`; none commits.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -85,6 +85,19 @@ def receivers_of(connection: Connection, exec_id: str, event: HookEvent) -> list
     return [one for one in (Receiver(*row) for row in rows) if one.wants(event)]
 
 
+def named(connection: Connection, job_ids: Collection[int]) -> dict[int, dict[str, Any]]:
+    """The id, name and namespace of jobs, by id, for people who read what they are told of them."""
+    ids = sorted(job_ids)
+    query = sa.select(jobs.c.id, jobs.c.name, jobs.c.namespace)
+    return {
+        row["id"]: dict(row)
+        for start in range(0, len(ids), _JOBS_PER_LOOK)
+        for row in connection.execute(
+            query.where(jobs.c.id.in_(ids[start : start + _JOBS_PER_LOOK]))
+        ).mappings()
+    }
+
+
 def put_exec(
     connection: Connection, receivers: Sequence[Receiver], event: HookEvent, one: Exec, retry: Exec | None
 ) -> None:
@@ -99,6 +112,8 @@ def put_exec(
     """
     at = one.ended_at or one.started_at or one.created_at
     data, rows = exec_data(one), []
+    hooked = any(receiver.hook_id is not None for receiver in receivers)
+    job = named(connection, [one.job_id]).get(one.job_id) if hooked else None
     for receiver in receivers:
         if receiver.hook_id is not None:
             subject_type, subject = receiver.subject
@@ -106,6 +121,7 @@ def put_exec(
                 hook_id=receiver.hook_id,
                 subject_type=subject_type,
                 subject=subject,
+                job=job,
                 data=data,
                 username=one.created_by,
                 retry=retry_data(retry),
@@ -113,8 +129,8 @@ def put_exec(
             rows.append(_row(receiver.hook_id, None, event.value, at, body))
         elif retry is None:
             columns = (jobs.c.id, jobs.c.name, jobs.c.namespace, jobs.c.created_by)
-            job = connection.execute(sa.select(*columns).where(jobs.c.id == one.job_id)).mappings().one()
-            rows.append(_row(None, one.job_id, event.value, at, mail_body(job=dict(job), data=data)))
+            owned = connection.execute(sa.select(*columns).where(jobs.c.id == one.job_id)).mappings().one()
+            rows.append(_row(None, one.job_id, event.value, at, mail_body(job=dict(owned), data=data)))
     _insert(connection, rows)
 
 
@@ -135,7 +151,8 @@ def put_not_run(connection: Connection, entries: Sequence[NotRun]) -> None:
             query.where(hooks.c.namespace.in_(names[start : start + _JOBS_PER_LOOK]))
         ):
             by_namespace.setdefault(row.namespace, []).append(Receiver(*row))
-    rows = []
+    told = [entry.job_id for entry in entries if entry.job_id in by_job or entry.namespace in by_namespace]
+    names_of, rows = named(connection, set(told)), []
     for entry in entries:
         for receiver in by_job.get(entry.job_id, []) + by_namespace.get(entry.namespace, []):
             if receiver.hook_id is not None and receiver.wants(HookEvent.MISS):
@@ -144,6 +161,7 @@ def put_not_run(connection: Connection, entries: Sequence[NotRun]) -> None:
                     hook_id=receiver.hook_id,
                     subject_type=subject_type,
                     subject=subject,
+                    job=names_of.get(entry.job_id),
                     data=entry.data(),
                     username=entry.created_by,
                 )

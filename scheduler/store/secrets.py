@@ -5,18 +5,23 @@ Every function takes a connection inside a transaction of `Database`; none commi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
-from scheduler.secret import Secret, names_in
-from scheduler.store.tables import jobs, secrets
+from scheduler.secret import Secret
+from scheduler.store.tables import secret_uses, secrets
 
-_shown = [column for column in secrets.c if column is not secrets.c.value]
+_used_by = (
+    sa.select(sa.func.count())
+    .where(secret_uses.c.namespace == secrets.c.namespace, secret_uses.c.name == secrets.c.name)
+    .scalar_subquery()
+    .label("used_by")
+)
+_shown = [*(column for column in secrets.c if column is not secrets.c.value), _used_by]
 
 
 def _is(namespace: str, name: str) -> sa.ColumnElement[bool]:
@@ -37,7 +42,7 @@ def put(connection: Connection, namespace: str, name: str, sealed: str, *, user:
 def get(connection: Connection, namespace: str, name: str) -> Secret | None:
     """What is known of a secret, or None."""
     row = connection.execute(sa.select(*_shown).where(_is(namespace, name))).mappings().first()
-    return None if row is None else _from_row(row, _uses(connection, namespace))
+    return None if row is None else Secret(**row)
 
 
 def page(connection: Connection, namespace: str, *, offset: int, limit: int) -> tuple[int, list[Secret]]:
@@ -45,8 +50,7 @@ def page(connection: Connection, namespace: str, *, offset: int, limit: int) -> 
     where = secrets.c.namespace == namespace
     count = connection.execute(sa.select(sa.func.count()).select_from(secrets).where(where)).scalar_one()
     query = sa.select(*_shown).where(where).order_by(secrets.c.name).offset(offset).limit(limit)
-    uses = _uses(connection, namespace)
-    return count, [_from_row(row, uses) for row in connection.execute(query).mappings()]
+    return count, [Secret(**row) for row in connection.execute(query).mappings()]
 
 
 def delete(connection: Connection, namespace: str, name: str) -> bool:
@@ -67,20 +71,7 @@ def all_sealed(connection: Connection) -> list[tuple[str, str, str]]:
     return [(row.namespace, row.name, row.value) for row in rows]
 
 
-def reseal(connection: Connection, namespace: str, name: str, *, before: str, after: str) -> None:
+def reseal(connection: Connection, namespace: str, name: str, before: str, after: str) -> None:
     """Replace a sealed value, unless it was changed since."""
     unchanged = sa.and_(_is(namespace, name), secrets.c.value == before)
     connection.execute(secrets.update().where(unchanged).values(value=after))
-
-
-def _uses(connection: Connection, namespace: str) -> Counter[str]:
-    # Quotes within a text are escaped in JSON, so that only a reference looks like one.
-    is_candidate = sa.cast(jobs.c.runtime_vars, sa.Text).like('%{"secret": "%')
-    rows = connection.execute(
-        sa.select(jobs.c.runtime_vars).where(jobs.c.namespace == namespace, is_candidate)
-    )
-    return Counter(name for row in rows for name in names_in(row.runtime_vars.values()))
-
-
-def _from_row(row: RowMapping, uses: Counter[str]) -> Secret:
-    return Secret(**dict(row), used_by=uses[row["name"]])

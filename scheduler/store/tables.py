@@ -151,6 +151,33 @@ secrets = sa.Table(
     sa.Column("updated_at", Moment, nullable=False),
 )
 
+#: What registries ask of those who pull private images; the password is sealed, by `scheduler.security.sealing`.
+registries = sa.Table(
+    "registries",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("username", sa.Text, nullable=False),
+    sa.Column("password", sa.Text, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+sa.Index("ix_registries_host", registries.c.host)
+
+#: Which images a namespace has pulled itself from registries that somebody has a credential for.
+image_grants = sa.Table(
+    "image_grants",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("image", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("image_id", sa.Text, nullable=False),
+    sa.Column("granted_at", Moment, nullable=False),
+)
+sa.Index("ix_image_grants_namespace_granted_at", image_grants.c.namespace, image_grants.c.granted_at)
+
 #: Who did what. Rows are only added; a trigger of the migration refuses changes, and deleting what is recent.
 audit = sa.Table(
     "audit",
@@ -191,6 +218,8 @@ def _container_columns() -> list[sa.Column[Any]]:
         sa.Column("capabilities", sa.JSON, nullable=False),
         # Each [source, target, read_only].
         sa.Column("mounts", sa.JSON, nullable=False),
+        # The secret's name, by the file's path in the container.
+        sa.Column("secret_files", sa.JSON, nullable=False),
         sa.Column("user", sa.Text, nullable=True),
         sa.Column("read_only_root", sa.Boolean, nullable=False),
         sa.Column("network", sa.Text, nullable=True),
@@ -204,6 +233,7 @@ def container_options(row: RowMapping) -> dict[str, Any]:
     return {
         "capabilities": tuple(row["capabilities"]),
         "mounts": tuple(Mount(*mount) for mount in row["mounts"]),
+        "secret_files": row["secret_files"],
         **{
             name: row[name]
             for name in ("user", "read_only_root", "network", "pin_digest", "docker_image_digest")
@@ -313,6 +343,7 @@ execs = sa.Table(
     sa.Column("scheduled_for", Moment, nullable=True),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("retry_of", sa.Text, nullable=True),
+    sa.Column("replay_of", sa.Text, nullable=True),
     sa.Column("not_before", Moment, nullable=True),
     sa.Column("owner", sa.Text, nullable=True),
     sa.Column("dispatched_at", Moment, nullable=True),
@@ -408,6 +439,17 @@ job_labels = sa.Table(
     sqlite_with_rowid=False,
 )
 sa.Index(None, *(job_labels.c[_name] for _name in ("name", "value", "job_id")))
+
+#: Which jobs name which secrets of their namespace, written with the job.
+secret_uses = sa.Table(
+    "secret_uses",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+sa.Index("ix_secret_uses_job_id", secret_uses.c.job_id)
 _is_waiting = execs.c.ended_at.is_(None) & execs.c.dispatched_at.is_(None)
 _is_dispatched = execs.c.ended_at.is_(None) & execs.c.dispatched_at.is_not(None)
 # The queue: the first run of each job is found in one step, however many wait behind it.

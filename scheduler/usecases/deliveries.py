@@ -76,6 +76,9 @@ class DeliveryUseCases:
                 hook_id=found.id,
                 subject_type=found.subject_type,
                 subject=found.subject,
+                job=None
+                if found.job_id is None
+                else outbox.named(connection, [found.job_id]).get(found.job_id),
                 data={"job": found.job_id} if newest is None else exec_data(newest),
                 username=caller.user,
             )

@@ -1,19 +1,20 @@
-"""Runs: triggering, reading, stopping and deleting them."""
+"""Runs: triggering, replaying, reading, stopping and deleting them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
 from scheduler import rules
 from scheduler.access import Caller, Role, demand, visible_exec, visible_job
 from scheduler.audit import record_exec
-from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec
+from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec, draft_replay
 from scheduler.errors import ConflictError, InvalidInputError
 from scheduler.execution import Exec, ExecStatus, TriggerMode, replaced_by, requested_by
 from scheduler.faults import Point, point
-from scheduler.job import ConcurrencyPolicy
+from scheduler.job import ConcurrencyPolicy, Job
 from scheduler.store import execs, jobs
 from scheduler.usecases.parts import Parts
 from scheduler.views import ExecView, JobView, Page
@@ -43,13 +44,9 @@ class ExecUseCases:
             ForbiddenError: the caller may not trigger runs there.
         """
         now = self._with.clock.now()
-        wrong = rules.check_command(overrides.command)
-        if overrides.resource_size is not None:
-            wrong += rules.check_size(overrides.resource_size, self._with.sizes)
-        if wrong:
-            raise InvalidInputError(*wrong)
+        self._check(overrides)
 
-        def work(connection: Connection) -> tuple[Exec, list[Exec]]:
+        def draft(connection: Connection) -> tuple[Job, Exec]:
             job = visible_job(connection, caller, job_id)
             demand(caller, Role.OPERATOR, job.definition.namespace)
             if overrides.resource_size is None and job.definition.resource_size not in self._with.sizes:
@@ -57,6 +54,78 @@ class ExecUseCases:
                     f"resource_size: the job's size '{job.definition.resource_size}' is not configured any more; "
                     f"change the job, or trigger it with one of {', '.join(self._with.sizes)}"
                 )
+            return job, draft_exec(
+                job,
+                self._with.sizes,
+                trigger_mode=TriggerMode.MANUAL,
+                created_by=caller.user,
+                now=now,
+                overrides=overrides,
+            )
+
+        return await self._make(caller, draft, "exec.trigger", now=now, force=force)
+
+    async def replay(
+        self,
+        caller: Caller,
+        job_id: str,
+        exec_id: str,
+        overrides: Overrides = NO_OVERRIDES,
+        *,
+        force: bool = False,
+    ) -> ExecView:
+        """Make a run now that does again what an earlier one did: its image, command, variables, size and options.
+
+        Args:
+            caller: an operator of the job's namespace.
+            job_id: whose run.
+            exec_id: which is done again.
+            overrides: what this run does otherwise than that one.
+            force: run although the job forbids two runs at a time.
+
+        Raises:
+            NotFoundError: there is no such run for the caller.
+            ConflictError: it has not started yet; or the job forbids two runs at a time, and one is going.
+            InvalidInputError: an override cannot be accepted.
+            ForbiddenError: the caller may not trigger runs there.
+        """
+        now = self._with.clock.now()
+        self._check(overrides)
+
+        def draft(connection: Connection) -> tuple[Job, Exec]:
+            job, earlier = visible_exec(connection, caller, job_id, exec_id)
+            demand(caller, Role.OPERATOR, job.definition.namespace)
+            if earlier.status is ExecStatus.WAITING:
+                raise ConflictError(
+                    f"exec {earlier.id} has not started yet, so that there is nothing to replay; wait for its "
+                    "start, or trigger the job with POST …/execs"
+                )
+            return job, draft_replay(
+                earlier, job, self._with.sizes, created_by=caller.user, now=now, overrides=overrides
+            )
+
+        return await self._make(caller, draft, "exec.replay", now=now, force=force)
+
+    def _check(self, overrides: Overrides) -> None:
+        wrong = rules.check_command(overrides.command)
+        if overrides.resource_size is not None:
+            wrong += rules.check_size(overrides.resource_size, self._with.sizes)
+        if wrong:
+            raise InvalidInputError(*wrong)
+
+    async def _make(
+        self,
+        caller: Caller,
+        draft: Callable[[Connection], tuple[Job, Exec]],
+        action: str,
+        *,
+        now: datetime,
+        force: bool,
+    ) -> ExecView:
+        """Store a new run as the job's concurrency policy says, and have it started."""
+
+        def work(connection: Connection) -> tuple[Exec, list[Exec]]:
+            job, new = draft(connection)
             policy = job.definition.concurrency_policy
             if policy is not ConcurrencyPolicy.ALLOW:
                 # Against another daemon that makes a run of this job at the same moment.
@@ -70,18 +139,10 @@ class ExecUseCases:
                     )
             elif policy is ConcurrencyPolicy.REPLACE:
                 earlier = execs.open_of_job(connection, job.id)
-            new = draft_exec(
-                job,
-                self._with.sizes,
-                trigger_mode=TriggerMode.MANUAL,
-                created_by=caller.user,
-                now=now,
-                overrides=overrides,
-            )
             for one in earlier:
                 execs.stop(connection, one, now=now, reason=replaced_by(new.id))
             execs.insert(connection, [new])
-            record_exec(connection, caller, "exec.trigger", new, now=now)
+            record_exec(connection, caller, action, new, now=now)
             return new, earlier
 
         new, earlier = await self._with.database.write(work)

@@ -43,6 +43,10 @@ class HookUseCases:
             ConflictError: the subject has as many hooks as it may have.
             ForbiddenError: the caller may not define hooks there.
         """
+        async with self._with.vault.sealing():
+            return await self._create(caller, fields)
+
+    async def _create(self, caller: Caller, fields: Mapping[str, Any]) -> Hook:
         values = {"is_active": True, **self._checked(fields)}
         kind, subject = values.pop("subject_type"), values.pop("subject")
         values.setdefault("sealed_secret", None)
@@ -97,6 +101,10 @@ class HookUseCases:
             InvalidInputError: a field cannot be accepted; nothing is changed.
             ForbiddenError: the caller may not define hooks there.
         """
+        async with self._with.vault.sealing():
+            return await self._update(caller, hook_id, fields)
+
+    async def _update(self, caller: Caller, hook_id: str, fields: Mapping[str, Any]) -> Hook:
         values = self._checked(fields)
         kind, subject = values.pop("subject_type", None), values.pop("subject", None)
         now = self._with.clock.now()

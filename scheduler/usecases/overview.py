@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -10,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from scheduler.access import Caller, Role, demand, exec_called, job_called
 from scheduler.audit import record, record_exec
+from scheduler.comparing import Difference, differences
 from scheduler.errors import ForbiddenError
 from scheduler.execution import Exec, ExecStatus, requested_by
 from scheduler.filters import ExecFilter, Order, Position
@@ -18,8 +20,7 @@ from scheduler.store import exec_lists, execs, stats
 from scheduler.usecases.parts import Parts
 from scheduler.views import BulkResult, ExecList, ListedExec, Page, Stats
 
-#: How many runs one request stops or deletes at most, and how many in one transaction.
-BULK: Final = 10_000
+#: How many runs are stopped in one transaction.
 BATCH: Final = 200
 _OPEN: Final = frozenset({ExecStatus.WAITING, ExecStatus.RUNNING})
 
@@ -67,6 +68,8 @@ class OverviewUseCases:
             return found, names, exec_lists.count(connection, seen, count_all=count_all)
 
         found, names, (count, is_estimate) = await self._with.database.read(work)
+        if is_estimate and after is None:
+            count = max(count, page.offset + len(found))
         return ExecList(
             found=[ListedExec(self._with.view(one), names.get(one.job_id, "")) for one in found[: page.size]],
             has_more=len(found) > page.size,
@@ -86,6 +89,24 @@ class OverviewUseCases:
 
         job, one = await self._with.database.read(work)
         return ListedExec(self._with.view(one), job.definition.name), job
+
+    async def compare(
+        self, caller: Caller, first: str, second: str
+    ) -> tuple[ListedExec, ListedExec, Sequence[Difference]]:
+        """Two runs by their ids or numbers, whatever their jobs, and in what they differ.
+
+        Raises:
+            NotFoundError: there is no such run that the caller may see.
+        """
+
+        def work(connection: Connection) -> tuple[tuple[Job, Exec], ...]:
+            return tuple(exec_called(connection, caller, text) for text in (first, second))
+
+        a, b = [
+            ListedExec(self._with.view(one), job.definition.name)
+            for job, one in await self._with.database.read(work)
+        ]
+        return a, b, differences(a.view.exec, b.view.exec)
 
     async def find_job(self, caller: Caller, text: str, *, namespace: str | None = None) -> Job:
         """The job of that id or that name.
@@ -127,19 +148,22 @@ class OverviewUseCases:
 
         return await self._with.database.read(work)
 
-    async def stop_many(self, caller: Caller, wanted: ExecFilter, *, dry_run: bool) -> BulkResult:
+    async def stop_many(self, caller: Caller, wanted: ExecFilter, *, dry_run: bool, limit: int) -> BulkResult:
         """Ask for the end of all runs that match and have not ended.
 
         Args:
             caller: an operator wherever the runs are.
             wanted: which runs; of its statuses only those count that have not ended.
             dry_run: only find out which they are.
+            limit: at most so many of them, the oldest.
 
         Raises:
             ForbiddenError: the caller may not stop runs.
         """
         statuses = (wanted.statuses or _OPEN) & _OPEN
-        found = await self._find_many(caller, Role.OPERATOR, replace(wanted, statuses=statuses), statuses)
+        found = await self._find_many(
+            caller, Role.OPERATOR, replace(wanted, statuses=statuses), statuses, limit
+        )
         if not dry_run:
             now, reason = self._with.clock.now(), requested_by(caller.user)
             await self._record_request(caller, "exec.stop_many", wanted, found, now)
@@ -156,20 +180,25 @@ class OverviewUseCases:
                 self._with.tell_stopped(some, reason)
         return found
 
-    async def delete_many(self, caller: Caller, wanted: ExecFilter, *, dry_run: bool) -> BulkResult:
+    async def delete_many(
+        self, caller: Caller, wanted: ExecFilter, *, dry_run: bool, limit: int
+    ) -> BulkResult:
         """Remove all runs that match and have ended, with their logs.
 
         Args:
             caller: an editor wherever the runs are.
             wanted: which runs; of its statuses only those count that are ends.
             dry_run: only find out which they are.
+            limit: at most so many of them, the oldest.
 
         Raises:
             ForbiddenError: the caller may not delete runs.
         """
         ended = frozenset(ExecStatus) - _OPEN
         statuses = (wanted.statuses or ended) & ended
-        found = await self._find_many(caller, Role.EDITOR, replace(wanted, statuses=statuses), statuses)
+        found = await self._find_many(
+            caller, Role.EDITOR, replace(wanted, statuses=statuses), statuses, limit
+        )
         if not dry_run:
             now = self._with.clock.now()
             await self._record_request(caller, "exec.delete_many", wanted, found, now)
@@ -194,7 +223,7 @@ class OverviewUseCases:
         )
 
     async def _find_many(
-        self, caller: Caller, role: Role, wanted: ExecFilter, statuses: frozenset[ExecStatus]
+        self, caller: Caller, role: Role, wanted: ExecFilter, statuses: frozenset[ExecStatus], limit: int
     ) -> BulkResult:
         if caller.role < role:
             demand(caller, role, caller.home)
@@ -207,9 +236,9 @@ class OverviewUseCases:
             return BulkResult(matched=0, exec_ids=[], has_more=False)
         order = Order.STARTED if seen.asks_for_start else Order.CREATED
         found = await self._with.database.read(
-            lambda connection: exec_lists.ids(connection, seen, order, limit=BULK + 1)
+            lambda connection: exec_lists.ids(connection, seen, order, limit=limit + 1)
         )
-        return BulkResult(matched=len(found[:BULK]), exec_ids=found[:BULK], has_more=len(found) > BULK)
+        return BulkResult(matched=len(found[:limit]), exec_ids=found[:limit], has_more=len(found) > limit)
 
 
 def _within(caller: Caller, wanted: ExecFilter) -> ExecFilter | None:

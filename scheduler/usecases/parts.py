@@ -21,6 +21,7 @@ from scheduler.running.dispatcher import Dispatcher
 from scheduler.running.ownership import Ownership
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
+from scheduler.secret_keys import KeyFile
 from scheduler.security.policy import ContainerPolicy
 from scheduler.store.database import Database
 from scheduler.tokens import Tokens
@@ -45,6 +46,7 @@ class Parts:
         data_dir: where the daemon keeps what it keeps.
         instance: this data directory's daemon.
         installation: the id that its containers carry.
+        key_file: where the keys of secrets stand; None if they come from the environment.
     """
 
     database: Database
@@ -69,6 +71,7 @@ class Parts:
     data_dir: Path
     instance: str
     installation: str
+    key_file: KeyFile | None
 
     @property
     def defaults(self) -> Mapping[str, str]:

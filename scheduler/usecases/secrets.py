@@ -34,14 +34,15 @@ class SecretUseCases:
         where = namespace or caller.home
         demand(caller, Role.EDITOR, where)
         now = self._with.clock.now()
-        sealed = self._with.vault.sealed(where, name, value)
 
         def work(connection: Connection) -> tuple[Secret, bool]:
+            sealed = self._with.vault.sealed(where, name, value)
             is_new = secrets.put(connection, where, name, sealed, user=caller.user, now=now)
             record(connection, caller, "secret.put", f"secret {name}", now=now, namespace=where)
             return _found(secrets.get(connection, where, name), name), is_new
 
-        return await self._with.database.write(work)
+        async with self._with.vault.sealing():
+            return await self._with.database.write(work)
 
     async def list(self, caller: Caller, namespace: str | None, *, page: Page) -> tuple[int, list[Secret]]:
         """How many secrets the namespace has, and one page of what is known of them, by name.

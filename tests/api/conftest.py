@@ -23,7 +23,8 @@ from api.runner import Runner
 from scheduler.daemon import Daemon
 from scheduler.notify.options import HooksSettings
 from scheduler.passwords import Passwords
-from scheduler.settings import NamespaceSettings, RegionSettings, Settings
+from scheduler.setting_parts import NamespaceSettings, RegionSettings
+from scheduler.settings import Settings
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage

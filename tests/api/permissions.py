@@ -42,7 +42,7 @@ class Scene:
         """Values of the same form for which nothing exists."""
         return {
             name: str(uuid.UUID(int=7))
-            if name == "exec_id"
+            if name.endswith("exec_id")
             else f"msg_{7:032x}"
             if name == "delivery_id"
             else "987654"
@@ -54,6 +54,23 @@ class Scene:
         }
 
 
+#: What is made by a PUT to its name: for each placeholder the collection, the name, and the body's fields.
+_PUT: Final = {
+    "secret_name": ("secrets", "{}", ("value",)),
+    "registry_host": ("registries", "{}.example.com", ("username", "password")),
+}
+
+
+async def _put(api: Api, name: str, namespace: str, route: str) -> dict[str, str]:
+    found = {}
+    for placeholder, (what, form, body) in _PUT.items():
+        if f"{{{placeholder}}}" in route:
+            found[placeholder] = key = form.format(name)
+            answer = await api.put(f"/v1/{what}/{key}?namespace={namespace}", dict.fromkeys(body, name))
+            assert answer.status == 201, answer.text
+    return found
+
+
 async def make_scene(api: Api, namespace: str, route: str) -> Scene:
     """What the route's path and body need, made by the administrator."""
     mark = MARK if namespace == FOREIGN else "job"
@@ -63,7 +80,7 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
         job = await api.create(name, namespace=namespace, command="hang", labels={"holds": name})
         values["job_id"] = job["id"]
     if "{exec_id}" in route:
-        values["exec_id"] = (await api.trigger(job["id"]))["id"]
+        values |= await make_execs(api, job["id"], route)
     if "{exec_number}" in route:
         answer = await api.post(f"/api-open/v1/workflows/{job['id']}/jobs")
         values["exec_number"] = answer.body["data"]["id"]
@@ -74,10 +91,7 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
     if "{delivery_id}" in route:
         # Nobody listens there: the delivery has failed when this is answered.
         values["delivery_id"] = (await api.post(f"/v1/hooks/{values['hook_id']}/test")).body["id"]
-    if "{secret_name}" in route:
-        values["secret_name"] = name
-        answer = await api.put(f"/v1/secrets/{name}?namespace={namespace}", {"value": name})
-        assert answer.status == 201, answer.text
+    values |= await _put(api, name, namespace, route)
     if "{token_id}" in route:
         values["token_id"] = (await make("tokens", api, {"name": name, "namespace": namespace}))["id"]
     if "{username}" in route or LOG_IN in route:
@@ -86,6 +100,16 @@ async def make_scene(api: Api, namespace: str, route: str) -> Scene:
             "users", api, {"username": values["username"], "password": PASSWORD, "namespace": namespace}
         )
     return Scene(namespace, values)
+
+
+async def make_execs(api: Api, job_id: int, route: str) -> dict[str, Any]:
+    """The runs that the route's path names."""
+    values = {"exec_id": (await api.trigger(job_id))["id"]}
+    if "{other_exec_id}" in route:
+        values["other_exec_id"] = (await api.trigger(job_id))["id"]
+    if route.endswith("/replay"):  # what waits cannot be replayed
+        await api.until_status(job_id, values["exec_id"], "R")
+    return values
 
 
 async def make(what: str, api: Api, body: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +178,11 @@ TABLE: Final[Mapping[str, Entry]] = {
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /metrics": PUBLIC,
+    # They say what every daemon of this version answers, and nothing of this one.
+    "GET /openapi.json": PUBLIC,
+    "GET /docs": PUBLIC,
+    "GET /docs/page.css": PUBLIC,
+    "GET /docs/page.js": PUBLIC,
     "POST /v1/generate-api-token": Entry(None, body=log_in_body, foreign=None),
     "POST /v1/generate-api-token/": Entry(None, body=log_in_body, foreign=None),
     "GET /v1/me": Entry(VIEWER, foreign=None),
@@ -175,6 +204,16 @@ TABLE: Final[Mapping[str, Entry]] = {
         EDITOR, body=lambda _: {"value": "new"}, query="?namespace={namespace}", foreign=403
     ),
     "DELETE /v1/secrets/{secret_name}": Entry(EDITOR, 204, query="?namespace={namespace}", foreign=403),
+    "POST /v1/secret-key/rotate": Entry(ADMIN, foreign=None, unbound=True),
+    "GET /v1/registries": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
+    "GET /v1/registries/{registry_host}": Entry(VIEWER, query="?namespace={namespace}", foreign=403),
+    "PUT /v1/registries/{registry_host}": Entry(
+        EDITOR,
+        body=lambda _: {"username": "new", "password": "new"},
+        query="?namespace={namespace}",
+        foreign=403,
+    ),
+    "DELETE /v1/registries/{registry_host}": Entry(EDITOR, 204, query="?namespace={namespace}", foreign=403),
     "GET /v1/about": Entry(VIEWER, foreign=None),
     "GET /v1/backup": Entry(ADMIN, foreign=None, unbound=True),
     "POST /v1/jobs": Entry(EDITOR, 201, job_body, foreign=403),
@@ -191,11 +230,13 @@ TABLE: Final[Mapping[str, Entry]] = {
     "GET /v1/jobs/{job_id}/execs/{exec_id}": Entry(VIEWER),
     "DELETE /v1/jobs/{job_id}/execs/{exec_id}": Entry(EDITOR, 204, query="?force=true"),
     "POST /v1/jobs/{job_id}/execs/{exec_id}/stop": Entry(OPERATOR, 202),
+    "POST /v1/jobs/{job_id}/execs/{exec_id}/replay": Entry(OPERATOR, 201),
     "GET /v1/jobs/{job_id}/execs/{exec_id}/logs": Entry(VIEWER),
     "GET /v1/execs": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
     "DELETE /v1/execs": Entry(EDITOR, query="?namespace={namespace}", foreign=403),
     "POST /v1/execs/stop": Entry(OPERATOR, 202, query="?namespace={namespace}", foreign=403),
     "GET /v1/execs/{exec_id}": Entry(VIEWER),
+    "GET /v1/execs/{exec_id}/diff/{other_exec_id}": Entry(VIEWER),
     "GET /v1/stats": Entry(VIEWER, query="?namespace={namespace}", foreign=200),
     "GET /api/jobs": Entry(VIEWER, query="?projectId={namespace}", foreign=200),
     "POST /api/jobs": Entry(OPERATOR, 201, lambda scene: {"pipelineId": str(scene.values["job_id"])}),

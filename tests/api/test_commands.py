@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from click.testing import CliRunner
+from pytest_aiohttp.plugin import AiohttpServer
 
 from api.cli.main import COMMANDS, main
 from tests.api.conftest import REPO, TAG, Api, until
@@ -162,16 +164,6 @@ async def test_what_cannot_be_done_is_said_in_one_line(
     assert "Traceback" not in result.output
 
 
-async def test_a_command_of_a_run_is_split_by_the_daemon(api: Api):
-    """Quotes that do not close are refused in its words, and do not break the command."""
-    job = await make(api, "greeting", "greet")
-    result = await run(api, "run", "greeting", "--command", "echo 'a")
-    assert (result.exit_code, "no closing quotation" in result.stderr) == (2, True)
-    assert (await run(api, "run", "greeting", "--command", "echo 'a b'", "-q", "--no-follow")).exit_code == 0
-    (one,) = (await api.get(f"/v1/jobs/{job}/execs")).body["results"]
-    assert one["command"] == "echo 'a b'"
-
-
 async def test_with_json_a_refusal_is_the_api_s_answer(api: Api):
     """The problem details, beside the line that says why."""
     result = await run(api, "job", "create", "x", "--image", "Bad Image", "--json")
@@ -201,3 +193,50 @@ async def test_every_command_says_what_it_does(api: Api):
     for name in COMMANDS:
         assert name in listed
         assert (await run(api, name, "--help")).exit_code == 0
+
+
+async def test_something_else_that_answers_is_told_from_a_daemon(aiohttp_server: AiohttpServer):
+    """A web server that says 200 to everything is none, and no traceback comes of it."""
+
+    async def greet(_request: web.Request) -> web.Response:
+        return web.Response(text="<html>Welcome</html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", greet)
+    server = await aiohttp_server(app)
+    environment = {"TIMEBALL_URL": str(server.make_url("")), "TIMEBALL_TOKEN": "tbl_none"}
+    for words in (["job", "list"], ["run", "x"], ["exec", "diff", "a", "b"], ["hook", "list"]):
+        result = await asyncio.to_thread(CliRunner().invoke, main, words, env=environment)
+        assert result.exit_code == 1, result.output
+        assert f"timeball {' '.join(words[:2])}".strip("x ") in result.stderr
+        assert "no Timeball daemon" in result.stderr
+
+
+async def test_a_job_that_is_misspelt_is_suggested(api: Api):
+    """Whatever the command; a daemon without such a job suggests none."""
+    await make(api, "nightly", "true")
+    for words in (
+        ("run", "nightyl"),
+        ("job", "pause", "nightyl"),
+        ("logs", "nightyl"),
+        ("occurrences", "nigthly"),
+    ):
+        result = await run(api, *words)
+        assert (result.exit_code, "Did you mean 'nightly'?" in result.stderr) == (2, True), result.output
+    assert "timeball job list" in (await run(api, "run", "quite-another")).stderr
+
+
+async def test_lines_are_written_to_a_file_as_they_were_printed(api: Api, tmp_path: Path):
+    """Whole or not at all; what is there stays unless it is said that it may go."""
+    await api.run(await make(api, "greeting", "greet"))
+    file = tmp_path / "log"
+    done = await run_apart(api, "logs", "greeting", "--stream", "stdout", "-o", str(file))
+    assert (done.exit_code, file.read_text(), done.stdout) == (0, "hello\nworld\n", "")
+    assert file.stat().st_mode & 0o077 == 0
+    again = await run_apart(api, "logs", "greeting", "-o", str(file))
+    assert (again.exit_code, "--force" in again.stderr) == (2, True)
+    assert (await run_apart(api, "logs", "greeting", "-o", str(file), "--force", "--json")).exit_code == 0
+    assert [json.loads(line)["message"] for line in file.read_text().splitlines()][-1] in {"world", "careful"}
+    assert (await run_apart(api, "logs", "-f", "greeting", "-o", str(file))).exit_code == 2
+    assert (await run_apart(api, "logs", "greeting", "-o", str(tmp_path / "no" / "log"))).exit_code == 2
+    assert not [name for name in await asyncio.to_thread(os.listdir, tmp_path) if name.endswith(".partial")]

@@ -275,6 +275,7 @@ async def test_a_run_is_told_of_with_both_signatures_and_the_exec_as_the_api_sho
     assert shown["id"] == run["id"]
     assert got.body["data"] == shown
     assert got.body["hook"] == {"id": hook["id"], "subject_type": "job", "subject": job["id"]}
+    assert got.body["job"] == {"id": job["id"], "name": job["name"], "namespace": job["namespace"]}
     assert got.body["sender"] == {"username": "admin"}
     assert got.headers["Content-Type"] == "application/json"
     assert got.headers["webhook-id"] == told["id"]

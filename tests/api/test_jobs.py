@@ -63,6 +63,7 @@ async def test_only_a_name_and_a_repository_are_needed(api: Api):
         "mounts": [],
         "user": None,
         "read_only_root": False,
+        "secret_files": {},
         "network": None,
         "pin_digest": False,
         "docker_image_digest": None,

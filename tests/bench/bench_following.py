@@ -1,4 +1,4 @@
-"""How soon a line that was printed is with a follower, beside `docker logs -f` on the same run.
+"""How soon a line that was printed is with a follower, and with the command, beside `docker logs -f` on the same run.
 
 The container prints its `/proc/uptime`, which is the machine's: the difference to the reader's own, to a hundredth of
 a second, is the time on the way. Both readers read the same lines at the same time.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -83,4 +85,33 @@ async def test_a_printed_line_is_soon_with_its_follower(timeball: Timeball) -> N
     )
     figure.show()
     assert len(ours) == LINES * 3 // 4
+    assert figure.is_met
+
+
+async def by_command(timeball: Timeball, job: int) -> list[float]:
+    """The same, by `timeball run`, from the run's beginning to its end."""
+    where = {"TIMEBALL_URL": timeball._url, "TIMEBALL_DATA_DIR": str(timeball.data_dir)}
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("timeball"), "run", str(job), "--quiet",
+        stdout=asyncio.subprocess.PIPE, env=os.environ | where,
+    )  # fmt: skip
+    assert process.stdout is not None
+    seconds = [uptime() - float(raw) async for raw in process.stdout]
+    assert await process.wait() == 0
+    return seconds
+
+
+async def test_a_printed_line_is_soon_with_who_runs_the_job(timeball: Timeball) -> None:
+    """Nineteen of twenty within 200 ms."""
+    job = await timeball.create(PROGRAM)
+    seconds = await by_command(timeball, job)
+    figure = Figure(
+        "a line printed → printed by timeball run, 95th percentile",
+        percentile(seconds, 0.95) * 1e3,
+        200,
+        "ms",
+        f"median {median(seconds) * 1e3:.0f} ms, longest {max(seconds) * 1e3:.0f} ms",
+    )
+    figure.show()
+    assert len(seconds) == LINES
     assert figure.is_met

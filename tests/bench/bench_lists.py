@@ -23,7 +23,7 @@ import pytest
 from scheduler.drafting import draft_exec
 from scheduler.execution import ExecStatus, TriggerMode
 from scheduler.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor
-from scheduler.store import jobs
+from scheduler.store import jobs, spans
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from scheduler.store.tables import columns_of, exec_labels, execs, to_micros
@@ -102,6 +102,7 @@ def fill(path: Path) -> None:
         if number > TOTAL - 50:
             status = ExecStatus.WAITING
         started = None if status is ExecStatus.WAITING else created + timedelta(seconds=1)
+        ended = None if started is None else started + timedelta(seconds=chance.random() * 9)
         values |= {
             "id": str(uuid.UUID(int=chance.getrandbits(128))),
             "number": number + 1,
@@ -109,14 +110,18 @@ def fill(path: Path) -> None:
             "status": status,
             "trigger_mode": chance.choices(list(TriggerMode), (5, 94, 1, 0))[0],
             "started_at": started,
-            "ended_at": None if started is None else started + timedelta(seconds=chance.random() * 9),
+            "ended_at": ended,
             "fail_reason": "exit_code" if status is ExecStatus.FAILED else None,
         }
+        if ended is not None:
+            # As the daemon leaves what has ended.
+            values |= {"log_bytes": 500 + number % 3_000, **spans.closing(created, ended)}
         return values, draft.spec.labels["tier"]
 
     def bound(values: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(
-            processor(values[name]) if (processor := processors[name]) else values[name] for name in columns
+            processor(values.get(name)) if (processor := processors[name]) else values.get(name)
+            for name in columns
         )
 
     def rows(labels: list[tuple[str, str, str, int]]) -> Iterator[tuple[Any, ...]]:

@@ -20,6 +20,7 @@ from scheduler.engine.errors import (
 from scheduler.engine.protocol import Engine, EventKind, Handle, RunState, container_name
 from scheduler.job import PullPolicy
 from scheduler.logs.stream import Stream
+from scheduler.secret_files import SecretFile, directories_of
 from tests.lab.engine import Registry
 from tests.lab.engine_scene import (
     EVERY_BYTE,
@@ -30,6 +31,7 @@ from tests.lab.engine_scene import (
     NO_SUCH_COMMAND,
     PRINTS_A_LONG_LINE,
     PRINTS_EVERY_BYTE,
+    READS_FILES,
     RUNS_OUT_OF_MEMORY,
     SPEAKS_TWICE,
     STOPS_WHEN_ASKED,
@@ -398,6 +400,32 @@ async def test_thirty_runs_at_once_all_come_through(scene: Scene) -> None:
         assert text_of(frames, Stream.STDOUT) == b"out\n"
         assert text_of(frames, Stream.STDERR) == b"err\n"
     await asyncio.gather(*(scene.engine.remove(handle) for _, _, handle in results))
+
+
+SECRET_FILES = (
+    SecretFile("/run/secrets/db", b"hunter2", (1000, 0)),
+    SecretFile("/run/secrets/tls/key", b"k" * 65536),
+    SecretFile("/srv/app/token", b"abc"),
+)
+
+
+async def test_secret_files_are_there_when_the_process_begins_and_go_with_the_container(scene: Scene) -> None:
+    """In memory and for the container's user, also where the root is read-only; a start anew brings them again."""
+    spec = replace(
+        scene.spec(READS_FILES),
+        secret_directories=directories_of(file.path for file in SECRET_FILES),
+        user="1000",
+        read_only_root=True,
+    )
+    handle = await scene.engine.create(spec)
+    assert handle.secret_directories == 2
+    assert await scene.engine.find(spec.exec_id) == handle
+    async with await scene.engine.attach(handle) as stream:
+        await scene.engine.start(handle, SECRET_FILES)
+        assert text_of(await all_of(stream), Stream.STDOUT) == b"hunter2 65536 abc\n"
+    assert [run.handle for run in await scene.engine.list_ours() if run.exec_id == spec.exec_id] == [handle]
+    await scene.engine.remove(handle)
+    assert await scene.engine.find(spec.exec_id) is None
 
 
 LOST = Handle(engine_id="0" * 64, name="timeball-lost")

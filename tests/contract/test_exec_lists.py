@@ -14,7 +14,7 @@ from scheduler.drafting import draft_exec
 from scheduler.execution import Exec, ExecStatus, FailReason, TriggerMode
 from scheduler.filters import ExecFilter, JobFilter, Order, Position
 from scheduler.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor, ScheduleState
-from scheduler.store import exec_lists, execs, jobs, stats
+from scheduler.store import exec_lists, exec_ways, execs, jobs, stats
 from scheduler.store.database import Database
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -108,10 +108,12 @@ def draw_filter(chance: random.Random) -> ExecFilter:
     )
 
 
+@pytest.mark.parametrize("rare", [3, exec_ways.RARE])
 async def test_every_filter_finds_what_a_look_at_every_run_finds(
-    database: Database, stored: list[Exec]
+    database: Database, stored: list[Exec], rare: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In either order, by page and by cursor, with nothing passed over and nothing twice."""
+    """In either order, by page and by cursor, whichever index is read; nothing is passed over and nothing twice."""
+    monkeypatch.setattr(exec_ways, "RARE", rare)
     chance = random.Random(11)  # noqa: S311
     names = await names_of(database)
     for _ in range(60):
@@ -149,6 +151,22 @@ async def test_counting_stops_at_its_limit(
     monkeypatch.setattr(exec_lists, "COUNTED", 20)
     for wanted in (ExecFilter(), ExecFilter(statuses=frozenset({S, F}))):
         assert await database.read(lambda c, w=wanted: exec_lists.count(c, w)) == (20, True)
+
+
+async def test_counting_looks_up_only_so_many_runs(
+    database: Database, stored: list[Exec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an index does not say all, what was found among those is said, and that there may be more."""
+    wanted = ExecFilter(namespace="team", trigger_modes=frozenset({TriggerMode.MANUAL}))
+    matching = [one for one in stored if one.namespace == "team" and one.trigger_mode is TriggerMode.MANUAL]
+    monkeypatch.setattr(exec_lists, "LOOKED_UP", 20)
+    found, is_estimate = await database.read(lambda c: exec_lists.count(c, wanted))
+    assert is_estimate
+    assert found <= 21
+    assert await database.read(lambda c: exec_lists.count(c, wanted, count_all=True)) == (
+        len(matching),
+        False,
+    )
 
 
 async def test_figures_count_each_status_and_rank_durations(database: Database, stored: list[Exec]) -> None:

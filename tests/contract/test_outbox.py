@@ -87,7 +87,9 @@ async def test_a_change_of_status_writes_what_is_to_be_told_of_it(database: Data
         "not_before": (NOW + SECOND).isoformat(timespec="microseconds"),
     }
     assert end["sender"] == {"username": "ada"}
-    assert [one["hook"]["subject"] for one in await told(database, ours)] == ["team"]
+    (ours_told,) = await told(database, ours)
+    assert ours_told["hook"]["subject"] == "team"
+    assert ours_told["job"] == end["job"] == {"id": job.id, "name": "job", "namespace": "team"}
     for hook in (strange, silent, others):
         assert await told(database, hook) == []
     assert woken == [True, True]
@@ -157,6 +159,7 @@ async def test_due_times_that_did_not_run_become_one_message_a_job_and_outcome(d
     for whose in (hook, space):
         (message,) = await told(database, whose)
         assert message["event"] == "job:miss"
+        assert message["job"] == {"id": job.id, "name": "job", "namespace": "team"}
         data = message["data"]
         assert (data["job"], data["outcome"], data["count"], data["exec"]) == (job.id, "missed", 5, None)
         assert data["due_at"] == moments[0].isoformat(timespec="microseconds")

@@ -160,6 +160,40 @@ async def _fails_once(case: Case) -> None:
     await case.check_none_left()
 
 
+async def _has_secret_files(case: Case) -> None:
+    """The files are in the memory of a container that was not started; the start to come brings them again."""
+    timeball = case.timeball
+    status, _ = await timeball.send("PUT", "/v1/secrets/db", {"value": "hunter2-and-more"})
+    assert status == 201
+    job = await timeball.create(
+        script(f'[ "$(cat /run/secrets/db | md5sum)" = "$(printf hunter2-and-more | md5sum)" ] && {NUMBERS}'),
+        secret_files={"/run/secrets/db": {"secret": "db"}},
+    )
+    await case.die_while(doing=lambda: timeball.trigger(job))
+    await timeball.start()
+
+    await case.check_runs(job, count=1)
+    await case.check_none_left()  # no holder either
+
+
+async def _key_is_rotated(case: Case) -> None:
+    """A new key takes over; what was sealed before is opened by the next daemon, whichever key is the present one."""
+    timeball = case.timeball
+    await timeball.send("PUT", "/v1/secrets/db", {"value": "hunter2-and-more"})
+    job = await timeball.create(
+        script(f'[ "$DB" = "$(printf hunter2)-and-more" ] && {NUMBERS}'),
+        runtime_vars={"DB": {"secret": "db"}},
+    )
+    await case.die_while(doing=lambda: timeball.post("/v1/secret-key/rotate"))
+    assert len((timeball.data_dir / "secret.key").read_text().split()) == 2
+    await timeball.start()
+
+    await timeball.trigger(job)
+    await case.check_runs(job, count=1)
+    assert (await timeball.post("/v1/secret-key/rotate"))["cannot_be_opened"] == 0
+    assert len((timeball.data_dir / "secret.key").read_text().split()) == 1
+
+
 async def _is_stopped(case: Case) -> None:
     """Somebody stops a run; the daemon dies over it."""
     timeball = case.timeball
@@ -213,6 +247,9 @@ SECOND_DEATHS = {
 #: What happens to the runs; every point that is not named here lies in the life of a run that is due.
 SPECIAL: dict[Point, Callable[[Case], Awaitable[None]]] = {
     Point.TRIGGERED: _is_triggered,
+    Point.SECRETS_PLACED: _has_secret_files,
+    Point.KEY_WRITTEN: _key_is_rotated,
+    Point.KEY_TAKEN_OVER: _key_is_rotated,
     Point.RETRY_RECORDED: _fails_once,
     Point.STOP_REQUESTED: _is_stopped,
     Point.STOPPING: _is_stopped,

@@ -14,6 +14,7 @@ import tarfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,15 +134,9 @@ def registry(
     """A real registry that holds one image, which the engine does not have under that name."""
     if reason := why_no_registry():
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    process = _start_registry(folder, address)
-    repository = f"{address}/timeball-test/busybox"
-    image = f"{repository}:1"
-    try:
-        _await_port(address, process, folder / "registry.log")
+    with running_registry(tmp_path_factory.mktemp("registry")) as address:
+        repository = f"{address}/timeball-test/busybox"
+        image = f"{repository}:1"
         engine_client.tag(busybox_image, repository, "1")
         for line in engine_client.push(repository, "1", stream=True, decode=True):
             assert "error" not in line, line
@@ -149,18 +144,36 @@ def registry(
         yield Registry(address=address, image=image, missing_image=f"{repository}:missing")
         if _has_image(engine_client, image):
             engine_client.remove_image(image, force=True)
+
+
+@contextmanager
+def running_registry(folder: Path, *, more: str = "") -> Iterator[str]:
+    """The address of a real registry with nothing in it.
+
+    Args:
+        folder: where it keeps everything.
+        more: a line of YAML to add to its configuration.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    process = _start_registry(folder, address, more)
+    try:
+        _await_port(address, process, folder / "registry.log")
+        yield address
     finally:
         process.terminate()
         process.wait(timeout=REGISTRY_SECONDS)
 
 
-def _start_registry(folder: Path, address: str) -> subprocess.Popen[bytes]:
+def _start_registry(folder: Path, address: str, more: str) -> subprocess.Popen[bytes]:
     config = folder / "config.yml"
     config.write_text(
         "version: 0.1\n"
         "log: {level: warn}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}, delete: {{enabled: true}}}}\n"
         f"http: {{addr: '{address}'}}\n"
+        f"{more}\n"
     )
     with (folder / "registry.log").open("wb") as log:
         return subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)

@@ -49,6 +49,13 @@ async def _speaks_twice(process: FakeProcess) -> int:
     return 0
 
 
+async def _reads_files(process: FakeProcess) -> int:
+    files = {path: file.content for path, file in process.files.items()}
+    db, key, token = files["/run/secrets/db"], files["/run/secrets/tls/key"], files["/srv/app/token"]
+    process.out(b"%s %d %s\n" % (db, len(key), token))
+    return 0
+
+
 EXITS_0 = _shell("exit 0")
 EXITS_3 = _shell("echo out; echo err >&2; exit 3")
 TALKS = _shell("for i in 1 2 3; do echo out $i; echo err $i >&2; done")
@@ -59,12 +66,17 @@ STOPS_WHEN_ASKED = _shell("trap 'echo bye; exit 7' TERM; echo ready; sleep 1000 
 NEVER_STOPS = _shell("echo ready; while :; do sleep 1; done")
 # The pause keeps it alive until its memory is watched; see docker_memory.py.
 RUNS_OUT_OF_MEMORY = _shell("sleep 0.3; a=x; while :; do a=$a$a; done")
+READS_FILES = _shell(
+    "cd /run/secrets && echo $(cat db) $(wc -c < tls/key) $(cat /srv/app/token)"
+    " && grep -q ' /run/secrets tmpfs ' /proc/mounts && ! touch x 2> /dev/null"
+)
 NO_SUCH_COMMAND = ("no-such-command", "--at-all")
 
 FAKE_PROGRAMS: dict[tuple[str, ...], Program] = {
     EXITS_0: prints(),
     EXITS_3: prints(b"out\n", b"err\n", exit_code=3),
     TALKS: _talks,
+    READS_FILES: _reads_files,
     SPEAKS_TWICE: _speaks_twice,
     PRINTS_EVERY_BYTE: prints(EVERY_BYTE * 500),
     PRINTS_A_LONG_LINE: prints(b"x" * MEGABYTES),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -40,6 +40,8 @@ from scheduler.engine.protocol import (
 )
 from scheduler.job import PullPolicy
 from scheduler.logs.stream import Stream
+from scheduler.registry import Login
+from scheduler.secret_files import SecretFile
 from tests.lab.fake_feed import EventFeed, FrameFeed
 from tests.lab.fake_programs import FakeProcess, OutOfMemory, Program
 
@@ -65,9 +67,11 @@ class FakeImage:
 
 
 def _by_digest(images: dict[str, FakeImage], name: str) -> FakeImage | None:
-    """The image that a name with a digest means."""
+    """The image that a name with a digest means, or that has the name for its id."""
+    if name.startswith("sha256:"):
+        return next((one for one in images.values() if one.image_id == name), None)
     repository, _, digest = name.partition("@")
-    found = (one for key, one in images.items() if key.rpartition(":")[0] == repository)
+    found = (one for key, one in images.items() if key.rpartition(":")[0] == repository and not one.local)
     return next((one for one in found if one.digest == digest), None)
 
 
@@ -84,6 +88,7 @@ class FakeContainer:
     frames: list[LogFrame] = field(default_factory=list)
     feeds: set[FrameFeed] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
+    files: dict[str, SecretFile] = field(default_factory=dict)
 
 
 class FakeEngine:
@@ -93,6 +98,7 @@ class FakeEngine:
         programs: what each command runs; a command that is not here does not exist.
         images: what is on the engine, by ``repo:tag``.
         registry: what can be pulled, by ``repo:tag``.
+        logins: what registries ask for, by host: a user name and a password.
         containers: every container, by its engine id, of whatever installation.
         down: while True the engine cannot be reached; its containers go on.
         failures: for a method's name, errors that its next calls raise, one each.
@@ -110,6 +116,7 @@ class FakeEngine:
         self.programs: dict[tuple[str, ...], Program] = {}
         self.images: dict[str, FakeImage] = {FAKE_IMAGE: FakeImage()}
         self.registry: dict[str, FakeImage] = {}
+        self.logins: dict[str, tuple[str, str]] = {}
         self.containers: dict[str, FakeContainer] = {}
         self.down = False
         self.failures: dict[str, list[Exception]] = {}
@@ -168,7 +175,7 @@ class FakeEngine:
         )
 
     async def ensure_image(
-        self, image: str, policy: PullPolicy, progress: Callable[[str], None]
+        self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
         """Take the image from `registry` into `images` as the policy says."""
         await self._enter("ensure_image")
@@ -176,6 +183,9 @@ class FakeEngine:
         pulled = policy is PullPolicy.ALWAYS or (missing and policy is PullPolicy.IF_NOT_PRESENT)
         if pulled:
             found = self.registry.get(image) or _by_digest(self.registry, image)
+            wanted = self.logins.get(image.split("/", maxsplit=1)[0])
+            if wanted is not None and (login is None or (login.username, login.password) != wanted):
+                raise ImagePullError(f"image {image} cannot be pulled: unauthorized", is_denied=True)
             if found is None:
                 raise ImagePullError(f"image {image} cannot be pulled: manifest for {image} not found")
             progress(f"Pulling from {image.rsplit(':', 1)[0]}")
@@ -204,7 +214,11 @@ class FakeEngine:
                 f"the engine makes no such container: only {self._capacity.cpus} CPUs available"
             )
         self._made += 1
-        handle = Handle(engine_id=f"{self._made:064x}", name=container_name(spec.exec_id))
+        handle = Handle(
+            f"{self._made:064x}",
+            container_name(spec.exec_id),
+            secret_directories=len(spec.secret_directories),
+        )
         self.containers[handle.engine_id] = FakeContainer(
             replace(spec, command=command),
             handle,
@@ -227,10 +241,11 @@ class FakeEngine:
         container.feeds.add(feed)
         return feed
 
-    async def start(self, handle: Handle) -> None:
+    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
         """Start the container's program."""
         await self._enter("start")
         container = self._container(handle)
+        container.files = {file.path: file for file in files}
         if container.status.state is not RunState.CREATED:
             return
         assert container.spec.command is not None
@@ -344,7 +359,9 @@ class FakeEngine:
 
         oom_killed = False
         try:
-            exit_code = await program(FakeProcess(container.spec, container.stop_asked, write))
+            exit_code = await program(
+                FakeProcess(container.spec, container.stop_asked, write, container.files)
+            )
         except OutOfMemory:
             exit_code, oom_killed = KILLED, True
             self._tell(container, EventKind.OOM)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from scheduler.engine.protocol import LaunchSpec
 from scheduler.logs.stream import Stream
+from scheduler.secret_files import SecretFile
 
 
 class OutOfMemory(Exception):  # noqa: N818 - what a program raises to have happen to it
@@ -21,11 +22,13 @@ class FakeProcess:
     Attributes:
         spec: what it was launched with.
         stop_asked: set by SIGTERM. A program that does not look at it goes on until SIGKILL.
+        files: the secret files that it finds, by path.
     """
 
     spec: LaunchSpec
     stop_asked: asyncio.Event
     write: Callable[[Stream, bytes], None]
+    files: Mapping[str, SecretFile] = field(default_factory=dict)
 
     def out(self, data: bytes) -> None:
         """Print to standard output."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -28,6 +31,9 @@ PAGE_SECONDS = 240
 #: What the manual's machine has, and what stands for it in a test.
 DEFAULT_URL = "http://127.0.0.1:8601"
 IMAGE = "timeball/busybox"
+#: Ports on which pages have something listen; each gets a free one.
+PORTS = ("9009", "8643")
+READERS_SETTINGS = "[hooks]\nallow = ['127.0.0.1']\n"
 
 #: Why some blocks are not run, by page: a block that is left out has to be named here too.
 NOT_RUN = {
@@ -90,6 +96,14 @@ def test_settings_that_are_shown_are_settings(
     load_settings(config)
 
 
+def free_port() -> int:
+    """One on which nothing listens now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
 def _runnable(page: Path) -> list[Step]:
     """What of a page is run, in its order."""
     return [
@@ -105,7 +119,9 @@ async def reader(
     engine_url: str, busybox_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Timeball]:
     """A daemon that all pages share, as a reader has one."""
-    made = Timeball(tmp_path_factory.mktemp("manual") / "data", engine_url, busybox_image)
+    made = Timeball(
+        tmp_path_factory.mktemp("manual") / "data", engine_url, busybox_image, config=READERS_SETTINGS
+    )
     await made.start()
     yield made
     await made.clear_away()
@@ -138,7 +154,11 @@ async def test_the_commands_of_a_page_do_what_it_says(page: Path, reader: Timeba
     (tmp_path / "home" / ".timeball" / "data").symlink_to(reader.data_dir)
     (tmp_path / "home" / ".timeball" / "admin.token").symlink_to(reader.data_dir / "admin.token")
 
+    ports = {shown: str(free_port()) for shown in PORTS}
+
     def here(text: str) -> str:
+        for shown, port in ports.items():
+            text = re.sub(rf"\b{shown}\b", port, text)
         return text.replace(DEFAULT_URL, reader.url).replace(IMAGE, reader.repository)
 
     program = tmp_path / "page.sh"
@@ -161,6 +181,8 @@ async def test_the_commands_of_a_page_do_what_it_says(page: Path, reader: Timeba
             pytest.fail(f"{steps[number - 1].block}: the shell ended ({words})", pytrace=False)
         printed = output.read_text(encoding="utf-8", errors="replace").replace(reader.url, DEFAULT_URL)
         printed = printed.replace(reader.repository, IMAGE)
+        for shown, port in ports.items():
+            printed = printed.replace(port, shown)
         is_last = not (tmp_path / f"{number + 1}.out").exists() and not (tmp_path / "end.out").exists()
         if is_last:
             pytest.fail(f"{step.block} failed:\n{step.command}\nprinted:\n{printed}", pytrace=False)
@@ -192,5 +214,7 @@ def _run(program: Path, environment: Mapping[str, str]) -> str:
         try:
             return shell.communicate(timeout=PAGE_SECONDS)[0]
         except subprocess.TimeoutExpired:
-            os.killpg(shell.pid, signal.SIGKILL)
             return f"it took more than {PAGE_SECONDS} s"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)

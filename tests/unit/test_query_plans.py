@@ -13,9 +13,21 @@ from scheduler.admission.facts import Candidate
 from scheduler.execution import ExecStatus, Outcome, TriggerMode
 from scheduler.filters import ExecFilter, JobFilter, Order, Position
 from scheduler.hook import HookEvent
-from scheduler.store import clearing, exec_lists, execs, hooks, jobs, ledger, outbox, queue, spans
+from scheduler.store import (
+    clearing,
+    exec_lists,
+    execs,
+    hooks,
+    jobs,
+    ledger,
+    outbox,
+    queue,
+    registries,
+    secrets,
+    spans,
+)
 from scheduler.store.spans import Scope
-from scheduler.store.tables import metadata
+from scheduler.store.tables import metadata, secret_uses
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 JOB, NAMESPACE = Scope(job_id=1), Scope(namespace="x")
@@ -43,6 +55,16 @@ def connection() -> Iterator[sa.Connection]:
 
 
 QUERIES: dict[str, tuple[Callable[[sa.Connection], Any], str]] = {
+    "secrets, and how many jobs use each": (
+        lambda c: secrets.page(c, "n", offset=0, limit=10),
+        "sqlite_autoindex_secrets_1",
+    ),
+    "a secret": (lambda c: secrets.get(c, "n", "db"), "sqlite_autoindex_secrets_1"),
+    "a job's secrets": (
+        lambda c: c.execute(secret_uses.delete().where(secret_uses.c.job_id == 1)),
+        "ix_secret_uses_job_id",
+    ),
+    "whether a registry is private": (lambda c: registries.is_private(c, "h"), "ix_registries_host"),
     "the planner's scan": (
         lambda c: jobs.due_until(c, NOW, limit=10, after=(NOW, 1)),
         "ix_jobs_next_due_at",
@@ -165,6 +187,11 @@ LISTS: dict[str, tuple[dict[str, Any], Order, str]] = {
         {"labels": {"a": "1"}},
         Order.CREATED_DESCENDING,
         "ix_exec_labels_name_value_created_at_exec_id",
+    ),
+    "a job's runs, in a namespace": (
+        {"namespace": "n", "job_id": 1},
+        Order.CREATED,
+        "ix_execs_job_id_",
     ),
     "runs of jobs of a name": ({"job_name": "n"}, Order.CREATED, "ix_jobs_name"),
 }

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from api.cli.main import main
 from scheduler.daemon import Daemon
 from scheduler.errors import SettingsError, UnavailableError
-from scheduler.settings import DOCKER_SOCKET, Settings, load_settings
+from scheduler.setting_parts import DOCKER_SOCKET
+from scheduler.settings import Settings, load_settings
 from scheduler.store.database import Database
 from tests.lab.fake_engine import FakeEngine
 

@@ -24,6 +24,7 @@ from api.schemas.jobs import READ_ONLY, JobCreate
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.job import DEFAULT_SIZE, LOCAL_REGION, JobDefinition
 from scheduler.rules import check_command, check_schedule
+from scheduler.secret import REFERENCE
 
 #: What says which job is meant.
 IDENTITY: Final = ("namespace", "name")
@@ -144,6 +145,8 @@ def checked(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]
     found = model.model_dump(mode="json", exclude_unset=True)
     if "mounts" in found:
         found["mounts"] = [mount.model_dump(mode="json") for mount in model.mounts]
+    if "secret_files" in found:
+        found["secret_files"] = {path: {REFERENCE: name} for path, name in model.secret_files.items()}
     return found, errors
 
 

@@ -16,7 +16,7 @@ from scheduler.engine.protocol import Engine, EngineFacts, Labelled
 from scheduler.errors import SettingsError
 from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
 from scheduler.keeping.doctor.machine import names_of
-from scheduler.settings import RegionSettings
+from scheduler.setting_parts import RegionSettings
 
 #: Seconds that an engine has to answer.
 PATIENCE: Final = 15.0

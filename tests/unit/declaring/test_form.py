@@ -34,13 +34,14 @@ def test_values_become_what_the_api_would_answer():
     """So that they can be compared with it."""
     text = (
         f"jobs:\n- name: a\n  {IMAGE}\n  capabilities: [cap_net_raw, NET_RAW]\n"
-        "  mounts: [{source: /a//b/, target: /c}]\n  runtime_vars: {AT: 12:30, N: 0123, P: {secret: db}}\n"
+        "  mounts: [{source: /a//b/, target: /c}]\n  secret_files: {/run//s/db: {secret: db}}\n  runtime_vars: {AT: 12:30, N: 0123, P: {secret: db}}\n"
     )
     [job] = read(text)
     assert job.fields == {
         "docker_image_repo": "busybox",
         "capabilities": ["NET_RAW"],
         "mounts": [{"source": "/a/b", "target": "/c", "read_only": True}],
+        "secret_files": {"/run/s/db": {"secret": "db"}},
         "runtime_vars": {"AT": "12:30", "N": "0123", "P": {"secret": "db"}},
     }
 

@@ -19,7 +19,7 @@ from scheduler.keeping.doctor.engines import check_engines
 from scheduler.keeping.doctor.findings import Finding, Status, ok, problem, warning, worst
 from scheduler.keeping.doctor.machine import Room, check_disk, check_permissions, judge_room
 from scheduler.keeping.doctor.presence import check_daemon, is_locked
-from scheduler.settings import RegionSettings
+from scheduler.setting_parts import RegionSettings
 from scheduler.store import identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import upgrade

@@ -97,7 +97,9 @@ class Desk:
 
     async def put(self, hook_id: int, text: str = "it") -> None:
         """Write one message to a hook, as a change of status would."""
-        body = hook_body(hook_id=hook_id, subject_type=SubjectType.JOB, subject=1, data=text, username="ada")
+        body = hook_body(
+            hook_id=hook_id, subject_type=SubjectType.JOB, subject=1, job=None, data=text, username="ada"
+        )
         now = self.clock.now()
         row = outbox._row(hook_id, None, "job:fail", now, body)
         await self.database.write(lambda c: outbox._insert(c, [row]))

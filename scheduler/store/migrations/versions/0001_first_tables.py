@@ -84,6 +84,31 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("exec_id", name=op.f("pk_discarded_logs")),
     )
     op.create_table(
+        "registries",
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("username", sa.Text(), nullable=False),
+        sa.Column("password", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_by", sa.Text(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "host", name=op.f("pk_registries")),
+    )
+    op.create_index("ix_registries_host", "registries", ["host"], unique=False)
+    op.create_table(
+        "image_grants",
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("image", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("image_id", sa.Text(), nullable=False),
+        sa.Column("granted_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "image", name=op.f("pk_image_grants")),
+    )
+    op.create_index(
+        "ix_image_grants_namespace_granted_at", "image_grants", ["namespace", "granted_at"], unique=False
+    )
+    op.create_table(
         "jobs",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("namespace", sa.Text(), nullable=False),
@@ -116,6 +141,7 @@ def upgrade() -> None:
         sa.Column("retention_log_bytes", sa.BigInteger(), nullable=True),
         sa.Column("capabilities", sa.JSON(), nullable=False),
         sa.Column("mounts", sa.JSON(), nullable=False),
+        sa.Column("secret_files", sa.JSON(), nullable=False),
         sa.Column("user", sa.Text(), nullable=True),
         sa.Column("read_only_root", sa.Boolean(), nullable=False),
         sa.Column("network", sa.Text(), nullable=True),
@@ -264,6 +290,7 @@ def upgrade() -> None:
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("capabilities", sa.JSON(), nullable=False),
         sa.Column("mounts", sa.JSON(), nullable=False),
+        sa.Column("secret_files", sa.JSON(), nullable=False),
         sa.Column("user", sa.Text(), nullable=True),
         sa.Column("read_only_root", sa.Boolean(), nullable=False),
         sa.Column("network", sa.Text(), nullable=True),
@@ -276,6 +303,7 @@ def upgrade() -> None:
         sa.Column("scheduled_for", sa.BigInteger(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("retry_of", sa.Text(), nullable=True),
+        sa.Column("replay_of", sa.Text(), nullable=True),
         sa.Column("not_before", sa.BigInteger(), nullable=True),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("dispatched_at", sa.BigInteger(), nullable=True),
@@ -409,6 +437,18 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_job_labels_name_value_job_id"), "job_labels", ["name", "value", "job_id"], unique=False
     )
+    op.create_table(
+        "secret_uses",
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("fk_secret_uses_job_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("namespace", "name", "job_id", name=op.f("pk_secret_uses")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_secret_uses_job_id", "secret_uses", ["job_id"], unique=False)
     op.create_index(
         "ix_execs_waiting",
         "execs",

@@ -1,0 +1,100 @@
+"""`/v1/registries`: credentials that pulls use and nobody reads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from api.answers import answer
+from api.bodies import body_of
+from api.keys import CALLER, SERVICE
+from api.openapi.operation import Answer, Body, described
+from api.openapi.parameters import OWN_NAMESPACE
+from api.openapi.tags import SECRETS
+from api.paging import PAGE, envelope, page_of, query_of
+from api.routes.namespaces import namespace_of
+from api.schemas.common import ListOut
+from api.schemas.registries import RegistryOut, RegistryPut
+from scheduler.access import Role
+from scheduler.errors import FieldError, InvalidInputError
+from scheduler.registry import HOST_REMEDY, registry_host
+
+REGISTRY: Final = "/v1/registries/{registry_host}"
+
+
+@described(
+    "Set a credential for a registry",
+    tag=SECRETS,
+    role=Role.EDITOR,
+    query=(OWN_NAMESPACE,),
+    body=Body(RegistryPut, {"a robot": {"username": "robot", "password": "correct horse"}}),
+    answers={
+        200: Answer("It has another user or password.", RegistryOut),
+        201: Answer("It is new.", RegistryOut),
+    },
+)
+async def put_registry(request: web.Request) -> web.Response:
+    """`PUT /v1/registries/{registry_host}?namespace=`: 201 when it is new, else 200; without the password."""
+    namespace = namespace_of(query_of(request))
+    given = request.match_info["registry_host"]
+    host = registry_host(given)
+    if host is None:
+        raise InvalidInputError(FieldError("host", given, "is not a registry's host", HOST_REMEDY))
+    body = await body_of(request, RegistryPut, what="credential", hidden=("password",))
+    found, is_new = await request.app[SERVICE].registries.put(request[CALLER], namespace, body.login(host))
+    return answer(RegistryOut.of(found), status=201 if is_new else 200)
+
+
+@described(
+    "List credentials for registries",
+    tag=SECRETS,
+    query=(OWN_NAMESPACE, *PAGE),
+    answers={200: Answer("One page, by host, without passwords.", ListOut[RegistryOut])},
+)
+async def list_registries(request: web.Request) -> web.Response:
+    """`GET /v1/registries?namespace=&page=&page_size=`: 200 with one page, by host, without passwords."""
+    query = query_of(request)
+    page = page_of(query)
+    count, found = await request.app[SERVICE].registries.list(request[CALLER], namespace_of(query), page=page)
+    return envelope(request, page, count, [RegistryOut.of(registry) for registry in found])
+
+
+@described(
+    "Read what is known of a credential",
+    tag=SECRETS,
+    query=(OWN_NAMESPACE,),
+    answers={200: Answer("All but its password.", RegistryOut)},
+)
+async def get_registry(request: web.Request) -> web.Response:
+    """`GET /v1/registries/{registry_host}?namespace=`: 200 with what is known of it, without the password."""
+    namespace = namespace_of(query_of(request))
+    found = await request.app[SERVICE].registries.get(request[CALLER], namespace, _host(request))
+    return answer(RegistryOut.of(found))
+
+
+@described(
+    "Delete a credential",
+    tag=SECRETS,
+    role=Role.EDITOR,
+    query=(OWN_NAMESPACE,),
+    answers={204: Answer("It is gone; pulls go on without it.")},
+)
+async def delete_registry(request: web.Request) -> web.Response:
+    """`DELETE /v1/registries/{registry_host}?namespace=`: 204; pulls go on without it."""
+    namespace = namespace_of(query_of(request))
+    await request.app[SERVICE].registries.delete(request[CALLER], namespace, _host(request))
+    return web.Response(status=204)
+
+
+def _host(request: web.Request) -> str:
+    given = request.match_info["registry_host"]
+    return registry_host(given) or given
+
+
+ROUTES: Final = (
+    web.get("/v1/registries", list_registries),
+    web.put(REGISTRY, put_registry),
+    web.get(REGISTRY, get_registry),
+    web.delete(REGISTRY, delete_registry),
+)

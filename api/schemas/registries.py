@@ -1,0 +1,71 @@
+"""Credentials for registries on the wire: a password goes in, and never comes out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import AfterValidator
+
+from api.schemas.common import NO_NUL, Input, Moment, Output, refuse, shown_as
+from scheduler.registry import Login, Registry
+
+LONGEST_USERNAME: Final = 255
+#: Some registries take a whole JSON document for a password.
+LARGEST_PASSWORD_BYTES: Final = 16 * 1024
+
+
+def _check_username(name: str) -> str:
+    if not name:
+        raise refuse("is empty", "give the user name that the registry knows")
+    if len(name) > LONGEST_USERNAME:
+        raise refuse(f"has {len(name)} characters", f"use {LONGEST_USERNAME} at most")
+    # RFC 7617, 2: a colon ends the user name.
+    if ":" in name or any(ord(character) < 32 or character == "\x7f" for character in name):
+        raise refuse("holds a colon or a control character", "give the user name alone")
+    return name
+
+
+def _check_password(password: str) -> str:
+    if not password:
+        raise refuse("is empty", "give the password or token; DELETE removes a credential")
+    if "\x00" in password:
+        raise refuse("holds a NUL character", "remove it")
+    if (size := len(password.encode())) > LARGEST_PASSWORD_BYTES:
+        raise refuse(f"has {size} bytes", f"use {LARGEST_PASSWORD_BYTES} at most")
+    return password
+
+
+class RegistryPut(Input):
+    """The body of `PUT /v1/registries/{host}`."""
+
+    username: Annotated[
+        str,
+        AfterValidator(_check_username),
+        shown_as(minLength=1, maxLength=LONGEST_USERNAME, pattern=r"^[^:\u0000-\u001f\u007f]*$"),
+    ]
+    password: Annotated[
+        str,
+        AfterValidator(_check_password),
+        shown_as(minLength=1, maxLength=LARGEST_PASSWORD_BYTES, pattern=NO_NUL, format="password"),
+    ]
+
+    def login(self, host: str) -> Login:
+        """As the service takes it."""
+        return Login(host, self.username, self.password)
+
+
+class RegistryOut(Output):
+    """What is known of a credential."""
+
+    host: str
+    namespace: str
+    username: str
+    created_by: str
+    created_at: Moment
+    updated_by: str
+    updated_at: Moment
+
+    @classmethod
+    def of(cls, registry: Registry) -> Self:
+        """The shape of a credential."""
+        return cls(**{name: getattr(registry, name) for name in cls.model_fields})

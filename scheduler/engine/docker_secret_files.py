@@ -1,0 +1,251 @@
+"""Puts secrets into a container's memory before it is started, on any Docker Engine, near or far.
+
+Each directory of secret files is an anonymous volume of the local driver that is a tmpfs: it is never on a disk,
+and goes with its container. The engine mounts it only while somebody uses it, so that what is put into it before the
+start would be lost again. A second container, the holder, which is never started, has the same volume: the files are
+sent to it as a tar whose end is held back until the run's own container has been started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Final
+
+import structlog
+from docker.api.client import APIClient
+from docker.types import DriverConfig, Mount
+
+from scheduler.engine.docker_api import DockerApi
+from scheduler.engine.docker_words import RefusedError
+from scheduler.engine.errors import (
+    EngineTroubledError,
+    EngineUnavailableError,
+    LaunchError,
+)
+from scheduler.engine.frames import parse_time
+from scheduler.engine.protocol import (
+    LABEL_EXEC,
+    LABEL_INSTALLATION,
+    Handle,
+    OwnRun,
+    RunState,
+    container_name,
+)
+from scheduler.faults import Point, point
+from scheduler.secret_files import (
+    ARCHIVE_END,
+    DIRECTORY_BYTES,
+    SecretFile,
+    archive_of,
+    directories_of,
+    is_within,
+)
+
+log = structlog.get_logger()
+
+#: Label of a run's container: in how many directories it has secret files.
+LABEL_DIRECTORIES: Final = "io.timeball.secret-directories"
+#: Label of a holder: the exec that it is there for. It has no label of an exec's container.
+LABEL_HOLDER: Final = "io.timeball.holder"
+#: In seconds since 1970: a moment in 2001.
+LONG_AGO: Final = 10**9
+_HOLDER: Final = "-holder-"
+_TARGET: Final = "/timeball-secrets"
+_OPTIONS: Final = f"size={DIRECTORY_BYTES},mode=0755,nosuid,nodev,noexec"
+#: Seconds between looks whether the files have arrived: the first and the longest pause.
+_FIRST_LOOK, _LONGEST_LOOK = 0.005, 0.1
+
+
+def secret_mounts(directories: Sequence[str]) -> list[Mount]:
+    """The mounts of a run's container."""
+    options = {"type": "tmpfs", "device": "tmpfs", "o": _OPTIONS}
+    return [
+        Mount(target, None, type="volume", no_copy=True, driver_config=DriverConfig("local", options))
+        for target in directories
+    ]
+
+
+def holder_names(handle: Handle) -> list[str]:
+    """The holders that a container may have, one for each of its directories."""
+    return [f"{handle.name}{_HOLDER}{number}" for number in range(handle.secret_directories)]
+
+
+@asynccontextmanager
+async def in_place(
+    api: DockerApi, handle: Handle, files: Sequence[SecretFile], *, installation: str
+) -> AsyncIterator[None]:
+    """The files in the container's memory, where they stay if it is started within.
+
+    Raises:
+        LaunchError: the engine does not take them.
+        EngineUnavailableError: the engine does not answer, or not in time.
+    """
+    if not files:
+        yield
+        return
+    try:
+        found: dict[str, Any] = await api.quick(lambda client: client.inspect_container(handle.engine_id))
+        volumes = {mount["Destination"]: mount.get("Name") for mount in found["Mounts"]}
+        async with AsyncExitStack() as stack:
+            for number, directory in enumerate(directories_of(file.path for file in files)):
+                volume = volumes.get(directory)
+                if volume is None:
+                    raise LaunchError(f"the container has no directory in memory at {directory}")
+                name = f"{handle.name}{_HOLDER}{number}"
+                labels = {
+                    LABEL_INSTALLATION: installation,
+                    LABEL_HOLDER: str(found["Config"]["Labels"][LABEL_EXEC]),
+                }
+                await stack.enter_async_context(_holder(api, name, str(found["Image"]), str(volume), labels))
+                await stack.enter_async_context(_filled(api, name, handle, files, directory))
+            point(Point.SECRETS_PLACED)
+            yield
+    except RefusedError as error:
+        if error.in_trouble:
+            raise EngineTroubledError(str(error)) from error
+        raise LaunchError(f"the secret files cannot be put into the container: {error.words}") from error
+
+
+@asynccontextmanager
+async def _holder(
+    api: DockerApi, name: str, image: str, volume: str, labels: dict[str, str]
+) -> AsyncIterator[None]:
+    """A container that is never started, with the volume; another of its name is what a daemon left that died."""
+
+    def make(client: APIClient) -> None:
+        config = client.create_host_config(
+            mounts=[Mount(_TARGET, volume, type="volume", no_copy=True)],
+            network_mode="none",
+            read_only=True,  # what did not go into the volume would be refused, not written to the engine's disk
+        )
+        client.create_container(image, command=["true"], name=name, labels=labels, host_config=config)
+
+    await remove_holder(api, name)
+    await api.quick(make)
+    try:
+        yield
+    finally:
+        try:
+            await remove_holder(api, name)
+        except (RefusedError, EngineUnavailableError) as error:  # it is removed with the run's container
+            log.info("engine.holder_left", name=name, error=str(error))
+
+
+async def remove_holder(api: DockerApi, name: str) -> None:
+    """Remove a holder; one that is not there is fine."""
+    try:
+        await api.removing(lambda client: client.remove_container(name, v=False, force=True))
+    except RefusedError as error:
+        if error.status != 404:
+            raise
+
+
+def is_holder(handle: Handle) -> bool:
+    """Whether a handle, as `lonely_holders` makes it, is of a holder."""
+    return _HOLDER in handle.name
+
+
+def lonely_holders(found: Sequence[dict[str, Any]]) -> list[OwnRun]:
+    """The holders whose run's container is gone, so that nobody would remove them with it.
+
+    Args:
+        found: all containers of this installation, as the engine lists them.
+    """
+    execs = {entry["Labels"].get(LABEL_EXEC) for entry in found}
+    return [
+        OwnRun(exec_id, Handle(entry["Id"], f"{container_name(exec_id)}{_HOLDER}"), RunState.CREATED)
+        for entry in found
+        if (exec_id := entry["Labels"].get(LABEL_HOLDER)) is not None and exec_id not in execs
+    ]
+
+
+async def remove_with_volume(api: DockerApi, handle: Handle) -> None:
+    """Remove a lonely holder, and its volume, which goes with no other container any more."""
+
+    def remove(client: APIClient) -> None:
+        found = client.inspect_container(handle.engine_id)
+        client.remove_container(handle.engine_id, force=True)
+        for mount in found["Mounts"]:
+            client.remove_volume(mount["Name"])
+
+    try:
+        await api.removing(remove)
+    except RefusedError as error:
+        if error.status not in (404, 409):
+            raise EngineTroubledError(str(error)) from error
+
+
+@asynccontextmanager
+async def _filled(
+    api: DockerApi, holder: str, handle: Handle, files: Sequence[SecretFile], directory: str
+) -> AsyncIterator[None]:
+    """The files of one directory in its volume, for as long as the tar that brought them has not ended."""
+    # Long ago, so that no file has that time before it is whole, and another each time.
+    mtime = random.randrange(1, LONG_AGO)  # noqa: S311 - nothing is guarded by it
+    archive, may_end = archive_of(files, directory, mtime=mtime), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield archive
+        await may_end.wait()
+        yield ARCHIVE_END
+
+    async def send() -> None:
+        limit = api.limits.control * 3  # as long as a start may take, and some more
+        path = f"/containers/{holder}/archive"
+        headers = {"Content-Type": "application/x-tar"}
+        response = await api.open(
+            "PUT", path, params={"path": _TARGET}, headers=headers, answer_seconds=limit, data=body()
+        )
+        response.release()
+
+    last = [file.path for file in files if is_within(file.path, directory)][-1]
+    sending = asyncio.create_task(send())
+    try:
+        # An archive is unpacked file by file, and the time of each is set at last (moby, pkg/archive).
+        if not await _came(api, handle, last, mtime, sending):
+            # An engine that cannot unpack an archive says so when it has read all of it (seen on Engine 20.10).
+            may_end.set()
+            await sending
+            raise EngineTroubledError("the engine did not take the secret files in time")
+        yield
+        may_end.set()
+        with suppress(RefusedError, EngineUnavailableError):  # they are there, however the rest is taken
+            await sending
+    finally:
+        sending.cancel()
+        await asyncio.wait((sending,))
+        if not sending.cancelled():
+            sending.exception()
+
+
+async def _came(api: DockerApi, handle: Handle, path: str, mtime: int, sending: asyncio.Task[None]) -> bool:
+    """Whether the last file of an archive has come, whole and in time."""
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + api.limits.control / 4, _FIRST_LOOK
+    while await _changed_at(api, handle, path) != mtime:
+        if sending.done() or loop.time() > deadline:
+            return False
+        await asyncio.wait((sending,), timeout=pause)
+        pause = min(pause * 2, _LONGEST_LOOK)
+    return True
+
+
+async def _changed_at(api: DockerApi, handle: Handle, path: str) -> int | None:
+    """When a file in the container was changed, in seconds since 1970; None if it is not there."""
+    try:
+        response = await api.open("HEAD", f"/containers/{handle.engine_id}/archive", params={"path": path})
+    except RefusedError as error:
+        if error.status == 404:
+            return None
+        raise
+    response.release()
+    try:
+        told = json.loads(base64.b64decode(response.headers["X-Docker-Container-Path-Stat"]))
+        return int(parse_time(told["mtime"]).timestamp())
+    except (KeyError, ValueError, TypeError) as error:
+        raise EngineTroubledError(f"the engine says nothing of {path}: {error}") from error

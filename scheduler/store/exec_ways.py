@@ -1,0 +1,225 @@
+"""By which index a list of runs is read: the narrowest one that has what is asked for in order.
+
+SQLite keeps no statistics here and takes one index with an equality for as good as another: it read a namespace's
+100,000 runs to find a job's thousand. So the entries of each index that might do are counted, but only as far as
+`RARE`, and the condition on every column that is not to be searched by is written so that SQLite leaves it alone
+(its manual, 'The SQLite Query Optimizer Overview', 3: a unary plus). PostgreSQL has statistics and chooses itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
+
+from scheduler.store.tables import exec_labels, execs
+
+#: What has so few entries is read as a whole, whatever else is asked for.
+RARE: Final = 5_000
+#: The indexes on runs that give them in order, by the columns that have to be equal; the narrowest first.
+BY_CREATION: Final[tuple[tuple[str, ...], ...]] = (
+    ("job_id", "status"),
+    ("job_id",),
+    ("namespace", "status"),
+    ("trigger_mode",),
+    ("status",),
+    ("namespace",),
+    (),
+)
+BY_START: Final[tuple[tuple[str, ...], ...]] = (("namespace",), ())
+
+#: A start is told by the engine's clock, which may be so far behind ours.
+SKEW: Final = timedelta(days=1)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+
+Bounds = tuple[datetime | None, datetime | None]
+Conditions = list[sa.ColumnElement[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked for of one status, trigger mode and job at most.
+
+    Attributes:
+        equal: the columns that have to be equal, with their values.
+        labels: that a run must have.
+        created: bounds of its making.
+        started: bounds of its start.
+        others: further conditions, which no index helps with.
+    """
+
+    equal: Mapping[str, Any]
+    labels: Sequence[tuple[str, str]]
+    created: Bounds
+    started: Bounds
+    others: Conditions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How to read the runs that are asked for.
+
+    Attributes:
+        source: what to select from.
+        narrow: the conditions that the index is searched by.
+        rest: those that each of its entries is tried by; none where the index says all.
+        moment: what the runs are put in order by.
+        exec_id: their ids.
+    """
+
+    source: sa.FromClause
+    narrow: Conditions
+    rest: Conditions
+    moment: sa.ColumnElement[Any]
+    exec_id: sa.ColumnElement[str]
+
+
+def way(connection: Connection, asked: Asked, *, by_start: bool) -> Way:
+    """The way to read what is asked for.
+
+    Args:
+        connection: inside a transaction.
+        asked: which runs.
+        by_start: whether they are wanted in the order of their starts, else in that of their making.
+    """
+    usable = [columns for columns in BY_CREATION if set(columns) <= set(asked.equal)]
+    # What a longer one has the columns of is not narrower than that.
+    usable = [one for one in usable if not any(set(one) < set(other) for other in usable)]
+    if asked.labels and usable == [()]:
+        usable = []
+    if "job_id" in asked.equal:  # all of its runs are in one namespace
+        usable = [one for one in usable if "namespace" not in one]
+    choices = [_by_columns(connection, asked, columns, by_start=by_start) for columns in usable]
+    choices += [_by_label(connection, asked, label, by_start=by_start) for label in asked.labels]
+    if by_start:
+        columns = next(one for one in BY_START if set(one) <= set(asked.equal))
+        in_order = _in_order_of_start(connection, asked, columns)
+        if not in_order.rest:
+            return in_order
+    elif len(choices) == 1:
+        return choices[0]
+    else:
+        # A label is likely to be narrower than a namespace or nothing, and a job than a label.
+        in_order = choices[-1] if asked.labels and "job_id" not in asked.equal else choices[0]
+    sizes = [_size(connection, one) for one in choices]
+    smallest = min(sizes)
+    return choices[sizes.index(smallest)] if smallest <= RARE else in_order
+
+
+def _size(connection: Connection, one: Way) -> int:
+    """How many entries an index has for it, as far as `RARE`."""
+    table = execs if one.source is execs else exec_labels
+    some = sa.select(sa.literal(1)).select_from(table).where(*one.narrow).limit(RARE + 1)
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one())
+
+
+def _by_columns(connection: Connection, asked: Asked, columns: Sequence[str], *, by_start: bool) -> Way:
+    rest = [
+        _apart(connection, execs.c[name]) == value
+        for name, value in asked.equal.items()
+        if name not in columns
+    ]
+    rest += [*_having(asked.labels), *asked.others]
+    started = _apart(connection, execs.c.started_at)
+    return Way(
+        source=execs,
+        narrow=[
+            *(execs.c[name] == asked.equal[name] for name in columns),
+            *_within(execs.c.created_at, _made(asked)),
+        ],
+        rest=[*rest, *_started(started, asked, by_start=by_start)],
+        moment=started if by_start else execs.c.created_at,
+        exec_id=execs.c.id,
+    )
+
+
+def _by_label(connection: Connection, asked: Asked, label: tuple[str, str], *, by_start: bool) -> Way:
+    name, value = label
+    started = _apart(connection, execs.c.started_at)
+    rest = [_apart(connection, execs.c[column]) == one for column, one in asked.equal.items()]
+    rest += [*_having([one for one in asked.labels if one != label]), *asked.others]
+    rest += _started(started, asked, by_start=by_start)
+    joined = exec_labels.join(execs, execs.c.id == exec_labels.c.exec_id)
+    return Way(
+        source=joined if rest or by_start else exec_labels,
+        narrow=[
+            exec_labels.c.name == name,
+            exec_labels.c.value == value,
+            *_within(exec_labels.c.created_at, _made(asked)),
+        ],
+        rest=rest,
+        moment=started if by_start else exec_labels.c.created_at,
+        exec_id=exec_labels.c.exec_id,
+    )
+
+
+def _in_order_of_start(connection: Connection, asked: Asked, columns: Sequence[str]) -> Way:
+    rest = [
+        _apart(connection, execs.c[name]) == value
+        for name, value in asked.equal.items()
+        if name not in columns
+    ]
+    rest += [*_within(_apart(connection, execs.c.created_at), asked.created)]
+    return Way(
+        source=execs,
+        narrow=[
+            *(execs.c[name] == asked.equal[name] for name in columns),
+            *_within(execs.c.started_at, _begun(asked)),
+            execs.c.started_at.is_not(None),
+        ],
+        rest=[*rest, *_having(asked.labels), *asked.others],
+        moment=execs.c.started_at,
+        exec_id=execs.c.id,
+    )
+
+
+def _apart(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The column, so that SQLite searches and sorts by no index on it."""
+    if connection.dialect.name != "sqlite":
+        return column
+    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+
+def _made(asked: Asked) -> Bounds:
+    """When what is asked for was made: before it started."""
+    (start, end), (_, latest) = asked.created, asked.started
+    return (start, end if latest is None else min(end or _LAST, _moved(latest, SKEW)))
+
+
+def _begun(asked: Asked) -> Bounds:
+    """When it started: after it was made."""
+    (start, end), (earliest, _) = asked.started, asked.created
+    return (start if earliest is None else max(start or _FIRST, _moved(earliest, -SKEW)), end)
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:
+        return _LAST if by > timedelta(0) else _FIRST
+
+
+def _within(moment: sa.ColumnElement[Any], bounds: Bounds) -> Conditions:
+    start, end = bounds
+    return [*(() if start is None else (moment >= start,)), *(() if end is None else (moment <= end,))]
+
+
+def _started(moment: sa.ColumnElement[Any], asked: Asked, *, by_start: bool) -> Conditions:
+    found = _within(moment, asked.started)
+    return [*found, moment.is_not(None)] if by_start else found
+
+
+def _having(labels: Sequence[tuple[str, str]]) -> Conditions:
+    """Runs that have all of these labels."""
+    others = [(exec_labels.alias(), name, value) for name, value in labels]
+    return [
+        sa.exists().where(other.c.exec_id == execs.c.id, other.c.name == name, other.c.value == value)
+        for other, name, value in others
+    ]
