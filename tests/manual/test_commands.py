@@ -44,6 +44,7 @@ NOT_RUN = {
     "docs/hooks.md": {"it needs a delivery that has come"},
     "docs/howto/access.md": {"the machine does not exist"},
     "docs/operations.md": {"FILE stands for a name"},
+    "docs/reference/api.md": {"it needs generators that are not ours"},
     "docs/tutorial.md": {"it is what sets all of this up"},
 }
 
