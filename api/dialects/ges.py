@@ -123,9 +123,10 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
 async def _write(request: web.Request, wanted: ExecFilter, *, offset: int, limit: int) -> web.StreamResponse:
     service, order = request.app[SERVICE], Order.CREATED_DESCENDING
     # A page begins at a multiple of its size: what lies between that and the offset is read and left out.
-    page = Page(offset // BATCH + 1, BATCH)
+    size = limit if limit < BATCH and offset % limit == 0 else BATCH
+    page = Page(offset // size + 1, size)
     found = await service.overview.list(request[CALLER], wanted, order, page=page, count_all=True)
-    count, rest = found.count, found.found[offset % BATCH :]
+    count, rest = found.count, found.found[offset % size :]
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
     await response.prepare(request)
     await response.write(b'{"jobs":[')

@@ -24,7 +24,7 @@ from scheduler.store.tables import Moment, execs, jobs
 
 #: Up to so many matches are counted one by one, and so many runs looked up for it; statistics count all.
 COUNTED: Final = 10_000
-LOOKED_UP: Final = 2_000
+LOOKED_UP: Final = 1_000
 #: How many jobs may share a name that is asked for.
 MOST_NAMESAKES: Final = 100
 
