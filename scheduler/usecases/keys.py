@@ -69,8 +69,19 @@ class KeyUseCases:
         present = new_key()
         try:
             former = await asyncio.to_thread(file.read)
+            is_in_use = Keyring(former).current == self._with.vault.key
+        except ValueError as error:
+            raise ConflictError(f"The file {file.path} was changed: {error}; mend it first") from error
+        except OSError as error:
+            raise ConflictError(f"The file {file.path} cannot be read ({error}); mend that first") from error
+        if not is_in_use:
+            raise ConflictError(
+                f"The file {file.path} was changed: its first key is not the one in use; restart the daemon first"
+            )
+        keyring = Keyring([present, *former])
+        try:
             await asyncio.to_thread(file.write, [present, *former])
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ConflictError(
                 f"The file {file.path} cannot be replaced ({error}); let the daemon write to its directory, or do it "
                 f"{_BY_HAND}"
@@ -81,7 +92,6 @@ class KeyUseCases:
             record(connection, caller, "key.rotate", f"key {keyring.current}", now=now, namespace=None)
 
         # This process goes on opening what the former keys have sealed: something may have been read just before.
-        keyring = Keyring([present, *former])
         renewed, lost = await self._with.vault.take_over(keyring, note)
         point(Point.KEY_TAKEN_OVER)
         await self._forget(file, [present, *former])

@@ -111,6 +111,21 @@ async def test_a_file_that_cannot_be_replaced_is_left_as_it_is(
     assert await Vault(world.daemon._db, Keyring(before)).values("admin", ["db"]) == {"db": VALUE}
 
 
+@pytest.mark.parametrize("text", ["no key at all\n", "", "B" * 43 + "\n", None])
+async def test_a_file_that_was_changed_since_is_not_written_to(
+    world: World, tmp_path: Path, text: str | None
+):
+    """What is in it may be meant; without the key in use nothing could be opened after a restart."""
+    await _make_all(world.api)
+    [key], path = _keys(tmp_path), tmp_path / "secret.key"
+    path.unlink() if text is None else path.write_text(text)
+    answer = await world.api.post(ROTATE)
+    assert answer.status == 409, answer.text
+    assert str(path) in answer.body["detail"]
+    assert "no key at all" not in answer.text
+    assert await Vault(world.daemon._db, Keyring([key])).values("admin", ["db"]) == {"db": VALUE}
+
+
 async def test_another_daemon_on_the_database_is_in_the_way(world: World, tmp_path: Path):
     """It would not have the new key."""
     before = _keys(tmp_path)
