@@ -475,13 +475,13 @@ async def test_a_head_of_events_has_none(api: Api, talker: Talker):
     assert answer.headers["Content-Type"].startswith("text/event-stream")
 
 
-async def test_only_one_run_can_be_followed(api: Api):
-    """A job's log and a namespace's say so."""
+async def test_a_file_cannot_be_followed(api: Api):
+    """It has an end, and says so, whatever it is a file of."""
     job = await api.create()
-    for path in (f"/v1/jobs/{job['id']}/logs", "/v1/logs"):
-        assert "one run" in (await api.get(path + "?follow=true")).errors()["follow"]["message"]
+    for path in (f"/v1/jobs/{job['id']}/logs/export", "/v1/logs/export"):
+        assert "has an end" in (await api.get(path + "?follow=true")).errors()["follow"]["message"]
         answer = await api.get(path, headers={"Accept": "text/event-stream"})
-        assert "one run" in answer.errors()["Accept"]["message"]
+        assert "has an end" in answer.errors()["Accept"]["message"]
 
 
 async def test_a_job_is_followed_through_its_runs(api: Api, talker: Talker):
