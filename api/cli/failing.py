@@ -1,4 +1,7 @@
-"""How commands fail: with one line that says why, and the exit status that goes with it."""
+"""How commands fail: with one line that says why, and the exit status that goes with it.
+
+With `--json`, the API's problem details are printed on standard output besides, for programs.
+"""
 
 from __future__ import annotations
 

@@ -164,6 +164,16 @@ async def test_what_cannot_be_done_is_said_in_one_line(
     assert "Traceback" not in result.output
 
 
+async def test_a_command_of_a_run_is_split_by_the_daemon(api: Api):
+    """Quotes that do not close are refused in its words, and do not break the command."""
+    job = await make(api, "greeting", "greet")
+    result = await run(api, "run", "greeting", "--command", "echo 'a")
+    assert (result.exit_code, "no closing quotation" in result.stderr) == (2, True)
+    assert (await run(api, "run", "greeting", "--command", "echo 'a b'", "-q", "--no-follow")).exit_code == 0
+    (one,) = (await api.get(f"/v1/jobs/{job}/execs")).body["results"]
+    assert one["command"] == "echo 'a b'"
+
+
 async def test_with_json_a_refusal_is_the_api_s_answer(api: Api):
     """The problem details, beside the line that says why."""
     result = await run(api, "job", "create", "x", "--image", "Bad Image", "--json")
