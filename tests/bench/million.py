@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -11,9 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.dialects import sqlite
+
+from scheduler.job import JobDefinition, ScheduleCursor
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
-from scheduler.store.tables import to_micros
+from scheduler.store.tables import columns_of, jobs, to_micros
+
+
+def _bound(name: str, value: Any) -> Any:
+    """A value as SQLite keeps it."""
+    processor = jobs.c[name].type.bind_processor(sqlite.dialect())  # type: ignore[no-untyped-call]
+    return value if processor is None else processor(value)
 
 
 def fill(
@@ -36,34 +44,27 @@ def fill(
     path.parent.mkdir(parents=True, mode=0o700)
     database = Database(f"sqlite:///{path}")
     migrate(database)
-    now = to_micros(datetime.now(UTC))
-    same = {
-        "namespace": "bench",
-        "docker_image_repo": image[0],
-        "docker_image_tag": image[1],
-        "command": json.dumps("true"),
-        "resource_size": "XXS",
-        "region_name": region,
-        "runtime_vars": "{}",
-        "labels": "{}",
-        "email_enabled": 0,
-        "is_schedule_active": 1,
-        "schedule_timezone": None,
-        "misfire_policy": "latest",
-        "misfire_grace_seconds": 1,
-        "concurrency_policy": "allow",
-        "timeout_seconds": None,
-        "stop_grace_seconds": 10,
-        "max_retries": 0,
-        "retry_backoff_seconds": 1,
-        "pull_policy": "if_not_present",
+    definition = JobDefinition(
+        name="",
+        namespace="bench",
+        docker_image_repo=image[0],
+        docker_image_tag=image[1],
+        command="true",
+        region_name=region,
+        is_schedule_active=True,
+    )
+    values = {
+        **columns_of(definition),
+        **columns_of(ScheduleCursor()),
         "revision": 0,
         "created_by": "bench",
-        "created_at": now,
-        "updated_at": now,
-        "active_since": now,
-        **fields,
+        "created_at": datetime.now(UTC),
+        "updated_at": datetime.now(UTC),
+        "active_since": datetime.now(UTC),
     }
+    for one in ("name", "schedule_mode", "next_due_at"):
+        values.pop(one, None)
+    same = {name: _bound(name, value) for name, value in values.items()} | fields
     columns = [*same, "name", "schedule_mode", "next_due_at"]
 
     def rows() -> Iterator[tuple[Any, ...]]:
