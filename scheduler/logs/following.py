@@ -29,7 +29,7 @@ from scheduler.store.tables import to_micros
 #: More followers are refused: each is an open connection.
 MOST_FOLLOWERS: Final = 5_000
 #: Those of a job or a namespace each look for more by themselves, so there are fewer.
-MOST_OF_MANY: Final = 200
+MOST_OF_MANY: Final = 100
 #: A follower may be so much behind, unless many runs are followed: then the sources share `ALL_BYTES`.
 SOURCE_BYTES: Final = 4 * 1024 * 1024
 LEAST_SOURCE_BYTES: Final = 256 * 1024

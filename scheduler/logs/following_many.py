@@ -1,9 +1,9 @@
 """Follows the runs of a job, or of a namespace, as one log in the order of time.
 
-A follower of many runs asks, about once a second, for the page after the last line that it was given, as a client
-would that pages on with a cursor; it keeps nothing but its place. What a page reaches to is stored before it is read,
-so that a line that arrives later has a later place, and each line is given once. Runs that begin while it follows are
-found with the next page. It comes to no end by itself, as another run can always begin.
+A follower of many runs asks, every second or a little less often, for the page after the last line that it was given,
+as a client would that pages on with a cursor; it keeps nothing but its place. What a page reaches to is stored before
+it is read, so that a line that arrives later has a later place, and each line is given once. Runs that begin while it
+follows are found with the next page. It comes to no end by itself, as another run can always begin.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from scheduler.logs.reader import LogQuery, LogReader
 from scheduler.store.spans import Scope
 from scheduler.store.tables import to_micros
 
-#: Seconds between two looks for more, once everything has been given.
+#: Seconds between two looks for more, once everything has been given; a look costs some milliseconds, so that in
+#: silence they become longer.
 LOOK_SECONDS: Final = 1.0
+LONGEST_LOOK_SECONDS: Final = 3.0
 #: Lines of one page.
 PAGE_LINES: Final = 1_000
 
@@ -73,6 +75,7 @@ class FollowMany:
         self._is_there = is_there
         self._let_go = asyncio.Event()
         self._is_caught_up = False
+        self._pause = LOOK_SECONDS
 
     def drop(self, reason: str) -> None:
         """Give it up."""
@@ -102,13 +105,15 @@ class FollowMany:
         until = clock() + patience
         while self.dropped is None and not self.is_stopping:
             if self._is_caught_up:
-                await self._rest(min(LOOK_SECONDS, until - clock()))
+                await self._rest(min(self._pause, until - clock()))
                 if not await self._is_there():
                     self.drop(GONE)
                     break
             lines = await self._page()
             if lines:
+                self._pause = LOOK_SECONDS
                 return await encode(lines)
+            self._pause = min(self._pause * 1.2, LONGEST_LOOK_SECONDS)
             if self._is_caught_up and clock() >= until:
                 return None
         raise StopAsyncIteration
