@@ -1,7 +1,7 @@
-"""Following a run over server-sent events (the HTML standard, section 9.2).
+"""Following a run, or the runs of a job or a namespace, over server-sent events (the HTML standard, section 9.2).
 
 Each line is an event with its cursor as `id`, so that `Last-Event-ID` resumes after it. Comments keep the
-connection alive through silence. `event: end` carries the run's outcome after its last line; `event: dropped` says
+connection alive through silence. `event: end` carries a run's outcome after its last line; `event: dropped` says
 why a follower is let go of before that, and from where to resume. Nobody is waited for: what a client does not
 take is held back by its own connection, and after `STALL_SECONDS` the client is dropped.
 """
@@ -23,7 +23,7 @@ from api.schemas.lines import json_lines
 from scheduler.errors import TimeballError
 from scheduler.execution import Exec
 from scheduler.logs.following import Follow
-from scheduler.logs.lines import Line
+from scheduler.logs.following_many import FollowMany
 
 #: Seconds of silence after which a comment is sent.
 HEARTBEAT_SECONDS: Final = 15.0
@@ -39,6 +39,8 @@ RETRY_MS: Final = 1_000
 STALLED: Final = f"it has taken nothing for {STALL_SECONDS:g} seconds"
 
 _log = structlog.get_logger(__name__)
+
+AnyFollow = Follow | FollowMany
 
 
 class Piece(NamedTuple):
@@ -64,7 +66,7 @@ def is_wanted(request: web.Request, *, follow: bool | None) -> bool:
     return events > max(others, default=0.0)
 
 
-async def send_events(request: web.Request, follow: Follow) -> web.StreamResponse:
+async def send_events(request: web.Request, follow: AnyFollow) -> web.StreamResponse:
     """All lines as events, until the run has ended, the client has gone or is too slow, or the daemon stops."""
     response = web.StreamResponse(
         headers={
@@ -76,7 +78,7 @@ async def send_events(request: web.Request, follow: Follow) -> web.StreamRespons
     add_vary(response, "Accept")
     response.force_close()
 
-    async def encode(lines: list[Line]) -> list[Piece]:
+    async def encode(lines: list[Any]) -> list[Piece]:
         if is_large(lines):
             return await asyncio.to_thread(_pieces, follow, lines)
         return _pieces(follow, lines)
@@ -110,7 +112,7 @@ async def send_events(request: web.Request, follow: Follow) -> web.StreamRespons
     return response
 
 
-async def _first(follow: Follow, encode: Any) -> list[Piece] | None:
+async def _first(follow: AnyFollow, encode: Any) -> list[Piece] | None:
     """What there is at once, if anything; the end is found again by whoever asks next."""
     with suppress(StopAsyncIteration):
         found: list[Piece] | None = await follow.next(0, encode)
@@ -118,7 +120,7 @@ async def _first(follow: Follow, encode: Any) -> list[Piece] | None:
     return None
 
 
-def _pieces(follow: Follow, lines: list[Line]) -> list[Piece]:
+def _pieces(follow: AnyFollow, lines: list[Any]) -> list[Piece]:
     pieces: list[Piece] = []
     events: list[str] = []
     size = 0
@@ -138,7 +140,7 @@ def _pieces(follow: Follow, lines: list[Line]) -> list[Piece]:
 class _Sender:
     """Writes to one client, and waits for it no longer than it may take."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, follow: Follow) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse, follow: AnyFollow) -> None:
         self._request = request
         self._response = response
         self._follow = follow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -23,22 +23,17 @@ PAGE: Final[tuple[Parameter, ...]] = (
     number("page", "Which page, from 1 on.", default=1, largest=LAST_PAGE),
     number("page_size", "How much is on a page.", default=DEFAULT_PAGE_SIZE, largest=LARGEST_PAGE_SIZE),
 )
-PAGE_PARAMETERS: Final = tuple(one.name for one in PAGE)
 _TRUE: Final = frozenset({"true", "1", "yes"})
 _FALSE: Final = frozenset({"false", "0", "no", ""})
 
 
-def query_of(request: web.Request, allowed: Collection[str] | None = None) -> Mapping[str, str]:
+def query_of(request: web.Request) -> Mapping[str, str]:
     """The query's parameters by name; one that is given empty counts as not given.
 
-    Args:
-        request: any.
-        allowed: the names that there may be; those that the route is described with, if not given.
-
     Raises:
-        InvalidInputError: a parameter does not exist here, or comes twice.
+        InvalidInputError: a parameter is not one that the route is described with, or comes twice.
     """
-    allowed = query_names_of(request) if allowed is None else allowed
+    allowed = query_names_of(request)
     found: dict[str, str] = {}
     errors: list[FieldError] = []
     for name, value in request.query.items():

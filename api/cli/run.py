@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -47,17 +46,11 @@ def overrides_of(
     """What a run does otherwise, as the API takes it; None if nothing.
 
     Raises:
-        click.BadParameter: a variable or the command is malformed.
+        click.BadParameter: a variable is malformed.
     """
-    try:
-        words = None if command is None else shlex.split(command)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{command!r} cannot be split into words: {error}", param_hint="--command"
-        ) from error
     given = {
         "runtime_vars": variables_of(env) or None,
-        "command": words,
+        "command": command,
         "docker_image_tag": tag,
         "resource_size": size,
     }

@@ -63,7 +63,8 @@ def stats(
         }
         for one in found["jobs"]
     ]
-    click.echo(f"{found['total']} runs from {local(found['from'])} to {local(found['to'])}")
+    runs = "1 run" if found["total"] == 1 else f"{found['total']} runs"
+    click.echo(f"{runs} from {local(found['from'])} to {local(found['to'])}")
     click.echo(table(("job", "runs", "succeeded", "failed", "stopped", "rate", "median", "p99"), rows))
 
 

@@ -350,6 +350,11 @@ def _tidied(name: str, schema: dict[str, Any], *, is_input: bool) -> dict[str, A
     """A schema as people want to read it: no machine-made titles, no placeholders for defaults, words for fields."""
     found = {key: value for key, value in schema.items() if key != "title"}
     text, meanings = _told(found.get("description", ""))
+    meanings |= {
+        field: FIELDS[f"{name}.{field}"]
+        for field in found.get("properties", ())
+        if f"{name}.{field}" in FIELDS
+    }
     if text:
         found["description"] = text
     if not is_input and found.get("additionalProperties") is False:

@@ -22,6 +22,8 @@ from scheduler.access import Role
 from scheduler.errors import FieldError, InvalidInputError
 from scheduler.hook import DeliveryStatus, SubjectType
 
+#: Fields whose values are shown to nobody, not even to who sent them.
+HIDDEN: Final = ("secret",)
 STATUS: Final = Parameter("status", words(DeliveryStatus), "Only deliveries that stand so.")
 
 
@@ -36,7 +38,7 @@ STATUS: Final = Parameter("status", words(DeliveryStatus), "Only deliveries that
 async def create_hook(request: web.Request) -> web.Response:
     """`POST /v1/hooks`: 201 with the hook."""
     query_of(request)
-    body = await body_of(request, HookCreate, what="hook", read_only=READ_ONLY)
+    body = await body_of(request, HookCreate, what="hook", read_only=READ_ONLY, hidden=HIDDEN)
     hook = await request.app[SERVICE].hooks.create(request[CALLER], body.given())
     return answer(HookOut.of(hook), status=201, headers={"Location": f"/v1/hooks/{hook.id}"})
 
@@ -87,7 +89,7 @@ async def get_hook(request: web.Request) -> web.Response:
 async def change_hook(request: web.Request) -> web.Response:
     """`PUT` and `PATCH /v1/hooks/{hook_id}`: changes what the body names; 200 with the hook."""
     query_of(request)
-    body = await body_of(request, HookChange, what="hook", read_only=READ_ONLY)
+    body = await body_of(request, HookChange, what="hook", read_only=READ_ONLY, hidden=HIDDEN)
     hook = await request.app[SERVICE].hooks.update(
         request[CALLER], request.match_info["hook_id"], body.given()
     )

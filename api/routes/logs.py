@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
 from aiohttp import web
 
 from api.compression import add_vary
-from api.following import is_wanted, send_events
+from api.following import AnyFollow, is_wanted, send_events
 from api.keys import CALLER, SERVICE
 from api.log_answers import File, Readable, page, stream
 from api.openapi import examples
@@ -23,7 +23,6 @@ from api.routes.paths import EXEC, JOB
 from api.schemas.lines import LineOut
 from api.schemas.logs import (
     ExportParameters,
-    JobLogParameters,
     LogParameters,
     NamespaceExportParameters,
     NamespaceLogParameters,
@@ -65,6 +64,14 @@ _LINES_OR_EVENTS: Final = Answer(
     media={**_LINES.media, "text/event-stream": _EVENT},
     headers=_ONWARDS,
 )
+_LINES_OR_EVENTS_OF_MANY: Final = Answer(
+    f"{_LINES.description} With `follow=true`, or `Accept: text/event-stream`, an event for each line, as long as "
+    "the client stays: `id` is a cursor and `data` the line as JSON.",
+    list[LineOut],
+    examples.LINES,
+    media={**_LINES.media, "text/event-stream": _EVENT},
+    headers=_ONWARDS,
+)
 _FILE: Final = Answer(
     "All lines as a file.",
     list[LineOut],
@@ -92,58 +99,55 @@ def _query_of(parameters: LogParameters) -> LogQuery:
 
 
 def _refuse_following(request: web.Request, parameters: LogParameters) -> None:
-    """Say that only one run can be followed."""
+    """Say that a file cannot be followed."""
     if is_wanted(request, follow=parameters.follow):
         field, value = ("follow", "true") if parameters.follow else ("Accept", request.headers.get("Accept"))
         raise InvalidInputError(
-            FieldError(field, value, "is possible for one run alone", "follow …/execs/{id}/logs")
+            FieldError(field, value, "is not possible of a file, which has an end", "follow …/logs")
         )
+
+
+_LAST_EVENT: Final = Parameter(
+    LAST_EVENT_ID,
+    {"type": "string", "format": "log-cursor"},
+    "While following: the last event that arrived, to go on after it.",
+    where="header",
+)
 
 
 @described(
     "Read or follow a run's log",
     tag=LOGS,
     query=LogParameters,
-    headers=(
-        Parameter(
-            LAST_EVENT_ID,
-            {"type": "string", "format": "log-cursor"},
-            "While following: the last event that arrived, to go on after it.",
-            where="header",
-        ),
-    ),
+    headers=(_LAST_EVENT,),
     answers={200: _LINES_OR_EVENTS},
 )
 async def get_exec_logs(request: web.Request) -> web.StreamResponse:
     """`GET …/execs/{id}/logs`: 200 with the lines, or with events."""
     parameters, given = _parameters(request, LogParameters)
+    caller, job_id, exec_id = (request[CALLER], request.match_info["job_id"], request.match_info["exec_id"])
+    logs = request.app[SERVICE].logs
     if is_wanted(request, follow=parameters.follow):
-        check_together(parameters, given, is_followed=True)
-        return await _follow(request, parameters)
-    _, reading = await request.app[SERVICE].logs.read(
-        request[CALLER],
-        request.match_info["job_id"],
-        request.match_info["exec_id"],
-        _query_of(parameters),
-    )
-    response = await _answer(request, parameters, reading)
-    if not response.prepared:
-        add_vary(response, "Accept")
-    return response
+        return await _follow(request, parameters, given, lambda q: logs.follow(caller, job_id, exec_id, q))
+    _, reading = await logs.read(caller, job_id, exec_id, _query_of(parameters))
+    return _varying(await _answer(request, parameters, reading))
 
 
-async def _follow(request: web.Request, parameters: LogParameters) -> web.StreamResponse:
+async def _follow(
+    request: web.Request,
+    parameters: LogParameters,
+    given: Mapping[str, str],
+    begin: Callable[[LogQuery], Awaitable[AnyFollow]],
+) -> web.StreamResponse:
+    check_together(parameters, given, is_followed=True)
     query = replace(parameters.query(), is_bounded=False)
     # A client that comes back repeats its address as well: where it stands by now comes before that.
     if last := request.headers.get(LAST_EVENT_ID, ""):
         query = replace(query, cursor=last, tail=None)
-    logs = request.app[SERVICE].logs
     try:
         if last:
             check_cursor(last)
-        follow = await logs.follow(
-            request[CALLER], request.match_info["job_id"], request.match_info["exec_id"], query
-        )
+        follow = await begin(query)
     except InvalidInputError as error:
         if not last:
             raise
@@ -151,35 +155,51 @@ async def _follow(request: web.Request, parameters: LogParameters) -> web.Stream
     try:
         return await send_events(request, follow)
     finally:
-        logs.leave(follow)
+        request.app[SERVICE].logs.leave(follow)
 
 
-@described("Read the log of all runs of a job", tag=LOGS, query=JobLogParameters, answers={200: _LINES})
-async def get_job_logs(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/jobs/{id}/logs`: 200 with the lines of all its runs in the order of time."""
-    parameters, _ = _parameters(request, JobLogParameters)
-    _refuse_following(request, parameters)
-    _, reading = await request.app[SERVICE].logs.read_job(
-        request[CALLER], request.match_info["job_id"], _query_of(parameters)
-    )
-    return await _answer(request, parameters, reading)
+def _varying(response: web.StreamResponse) -> web.StreamResponse:
+    """Say that another `Accept` may have another answer."""
+    if not response.prepared:
+        add_vary(response, "Accept")
+    return response
 
 
 @described(
-    "Read the log of all runs of a namespace",
+    "Read or follow the log of all runs of a job",
+    tag=LOGS,
+    query=LogParameters,
+    headers=(_LAST_EVENT,),
+    answers={200: _LINES_OR_EVENTS_OF_MANY},
+)
+async def get_job_logs(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/jobs/{id}/logs`: 200 with the lines of all its runs in the order of time, or with events."""
+    parameters, given = _parameters(request, LogParameters)
+    caller, job_id, logs = request[CALLER], request.match_info["job_id"], request.app[SERVICE].logs
+    if is_wanted(request, follow=parameters.follow):
+        return await _follow(request, parameters, given, lambda q: logs.follow_job(caller, job_id, q))
+    _, reading = await logs.read_job(caller, job_id, _query_of(parameters))
+    return _varying(await _answer(request, parameters, reading))
+
+
+@described(
+    "Read or follow the log of all runs of a namespace",
     tag=LOGS,
     query=NamespaceLogParameters,
-    answers={200: _LINES},
+    headers=(_LAST_EVENT,),
+    answers={200: _LINES_OR_EVENTS_OF_MANY},
     refuses=(404,),
 )
 async def get_logs(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/logs`: 200 with the lines of all runs of a namespace in the order of time."""
-    parameters, _ = _parameters(request, NamespaceLogParameters)
-    _refuse_following(request, parameters)
-    _, reading = await request.app[SERVICE].logs.read_namespace(
-        request[CALLER], parameters.namespace, _query_of(parameters)
-    )
-    return await _answer(request, parameters, reading)
+    """`GET /v1/logs`: 200 with the lines of all runs of a namespace in the order of time, or with events."""
+    parameters, given = _parameters(request, NamespaceLogParameters)
+    caller, namespace, logs = request[CALLER], parameters.namespace, request.app[SERVICE].logs
+    if is_wanted(request, follow=parameters.follow):
+        return await _follow(
+            request, parameters, given, lambda q: logs.follow_namespace(caller, namespace, q)
+        )
+    _, reading = await logs.read_namespace(caller, namespace, _query_of(parameters))
+    return _varying(await _answer(request, parameters, reading))
 
 
 @described("Export a run's log", tag=LOGS, query=ExportParameters, answers={200: _FILE})

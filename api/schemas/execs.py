@@ -51,8 +51,15 @@ class DurationOut(Output):
     seconds: int = Field(ge=0, le=59)
 
 
-class _ExecOut(ContainerOut):
+class _Standing(Output):
+    """What is shown first: which run, and how it stands."""
+
     id: str
+    status: ExecStatus
+    trigger_mode: TriggerMode
+
+
+class _ExecOut(ContainerOut, _Standing):
     docker_image_repo: str
     docker_image_tag: str
     command: str | list[str] | None
@@ -61,8 +68,6 @@ class _ExecOut(ContainerOut):
     region_name: str
     labels: dict[str, str]
     priority: int
-    status: ExecStatus
-    trigger_mode: TriggerMode
     created_by: str
     created_at: Moment
     started_at: Moment | None

@@ -49,7 +49,8 @@ _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,126}[A-Za-z0-9])?", re.ASC
 _UNSHOWABLE: Final = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 
-def _is_one_line(text: str) -> bool:
+def is_one_line(text: str) -> bool:
+    """Whether a text holds nothing that would break a line or a terminal."""
     return not any(unicodedata.category(character) in _UNSHOWABLE for character in text)
 
 
@@ -58,7 +59,7 @@ def _check_name(name: str) -> str:
         raise refuse("is empty", "give the job a name")
     if name != name.strip():
         raise refuse("begins or ends with white space", "remove it")
-    if not _is_one_line(name):
+    if not is_one_line(name):
         raise refuse("holds a control character or a line break", "remove it")
     return name
 
@@ -189,7 +190,7 @@ def _check_label(name: str) -> str:
 def _check_label_value(value: str) -> str:
     if len(value) > LONGEST_LABEL:
         raise refuse(f"has {len(value)} characters", f"use {LONGEST_LABEL} characters at most")
-    if not _is_one_line(value):
+    if not is_one_line(value):
         raise refuse("holds a control character or a line break", "remove it")
     return value
 

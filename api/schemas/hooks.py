@@ -7,8 +7,18 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from api.schemas.common import NAMESPACE_PATTERN, Input, Moment, Output, Whole, refuse, shown_as
-from api.schemas.fields import NAMESPACE_REMEDY, Name, is_namespace
+from api.schemas.common import (
+    BREAKS,
+    NAMESPACE_PATTERN,
+    SPACES,
+    Input,
+    Moment,
+    Output,
+    Whole,
+    refuse,
+    shown_as,
+)
+from api.schemas.fields import NAMESPACE_REMEDY, Name, is_namespace, is_one_line
 from scheduler.hook import Delivery, DeliveryStatus, Hook, HookEvent, SubjectType
 
 LONGEST_SECRET: Final = 1_000
@@ -28,8 +38,10 @@ def _check_subject_type(subject: object) -> object:
 def _check_secret(secret: str | None) -> str | None:
     if secret is None:
         return None
-    if not secret.strip() or not secret.isprintable():
-        raise refuse("is empty or holds a control character", "give printable text, or null for no signature")
+    if not secret.strip() or not is_one_line(secret):
+        raise refuse(
+            "is empty or holds a control character", "give text on one line, or null for no signature"
+        )
     return secret
 
 
@@ -48,7 +60,12 @@ Secret = Annotated[
     Annotated[
         str,
         StringConstraints(max_length=LONGEST_SECRET),
-        shown_as(minLength=1, maxLength=LONGEST_SECRET, format="password"),
+        shown_as(
+            minLength=1,
+            maxLength=LONGEST_SECRET,
+            pattern=f"^[^{BREAKS}]*[^{BREAKS}{SPACES}][^{BREAKS}]*$",
+            format="password",
+        ),
     ]
     | None,
     AfterValidator(_check_secret),

@@ -127,10 +127,15 @@ class LastExecOut(Output):
     fail_reason: FailReason | None
 
 
-class _JobOut(ContainerOut):
+class _Named(Output):
+    """What is shown first."""
+
     id: int
     name: str
     namespace: str
+
+
+class _JobOut(ContainerOut, _Named):
     command: str | list[str] | None
     docker_image_repo: str
     docker_image_tag: str

@@ -219,15 +219,7 @@ class LogParameters(Input):
         )
 
 
-class JobLogParameters(LogParameters):
-    """Those of the log of more than one run, which cannot be followed."""
-
-    follow: Annotated[bool, BeforeValidator(_check_flag), _NO] | None = Field(
-        None, description="Only a single run's log can be followed."
-    )
-
-
-class NamespaceLogParameters(JobLogParameters):
+class NamespaceLogParameters(LogParameters):
     """Those of a namespace's log."""
 
     namespace: Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)] | None = Field(
@@ -235,9 +227,12 @@ class NamespaceLogParameters(JobLogParameters):
     )
 
 
-class ExportParameters(JobLogParameters):
+class ExportParameters(LogParameters):
     """Those of a log as a file."""
 
+    follow: Annotated[bool, BeforeValidator(_check_flag), _NO] | None = Field(
+        None, description="A file has an end, so that it cannot be followed."
+    )
     format: Literal["json", "ndjson", "text"] = Field(
         "text", description="As elsewhere, but `text` if not given."
     )

@@ -11,20 +11,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from typing import Any, Final
 
 from scheduler.errors import UnavailableError
 from scheduler.execution import Exec
+from scheduler.logs.following_many import FollowMany
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.lines import Line, Run, is_damage
 from scheduler.logs.live import LiveSource, Portion
 from scheduler.logs.places import parse_run_cursor, run_cursor
 from scheduler.logs.reader import LogQuery, LogReader, Reading, batches_of
 from scheduler.store.database import Database
+from scheduler.store.spans import Scope
 from scheduler.store.tables import to_micros
 
 #: More followers are refused: each is an open connection.
 MOST_FOLLOWERS: Final = 5_000
+#: Those of a job or a namespace each look for more by themselves, so there are fewer.
+MOST_OF_MANY: Final = 100
 #: A follower may be so much behind, unless many runs are followed: then the sources share `ALL_BYTES`.
 SOURCE_BYTES: Final = 4 * 1024 * 1024
 LEAST_SOURCE_BYTES: Final = 256 * 1024
@@ -224,12 +229,13 @@ class Followers:
         self._hub = hub
         self._reader = reader
         self._sources: dict[str, LiveSource] = {}
+        self._of_many: set[FollowMany] = set()
         self._is_stopping = False
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return sum(len(source.followers) for source in self._sources.values())
+        return len(self._of_many) + sum(len(source.followers) for source in self._sources.values())
 
     def follow(self, exec_id: str, query: LogQuery) -> Follow:
         """Follow a run: what the query asks for, then what is printed.
@@ -244,12 +250,7 @@ class Followers:
         """
         if query.cursor is not None:
             parse_run_cursor(query.cursor, exec_id)
-        if self._is_stopping:
-            raise UnavailableError("The daemon is stopping")
-        if self.count >= MOST_FOLLOWERS:
-            raise UnavailableError(
-                f"There are {MOST_FOLLOWERS} followers already; read pages with limit= and cursor= instead"
-            )
+        self._demand_room(self.count, MOST_FOLLOWERS, "followers")
         source = self._sources.get(exec_id)
         if source is None or source.failure is not None:
             source = self._sources[exec_id] = LiveSource(self._database, self._hub, exec_id, self._room)
@@ -257,8 +258,39 @@ class Followers:
         source.followers.add(follow)
         return follow
 
-    def close(self, follow: Follow) -> None:
+    def follow_many(
+        self,
+        scope: Scope,
+        query: LogQuery,
+        *,
+        now: Callable[[], datetime],
+        is_there: Callable[[], Awaitable[bool]],
+    ) -> FollowMany:
+        """Follow all runs of a job, or of a namespace, as one log; the arguments are those of `FollowMany`.
+
+        Raises:
+            InvalidInputError: the cursor is none, or another log's.
+            UnavailableError: there are too many followers, or the daemon stops.
+        """
+        follow = FollowMany(self._reader, scope, query, now=now, is_there=is_there)
+        self._demand_room(self.count, MOST_FOLLOWERS, "followers")
+        self._demand_room(len(self._of_many), MOST_OF_MANY, "followers of jobs and namespaces")
+        self._of_many.add(follow)
+        return follow
+
+    def _demand_room(self, count: int, most: int, what: str) -> None:
+        if self._is_stopping:
+            raise UnavailableError("The daemon is stopping")
+        if count >= most:
+            raise UnavailableError(
+                f"There are {most} {what} already; read pages with limit= and cursor= instead"
+            )
+
+    def close(self, follow: Follow | FollowMany) -> None:
         """Let go of a follower, and of what only it needed."""
+        if isinstance(follow, FollowMany):
+            self._of_many.discard(follow)
+            return
         follow.close()
         source = follow._source  # noqa: SLF001 - the two are one thing in two classes
         if not source.followers:
@@ -272,6 +304,8 @@ class Followers:
     def stop(self) -> None:
         """The daemon stops: let all followers go, so that they come back to the next one."""
         self._is_stopping = True
+        for many in self._of_many:
+            many.stop()
         for source in self._sources.values():
             for follow in source.followers:
                 follow.stop()

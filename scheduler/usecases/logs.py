@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from scheduler.access import Caller, Role, demand, visible_exec, visible_job
+from scheduler.errors import NotFoundError
 from scheduler.job import Job
 from scheduler.logs.following import Follow
+from scheduler.logs.following_many import FollowMany
 from scheduler.logs.merging import Merging
 from scheduler.logs.reader import LogQuery, Reading
 from scheduler.store.spans import Scope
@@ -70,7 +74,50 @@ class LogUseCases:
         )
         return self._with.followers.follow(one.id, query)
 
-    def leave(self, follow: Follow) -> None:
+    async def follow_job(self, caller: Caller, job_id: str, query: LogQuery) -> FollowMany:
+        """Follow all runs of a job as one log; to be given back with `leave`.
+
+        Raises:
+            NotFoundError: there is no such job for the caller.
+            InvalidInputError: the cursor is another log's.
+            UnavailableError: there are too many followers.
+        """
+        job = await self._with.database.read(lambda connection: visible_job(connection, caller, job_id))
+
+        async def is_there() -> bool:
+            with suppress(NotFoundError):
+                await self._with.database.read(lambda connection: visible_job(connection, caller, job_id))
+                return True
+            return False
+
+        return self._with.followers.follow_many(
+            Scope(job_id=job.id), query, now=self._with.clock.now, is_there=is_there
+        )
+
+    async def follow_namespace(self, caller: Caller, namespace: str | None, query: LogQuery) -> FollowMany:
+        """Follow all runs in a namespace as one log; to be given back with `leave`.
+
+        Args:
+            caller: who asks.
+            namespace: which; the caller's own if None.
+            query: which lines.
+
+        Raises:
+            ForbiddenError: the caller is bound to another namespace.
+            InvalidInputError: the cursor is another log's.
+            UnavailableError: there are too many followers.
+        """
+        name = caller.home if namespace is None else namespace
+        demand(caller, Role.VIEWER, name)
+
+        async def is_there() -> bool:
+            return True
+
+        return self._with.followers.follow_many(
+            Scope(namespace=name), query, now=self._with.clock.now, is_there=is_there
+        )
+
+    def leave(self, follow: Follow | FollowMany) -> None:
         """Follow no more."""
         self._with.followers.close(follow)
 

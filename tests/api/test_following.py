@@ -475,10 +475,99 @@ async def test_a_head_of_events_has_none(api: Api, talker: Talker):
     assert answer.headers["Content-Type"].startswith("text/event-stream")
 
 
-async def test_only_one_run_can_be_followed(api: Api):
-    """A job's log and a namespace's say so."""
+async def test_a_file_cannot_be_followed(api: Api):
+    """It has an end, and says so, whatever it is a file of."""
     job = await api.create()
-    for path in (f"/v1/jobs/{job['id']}/logs", "/v1/logs"):
-        assert "one run" in (await api.get(path + "?follow=true")).errors()["follow"]["message"]
+    for path in (f"/v1/jobs/{job['id']}/logs/export", "/v1/logs/export"):
+        assert "has an end" in (await api.get(path + "?follow=true")).errors()["follow"]["message"]
         answer = await api.get(path, headers={"Accept": "text/event-stream"})
-        assert "one run" in answer.errors()["Accept"]["message"]
+        assert "has an end" in answer.errors()["Accept"]["message"]
+
+
+async def test_a_job_is_followed_through_its_runs(api: Api, talker: Talker):
+    """Past lines first, then those of the run that goes on, then those of one that begins; each names its run."""
+    job = await api.create(command="greet")
+    path = f"/v1/jobs/{job['id']}/logs"
+    earlier = (await api.run(job["id"]))["id"]
+    async with follow(api, path + "?stream=stdout") as reader:
+        assert await reader.messages(2) == ["hello", "world"]
+        one = await api.trigger(job["id"], {"command": "talk"})
+        async with asyncio.timeout(PATIENCE):
+            await talker.started.wait()
+        talker.say(b"one\n")
+        assert await reader.messages(1) == ["one"]
+        await api.run(job["id"])
+        assert await reader.messages(1) == ["hello"]
+        talker.say(b"two\n")
+        rest = [await reader.next(), await reader.next()]
+    last = rest[-1]
+    assert last is not None
+    assert (last.data["message"], last.data["exec"]) == ("two", one["id"])
+    talker.leave.set()
+    lines = (await api.get(path + "?stream=stdout")).body
+    assert lines[0]["exec"] == earlier
+    assert [line["message"] for line in lines] == ["hello", "world", "one", "hello", "world", "two"]
+
+
+@pytest.mark.parametrize("asked", ["stream=stdout", "stream=stdout&contains=o", "stream=stdout&tail=1"])
+async def test_a_job_s_follower_resumes_after_the_last_event(api: Api, asked: str):
+    """Nothing twice and nothing left out, also where a filter lets few lines through."""
+    job = await api.create(command="greet")
+    path = f"/v1/jobs/{job['id']}/logs?{asked}"
+    await api.run(job["id"])
+    async with follow(api, path) as reader:
+        event = await reader.next()
+        while event is not None and (event.data is None or event.data["message"] != "world"):
+            event = await reader.next()
+    assert event is not None
+    second = await api.run(job["id"])
+    async with follow(api, path, **{"Last-Event-ID": event.id}) as reader:
+        assert await reader.messages(2) == ["hello", "world"]
+        third = await api.run(job["id"])
+        events = [await reader.next(), await reader.next()]
+    assert [one.data["exec"] for one in events if one is not None] == [third["id"]] * 2
+    assert (await api.get(f"/v1/jobs/{job['id']}/logs?cursor={event.id}&stream=stdout")).body[0][
+        "exec"
+    ] == second["id"]
+
+
+async def test_a_namespace_is_followed_over_its_jobs(api: Api):
+    """Each line names its job and its run."""
+    await api.run((await api.create("first", namespace="team", command="greet"))["id"])
+    async with follow(api, "/v1/logs?namespace=team&stream=stdout&tail=1") as reader:
+        assert await reader.messages(1) == ["world"]
+        job = await api.create("second", namespace="team", command="greet")
+        one = await api.run(job["id"])
+        await api.run((await api.create("third", namespace="other", command="greet"))["id"])
+        event = await reader.next()
+    assert event is not None
+    assert (event.data["job"], event.data["exec"], event.data["message"]) == (job["id"], one["id"], "hello")
+
+
+async def test_a_job_that_is_deleted_lets_its_followers_go(api: Api):
+    """With the reason; a daemon that stops, without any."""
+    job = await api.create(command="greet")
+    path = f"/v1/jobs/{job['id']}/logs?follow=true"
+    async with follow(api, path) as reader, follow(api, "/v1/logs?follow=true") as other:
+        await api.delete(f"/v1/jobs/{job['id']}")
+        [dropped] = await reader.rest()
+        log_cases(api).stop_following()
+        assert [event.data for event in await other.rest()] == [None]
+    assert (dropped.kind, dropped.data["reason"]) == ("dropped", "the job was deleted")
+    assert (await api.get("/v1/logs?follow=true")).status == 503
+
+
+async def test_followers_of_many_runs_are_limited_and_their_cursors_checked(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """Each looks for itself; a cursor of another log is refused by the header's name."""
+    job = await api.create(command="greet")
+    path = f"/v1/jobs/{job['id']}/logs?follow=true"
+    other = (await api.get("/v1/logs?limit=1")).headers.get("X-Next-Cursor", "00000000-0-" + "0" * 32 + "-0")
+    refused = await api.get(path, headers={"Last-Event-ID": other})
+    assert refused.errors()["Last-Event-ID"]["message"] == "is the cursor of another log"
+    monkeypatch.setattr(following, "MOST_OF_MANY", 1)
+    async with follow(api, path):
+        answer = await api.get(path)
+        assert answer.status == 503
+        assert "There are 1 followers of jobs and namespaces already" in answer.body["detail"]

@@ -74,7 +74,7 @@ async def test_a_hook_is_tested_and_its_deliveries_are_seen_and_sent_again(api: 
         (("create", "x", "--url", NOWHERE), 2, "--job or --namespace is missing"),
         (("create", "x", "--url", NOWHERE, "--job", "nightyl"), 2, "Did you mean 'nightly'?"),
         (("create", "x", "--url", NOWHERE, "--job", "nightly", "--event", "job:fial"), 2, "'job:fail'?"),
-        (("create", "x", "--url", "ftp://x", "--job", "nightly"), 1, "url"),
+        (("create", "x", "--url", "ftp://x", "--job", "nightly"), 2, "url"),
         (("create", "x", "--url", NOWHERE, "--job", "nightly", "--secret"), 2, "standard input holds none"),
         (("create", "x", "--secret", "hunter2"), 2, "hunter2"),
         (("update", "1"), 2, "Nothing to change was given"),

@@ -36,6 +36,10 @@ OTHER_VARIABLES = {
 }
 
 
+#: What other systems serve.
+OTHERS_ADDRESSES = {("GET", "/v1/scheduler/jobs")}
+
+
 def prose() -> Iterator[tuple[str, str]]:
     """Each page's name and text, without its blocks of code."""
     for page in PAGES:
@@ -123,7 +127,7 @@ def test_every_address_that_is_named_is_served() -> None:
         for address in [f"/{span.split(' /', 1)[1].split()[0]}"]
     ]
     assert len(named) > 20
-    assert [one for one in named if one[1:] not in served] == []
+    assert [one for one in named if one[1:] not in served | OTHERS_ADDRESSES] == []
 
 
 # ---- data ------------------------------------------------------------------------------------------------
@@ -179,6 +183,14 @@ def test_every_metric_that_is_named_is_exposed(file: Any) -> None:
     """In pages, alerts and dashboards."""
     named = re.findall(r"(?<![\w-])timeball_[a-z_]*[a-z]\b(?!\.)", file.read_text(encoding="utf-8"))
     assert set(named) <= metric_names()
+
+
+def test_every_alert_is_explained() -> None:
+    """To whoever is woken by it."""
+    alerts = yaml.safe_load((ROOT / "deploy" / "dashboards" / "alerts.yaml").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "howto" / "monitoring.md").read_text(encoding="utf-8")
+    named = [rule["alert"] for group in alerts["groups"] for rule in group["rules"]]
+    assert named == re.findall(r"^\| `(Timeball\w+)` \| *[^ |]", page, re.MULTILINE)
 
 
 def test_alerts_and_dashboards_ask_for_labels_that_exist() -> None:

@@ -6,6 +6,8 @@ const METHODS = ["get", "post", "put", "patch", "delete"];
 const FACTS = ["format", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "pattern"];
 // The pattern of any text at all, which is not worth showing.
 const NO_NUL = "^[^\\u0000]*$";
+// A longer pattern tells people nothing; it stands in the document.
+const LONGEST = 60;
 let spec;
 
 const byId = (id) => document.getElementById(id);
@@ -65,7 +67,7 @@ function facts(schema) {
     if (!one) return;
     const here = resolve(one);
     if (here.enum && (here.type || one.$ref)) found.push(["one of", here.enum.map((value) => `\`${value}\``).join(", ")]);
-    for (const name of FACTS) if (name in here && here[name] !== NO_NUL) found.push([name, `\`${here[name]}\``]);
+    for (const name of FACTS) if (name in here && here[name] !== NO_NUL && String(here[name]).length <= LONGEST) found.push([name, `\`${here[name]}\``]);
     if (here.uniqueItems) found.push(["", "each once"]);
     (here.anyOf || []).forEach(walk);
     if (here.type === "array") walk(here.items && !resolve(here.items).properties ? here.items : null);

@@ -1,0 +1,69 @@
+"""What columns of all tables share: moments, checks of words, and how constraints are named.
+
+Moments are whole microseconds since 1970 (UTC) in a BIGINT, so that they sort, compare and index alike on SQLite and
+on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Whole microseconds since 1970, exact over all of datetime's range."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The moment that many microseconds after 1970, aware UTC."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def columns_of(one: Any) -> dict[str, Any]:
+    """A dataclass's fields by name, as columns take them; unlike `dataclasses.asdict` it copies nothing."""
+    return {field.name: getattr(one, field.name) for field in fields(one)}
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as whole microseconds since 1970."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: Any, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else from_micros(value)
+
+
+def one_of(column: str, values: type[StrEnum]) -> sa.CheckConstraint:
+    """A column has one of these words."""
+    quoted = ", ".join(f"'{member.value}'" for member in values)
+    return sa.CheckConstraint(f"{column} IN ({quoted})", name=f"{column}_is_known")
+
+
+def role_is_known() -> sa.CheckConstraint:
+    """A column `role` has one of the roles."""
+    return sa.CheckConstraint("role IN ('viewer', 'operator', 'editor', 'admin')", name="role_is_known")
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
