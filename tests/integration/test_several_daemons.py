@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from docker.api.client import APIClient
 
 from scheduler.engine.protocol import container_name
+from tests.lab.engine import connect
 from tests.lab.timeball import Timeball, is_there, script, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.postgresql, pytest.mark.asyncio(loop_scope="session")]
@@ -104,18 +105,57 @@ async def make_shared(
         await one.clear_away()
 
 
-def starts(client: APIClient, since: datetime, exec_id: str) -> int:
-    """How often the containers of a run were started, by the engine's own account."""
-    filters = {"type": "container", "event": "start", "container": container_name(exec_id)}
-    events = client.events(since=since, until=datetime.now(UTC), filters=filters, decode=True)
-    return sum(1 for _ in events)
+class Starts:
+    """How often each container was started, by the engine's own account.
+
+    It remembers its last 256 events alone, which others' containers soon push out: so it is asked all the time.
+    """
+
+    def __init__(self, client: APIClient) -> None:
+        self._client = client
+        self._since = datetime.now(UTC)
+        self._seen: set[tuple[int, str]] = set()
+        self._one_at_a_time = asyncio.Lock()
+
+    async def look(self) -> None:
+        """Take down what has been started since the last look."""
+        async with self._one_at_a_time:
+            until = datetime.now(UTC) + timedelta(seconds=1)  # whole seconds count, the last one not
+            self._seen |= await asyncio.to_thread(self._ask, until)
+            self._since = until - timedelta(seconds=3)
+
+    def _ask(self, until: datetime) -> set[tuple[int, str]]:
+        filters = {"type": "container", "event": "start"}
+        events = self._client.events(since=self._since, until=until, filters=filters, decode=True)
+        return {(event["timeNano"], event["Actor"]["Attributes"]["name"]) for event in events}
+
+    async def watch(self, over: asyncio.Event) -> None:
+        """Look again and again."""
+        while not over.is_set():
+            await self.look()
+
+    async def of(self, exec_id: str) -> int:
+        """How often the container of a run was."""
+        await self.look()
+        return sum(1 for _, name in self._seen if name == container_name(exec_id))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def starts(engine_url: str) -> AsyncIterator[Starts]:
+    """What the engine starts from now on."""
+    with connect(engine_url) as client:
+        made = Starts(client)
+        over = asyncio.Event()
+        watching = asyncio.create_task(made.watch(over))
+        yield made
+        over.set()
+        await watching
 
 
 async def test_the_runs_of_a_daemon_that_is_killed_are_brought_to_their_end_by_the_other(
-    make_shared: MakeShared, engine_client: APIClient
+    make_shared: MakeShared, engine_client: APIClient, starts: Starts
 ) -> None:
     """What ran goes on and is heard to the end, what waited starts; each once."""
-    since = datetime.now(UTC)
     one, other = await make_shared()
     job = await one.create(numbered(60), resource_size="S")
     runs = [await one.trigger(job) for _ in range(6)]
@@ -127,7 +167,7 @@ async def test_the_runs_of_a_daemon_that_is_killed_are_brought_to_their_end_by_t
     assert Counter(run["status"] for run in ended) == {"S": 6}
     for run in runs:
         assert await other.lines(job, run) == [str(n) for n in range(60)]
-        assert await asyncio.to_thread(starts, engine_client, since, run) == 1
+        assert await starts.of(run) == 1
         assert not is_there(engine_client, run)
 
 
@@ -206,10 +246,9 @@ async def test_limits_and_policies_hold_over_all_daemons(make_shared: MakeShared
 
 
 async def test_a_daemon_that_was_frozen_beyond_its_lease_gives_way(
-    make_shared: MakeShared, engine_client: APIClient
+    make_shared: MakeShared, engine_client: APIClient, starts: Starts
 ) -> None:
     """What it ran belongs to the other by then: no second container, no second line, no status of its own."""
-    since = datetime.now(UTC)
     one, other = await make_shared()
     job = await one.create(numbered(80), resource_size="XXS", max_running=4)
     runs = [await one.trigger(job) for _ in range(5)]
@@ -229,15 +268,14 @@ async def test_a_daemon_that_was_frozen_beyond_its_lease_gives_way(
     assert Counter(run["status"] for run in ended) == {"S": 6}
     for run in (*runs, fresh):
         assert await other.lines(job, run) == [str(n) for n in range(80)]
-        assert await asyncio.to_thread(starts, engine_client, since, run) == 1
+        assert await starts.of(run) == 1
         assert not is_there(engine_client, run)
 
 
 async def test_a_daemon_that_is_alone_and_was_frozen_beyond_its_lease_simply_goes_on(
-    make_timeball: Callable[..., Awaitable[Timeball]], engine_client: APIClient
+    make_timeball: Callable[..., Awaitable[Timeball]], starts: Starts
 ) -> None:
     """On SQLite as well: nothing is lost, nothing happens twice."""
-    since = datetime.now(UTC)
     timeball = await make_timeball(config=f"lease_seconds = {LEASE}")
     job = await timeball.create(numbered(60), resource_size="XXS", max_running=2)
     runs = [await timeball.trigger(job) for _ in range(4)]
@@ -251,4 +289,4 @@ async def test_a_daemon_that_is_alone_and_was_frozen_beyond_its_lease_simply_goe
     assert Counter(run["status"] for run in ended) == {"S": 4}
     for run in runs:
         assert await timeball.lines(job, run) == [str(n) for n in range(60)]
-        assert await asyncio.to_thread(starts, engine_client, since, run) == 1
+        assert await starts.of(run) == 1
