@@ -56,21 +56,17 @@ _LINES: Final = Answer(
     media={"application/x-ndjson": _TEXT, "text/plain": _TEXT},
     headers=_ONWARDS,
 )
-_LINES_OR_EVENTS: Final = Answer(
-    f"{_LINES.description} With `follow=true`, or `Accept: text/event-stream`, an event for each line until the run "
-    "has ended: `id` is a cursor and `data` the line as JSON; `event: end` comes last, with how the run ended.",
-    list[LineOut],
-    examples.LINES,
+_LINES_OR_EVENTS: Final = replace(
+    _LINES,
+    description=f"{_LINES.description} With `follow=true`, or `Accept: text/event-stream`, an event for each line "
+    "until the run has ended: `id` is a cursor and `data` the line as JSON; `event: end` comes last, with how the "
+    "run ended.",
     media={**_LINES.media, "text/event-stream": _EVENT},
-    headers=_ONWARDS,
 )
-_LINES_OR_EVENTS_OF_MANY: Final = Answer(
-    f"{_LINES.description} With `follow=true`, or `Accept: text/event-stream`, an event for each line, as long as "
-    "the client stays: `id` is a cursor and `data` the line as JSON.",
-    list[LineOut],
-    examples.LINES,
-    media={**_LINES.media, "text/event-stream": _EVENT},
-    headers=_ONWARDS,
+_LINES_OR_EVENTS_OF_MANY: Final = replace(
+    _LINES_OR_EVENTS,
+    description=f"{_LINES.description} With `follow=true`, or `Accept: text/event-stream`, an event for each line, "
+    "as long as the client stays: `id` is a cursor and `data` the line as JSON.",
 )
 _FILE: Final = Answer(
     "All lines as a file.",

@@ -54,6 +54,12 @@ class ImagePullError(EngineError):
         self.is_denied = is_denied
         super().__init__(message)
 
+    def saying(self, message: str) -> ImagePullError:
+        """The same end in other words."""
+        return ImagePullError(
+            message, is_transient=self.is_transient, has_stalled=self.has_stalled, is_denied=self.is_denied
+        )
+
 
 class LaunchError(EngineError):
     """The container cannot be made or started, and trying again would change nothing.

@@ -89,12 +89,7 @@ class PullAccess:
                 else f" (the namespace '{self.namespace}' has no credential for the registry {self.host}; if the "
                 f"image is private, store one with PUT {path})"
             )
-        return ImagePullError(
-            words,
-            is_transient=error.is_transient,
-            has_stalled=error.has_stalled,
-            is_denied=error.is_denied,
-        )
+        return error.saying(words)
 
 
 def _without(words: str, login: Login | None) -> str:

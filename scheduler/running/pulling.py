@@ -124,12 +124,7 @@ async def _same_image(
         spec = replace(spec, pull_policy=PullPolicy.IF_NOT_PRESENT)
         return spec.image, await _permitted(engine, spec, limits, say, access)
     except ImagePullError as error:
-        raise ImagePullError(
-            f"{gone}, and {error}; replay with a docker_image_tag to run another",
-            is_transient=error.is_transient,
-            has_stalled=error.has_stalled,
-            is_denied=error.is_denied,
-        ) from error
+        raise error.saying(f"{gone}, and {error}; replay with a docker_image_tag to run another") from error
 
 
 async def _try_often(
