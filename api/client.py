@@ -62,7 +62,7 @@ class ApiError(ClientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """A response of the class 2xx, read to its end."""
 
     status: int
@@ -117,7 +117,7 @@ class Client:
         query: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
         body: object = None,
         timeout: float = PATIENCE,
-    ) -> Answer:
+    ) -> ApiResponse:
         """Send a request, and read the answer to its end.
 
         Args:
@@ -132,7 +132,7 @@ class Client:
             ApiError: the daemon refused.
         """
         with self.open(method, path, query=query, body=body, timeout=timeout) as response:
-            return Answer(response.status, dict(response.headers.items()), _read(response, self.url))
+            return ApiResponse(response.status, dict(response.headers.items()), _read(response, self.url))
 
     @contextmanager
     def open(

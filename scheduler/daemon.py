@@ -1,6 +1,6 @@
 """Puts the parts together; starts them in order and stops them in the opposite one.
 
-Only here are concrete engines named. A part that dies of a defect stops the whole daemon in order, with its
+A part that dies of a defect stops the whole daemon in order, with its
 traceback in the log; an engine or a database that does not answer never does.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import IO, Any
@@ -17,45 +17,40 @@ import structlog
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError
 
-from scheduler import memory
-from scheduler.clock import Clock, SystemClock
-from scheduler.data_dir import instance_id, lock_directory, prepare_directory
-from scheduler.engine.docker import DockerEngine
-from scheduler.engine.docker_api import Limits as EngineLimits
-from scheduler.engine.docker_api import TlsFiles
+from scheduler.access.passwords import Passwords
+from scheduler.access.tokens import Tokens
+from scheduler.assembly.engines import EngineFactory, docker_engine, region_limits
+from scheduler.assembly.notifications import make_deliverer
+from scheduler.domain.clock import Clock, SystemClock
+from scheduler.domain.errors import SettingsError, UnavailableError
+from scheduler.domain.execution import JOB_DELETED
 from scheduler.engine.errors import EngineError
-from scheduler.engine.protocol import Engine
-from scheduler.errors import SettingsError, UnavailableError
-from scheduler.execution import JOB_DELETED
-from scheduler.faults import Point, point
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.keeping.retention import Retention
-from scheduler.logs.following import Followers
+from scheduler.logs.followers import Followers
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.reader import LogReader
-from scheduler.namespaces import container_policies_of, policies_of
-from scheduler.passwords import Passwords
 from scheduler.planning.claims import Claims
 from scheduler.planning.planner import Planner
+from scheduler.process import memory
+from scheduler.process.data_dir import instance_id, lock_directory, prepare_directory
+from scheduler.process.faults import Point, point
 from scheduler.running.dispatcher import Dispatcher
 from scheduler.running.lease import Lease
 from scheduler.running.ownership import Ownership
-from scheduler.running.pulling import PullLimits
 from scheduler.running.recording import Surroundings
-from scheduler.running.regions import Limits, Region
+from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
-from scheduler.secret_keys import key_file, load_keyring
+from scheduler.secrets.keys import key_file, load_keyring
+from scheduler.secrets.vault import Vault
 from scheduler.service import Service
-from scheduler.setting_parts import RegionSettings
-from scheduler.settings import Settings
+from scheduler.settings.namespaces import container_policies_of, policies_of
+from scheduler.settings.settings import Settings
 from scheduler.store import audit, execs, identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
-from scheduler.telling import make_deliverer
-from scheduler.tokens import Tokens
 from scheduler.usecases.backup import clear_partial
 from scheduler.usecases.parts import Parts
-from scheduler.vault import Vault
 
 log = structlog.get_logger()
 
@@ -64,31 +59,6 @@ SWEEP_INTERVAL = 60.0
 #: Seconds between looks for entries of the audit whose time is over, and how many go at once.
 AUDIT_INTERVAL = 3600.0
 AUDIT_PIECE = 500
-
-EngineFactory = Callable[[RegionSettings, str], Engine]
-
-
-def docker_engine(settings: RegionSettings, installation: str) -> Engine:
-    """The engine that a region's settings describe."""
-    tls = None
-    if settings.tls_ca and settings.tls_cert and settings.tls_key:
-        tls = TlsFiles(ca=settings.tls_ca, certificate=settings.tls_cert, key=settings.tls_key)
-    limits = EngineLimits(control=settings.engine_call_seconds, pull_idle=settings.pull_stall_seconds)
-    return DockerEngine(settings.url, installation=installation, tls=tls, limits=limits)
-
-
-def region_limits(settings: RegionSettings) -> Limits:
-    """What a region's settings allow."""
-    return Limits(
-        cpus=settings.cpus,
-        memory_bytes=None if settings.memory_mib is None else settings.memory_mib << 20,
-        answer_seconds=settings.engine_answer_seconds,
-        pulls=PullLimits(
-            total_seconds=settings.pull_total_seconds,
-            attempts=settings.pull_attempts,
-            pause_seconds=settings.pull_retry_seconds,
-        ),
-    )
 
 
 class Daemon:

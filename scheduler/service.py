@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from importlib.metadata import version as version_of
 
-from scheduler.health import Readiness, readiness
+from scheduler.domain.views import About
 from scheduler.usecases.audit import AuditUseCases
 from scheduler.usecases.backup import BackupUseCases
 from scheduler.usecases.deliveries import DeliveryUseCases
 from scheduler.usecases.execs import ExecUseCases
+from scheduler.usecases.health import ReadinessReport, readiness
 from scheduler.usecases.hooks import HookUseCases
 from scheduler.usecases.jobs import JobUseCases
 from scheduler.usecases.keys import KeyUseCases
@@ -22,7 +23,6 @@ from scheduler.usecases.registries import RegistryUseCases
 from scheduler.usecases.secrets import SecretUseCases
 from scheduler.usecases.tokens import TokenUseCases
 from scheduler.usecases.users import UserUseCases
-from scheduler.views import About
 
 
 class Service:
@@ -47,7 +47,7 @@ class Service:
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
         self.jobs = JobUseCases(parts)
         self.execs = ExecUseCases(parts)
         self.logs = LogUseCases(parts)
@@ -67,25 +67,25 @@ class Service:
 
     def now(self) -> datetime:
         """The present by the daemon's clock (UTC)."""
-        return self._with.clock.now()
+        return self._parts.clock.now()
 
     def about(self) -> About:
         """Which daemon this is, and what has become of its clock since its start."""
         started_at, steady = self._started
-        now = self._with.clock.now()
-        passed = self._with.clock.steady() - steady
+        now = self._parts.clock.now()
+        passed = self._parts.clock.steady() - steady
         return About(
             version=version_of("timeball"),
-            instance=self._with.instance,
-            installation=self._with.installation,
-            database="sqlite" if self._with.database.is_sqlite else "postgresql",
+            instance=self._parts.instance,
+            installation=self._parts.installation,
+            database="sqlite" if self._parts.database.is_sqlite else "postgresql",
             started_at=started_at,
             now=now,
             clock_jumped_seconds=round((now - started_at).total_seconds() - passed, 3),
-            default_size=self._with.default_size,
-            default_region=self._with.default_region,
+            default_size=self._parts.default_size,
+            default_region=self._parts.default_region,
         )
 
-    async def readiness(self) -> Readiness:
+    async def readiness(self) -> ReadinessReport:
         """Whether database and engines answer."""
-        return await readiness(self._with.database, self._with.regions)
+        return await readiness(self._parts.database, self._parts.regions)

@@ -36,7 +36,7 @@ def apply(
     # Loaded when the command runs.
     from api.cli.applying import How, carry_out, refuse_all  # noqa: PLC0415
     from api.cli.declaring.documents import DocumentError, decoded  # noqa: PLC0415
-    from api.cli.declaring.form import Problem, read_jobs  # noqa: PLC0415
+    from api.cli.declaring.form import FileProblem, read_jobs  # noqa: PLC0415
     from api.cli.files import STANDARD_INPUT, read_all  # noqa: PLC0415
     from api.client import connect  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def apply(
         try:
             jobs, wrong = read_jobs(decoded(raw), name)
         except DocumentError as error:
-            jobs, wrong = [], [Problem(f"{name}:{error.line}: {error.message}")]
+            jobs, wrong = [], [FileProblem(f"{name}:{error.line}: {error.message}")]
         declared += jobs
         problems += wrong
     refuse_all(problems)

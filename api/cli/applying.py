@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import click
 
-from api.cli.declaring.form import Declared, Problem, default_fields, find_twins, settle
-from api.cli.declaring.plan import Action, Step, make_plan
-from api.cli.declaring.showing import Outcome, Status, as_data, shown, summary
+from api.cli.declaring.form import Declared, FileProblem, default_fields, find_twins, settle
+from api.cli.declaring.plan import PlanAction, PlanStep, make_plan
+from api.cli.declaring.showing import StepOutcome, StepStatus, as_data, shown, summary
 from api.cli.tables import all_pages, show
 from api.client import ApiError, Client, ClientError, UsageError
 
@@ -23,7 +23,7 @@ from api.client import ApiError, Client, ClientError, UsageError
 _OF_ONE_JOB = frozenset({400, 403, 404, 409, 413})
 
 
-class RefusedError(ClientError):
+class ApplyRefusedError(ClientError):
     """What was given cannot be carried out."""
 
 
@@ -48,7 +48,7 @@ class How:
     as_json: bool = False
 
 
-def refuse_all(problems: Iterable[Problem], what: str = "Nothing was changed.") -> None:
+def refuse_all(problems: Iterable[FileProblem], what: str = "Nothing was changed.") -> None:
     """Refuse, if there is anything to refuse.
 
     Raises:
@@ -56,7 +56,7 @@ def refuse_all(problems: Iterable[Problem], what: str = "Nothing was changed.") 
     """
     found = list(dict.fromkeys(map(str, problems)))
     if found:
-        raise RefusedError(
+        raise ApplyRefusedError(
             "\n  ".join((f"{len(found)} mistakes. {what}" if len(found) > 1 else what, *found))
         )
 
@@ -83,7 +83,7 @@ def carry_out(client: Client, declared: Sequence[Declared], how: How) -> None:
             if text := shown(step):
                 click.echo(text)
     if how.is_dry:
-        outcomes = [Outcome(step, _quiet(step) or Status.PLANNED) for step in plan]
+        outcomes = [StepOutcome(step, _quiet(step) or StepStatus.PLANNED) for step in plan]
         _print(outcomes, how)
         return
     _agree(plan, how)
@@ -98,12 +98,12 @@ def carry_out(client: Client, declared: Sequence[Declared], how: How) -> None:
     if stopped is not None:
         stopped.args = (f"{stopped}{_told(outcomes, how)}",)
         raise stopped
-    if failed := [one for one in outcomes if one.status is Status.FAILED]:
+    if failed := [one for one in outcomes if one.status is StepStatus.FAILED]:
         reasons = "".join(
             f"\n  {one.step.place or 'pruning'}: {one.step.namespace}/{one.step.name}: {one.error}"
             for one in failed
         )
-        raise RefusedError(f"The daemon refused:{reasons}{_told(outcomes, how)}")
+        raise ApplyRefusedError(f"The daemon refused:{reasons}{_told(outcomes, how)}")
 
 
 def _home(client: Client) -> str:
@@ -116,13 +116,13 @@ def _stored(client: Client, namespaces: Iterable[str]) -> Iterator[Mapping[str, 
         yield from all_pages(client, "/v1/jobs", {"namespace": namespace})["results"]
 
 
-def _quiet(step: Step) -> Status | None:
-    return Status.DONE if step.action is Action.NOTHING else None
+def _quiet(step: PlanStep) -> StepStatus | None:
+    return StepStatus.DONE if step.action is PlanAction.NOTHING else None
 
 
-def _agree(plan: Sequence[Step], how: How) -> None:
+def _agree(plan: Sequence[PlanStep], how: How) -> None:
     """Have somebody agree to what is deleted, before anything is changed."""
-    number = sum(step.action is Action.DELETE for step in plan)
+    number = sum(step.action is PlanAction.DELETE for step in plan)
     if not number or how.yes:
         return
     what = f"{number} job{'s' if number > 1 else ''} with all runs and logs"
@@ -131,53 +131,53 @@ def _agree(plan: Sequence[Step], how: How) -> None:
     click.confirm(f"Delete {what}?", abort=True, err=True)
 
 
-def _each(client: Client, plan: Sequence[Step]) -> Iterator[Outcome | ClientError]:
+def _each(client: Client, plan: Sequence[PlanStep]) -> Iterator[StepOutcome | ClientError]:
     """Carry out step by step; an error of the class ClientError says that the rest was not tried."""
     is_refused = is_stopped = False
     for step in plan:
-        if step.action is Action.NOTHING:
-            yield Outcome(step, Status.DONE)
-        elif is_stopped or (is_refused and step.action is Action.DELETE):
-            yield Outcome(step, Status.SKIPPED)
+        if step.action is PlanAction.NOTHING:
+            yield StepOutcome(step, StepStatus.DONE)
+        elif is_stopped or (is_refused and step.action is PlanAction.DELETE):
+            yield StepOutcome(step, StepStatus.SKIPPED)
         else:
             try:
-                yield Outcome(_send(client, step), Status.DONE)
+                yield StepOutcome(_send(client, step), StepStatus.DONE)
             except ClientError as error:
-                yield Outcome(step, Status.FAILED, str(error))
+                yield StepOutcome(step, StepStatus.FAILED, str(error))
                 is_refused = True
                 if not isinstance(error, ApiError) or error.status not in _OF_ONE_JOB:
                     is_stopped = True
                     yield error
 
 
-def _send(client: Client, step: Step) -> Step:
-    if step.action is Action.CREATE:
+def _send(client: Client, step: PlanStep) -> PlanStep:
+    if step.action is PlanAction.CREATE:
         return replace(step, id=client.request("POST", "/v1/jobs", body=dict(step.body)).json()["id"])
     path = f"/v1/jobs/{quote(str(step.id))}"
-    if step.action is Action.CHANGE:
+    if step.action is PlanAction.CHANGE:
         client.request("PATCH", path, body=dict(step.body))
     else:
         client.request("DELETE", path)
     return step
 
 
-def _print(outcomes: Sequence[Outcome], how: How) -> None:
+def _print(outcomes: Sequence[StepOutcome], how: How) -> None:
     if how.as_json:
         show(as_data(outcomes, is_dry=how.is_dry))
     else:
         click.echo(summary(outcomes, is_dry=how.is_dry))
 
 
-def _told(outcomes: Sequence[Outcome], how: How) -> str:
+def _told(outcomes: Sequence[StepOutcome], how: How) -> str:
     """Which were done and which not, job by job."""
     if how.as_json:
         return ""  # it stands in the JSON
     lines = []
-    for status, word in ((Status.DONE, "done"), (Status.SKIPPED, "not tried")):
+    for status, word in ((StepStatus.DONE, "done"), (StepStatus.SKIPPED, "not tried")):
         names = [
             f"{one.step.namespace}/{one.step.name}"
             for one in outcomes
-            if one.status is status and one.step.action is not Action.NOTHING
+            if one.status is status and one.step.action is not PlanAction.NOTHING
         ]
         if names:
             lines.append(f"\n  {word}: {', '.join(names)}")

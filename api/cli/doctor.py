@@ -15,7 +15,7 @@ from api.cli.failing import explained
 
 if TYPE_CHECKING:
     from scheduler.keeping.doctor.findings import Finding
-    from scheduler.settings import Settings
+    from scheduler.settings.settings import Settings
 
 MARKS: Final = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "red")}
 
@@ -40,9 +40,9 @@ def doctor(*, data_dir: Path | None, config: Path | None, as_json: bool, quiet: 
     import asyncio  # noqa: PLC0415
 
     from api.client import UsageError  # noqa: PLC0415
-    from scheduler.errors import SettingsError  # noqa: PLC0415
-    from scheduler.keeping.doctor.findings import Status, worst  # noqa: PLC0415
-    from scheduler.settings import load_settings  # noqa: PLC0415
+    from scheduler.domain.errors import SettingsError  # noqa: PLC0415
+    from scheduler.keeping.doctor.findings import FindingStatus, worst  # noqa: PLC0415
+    from scheduler.settings.settings import load_settings  # noqa: PLC0415
 
     try:
         settings = load_settings(config, data_dir=data_dir)
@@ -55,10 +55,10 @@ def doctor(*, data_dir: Path | None, config: Path | None, as_json: bool, quiet: 
         click.echo(json.dumps({"status": status, "findings": found}, indent=2, ensure_ascii=False))
     else:
         for finding in findings:
-            if quiet and finding.status is Status.OK:
+            if quiet and finding.status is FindingStatus.OK:
                 continue
             _show(finding)
-    raise click.exceptions.Exit(1 if status is Status.PROBLEM else 0)
+    raise click.exceptions.Exit(1 if status is FindingStatus.PROBLEM else 0)
 
 
 def _show(finding: Finding) -> None:
@@ -71,9 +71,9 @@ def _show(finding: Finding) -> None:
 async def _examine(settings: Settings) -> list[Finding]:
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
 
-    from scheduler.clock import SystemClock  # noqa: PLC0415
-    from scheduler.daemon import docker_engine  # noqa: PLC0415
-    from scheduler.errors import UnavailableError  # noqa: PLC0415
+    from scheduler.assembly.engines import docker_engine  # noqa: PLC0415
+    from scheduler.domain.clock import SystemClock  # noqa: PLC0415
+    from scheduler.domain.errors import UnavailableError  # noqa: PLC0415
     from scheduler.keeping.doctor import machine  # noqa: PLC0415
     from scheduler.keeping.doctor.databases import StoredView, check_database  # noqa: PLC0415
     from scheduler.keeping.doctor.engines import check_engines  # noqa: PLC0415

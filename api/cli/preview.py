@@ -11,7 +11,7 @@ from api.cli.tables import width_of
 
 if TYPE_CHECKING:
     from api.schemas.schedules import PreviewAnswer
-    from scheduler.errors import ScheduleError
+    from scheduler.domain.errors import ScheduleError
     from scheduler.timing.preview import Language
 
 #: As `scheduler.timing.preview` has it, which is loaded only when the command runs.
@@ -57,7 +57,7 @@ def preview(
     """
     # Loaded when the command runs.
     from api.schemas.schedules import PreviewAnswer  # noqa: PLC0415
-    from scheduler.errors import ScheduleError  # noqa: PLC0415
+    from scheduler.domain.errors import ScheduleError  # noqa: PLC0415
     from scheduler.timing.preview import parse_moment  # noqa: PLC0415
     from scheduler.timing.schedule import parse_schedule  # noqa: PLC0415
 

@@ -37,10 +37,10 @@ def restore(
     import sqlalchemy as sa  # noqa: PLC0415
 
     from api.client import ClientError, UsageError  # noqa: PLC0415
-    from scheduler.clock import SystemClock  # noqa: PLC0415
-    from scheduler.errors import SettingsError  # noqa: PLC0415
+    from scheduler.domain.clock import SystemClock  # noqa: PLC0415
+    from scheduler.domain.errors import SettingsError  # noqa: PLC0415
     from scheduler.keeping import restore as restoring  # noqa: PLC0415
-    from scheduler.settings import load_settings  # noqa: PLC0415
+    from scheduler.settings.settings import load_settings  # noqa: PLC0415
 
     try:
         settings = load_settings(config, data_dir=data_dir)

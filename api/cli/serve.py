@@ -28,18 +28,18 @@ def serve(
 
     Every setting can also be given as TIMEBALL_… in the environment or in the file named with --config.
     """
-    from scheduler import lean, memory  # noqa: PLC0415
+    from scheduler.process import light_imports, memory  # noqa: PLC0415
 
     memory.keep_small()  # before what is loaded takes any
-    lean.load()
+    light_imports.load()
     # Loaded here, so that other commands do not wait for it.
     import asyncio  # noqa: PLC0415
 
-    from api.logging import configure_logging  # noqa: PLC0415
-    from api.serve import serve as run  # noqa: PLC0415
-    from scheduler import faults  # noqa: PLC0415
-    from scheduler.errors import SettingsError  # noqa: PLC0415
-    from scheduler.settings import load_settings  # noqa: PLC0415
+    from api.server.logging import configure_logging  # noqa: PLC0415
+    from api.server.serve import serve as run  # noqa: PLC0415
+    from scheduler.domain.errors import SettingsError  # noqa: PLC0415
+    from scheduler.process import faults  # noqa: PLC0415
+    from scheduler.settings.settings import load_settings  # noqa: PLC0415
 
     try:
         settings = load_settings(config, host=host, port=port, data_dir=data_dir, database_url=database_url)

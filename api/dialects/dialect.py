@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from api.problems import CONTENT_TYPE
+from api.http.problems import CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,20 +12,20 @@ from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from api.dialects.dialect import Dialect, as_json
-from api.keys import CALLER, SERVICE
-from api.openapi import examples
-from api.openapi.operation import Answer, Parameter, described
-from api.openapi.parameters import ID, number, path
-from api.openapi.tags import EXPLORER
-from api.paging import LARGEST_PAGE_SIZE, LAST_PAGE, number_of, query_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import LARGEST_PAGE_SIZE, LAST_PAGE, number_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Parameter, described
+from api.operations.parameters import ID, number, path
+from api.operations.tags import EXPLORER
 from api.schemas.common import Input, Whole, invalid_input
 from api.schemas.fields import Text
-from scheduler.access import Role
-from scheduler.errors import FieldError, InvalidInputError, NotFoundError
-from scheduler.execution import ExecStatus
-from scheduler.filters import ExecFilter, Order
-from scheduler.job import Job
-from scheduler.views import ListedExec, Page
+from scheduler.access.callers import Role
+from scheduler.domain.errors import FieldError, InvalidInputError, NotFoundError
+from scheduler.domain.execution import ExecStatus
+from scheduler.domain.filters import ExecFilter, Order
+from scheduler.domain.job import Job
+from scheduler.domain.views import ListedExec, Page
 
 DEFAULT_PAGE_SIZE: Final = 10
 #: The last millisecond of the year 9999.

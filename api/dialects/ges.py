@@ -10,19 +10,19 @@ from aiohttp import web
 from typing_extensions import TypedDict
 
 from api.dialects.dialect import Dialect, as_json
-from api.exec_filters import cursor_after, position_of
-from api.keys import CALLER, SERVICE
-from api.openapi import examples
-from api.openapi.operation import Answer, Parameter, described
-from api.openapi.parameters import NAMESPACE_SCHEMA, number, path
-from api.openapi.tags import GES
-from api.paging import LAST_PAGE, number_of, query_of
+from api.http.filters import cursor_after, position_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import LAST_PAGE, number_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Parameter, described
+from api.operations.parameters import NAMESPACE_SCHEMA, number, path
+from api.operations.tags import GES
 from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
-from scheduler.access import Role
-from scheduler.errors import FieldError, InvalidInputError, NotFoundError
-from scheduler.execution import Exec, ExecStatus
-from scheduler.filters import ExecFilter, Order
-from scheduler.views import ListedExec, Page
+from scheduler.access.callers import Role
+from scheduler.domain.errors import FieldError, InvalidInputError, NotFoundError
+from scheduler.domain.execution import Exec, ExecStatus
+from scheduler.domain.filters import ExecFilter, Order
+from scheduler.domain.views import ListedExec, Page
 
 MOST_JOBS: Final = 100_000
 #: Runs that are read from the database and written out at a time.

@@ -11,27 +11,27 @@ from typing import Annotated, Any, Final, Literal
 from aiohttp import web
 from typing_extensions import TypedDict
 
-from api.bodies import body_of
 from api.dialects.dialect import Dialect, as_json
-from api.exec_filters import cursor_after, position_of
-from api.keys import CALLER, SERVICE
-from api.openapi import examples
-from api.openapi.operation import Answer, Body, Parameter, described
-from api.openapi.parameters import number, path, words
-from api.openapi.tags import ORDINE
-from api.paging import number_of, query_of
+from api.http.bodies import body_of
+from api.http.filters import cursor_after, position_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import number_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Body, Parameter, described
+from api.operations.parameters import number, path, words
+from api.operations.tags import ORDINE
 from api.schemas.common import Input, shown_as
 from api.schemas.fields import Text, Variables
-from scheduler.access import Caller, Role
-from scheduler.drafting import Overrides
-from scheduler.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
-from scheduler.execution import Exec, ExecStatus
-from scheduler.filters import ExecFilter, Order
-from scheduler.job import Job
+from scheduler.access.callers import Caller, Role
+from scheduler.domain.drafting import Overrides
+from scheduler.domain.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
+from scheduler.domain.execution import Exec, ExecStatus
+from scheduler.domain.filters import ExecFilter, Order
+from scheduler.domain.job import Job
+from scheduler.domain.stream import Stream
+from scheduler.domain.views import ExecView, ListedExec, Page
 from scheduler.logs.reader import LogQuery
-from scheduler.logs.stream import Stream
 from scheduler.service import Service
-from scheduler.views import ExecView, ListedExec, Page
 
 #: How success is called: `completed`, or `done` for clients that wait for that word.
 SUCCESS_WORD: Final = web.AppKey("ordine_success_word", str)

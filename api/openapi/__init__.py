@@ -1,5 +1,1 @@
-"""The API's own description: OpenAPI 3.1, and a page to read it.
-
-Each route says next to its handler what it takes and answers (`operation`); `document` makes one JSON document of
-that and of the shapes on the wire, when it is first asked for.
-"""
+"""The OpenAPI 3.1 document, built from the routes' declarations, and the page that shows it."""

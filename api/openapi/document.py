@@ -18,12 +18,12 @@ from pydantic import BaseModel, TypeAdapter
 
 from api.dialects import dialect_of
 from api.dialects.dialect import Dialect
+from api.http.problems import CONTENT_TYPE, Problem
 from api.openapi.glossary import FIELDS
-from api.openapi.operation import JSON, Answer, Body, Operation, Parameter, operation_of
-from api.openapi.parameters import PATH
-from api.openapi.tags import TAGS
-from api.problems import CONTENT_TYPE, Problem
-from scheduler.access import Role
+from api.operations.operation import JSON, Answer, Body, Operation, Parameter, operation_of
+from api.operations.parameters import PATH
+from api.operations.tags import TAGS
+from scheduler.access.callers import Role
 
 Mode = Literal["validation", "serialization"]
 

@@ -6,18 +6,18 @@ from typing import Final
 
 from aiohttp import web
 
-from api.keys import CALLER, SERVICE
-from api.moments import moment_of
-from api.openapi.operation import Answer, Parameter, described
-from api.openapi.parameters import NAMESPACE, moment, words
-from api.openapi.tags import ACCESS
-from api.paging import PAGE, envelope, page_of, query_of
+from api.http.keys import CALLER, SERVICE
+from api.http.moments import moment_of
+from api.http.paging import PAGE, envelope, page_of, query_of
+from api.operations.operation import Answer, Parameter, described
+from api.operations.parameters import NAMESPACE, moment, words
+from api.operations.tags import ACCESS
 from api.routes.namespaces import namespace_of
 from api.schemas.access import AuditOut
 from api.schemas.common import ListOut
-from scheduler.access import Role
-from scheduler.account import AuditQuery
-from scheduler.errors import FieldError, InvalidInputError
+from scheduler.access.callers import Role
+from scheduler.domain.account import AuditQuery
+from scheduler.domain.errors import FieldError, InvalidInputError
 
 OUTCOMES: Final = ("done", "unauthorized", "forbidden", "throttled")
 

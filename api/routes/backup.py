@@ -7,14 +7,14 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer
-from api.keys import CALLER, SERVICE
-from api.openapi.operation import Answer, described
-from api.openapi.tags import DAEMON
-from api.paging import query_of
+from api.http.answers import answer
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import query_of
+from api.operations.operation import Answer, described
+from api.operations.tags import DAEMON
 from api.schemas.about import AboutOut
 from api.schemas.common import format_moment
-from scheduler.access import Role
+from scheduler.access.callers import Role
 
 #: Bytes that are read and sent at a time.
 PIECE: Final = 256 * 1024

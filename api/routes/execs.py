@@ -6,20 +6,20 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer
-from api.bodies import body_of
-from api.exec_filters import STATUS, filter_of, parameters_of
-from api.keys import CALLER, SERVICE
-from api.openapi import examples
-from api.openapi.operation import Answer, Body, described, query_names_of
-from api.openapi.parameters import flag
-from api.openapi.tags import RUNS
-from api.paging import PAGE, envelope, flag_of, page_of, query_of
+from api.http.answers import answer
+from api.http.bodies import body_of
+from api.http.filters import STATUS, filter_of, parameters_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import PAGE, envelope, flag_of, page_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Body, described, query_names_of
+from api.operations.parameters import flag
+from api.operations.tags import RUNS
 from api.routes.paths import EXEC, JOB
 from api.schemas.common import ListOut
 from api.schemas.execs import ExecCreate, ExecDetailOut, ExecOut, ExecStop
-from scheduler.access import Role
-from scheduler.views import ExecView
+from scheduler.access.callers import Role
+from scheduler.domain.views import ExecView
 
 
 @described(

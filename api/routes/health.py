@@ -8,10 +8,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from typing_extensions import TypedDict
 
-from api.keys import SERVICE
-from api.openapi.operation import Answer, described
-from api.openapi.tags import DAEMON
-from scheduler.metrics import REGISTRY
+from api.http.keys import SERVICE
+from api.operations.operation import Answer, described
+from api.operations.tags import DAEMON
+from scheduler.process.metrics import REGISTRY
 
 
 class Health(TypedDict):

@@ -7,20 +7,20 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer, answer_all
-from api.bodies import body_of
-from api.keys import CALLER, SERVICE
-from api.openapi import examples
-from api.openapi.operation import Answer, Body, Parameter, described
-from api.openapi.parameters import words
-from api.openapi.tags import HOOKS
-from api.paging import LARGEST_PAGE_SIZE, PAGE, envelope, page_of, query_of
+from api.http.answers import answer, answer_all
+from api.http.bodies import body_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import LARGEST_PAGE_SIZE, PAGE, envelope, page_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Body, Parameter, described
+from api.operations.parameters import words
+from api.operations.tags import HOOKS
 from api.routes.paths import DELIVERY, HOOK, JOB
 from api.schemas.common import ListOut
 from api.schemas.hooks import READ_ONLY, DeliveryDetailOut, DeliveryOut, HookChange, HookCreate, HookOut
-from scheduler.access import Role
-from scheduler.errors import FieldError, InvalidInputError
-from scheduler.hook import DeliveryStatus, SubjectType
+from scheduler.access.callers import Role
+from scheduler.domain.errors import FieldError, InvalidInputError
+from scheduler.domain.hook import DeliveryStatus, SubjectType
 
 #: Fields whose values are shown to nobody, not even to who sent them.
 HIDDEN: Final = ("secret",)

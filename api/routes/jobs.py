@@ -7,22 +7,22 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer
-from api.bodies import body_of
-from api.exec_filters import LABEL, labels_of, namespace_of, parameters_of
-from api.keys import CALLER, SERVICE
-from api.openapi import examples
-from api.openapi.operation import Answer, Body, Parameter, described, query_names_of
-from api.openapi.parameters import NAMESPACE, words
-from api.openapi.tags import JOBS
-from api.paging import PAGE, envelope, page_of, query_of
+from api.http.answers import answer
+from api.http.bodies import body_of
+from api.http.filters import LABEL, labels_of, namespace_of, parameters_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import PAGE, envelope, page_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Body, Parameter, described, query_names_of
+from api.operations.parameters import NAMESPACE, words
+from api.operations.tags import JOBS
 from api.routes.paths import JOB
 from api.schemas.common import ListOut
 from api.schemas.jobs import READ_ONLY, JobChange, JobCreate, JobOut
-from scheduler.access import Role
-from scheduler.errors import FieldError, InvalidInputError
-from scheduler.filters import JobFilter
-from scheduler.job import ScheduleState
+from scheduler.access.callers import Role
+from scheduler.domain.errors import FieldError, InvalidInputError
+from scheduler.domain.filters import JobFilter
+from scheduler.domain.job import ScheduleState
 
 
 @described(

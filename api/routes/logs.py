@@ -11,14 +11,14 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from api.compression import add_vary
-from api.following import AnyFollow, is_wanted, send_events
-from api.keys import CALLER, SERVICE
-from api.log_answers import File, Readable, page, stream
-from api.openapi import examples
-from api.openapi.operation import Answer, Parameter, described
-from api.openapi.tags import LOGS
-from api.paging import query_of
+from api.http.compression import add_vary
+from api.http.keys import CALLER, SERVICE
+from api.http.log_answers import File, Readable, page, stream
+from api.http.log_events import AnyFollow, is_wanted, send_events
+from api.http.paging import query_of
+from api.operations import examples
+from api.operations.operation import Answer, Parameter, described
+from api.operations.tags import LOGS
 from api.routes.paths import EXEC, JOB
 from api.schemas.lines import LineOut
 from api.schemas.logs import (
@@ -29,7 +29,7 @@ from api.schemas.logs import (
     check_together,
     parse_log_parameters,
 )
-from scheduler.errors import FieldError, InvalidInputError
+from scheduler.domain.errors import FieldError, InvalidInputError
 from scheduler.logs.places import check_cursor
 from scheduler.logs.reader import LogQuery
 

@@ -7,14 +7,14 @@ from typing import Final
 
 from aiohttp import web
 
-from api.keys import CALLER, SERVICE
-from api.openapi.operation import Answer, described
-from api.openapi.tags import ACCESS
-from api.paging import PAGE, envelope, page_of, query_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import PAGE, envelope, page_of, query_of
+from api.operations.operation import Answer, described
+from api.operations.tags import ACCESS
 from api.schemas.access import NamespaceOut
 from api.schemas.common import ListOut
 from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
-from scheduler.errors import FieldError, InvalidInputError
+from scheduler.domain.errors import FieldError, InvalidInputError
 
 
 def namespace_of(query: Mapping[str, str]) -> str | None:

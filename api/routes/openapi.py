@@ -9,8 +9,8 @@ from typing import Final
 
 from aiohttp import web
 
-from api.openapi.operation import JSON, Answer, described
-from api.openapi.tags import DAEMON
+from api.operations.operation import JSON, Answer, described
+from api.operations.tags import DAEMON
 
 #: The document of an application, once it has been asked for, and its ETag.
 DOCUMENT: Final = web.AppKey("openapi_document", dict[str, tuple[bytes, str]])

@@ -7,8 +7,8 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer
-from api.exec_filters import (
+from api.http.answers import answer
+from api.http.filters import (
     CURSOR,
     FILTER,
     FILTERS,
@@ -19,18 +19,18 @@ from api.exec_filters import (
     parameters_of,
     position_of,
 )
-from api.keys import CALLER, SERVICE
-from api.moments import instant_of
-from api.openapi import examples
-from api.openapi.operation import Answer, Parameter, described, query_names_of
-from api.openapi.parameters import EXEC_ID, ID, NAMESPACE, flag, instant, number, path
-from api.openapi.tags import RUNS
-from api.paging import PAGE, flag_of, number_of, page_of, query_of
+from api.http.keys import CALLER, SERVICE
+from api.http.moments import instant_of
+from api.http.paging import PAGE, flag_of, number_of, page_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Parameter, described, query_names_of
+from api.operations.parameters import EXEC_ID, ID, NAMESPACE, flag, instant, number, path
+from api.operations.tags import RUNS
 from api.schemas.execs import ExecDetailOut
 from api.schemas.overview import BulkOut, ExecDiffOut, ExecListOut, ListedExecOut, StatsOut
-from scheduler.access import Role
-from scheduler.errors import FieldError, InvalidInputError, NotFoundError
-from scheduler.filters import ExecFilter
+from scheduler.access.callers import Role
+from scheduler.domain.errors import FieldError, InvalidInputError, NotFoundError
+from scheduler.domain.filters import ExecFilter
 
 #: The window of statistics that name none.
 DEFAULT_WINDOW: Final = timedelta(days=1)

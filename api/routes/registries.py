@@ -6,19 +6,19 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer
-from api.bodies import body_of
-from api.keys import CALLER, SERVICE
-from api.openapi.operation import Answer, Body, described
-from api.openapi.parameters import OWN_NAMESPACE
-from api.openapi.tags import SECRETS
-from api.paging import PAGE, envelope, page_of, query_of
+from api.http.answers import answer
+from api.http.bodies import body_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import PAGE, envelope, page_of, query_of
+from api.operations.operation import Answer, Body, described
+from api.operations.parameters import OWN_NAMESPACE
+from api.operations.tags import SECRETS
 from api.routes.namespaces import namespace_of
 from api.schemas.common import ListOut
 from api.schemas.registries import RegistryOut, RegistryPut
-from scheduler.access import Role
-from scheduler.errors import FieldError, InvalidInputError
-from scheduler.registry import HOST_REMEDY, registry_host
+from scheduler.access.callers import Role
+from scheduler.domain.errors import FieldError, InvalidInputError
+from scheduler.domain.registry import HOST_REMEDY, registry_host
 
 REGISTRY: Final = "/v1/registries/{registry_host}"
 

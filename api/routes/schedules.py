@@ -8,18 +8,18 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from api.answers import answer
-from api.keys import CALLER, SERVICE
-from api.moments import moment_of, with_plus
-from api.openapi.operation import Answer, Parameter, described
-from api.openapi.parameters import moment, number, one_or_several
-from api.openapi.tags import SCHEDULES
-from api.paging import PAGE, envelope, number_of, page_of, query_of
+from api.http.answers import answer
+from api.http.keys import CALLER, SERVICE
+from api.http.moments import moment_of, with_plus
+from api.http.paging import PAGE, envelope, number_of, page_of, query_of
+from api.operations.operation import Answer, Parameter, described
+from api.operations.parameters import moment, number, one_or_several
+from api.operations.tags import SCHEDULES
 from api.routes.paths import JOB
 from api.schemas.common import ListOut
 from api.schemas.schedules import JobScheduleOut, OccurrenceOut, PreviewAnswer
-from scheduler.errors import FieldError, InvalidInputError, ScheduleError
-from scheduler.execution import Outcome
+from scheduler.domain.errors import FieldError, InvalidInputError, ScheduleError
+from scheduler.domain.execution import Outcome
 from scheduler.timing.preview import MOST_OCCURRENCES, Language
 from scheduler.timing.schedule import Schedule, TimezoneError, check_timezone, parse_schedule
 

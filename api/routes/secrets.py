@@ -6,19 +6,19 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer
-from api.bodies import body_of
-from api.keys import CALLER, SERVICE
-from api.openapi.operation import Answer, Body, described
-from api.openapi.parameters import OWN_NAMESPACE
-from api.openapi.tags import SECRETS
-from api.paging import PAGE, envelope, page_of, query_of
+from api.http.answers import answer
+from api.http.bodies import body_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import PAGE, envelope, page_of, query_of
+from api.operations.operation import Answer, Body, described
+from api.operations.parameters import OWN_NAMESPACE
+from api.operations.tags import SECRETS
 from api.routes.namespaces import namespace_of
 from api.schemas.common import ListOut
 from api.schemas.secrets import KeyRotate, KeyRotationOut, SecretOut, SecretPut
-from scheduler.access import Role
-from scheduler.errors import FieldError, InvalidInputError
-from scheduler.secret import NAME_REMEDY, is_name
+from scheduler.access.callers import Role
+from scheduler.domain.errors import FieldError, InvalidInputError
+from scheduler.domain.secret import NAME_REMEDY, is_name
 
 SECRET: Final = "/v1/secrets/{secret_name}"  # noqa: S105 - a path
 

@@ -6,14 +6,14 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer
-from api.bodies import body_of, form_or_json_of
-from api.keys import CALLER, ORIGIN, SERVICE
-from api.openapi import examples
-from api.openapi.operation import Answer, Body, Parameter, described
-from api.openapi.parameters import NAMESPACE
-from api.openapi.tags import ACCESS
-from api.paging import PAGE, envelope, page_of, query_of
+from api.http.answers import answer
+from api.http.bodies import body_of, form_or_json_of
+from api.http.keys import CALLER, ORIGIN, SERVICE
+from api.http.paging import PAGE, envelope, page_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Body, Parameter, described
+from api.operations.parameters import NAMESPACE
+from api.operations.tags import ACCESS
 from api.routes.namespaces import namespace_of
 from api.schemas.access import (
     TOKEN_READ_ONLY,
@@ -25,7 +25,7 @@ from api.schemas.access import (
     TokenOut,
 )
 from api.schemas.common import ListOut
-from scheduler.access import Role
+from scheduler.access.callers import Role
 
 TOKEN: Final = "/v1/tokens/{token_id}"  # noqa: S105 - a path
 LOG_IN: Final = "/v1/generate-api-token"

@@ -6,16 +6,16 @@ from typing import Final
 
 from aiohttp import web
 
-from api.answers import answer
-from api.bodies import body_of
-from api.keys import CALLER, SERVICE
-from api.openapi import examples
-from api.openapi.operation import Answer, Body, described
-from api.openapi.tags import ACCESS
-from api.paging import PAGE, envelope, page_of, query_of
+from api.http.answers import answer
+from api.http.bodies import body_of
+from api.http.keys import CALLER, SERVICE
+from api.http.paging import PAGE, envelope, page_of, query_of
+from api.operations import examples
+from api.operations.operation import Answer, Body, described
+from api.operations.tags import ACCESS
 from api.schemas.access import USER_READ_ONLY, UserChange, UserCreate, UserOut
 from api.schemas.common import ListOut
-from scheduler.access import Role
+from scheduler.access.callers import Role
 
 USER: Final = "/v1/users/{username}"
 #: Fields whose values are shown to nobody, not even to who sent them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from api.schemas.common import Moment, Output
-from scheduler.views import About
+from scheduler.domain.views import About
 
 
 class AboutOut(Output):

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, AliasChoices, AwareDatetime, Field, StringC
 
 from api.schemas.common import BREAKS, ONE_LINE, SPACES, Input, Moment, Output, Whole, refuse, shown_as
 from api.schemas.fields import Namespace, Text
-from scheduler.access import Caller
-from scheduler.account import AuditEntry, StoredToken, StoredUser
+from scheduler.access.callers import Caller
+from scheduler.domain.account import AuditEntry, StoredToken, StoredUser
 
 SHORTEST_PASSWORD: Final = 8
 LONGEST_PASSWORD: Final = 1_000

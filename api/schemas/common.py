@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from scheduler.errors import FieldError, InvalidInputError
+from scheduler.domain.errors import FieldError, InvalidInputError
 
 
 def format_moment(moment: datetime) -> str:

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from api.schemas.common import SECRET_REFERENCE, Input, Output, refuse, shown_as
-from scheduler.job import ContainerOptions, Mount
-from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
-from scheduler.secret_files import MOST_FILES
+from scheduler.domain.job import ContainerOptions, Mount
+from scheduler.domain.secret import NAME_REMEDY, REFERENCE, is_name
+from scheduler.domain.secret_files import MOST_FILES
 
 MOST_MOUNTS: Final = 64
 LONGEST_PATH: Final = 1_000

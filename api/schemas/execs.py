@@ -11,9 +11,9 @@ from api.schemas.common import Input, Moment, Output
 from api.schemas.containers import ContainerOut, container_values
 from api.schemas.fields import CommandIn, Labels, Priority, Tag, Text, Variables
 from api.schemas.jobs import _JobOut, job_values
-from scheduler.drafting import Overrides
-from scheduler.execution import ExecStatus, FailReason, TriggerMode
-from scheduler.views import ExecView, JobView
+from scheduler.domain.drafting import Overrides
+from scheduler.domain.execution import ExecStatus, FailReason, TriggerMode
+from scheduler.domain.views import ExecView, JobView
 
 
 class ExecCreate(Input):

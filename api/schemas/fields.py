@@ -23,8 +23,8 @@ from api.schemas.common import (
     refuse,
     shown_as,
 )
-from scheduler.job import HIGHEST_PRIORITY, FailReason
-from scheduler.secret import NAME_REMEDY, REFERENCE, is_name
+from scheduler.domain.job import HIGHEST_PRIORITY, FailReason
+from scheduler.domain.secret import NAME_REMEDY, REFERENCE, is_name
 
 T = TypeVar("T")
 

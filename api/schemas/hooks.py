@@ -19,7 +19,7 @@ from api.schemas.common import (
     shown_as,
 )
 from api.schemas.fields import NAMESPACE_REMEDY, Name, is_namespace, is_one_line
-from scheduler.hook import Delivery, DeliveryStatus, Hook, HookEvent, SubjectType
+from scheduler.domain.hook import Delivery, DeliveryStatus, Hook, HookEvent, SubjectType
 
 LONGEST_SECRET: Final = 1_000
 

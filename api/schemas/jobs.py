@@ -29,8 +29,8 @@ from api.schemas.fields import (
     Tag,
     Text,
 )
-from scheduler.execution import ExecStatus, FailReason, TriggerMode
-from scheduler.job import (
+from scheduler.domain.execution import ExecStatus, FailReason, TriggerMode
+from scheduler.domain.job import (
     LEAST_LOG_BYTES,
     MOST_LOG_BYTES,
     RETRYABLE,
@@ -39,7 +39,7 @@ from scheduler.job import (
     PullPolicy,
     ScheduleState,
 )
-from scheduler.views import JobView
+from scheduler.domain.views import JobView
 
 #: A year; longer times are mistakes of unit.
 LONGEST_SECONDS: Final = 366 * 24 * 3600

@@ -12,9 +12,9 @@ from typing import Final, Literal, Self
 from pydantic import Field
 
 from api.schemas.common import Output, format_moment
+from scheduler.domain.stream import Stream
 from scheduler.logs.lines import Line, shown
 from scheduler.logs.merging import RunLine
-from scheduler.logs.stream import Stream
 
 #: A longer line is made JSON in pieces of this size, as each holds up all other threads.
 _PIECE_BYTES: Final = 256 * 1024

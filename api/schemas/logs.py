@@ -17,11 +17,11 @@ from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, mo
 from pydantic_core import PydanticCustomError
 
 from api.schemas.common import NAMESPACE_PATTERN, Input, invalid_input, refuse, shown_as
-from scheduler.errors import FieldError, InvalidInputError
+from scheduler.domain.errors import FieldError, InvalidInputError
+from scheduler.domain.stream import Stream
 from scheduler.logs.filtering import LONGEST_TEXT, LineFilter, check_pattern
 from scheduler.logs.places import check_cursor
 from scheduler.logs.reader import LogQuery
-from scheduler.logs.stream import Stream
 
 #: A page never has more lines than this; leave `limit` out for all of them, streamed.
 LARGEST_LIMIT: Final = 10_000

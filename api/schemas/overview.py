@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 
 from api.schemas.common import Moment, Output
 from api.schemas.execs import ExecOut, exec_values
-from scheduler.comparing import Change, Difference
-from scheduler.execution import ExecStatus, TriggerMode
-from scheduler.views import BulkResult, Durations, JobStats, ListedExec, Stats
+from scheduler.domain.comparing import Change, Difference
+from scheduler.domain.execution import ExecStatus, TriggerMode
+from scheduler.domain.views import BulkResult, Durations, JobStats, ListedExec, Stats
 
 
 class ListedExecOut(ExecOut):

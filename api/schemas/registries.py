@@ -7,7 +7,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator
 
 from api.schemas.common import NO_NUL, Input, Moment, Output, refuse, shown_as
-from scheduler.registry import Login, Registry
+from scheduler.domain.registry import Login, Registry
 
 LONGEST_USERNAME: Final = 255
 #: Some registries take a whole JSON document for a password.

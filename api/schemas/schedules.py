@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from api.schemas.common import Moment, Output
-from scheduler.execution import Occurrence, Outcome
-from scheduler.job import Job, ScheduleState
+from scheduler.domain.execution import Occurrence, Outcome
+from scheduler.domain.job import Job, ScheduleState
 from scheduler.timing.preview import Language, describe, preview
 from scheduler.timing.schedule import Schedule, parse_schedule
 

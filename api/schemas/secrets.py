@@ -7,7 +7,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator
 
 from api.schemas.common import NO_NUL, Input, Moment, Output, refuse, shown_as
-from scheduler.secret import Rotation, Secret
+from scheduler.domain.secret import Rotation, Secret
 
 LARGEST_SECRET_BYTES: Final = 64 * 1024
 

@@ -1,1 +1,1 @@
-"""Admission: who of those that wait starts next, and what the others wait for. Pure."""
+"""Which waiting run starts next, and what the others are waiting for. Pure."""

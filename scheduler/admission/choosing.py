@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from scheduler.admission.facts import Candidate, Lane, PolicyOf, Room
+from scheduler.admission.facts import Candidate, Lane, PolicyOf, RegionCapacity
 
 #: So many runs may start before one that came to its turn and did not fit; then nothing of its priority or a
 #: lower one starts in its region until it does.
@@ -22,7 +22,7 @@ MOST_OVERTAKING: Final = 10
 
 
 @dataclass(slots=True)
-class Turns:
+class FairShares:
     """What is remembered of a region between decisions.
 
     Attributes:
@@ -81,8 +81,8 @@ def head(lane: Lane, now: datetime, start: int = 0) -> int | None:
 
 def choose(
     lanes: Mapping[int, Lane],
-    room: Room,
-    turns: Turns,
+    room: RegionCapacity,
+    turns: FairShares,
     *,
     policy_of: PolicyOf,
     now: datetime,
@@ -105,7 +105,12 @@ class _Decision:
     """The lines in front of a region, one for each priority and namespace, while one decision is made."""
 
     def __init__(
-        self, lanes: Mapping[int, Lane], room: Room, turns: Turns, policy_of: PolicyOf, now: datetime
+        self,
+        lanes: Mapping[int, Lane],
+        room: RegionCapacity,
+        turns: FairShares,
+        policy_of: PolicyOf,
+        now: datetime,
     ) -> None:
         self._lanes, self._room, self._turns = lanes, room, turns
         self._policy_of, self._now = policy_of, now

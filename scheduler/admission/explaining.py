@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scheduler.admission.choosing import MOST_OVERTAKING, Turns
-from scheduler.admission.facts import EPSILON, Candidate, NamespacePolicy, Room
+from scheduler.admission.choosing import MOST_OVERTAKING, FairShares
+from scheduler.admission.facts import EPSILON, Candidate, NamespacePolicy, RegionCapacity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,19 +27,19 @@ class Standing:
 
 def explain(
     one: Candidate,
-    room: Room,
+    room: RegionCapacity,
     around: Standing,
     *,
     max_running: int | None,
     policy: NamespacePolicy,
-    turns: Turns,
+    turns: FairShares,
 ) -> str:
     """What a waiting run waits for, as a phrase for people that begins with 'waits'."""
     return _limit(one, room, around, max_running, policy) or _order(one, room, around, turns)
 
 
 def _limit(
-    one: Candidate, room: Room, around: Standing, max_running: int | None, policy: NamespacePolicy
+    one: Candidate, room: RegionCapacity, around: Standing, max_running: int | None, policy: NamespacePolicy
 ) -> str | None:
     """Which limit it waits for; None if for none."""
     if one.is_alone and (room.of_job[one.job_id] or not around.is_first):
@@ -51,7 +51,7 @@ def _limit(
     return None
 
 
-def _order(one: Candidate, room: Room, around: Standing, turns: Turns) -> str:
+def _order(one: Candidate, room: RegionCapacity, around: Standing, turns: FairShares) -> str:
     """What room, or whose turn, it waits for."""
     runs = "run" if around.ahead == 1 else "runs"
     number = f"{'' if around.is_exact else 'at least '}{around.ahead}"
@@ -68,7 +68,7 @@ def _order(one: Candidate, room: Room, around: Standing, turns: Turns) -> str:
     return "waits for its turn"
 
 
-def shortage_of(one: Candidate, room: Room) -> str:
+def shortage_of(one: Candidate, room: RegionCapacity) -> str:
     """What of a region's capacity is lacking for a run; empty if nothing is."""
     cpus, memory = room.cpus - room.cpus_held, room.memory_bytes - room.memory_held
     parts = []

@@ -81,7 +81,7 @@ class NamespacePolicy:
 PolicyOf = Callable[[str], NamespacePolicy]
 
 
-class Room:
+class RegionCapacity:
     """What a region has, what of it is held, and how many runs of each job and namespace are going anywhere.
 
     Args:

@@ -1,1 +1,1 @@
-"""Where containers run: the Engine protocol, its Docker form and a fake for unit tests."""
+"""Where containers run: the Engine protocol and its implementations."""

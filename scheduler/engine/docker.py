@@ -16,7 +16,10 @@ from typing import Any
 import aiohttp
 from docker.api.client import APIClient
 
-from scheduler.engine.docker_api import DockerApi, Limits, TlsFiles
+from scheduler.domain.job import PullPolicy
+from scheduler.domain.registry import Login
+from scheduler.domain.secret_files import SecretFile
+from scheduler.engine.docker_api import DockerApi, EngineTimeLimits, TlsFiles
 from scheduler.engine.docker_host import host_config
 from scheduler.engine.docker_images import ensure_image
 from scheduler.engine.docker_memory import MemoryDeaths
@@ -31,7 +34,7 @@ from scheduler.engine.docker_secret_files import (
     remove_with_volume,
 )
 from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream
-from scheduler.engine.docker_words import RefusedError, is_disk_full, readable
+from scheduler.engine.docker_words import EngineRefusedError, is_disk_full, readable
 from scheduler.engine.errors import (
     EngineTroubledError,
     EngineUnavailableError,
@@ -57,9 +60,6 @@ from scheduler.engine.protocol import (
     RunStatus,
     container_name,
 )
-from scheduler.job import PullPolicy
-from scheduler.registry import Login
-from scheduler.secret_files import SecretFile
 
 _NEVER = "0001-01-01"  # how the engine writes a time that has not come
 _STATES = {
@@ -94,9 +94,9 @@ class DockerEngine:
         installation: str,
         tls: TlsFiles | None = None,
         ssh_config: Path | None = None,
-        limits: Limits | None = None,
+        limits: EngineTimeLimits | None = None,
     ) -> None:
-        self._api = DockerApi(base_url, tls=tls, ssh_config=ssh_config, limits=limits or Limits())
+        self._api = DockerApi(base_url, tls=tls, ssh_config=ssh_config, limits=limits or EngineTimeLimits())
         self._installation = installation
         self._memory_deaths = MemoryDeaths(self._api)
 
@@ -107,7 +107,7 @@ class DockerEngine:
             response = await self._api.open("GET", "/_ping", params={}, idle_seconds=self._api.limits.control)
             async with response:
                 await response.read()
-        except RefusedError as error:
+        except EngineRefusedError as error:
             raise EngineTroubledError(str(error)) from error
         except (aiohttp.ClientError, OSError) as error:
             raise EngineUnavailableError(f"the connection to the engine broke: {error}") from error
@@ -155,7 +155,7 @@ class DockerEngine:
         name = container_name(spec.exec_id)
         try:
             made = await self._api.quick(lambda client: self._create(client, name, spec))
-        except RefusedError as error:
+        except EngineRefusedError as error:
             if error.in_trouble:
                 raise EngineTroubledError(str(error)) from error
             if error.status == 409:
@@ -193,7 +193,7 @@ class DockerEngine:
     async def _start(self, handle: Handle) -> None:
         try:
             await self._api.starting(lambda client: client.start(handle.engine_id))
-        except RefusedError as error:
+        except EngineRefusedError as error:
             if error.in_trouble:
                 raise EngineTroubledError(str(error)) from error
             if error.status == 404 and "no such container" in error.words.lower():
@@ -244,7 +244,7 @@ class DockerEngine:
                 answer_seconds=grace_seconds + self._api.limits.control,
             )
             response.release()
-        except RefusedError as error:
+        except EngineRefusedError as error:
             if error.status not in (304, 404):
                 raise EngineTroubledError(str(error)) from error
 
@@ -253,7 +253,7 @@ class DockerEngine:
         self._memory_deaths.note_killed_by_us(handle.engine_id)
         try:
             await self._api.quick(lambda client: client.kill(handle.engine_id))
-        except RefusedError as error:
+        except EngineRefusedError as error:
             if error.status not in (404, 409):  # 409: it does not run
                 raise EngineTroubledError(str(error)) from error
 
@@ -268,7 +268,7 @@ class DockerEngine:
             await self._api.removing(
                 lambda client: client.remove_container(handle.engine_id, v=True, force=True)
             )
-        except RefusedError as error:
+        except EngineRefusedError as error:
             if error.status not in (404, 409):  # 409: someone is removing it just now
                 raise EngineTroubledError(str(error)) from error
 
@@ -281,7 +281,7 @@ class DockerEngine:
         }
         try:
             response = await self._api.open("GET", "/events", params={"filters": json.dumps(filters)})
-        except RefusedError as error:
+        except EngineRefusedError as error:
             raise EngineTroubledError(str(error)) from error
         return DockerEventStream(response)
 
@@ -307,19 +307,19 @@ class DockerEngine:
         """What the SDK answers to a call that an engine in order does not refuse."""
         try:
             return await self._api.quick(call)
-        except RefusedError as error:
+        except EngineRefusedError as error:
             raise EngineTroubledError(str(error)) from error
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = await self._api.quick(lambda client: client.inspect_container(name))
-        except RefusedError as error:
+        except EngineRefusedError as error:
             if error.status == 404:
                 return None
             raise EngineTroubledError(str(error)) from error
         return found
 
-    async def _holder(self, name: str, exec_id: str, refusal: RefusedError) -> Handle:
+    async def _holder(self, name: str, exec_id: str, refusal: EngineRefusedError) -> Handle:
         """The container for whose sake another of its name was refused, if it is the exec's own."""
         found = await self._inspect(name)
         if found is None:
@@ -341,7 +341,7 @@ class DockerEngine:
     ) -> DockerFrameStream:
         try:
             response = await self._api.open(method, f"/containers/{handle.engine_id}/{what}", params=params)
-        except RefusedError as error:
+        except EngineRefusedError as error:
             if error.status == 404:
                 raise _gone(handle) from error
             raise EngineTroubledError(str(error)) from error
@@ -397,7 +397,7 @@ def _time(text: str | None) -> datetime | None:
     return parse_time(text).astimezone(UTC)
 
 
-def _blamed(error: RefusedError) -> str:
+def _blamed(error: EngineRefusedError) -> str:
     """The engine's words, after what is behind them where they do not say it to everybody."""
     return f"the engine's disk is full: {error.words}" if is_disk_full(error.words) else error.words
 

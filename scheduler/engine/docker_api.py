@@ -1,7 +1,7 @@
 """The connection to one Docker Engine: the SDK for control calls, aiohttp for whatever lasts long.
 
 Knows addresses, TLS, versions and time limits, and nothing of containers. Every failure leaves here as
-`EngineUnavailableError` (nothing is known) or `RefusedError` (the engine said no).
+`EngineUnavailableError` (nothing is known) or `EngineRefusedError` (the engine said no).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from docker.errors import APIError, DockerException
 from docker.tls import TLSConfig
 from requests.adapters import HTTPAdapter
 
+from scheduler.domain.errors import SettingsError
 from scheduler.engine.docker_calls import CallPool
 from scheduler.engine.docker_transport import UnixAdapter
-from scheduler.engine.docker_words import RefusedError
+from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineTimeoutError, EngineUnavailableError
 from scheduler.engine.ssh import SshTunnel
-from scheduler.errors import SettingsError
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class EngineTimeLimits:
     """How long an engine is waited for, in seconds.
 
     Attributes:
@@ -89,7 +89,7 @@ class DockerApi:
     """
 
     def __init__(
-        self, base_url: str, *, tls: TlsFiles | None, ssh_config: Path | None, limits: Limits
+        self, base_url: str, *, tls: TlsFiles | None, ssh_config: Path | None, limits: EngineTimeLimits
     ) -> None:
         scheme, _, rest = base_url.partition("://")
         if scheme not in ("unix", "tcp", "http", "https", "ssh") or not rest.strip("/"):
@@ -187,7 +187,7 @@ class DockerApi:
                     body = await response.text(errors="replace")
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             self._give_up(error)
-        raise RefusedError(response.status, _message(body))
+        raise EngineRefusedError(response.status, _message(body))
 
     async def close(self) -> None:
         """Close all connections; calls that still run in threads are left to end by themselves."""
@@ -209,7 +209,7 @@ class DockerApi:
             return await pool.run(lambda: call(self._ready_client()))
         except APIError as error:
             status = error.status_code or 500
-            raise RefusedError(status, str(error.explanation or error)) from error
+            raise EngineRefusedError(status, str(error.explanation or error)) from error
         # ValueError: something answered that is no Docker Engine.
         except (requests.RequestException, DockerException, OSError, ValueError) as error:
             self._give_up(error)

@@ -18,9 +18,12 @@ from docker.credentials.errors import StoreError
 from docker.errors import DockerException
 from docker.utils import parse_repository_tag
 
+from scheduler.domain.images import full_name
+from scheduler.domain.job import PullPolicy
+from scheduler.domain.registry import Login
 from scheduler.engine.docker_api import DockerApi
 from scheduler.engine.docker_words import (
-    RefusedError,
+    EngineRefusedError,
     is_denial,
     is_disk_full,
     is_passing_registry_trouble,
@@ -28,9 +31,6 @@ from scheduler.engine.docker_words import (
 )
 from scheduler.engine.errors import EngineTroubledError, EngineUnavailableError, ImagePullError
 from scheduler.engine.protocol import ImageInfo
-from scheduler.job import PullPolicy
-from scheduler.registry import Login
-from scheduler.security.images import full_name
 
 PROGRESS_SECONDS = 2.0
 """How far apart the lines about a pull's progress are at least."""
@@ -132,7 +132,7 @@ async def _find_image(api: DockerApi, image: str, *, pulled: bool) -> ImageInfo 
 
     try:
         found = await api.quick(inspect)
-    except RefusedError as error:
+    except EngineRefusedError as error:
         if error.status == 404:
             return None
         raise ImagePullError(f"image {image}: {error.words}") from error
@@ -162,7 +162,7 @@ async def _pull(
         )
         async with response:
             await _follow(response, progress, idle)
-    except RefusedError as error:
+    except EngineRefusedError as error:
         if error.status == 503:
             raise EngineTroubledError(str(error)) from error
         raise _failed(image, error.words) from error

@@ -15,7 +15,7 @@ from datetime import timedelta
 import aiohttp
 
 from scheduler.engine.docker_api import DockerApi
-from scheduler.engine.docker_words import RefusedError
+from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import EventKind, RunStatus
 
@@ -65,7 +65,7 @@ class MemoryDeaths:
                 return bool(await response.content.readany())
             finally:
                 response.close()
-        except (aiohttp.ClientError, OSError, RefusedError) as error:
+        except (aiohttp.ClientError, OSError, EngineRefusedError) as error:
             raise EngineUnavailableError(
                 f"the engine does not tell why a container was killed: {error}"
             ) from error

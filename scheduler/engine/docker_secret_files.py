@@ -20,8 +20,16 @@ import structlog
 from docker.api.client import APIClient
 from docker.types import DriverConfig, Mount
 
+from scheduler.domain.secret_files import (
+    ARCHIVE_END,
+    DIRECTORY_BYTES,
+    SecretFile,
+    archive_of,
+    directories_of,
+    is_within,
+)
 from scheduler.engine.docker_api import DockerApi
-from scheduler.engine.docker_words import RefusedError
+from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import (
     EngineTroubledError,
     EngineUnavailableError,
@@ -36,15 +44,7 @@ from scheduler.engine.protocol import (
     RunState,
     container_name,
 )
-from scheduler.faults import Point, point
-from scheduler.secret_files import (
-    ARCHIVE_END,
-    DIRECTORY_BYTES,
-    SecretFile,
-    archive_of,
-    directories_of,
-    is_within,
-)
+from scheduler.process.faults import Point, point
 
 log = structlog.get_logger()
 
@@ -105,7 +105,7 @@ async def in_place(
                 await stack.enter_async_context(_filled(api, name, handle, files, directory))
             point(Point.SECRETS_PLACED)
             yield
-    except RefusedError as error:
+    except EngineRefusedError as error:
         if error.in_trouble:
             raise EngineTroubledError(str(error)) from error
         raise LaunchError(f"the secret files cannot be put into the container: {error.words}") from error
@@ -132,7 +132,10 @@ async def _holder(
     finally:
         try:
             await remove_holder(api, name)
-        except (RefusedError, EngineUnavailableError) as error:  # it is removed with the run's container
+        except (
+            EngineRefusedError,
+            EngineUnavailableError,
+        ) as error:  # it is removed with the run's container
             log.info("engine.holder_left", name=name, error=str(error))
 
 
@@ -140,7 +143,7 @@ async def remove_holder(api: DockerApi, name: str) -> None:
     """Remove a holder; one that is not there is fine."""
     try:
         await api.removing(lambda client: client.remove_container(name, v=False, force=True))
-    except RefusedError as error:
+    except EngineRefusedError as error:
         if error.status != 404:
             raise
 
@@ -175,7 +178,7 @@ async def remove_with_volume(api: DockerApi, handle: Handle) -> None:
 
     try:
         await api.removing(remove)
-    except RefusedError as error:
+    except EngineRefusedError as error:
         if error.status not in (404, 409):
             raise EngineTroubledError(str(error)) from error
 
@@ -214,7 +217,9 @@ async def _filled(
             raise EngineTroubledError("the engine did not take the secret files in time")
         yield
         may_end.set()
-        with suppress(RefusedError, EngineUnavailableError):  # they are there, however the rest is taken
+        with suppress(
+            EngineRefusedError, EngineUnavailableError
+        ):  # they are there, however the rest is taken
             await sending
     finally:
         sending.cancel()
@@ -239,7 +244,7 @@ async def _changed_at(api: DockerApi, handle: Handle, path: str) -> int | None:
     """When a file in the container was changed, in seconds since 1970; None if it is not there."""
     try:
         response = await api.open("HEAD", f"/containers/{handle.engine_id}/archive", params={"path": path})
-    except RefusedError as error:
+    except EngineRefusedError as error:
         if error.status == 404:
             return None
         raise

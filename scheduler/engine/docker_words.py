@@ -47,7 +47,7 @@ _RUNTIME_PREFIX = re.compile(
 )
 
 
-class RefusedError(EngineError):
+class EngineRefusedError(EngineError):
     """The engine answered a call with an error.
 
     Attributes:

@@ -5,7 +5,7 @@ Pure. `EngineUnavailableError` means: wait and try again; every other one is a f
 
 from __future__ import annotations
 
-from scheduler.errors import TimeballError
+from scheduler.domain.errors import TimeballError
 
 
 class EngineError(TimeballError):

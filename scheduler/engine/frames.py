@@ -11,9 +11,9 @@ from __future__ import annotations
 import struct
 from datetime import UTC, datetime
 
+from scheduler.domain.stream import Stream
 from scheduler.engine.errors import StreamBrokenError
 from scheduler.engine.protocol import LogFrame
-from scheduler.logs.stream import Stream
 
 HEADER_BYTES = 8
 TIMESTAMP_LIMIT = 64

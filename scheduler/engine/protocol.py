@@ -14,10 +14,10 @@ from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from scheduler.job import Mount, PullPolicy
-from scheduler.logs.stream import Stream
-from scheduler.registry import Login
-from scheduler.secret_files import SecretFile
+from scheduler.domain.job import Mount, PullPolicy
+from scheduler.domain.registry import Login
+from scheduler.domain.secret_files import SecretFile
+from scheduler.domain.stream import Stream
 
 LABEL_EXEC = "io.timeball.exec"
 """Label that carries the exec's id."""

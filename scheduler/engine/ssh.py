@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scheduler.domain.errors import SettingsError
 from scheduler.engine.errors import EngineUnavailableError
-from scheduler.errors import SettingsError
 
 REMOTE_SOCKET = "/var/run/docker.sock"
 """Where the engine listens over there, unless the address ends with another path."""

@@ -1,1 +1,1 @@
-"""What is kept, and for how long: clearing away, backup and restore, and the examination of all of it."""
+"""How long things are kept: retention, backup, restore and the doctor."""

@@ -18,13 +18,13 @@ from typing import Final, TypeVar
 import structlog
 from sqlalchemy.engine import Connection
 
-from scheduler.clock import Clock
-from scheduler.errors import UnavailableError
-from scheduler.execution import JOB_DELETED
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.execution import JOB_DELETED
 from scheduler.keeping.pace import Pace
 from scheduler.keeping.retention import Retention
 from scheduler.keeping.shrinking import shrink
-from scheduler.metrics import CLEARED_EXECS, CLEARED_LOG_BYTES, CLEARED_OCCURRENCES, CLEARING_SECONDS
+from scheduler.process.metrics import CLEARED_EXECS, CLEARED_LOG_BYTES, CLEARED_OCCURRENCES, CLEARING_SECONDS
 from scheduler.store import clearing, execs, identity, jobs
 from scheduler.store.clearing import Cleared, Stock
 from scheduler.store.database import Database

@@ -18,12 +18,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from scheduler.data_dir import LOCK_FILE
-from scheduler.errors import TimeballError
+from scheduler.domain.errors import TimeballError
 from scheduler.keeping.snapshot import MOMENTARY, TAKEN_AT
+from scheduler.process.data_dir import LOCK_FILE, TOKEN_FILE
 from scheduler.store.migrate import HEAD, VERSION_TABLE
 from scheduler.store.tables import from_micros
-from scheduler.tokens import TOKEN_FILE
 
 #: What SQLite's files begin with (https://www.sqlite.org/fileformat2.html, 1.3).
 MAGIC: Final = b"SQLite format 3\x00"

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.engine import Connection
 
 from scheduler.keeping.pace import Pace
-from scheduler.metrics import DATABASE_BYTES, DATABASE_FREE_BYTES
+from scheduler.process.metrics import DATABASE_BYTES, DATABASE_FREE_BYTES
 from scheduler.store.database import Database
 
 #: Pages that stay free, to be used again soon: a twentieth of the file, and a mebibyte in small ones.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from scheduler.domain.stream import Stream
 from scheduler.logs import chunks
 from scheduler.logs.chunks import LEVEL, LINE_ENDS
 from scheduler.logs.cursor import OUTPUTS, SAMPLE_BYTES, LogCursor, StreamCursor
-from scheduler.logs.stream import Stream
 from scheduler.store.logs import ChunkRow
 from scheduler.store.tables import from_micros
 

@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Protocol
 
-from scheduler.clock import Clock
-from scheduler.job import MOST_LOG_BYTES
+from scheduler.domain.clock import Clock
+from scheduler.domain.job import MOST_LOG_BYTES
+from scheduler.domain.stream import Stream
 from scheduler.logs.builder import CHUNK_BYTES, ChunkBuilder, SealedChunk
 from scheduler.logs.cursor import LogCursor
 from scheduler.logs.limit import TAIL_BYTES, Overflow
-from scheduler.logs.stream import Stream
 from scheduler.store.logs import ChunkRow
 from scheduler.store.tables import to_micros
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from scheduler.logs.stream import Stream
+from scheduler.domain.stream import Stream
 
 #: The streams that come from the container; Timeball's own lines need no cursor.
 OUTPUTS: Final = (Stream.STDOUT, Stream.STDERR)

@@ -17,9 +17,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, Final
 
-from scheduler.errors import FieldError, InvalidInputError
+from scheduler.domain.errors import FieldError, InvalidInputError
 from scheduler.logs.ansi import strip_ansi
-from scheduler.logs.lines import Run, is_damage, shown
+from scheduler.logs.lines import FrameLines, is_damage, shown
 
 #: A longer text or pattern is refused.
 LONGEST_TEXT: Final = 1_000
@@ -170,9 +170,9 @@ class LineFilter:
 
         return select
 
-    def apply(self, runs: Iterable[Run]) -> list[Run]:
+    def apply(self, runs: Iterable[FrameLines]) -> list[FrameLines]:
         """The wanted lines of these, as they are shown; what stands for damage is always wanted."""
-        found: list[Run] = []
+        found: list[FrameLines] = []
         for run in runs:
             if is_damage(run):
                 found.append(run)
@@ -192,7 +192,7 @@ class LineFilter:
 ALL_LINES: Final = LineFilter()
 
 
-def _grouped(run: Run, lines: list[bytes], kept: Iterable[int]) -> Iterable[Run]:
+def _grouped(run: FrameLines, lines: list[bytes], kept: Iterable[int]) -> Iterable[FrameLines]:
     """Runs of those lines that stand side by side."""
     group: list[bytes] = []
     first = following = -1

@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from scheduler.execution import Exec
+from scheduler.domain.execution import Exec
 from scheduler.logs.merging import SLACK, Merging, RunLine
-from scheduler.logs.places import Place, parse_place_cursor, place_cursor
+from scheduler.logs.places import MergedLogPlace, parse_place_cursor, place_cursor
 from scheduler.logs.reader import LogQuery, LogReader
 from scheduler.store.spans import Scope
 from scheduler.store.tables import to_micros
@@ -34,7 +34,7 @@ _HIGHEST_ID: Final = str(UUID(int=2**128 - 1))
 
 
 class FollowMany:
-    """One follower of many runs; to be used as `scheduler.logs.following.Follow`, and closed like it.
+    """One follower of many runs; to be used as `scheduler.logs.followers.Follow`, and closed like it.
 
     Args:
         reader: reads logs.
@@ -92,7 +92,7 @@ class FollowMany:
 
     def cursor_of(self, line: RunLine) -> str:
         """The cursor of a line that this follower was given."""
-        return place_cursor(self._scope.name, Place(to_micros(line.at), line.exec_id, line.position))
+        return place_cursor(self._scope.name, MergedLogPlace(to_micros(line.at), line.exec_id, line.position))
 
     async def next(self, patience: float, encode: Callable[[list[Any]], Awaitable[Any]]) -> Any:
         """What `encode` makes of the next lines; None after so many seconds without any.
@@ -139,13 +139,13 @@ class FollowMany:
         )
         if lines:
             last = lines[-1]
-            places.append(Place(to_micros(last.at), last.exec_id, last.position))
+            places.append(MergedLogPlace(to_micros(last.at), last.exec_id, last.position))
         is_full = query.tail is None and len(lines) >= PAGE_LINES
         self._is_caught_up = not is_full and (reading.is_complete or query.tail is not None)
         if self._is_caught_up:
             # What has been looked through in vain need not be again. Other daemons may still be storing lines of the
             # last seconds.
-            places.append(Place(max(0, to_micros(asked_at - SLACK)), _HIGHEST_ID, 0))
+            places.append(MergedLogPlace(max(0, to_micros(asked_at - SLACK)), _HIGHEST_ID, 0))
         elif not is_full and (frontier := reading.frontier) is not None:
             places.append(parse_place_cursor(frontier, self._scope.name))
         cursor = place_cursor(self._scope.name, max(places)) if places else None

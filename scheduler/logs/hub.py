@@ -10,15 +10,15 @@ from typing import Final
 import structlog
 from sqlalchemy.engine import Connection
 
-from scheduler.clock import Clock
-from scheduler.errors import UnavailableError
-from scheduler.faults import Point, point
-from scheduler.job import MOST_LOG_BYTES
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.job import MOST_LOG_BYTES
 from scheduler.logs.builder import SealedChunk
 from scheduler.logs.capture import BUSY_SECONDS, CAPTURE_BYTES, Capture
 from scheduler.logs.chunks import LEVEL, QUICK_LEVEL
 from scheduler.logs.loading import load_cursor
-from scheduler.logs.turns import Turns
+from scheduler.logs.pacing import StreamPacer
+from scheduler.process.faults import Point, point
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkConflictError, insert, writable_execs
 
@@ -61,7 +61,7 @@ class CaptureHub:
         self._changed = asyncio.Event()
         self._freed = asyncio.Event()
         self._storing = asyncio.Lock()
-        self._turns = Turns()
+        self._turns = StreamPacer()
 
     @property
     def unstored_bytes(self) -> int:

@@ -20,7 +20,7 @@ TAIL_BYTES: Final = 64 * 1024
 TAIL_PIECES: Final = 4096
 
 
-class Piece(NamedTuple):
+class OutputPiece(NamedTuple):
     """Some bytes of a stream, and when they arrived (microseconds since 1970)."""
 
     stream: int
@@ -38,11 +38,11 @@ class _End:
         is_broken: whether what was forgotten before them does not end a line.
     """
 
-    pieces: deque[tuple[int, Piece]] = field(default_factory=deque)
+    pieces: deque[tuple[int, OutputPiece]] = field(default_factory=deque)
     size: int = 0
     is_broken: bool = False
 
-    def add(self, order: int, piece: Piece) -> None:
+    def add(self, order: int, piece: OutputPiece) -> None:
         """Hold one more piece."""
         self.pieces.append((order, piece))
         self.size += len(piece.data)
@@ -54,16 +54,16 @@ class _End:
         self.size -= cut
         self.is_broken = data[cut - 1 : cut] != b"\n"
         if cut < len(data):
-            self.pieces.appendleft((order, Piece(stream, data[cut:], at)))
+            self.pieces.appendleft((order, OutputPiece(stream, data[cut:], at)))
 
-    def lines(self) -> list[tuple[int, Piece]]:
+    def lines(self) -> list[tuple[int, OutputPiece]]:
         """What is held, from a line's beginning on; all of it where no line begins."""
         if not self.is_broken or not any(b"\n" in piece.data for _, piece in self.pieces):
             return list(self.pieces)
         held = iter(self.pieces)
         for order, (stream, data, at) in held:
             if end := data.find(b"\n") + 1:
-                rest = [(order, Piece(stream, data[end:], at))] if end < len(data) else []
+                rest = [(order, OutputPiece(stream, data[end:], at))] if end < len(data) else []
                 return [*rest, *held]
         return []
 
@@ -95,7 +95,7 @@ class Overflow:
             data = data[end:]
         if data:
             self._order += 1
-            self._ends.setdefault(stream, _End()).add(self._order, Piece(stream, data, at))
+            self._ends.setdefault(stream, _End()).add(self._order, OutputPiece(stream, data, at))
             self._size += len(data)
             self._pieces += 1
             # Not with every piece: cutting one copies it.
@@ -116,7 +116,7 @@ class Overflow:
         self._size -= size - end.size
         self._pieces -= pieces - len(end.pieces)
 
-    def finish(self) -> tuple[dict[int, int], list[Piece]]:
+    def finish(self) -> tuple[dict[int, int], list[OutputPiece]]:
         """How much of each stream is missing, and the end of what was printed, from a line's beginning on."""
         self._trim()
         held = sorted(each for end in self._ends.values() for each in end.lines())

@@ -17,8 +17,8 @@ from datetime import datetime
 from io import BytesIO
 from typing import Final, NamedTuple
 
+from scheduler.domain.stream import Stream
 from scheduler.logs.chunks import LINE_ENDS, STREAM_BITS, Frame
-from scheduler.logs.stream import Stream
 
 _SEQ_SHIFT: Final = 48
 _FRAME_SHIFT: Final = 24
@@ -57,7 +57,7 @@ def chunk_of(position: int) -> int:
 DAMAGE_INDEX: Final = (1 << _FRAME_SHIFT) - 1
 
 
-class Run(NamedTuple):
+class FrameLines(NamedTuple):
     """Lines that one frame completed.
 
     Attributes:
@@ -73,7 +73,7 @@ class Run(NamedTuple):
     position: int
 
 
-def is_damage(run: Run) -> bool:
+def is_damage(run: FrameLines) -> bool:
     """Whether it is no output, but stands for a chunk that cannot be read."""
     return run.position & DAMAGE_INDEX == DAMAGE_INDEX
 
@@ -123,29 +123,29 @@ class LineSplitter:
         self._heads = dict(heads or {})
         self._open: dict[int, list[bytes]] = {stream: [] for stream in self._wanted}
 
-    def feed(self, seq: int, frames: Iterable[Frame]) -> list[Run]:
+    def feed(self, seq: int, frames: Iterable[Frame]) -> list[FrameLines]:
         """The lines that the frames of one chunk complete, in order."""
-        runs: list[Run] = []
+        runs: list[FrameLines] = []
         for number, (kind, at, data) in enumerate(frames):
             stream = kind & STREAM_BITS
             if stream not in self._wanted:
                 continue
             lines = self._complete(stream, data, kind, wanted=self._in_range(at))
             if lines:
-                runs.append(Run(at, stream, lines, position_of(seq, number)))
+                runs.append(FrameLines(at, stream, lines, position_of(seq, number)))
         return runs
 
-    def break_off(self, at: int, seq: int) -> list[Run]:
+    def break_off(self, at: int, seq: int) -> list[FrameLines]:
         """Give out what is open, because a chunk that cannot be read follows.
 
         Bytes before the gap and bytes after it must not look like one line.
         """
-        runs: list[Run] = []
+        runs: list[FrameLines] = []
         for stream in sorted(self._wanted):
             if self._in_range(at) and (self._open[stream] or stream in self._heads):
                 line = self._take_head(stream) + b"".join(self._open[stream])
                 if line:
-                    runs.append(Run(at, stream, [line], position_of(seq, 0, stream)))
+                    runs.append(FrameLines(at, stream, [line], position_of(seq, 0, stream)))
             self._heads.pop(stream, None)
             self._open[stream] = []
         return runs

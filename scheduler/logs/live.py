@@ -1,7 +1,7 @@
 """Reads on in the log of a run that goes on, once for all who follow it.
 
 A `LiveSource` reads what is stored, woken by the capture hub, or by looking every half second where another daemon
-looks after the run. It keeps the newest few megabytes for its followers; see `scheduler.logs.following`.
+looks after the run. It keeps the newest few megabytes for its followers; see `scheduler.logs.followers`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, Final, Protocol
 import structlog
 from sqlalchemy.engine import Connection
 
-from scheduler.errors import UnavailableError
-from scheduler.execution import FINAL_STATUSES, Exec
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.execution import FINAL_STATUSES, Exec
+from scheduler.domain.stream import Stream
 from scheduler.logs.hub import CaptureHub
-from scheduler.logs.lines import Run
+from scheduler.logs.lines import FrameLines
 from scheduler.logs.scanning import LiveScan
-from scheduler.logs.stream import Stream
 from scheduler.store import execs
 from scheduler.store.database import Database
 
@@ -67,7 +67,7 @@ class Portion:
 
     after: int
     until: int
-    runs: list[Run]
+    runs: list[FrameLines]
     cost: int = 0
     is_fresh: bool = True
     _shared: dict[Hashable, asyncio.Future[Any]] = field(default_factory=dict)
@@ -167,12 +167,12 @@ class LiveSource:
         finally:
             self._hub.unfollow(self.exec_id, self._woken.set)
 
-    def _look(self, connection: Connection) -> tuple[Exec | None, list[Run] | None]:
+    def _look(self, connection: Connection) -> tuple[Exec | None, list[FrameLines] | None]:
         # The status first: a final one is committed together with the last of the log.
         one = execs.get(connection, self.exec_id)
         return one, self._scan.step(connection)
 
-    def _take(self, one: Exec | None, runs: list[Run] | None) -> None:
+    def _take(self, one: Exec | None, runs: list[FrameLines] | None) -> None:
         before, frontier = self.frontier, self._scan.frontier
         self.frontier = -1 if frontier is None else frontier
         if runs:

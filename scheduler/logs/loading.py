@@ -10,11 +10,11 @@ from contextlib import closing
 
 from sqlalchemy.engine import Connection
 
+from scheduler.domain.stream import Stream
 from scheduler.logs import chunks
 from scheduler.logs.chunks import STREAM_BITS, DamagedChunkError, Frame
 from scheduler.logs.cursor import OUTPUTS, SAMPLE_BYTES, LogCursor, StreamCursor
 from scheduler.logs.lines import open_end
-from scheduler.logs.stream import Stream
 from scheduler.store import logs as store
 from scheduler.store.logs import ChunkRow
 from scheduler.store.tables import to_micros

@@ -19,8 +19,9 @@ from uuid import UUID
 
 from sqlalchemy.engine import Connection
 
+from scheduler.domain.stream import Stream
 from scheduler.logs.lines import Line, position_of
-from scheduler.logs.places import Place, parse_place_cursor, place_cursor
+from scheduler.logs.places import MergedLogPlace, parse_place_cursor, place_cursor
 from scheduler.logs.reader import (
     BATCH_LINES,
     SCAN_BYTES,
@@ -31,7 +32,6 @@ from scheduler.logs.reader import (
     batches_of,
 )
 from scheduler.logs.scanning import BackwardScan, ForwardScan
-from scheduler.logs.stream import Stream
 from scheduler.store import spans
 from scheduler.store.spans import Scope, Span
 from scheduler.store.tables import EPOCH, from_micros, to_micros
@@ -66,7 +66,13 @@ class _Strand:
     """One run's log as the merge sees it: some lines at hand, the others to be read."""
 
     def __init__(
-        self, span: Span, query: LogQuery, cursor: Place | None, latest: datetime, *, job_id: int | None
+        self,
+        span: Span,
+        query: LogQuery,
+        cursor: MergedLogPlace | None,
+        latest: datetime,
+        *,
+        job_id: int | None,
     ) -> None:
         self.exec_id = span.exec_id
         self.job_id = job_id
@@ -89,7 +95,7 @@ class _Strand:
         if cursor is not None:
             self._go_on(cursor)
 
-    def _go_on(self, cursor: Place) -> None:
+    def _go_on(self, cursor: MergedLogPlace) -> None:
         """Leave out what comes up to a place."""
         if self.exec_id == cursor.exec_id:
             self._after = cursor.position
@@ -197,7 +203,7 @@ class Merging:
         self._next_page: tuple[datetime, str] | None = None
         self._scanned = 0
         #: The last place that was given, or that was asked with, if there is any.
-        self._given: tuple[Place, ...] = () if self._cursor is None else (self._cursor,)
+        self._given: tuple[MergedLogPlace, ...] = () if self._cursor is None else (self._cursor,)
 
     def _range(self, query: LogQuery) -> tuple[datetime, datetime]:
         first = EPOCH if query.start is None else query.start
@@ -219,14 +225,14 @@ class Merging:
             return None
         # Before (after) all that can come at that time; never before what has been given.
         if self._is_backward:
-            place = min((Place(at + 1, _LOWEST_ID, 0), *self._given))
+            place = min((MergedLogPlace(at + 1, _LOWEST_ID, 0), *self._given))
         else:
-            place = max((Place(max(0, at - 1), _HIGHEST_ID, 0), *self._given))
+            place = max((MergedLogPlace(max(0, at - 1), _HIGHEST_ID, 0), *self._given))
         return place_cursor(self._scope.name, place)
 
     def cursor_of(self, line: RunLine) -> str:
         """The cursor of a line that this read gave."""
-        return place_cursor(self._scope.name, Place(to_micros(line.at), line.exec_id, line.position))
+        return place_cursor(self._scope.name, MergedLogPlace(to_micros(line.at), line.exec_id, line.position))
 
     async def __aiter__(self) -> AsyncIterator[list[RunLine]]:
         """The batches."""
@@ -262,7 +268,7 @@ class Merging:
                 if left is not None:
                     left -= len(batch)
                 last = batch[-1]
-                self._given = (Place(to_micros(last.at), last.exec_id, last.position),)
+                self._given = (MergedLogPlace(to_micros(last.at), last.exec_id, last.position),)
                 yield batch
                 continue
             # Not before it has come further: else the next page would end where this one does.

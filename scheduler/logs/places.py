@@ -11,7 +11,7 @@ import re
 import zlib
 from typing import Final, NamedTuple
 
-from scheduler.errors import FieldError, InvalidInputError
+from scheduler.domain.errors import FieldError, InvalidInputError
 
 _OF_RUN: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{1,24})", re.ASCII)
 _OF_MANY: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{32})-([0-9a-f]{1,24})", re.ASCII)
@@ -19,7 +19,7 @@ _OF_MANY: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{32})-([0
 _LATEST: Final = 253_402_300_799_999_999
 
 
-class Place(NamedTuple):
+class MergedLogPlace(NamedTuple):
     """A place in the log of many runs; they compare in the order of such a log.
 
     Attributes:
@@ -75,12 +75,12 @@ def _tag(scope: str) -> str:
     return f"{zlib.crc32(scope.encode('utf-8', 'replace')):08x}"
 
 
-def place_cursor(scope: str, place: Place) -> str:
+def place_cursor(scope: str, place: MergedLogPlace) -> str:
     """The cursor of a line of many runs' log; `scope` is the log's name, such as ``job 5``."""
     return f"{_tag(scope)}-{place.at:x}-{place.exec_id.replace('-', '')}-{place.position:x}"
 
 
-def parse_place_cursor(cursor: str, scope: str) -> Place:
+def parse_place_cursor(cursor: str, scope: str) -> MergedLogPlace:
     """The place that a cursor of many runs' log spells.
 
     Raises:
@@ -98,4 +98,4 @@ def parse_place_cursor(cursor: str, scope: str) -> Place:
     if at > _LATEST:
         raise _no_cursor(cursor)
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-    return Place(at, "-".join(parts), int(match[4], 16))
+    return MergedLogPlace(at, "-".join(parts), int(match[4], 16))

@@ -18,12 +18,12 @@ from typing import Final, Literal, TypeVar
 
 from sqlalchemy.engine import Connection
 
+from scheduler.domain.stream import Stream
 from scheduler.logs.filtering import ALL_LINES, LineFilter
 from scheduler.logs.hub import CaptureHub
-from scheduler.logs.lines import Line, Run
+from scheduler.logs.lines import FrameLines, Line
 from scheduler.logs.places import parse_run_cursor, run_cursor
 from scheduler.logs.scanning import BackwardScan, ForwardScan
-from scheduler.logs.stream import Stream
 from scheduler.store.database import Database
 from scheduler.store.tables import from_micros, to_micros
 
@@ -101,7 +101,7 @@ class LogReader:
         """
         await self._hub.flush(exec_id)
 
-    async def step(self, scan: ForwardScan | BackwardScan) -> list[Run] | None:
+    async def step(self, scan: ForwardScan | BackwardScan) -> list[FrameLines] | None:
         """One step of a scan, on a thread of the database."""
         return await self._database.read(scan.step)
 
@@ -109,7 +109,7 @@ class LogReader:
         """What a function of a connection finds, on a thread of the database."""
         return await self._database.read(work)
 
-    async def select(self, runs: list[Run], wanted: LineFilter) -> list[Run]:
+    async def select(self, runs: list[FrameLines], wanted: LineFilter) -> list[FrameLines]:
         """Those lines of the runs that a filter lets through, looked at on another thread."""
         if not wanted or not runs:
             return runs
@@ -200,7 +200,7 @@ class Reading:
                 return
 
 
-def batches_of(runs: list[Run], most: int | None, *, newest_first: bool) -> Iterator[list[Line]]:
+def batches_of(runs: list[FrameLines], most: int | None, *, newest_first: bool) -> Iterator[list[Line]]:
     """Runs as lines, in batches; about `most` of them."""
     batch: list[Line] = []
     for at, number, lines, position in reversed(runs) if newest_first else runs:

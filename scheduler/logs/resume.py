@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from scheduler.domain.stream import Stream
 from scheduler.logs.cursor import SAMPLE_BYTES, LogCursor, StreamCursor
-from scheduler.logs.stream import Stream
 from scheduler.store.tables import to_micros
 
 #: A stream, bytes of it, and the engine's time of them if it told it.
@@ -32,7 +32,7 @@ _SCAN_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResumePoint:
     """Where in the engine's copy of a stream new bytes begin.
 
     Attributes:
@@ -47,7 +47,7 @@ class Place:
 
 
 class _StreamAligner:
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ResumePoint) -> None:
         self._place = place
         self._at = 0
         self.has_passed = place.offset == 0
@@ -85,9 +85,11 @@ class Aligner:
         places: where to go on, if that is known better than by counting.
     """
 
-    def __init__(self, cursor: LogCursor, places: Mapping[Stream, Place] | None = None) -> None:
+    def __init__(self, cursor: LogCursor, places: Mapping[Stream, ResumePoint] | None = None) -> None:
         self._streams = {
-            stream: _StreamAligner(Place(one.end, one.tail, one.head) if places is None else places[stream])
+            stream: _StreamAligner(
+                ResumePoint(one.end, one.tail, one.head) if places is None else places[stream]
+            )
             for stream, one in cursor.streams.items()
         }
         #: Whether the copy is not what is stored; nothing more is passed on then: use a `Locator`.
@@ -117,11 +119,11 @@ class _Matches:
 
     pattern: bytes
     count: int = 0
-    first: Place | None = None
-    nearest: Place | None = None
-    timely: Place | None = None
+    first: ResumePoint | None = None
+    nearest: ResumePoint | None = None
+    timely: ResumePoint | None = None
 
-    def add(self, place: Place, cursor: StreamCursor, at: int | None) -> None:
+    def add(self, place: ResumePoint, cursor: StreamCursor, at: int | None) -> None:
         self.count += 1
         self.first = self.first or place
         if self.nearest is None or abs(place.offset - cursor.end) < abs(self.nearest.offset - cursor.end):
@@ -181,8 +183,8 @@ class _StreamLocator:
         self._head = b""
         self._head_times: list[tuple[int, int | None]] = []
         self._has_times = True
-        self._first_later: Place | None = None
-        self._expected: Place | None = None
+        self._first_later: ResumePoint | None = None
+        self._expected: ResumePoint | None = None
         self._end = 0
 
     def feed(self, data: bytes, at: int | None) -> None:
@@ -207,8 +209,8 @@ class _StreamLocator:
         if self._window.size >= _SCAN_BYTES:
             self._scan()
 
-    def _place(self, offset: int) -> Place:
-        return Place(offset, self._window.before(offset), self._head)
+    def _place(self, offset: int) -> ResumePoint:
+        return ResumePoint(offset, self._window.before(offset), self._head)
 
     def _scan(self) -> None:
         window = self._window
@@ -223,11 +225,11 @@ class _StreamLocator:
         # More than the longest pattern (replacements make it three times as long) and a sample before it.
         window.trim(4 * SAMPLE_BYTES)
 
-    def choose(self) -> tuple[Place, str | None]:
+    def choose(self) -> tuple[ResumePoint, str | None]:
         """The best place, and what has to be said about it if it is not certain."""
         self._scan()
         if self._cursor.end == 0:
-            return Place(0), None
+            return ResumePoint(0), None
         return self._best_match() or self._without_match()
 
     @property
@@ -240,19 +242,19 @@ class _StreamLocator:
         head = self._cursor.head
         return bool(head) and self._head[: len(head)] == head[: len(self._head)]
 
-    def _overlap(self) -> tuple[Place, str | None] | None:
+    def _overlap(self) -> tuple[ResumePoint, str | None] | None:
         """The copy may begin within the tail: what came before is thrown away."""
         tail, head = self._cursor.tail, self._head
         length = next((n for n in range(min(len(tail) - 1, len(head)), 0, -1) if tail.endswith(head[:n])), 0)
         if not length:
             return None
-        place = Place(length, head[:length], head)
+        place = ResumePoint(length, head[:length], head)
         if not self._has_times:
             return place, None if length >= _STRONG_BYTES else self._unsure
         at = [at for start, at in self._head_times if start < length][-1]
         return (place, None) if at is not None and at <= (self._cursor.last_at or 0) else None
 
-    def _best_match(self) -> tuple[Place, str | None] | None:
+    def _best_match(self) -> tuple[ResumePoint, str | None] | None:
         overlap = self._overlap()
         for matches in self._matches:
             if overlap is not None and overlap[0].offset > len(matches.pattern):
@@ -268,13 +270,13 @@ class _StreamLocator:
             return best or matches.first, self._unsure
         return overlap
 
-    def _without_match(self) -> tuple[Place, str | None]:
+    def _without_match(self) -> tuple[ResumePoint, str | None]:
         if self._has_times and self._end:
             place = self._first_later or self._place(self._end)
         elif self._begins_alike:
             place = self._expected or self._place(self._end)
         else:
-            place = Place(0)
+            place = ResumePoint(0)
         if place.offset or not self._end:
             return place, self._unsure
         name = self._stream.label
@@ -317,7 +319,7 @@ class Locator:
 
     def aligner(self) -> Aligner:
         """An aligner that goes on at the places found."""
-        places: dict[Stream, Place] = {}
+        places: dict[Stream, ResumePoint] = {}
         for stream, locator in self._streams.items():
             places[stream], note = locator.choose()
             if note is not None:

@@ -14,11 +14,11 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
+from scheduler.domain.stream import Stream
 from scheduler.logs import chunks
 from scheduler.logs.chunks import DamagedChunkError, Frame
-from scheduler.logs.lines import DAMAGE_INDEX, LineSplitter, Run, chunk_of, open_end, position_of
+from scheduler.logs.lines import DAMAGE_INDEX, FrameLines, LineSplitter, chunk_of, open_end, position_of
 from scheduler.logs.loading import stream_open_from
-from scheduler.logs.stream import Stream
 from scheduler.store import logs as store
 from scheduler.store.logs import ChunkRow
 from scheduler.store.tables import from_micros, to_micros
@@ -137,9 +137,11 @@ class _Scan:
                 break
         return b"".join(pieces)
 
-    def _split(self, connection: Connection, splitter: LineSplitter, rows: Iterable[ChunkRow]) -> list[Run]:
+    def _split(
+        self, connection: Connection, splitter: LineSplitter, rows: Iterable[ChunkRow]
+    ) -> list[FrameLines]:
         self._connection = connection
-        runs: list[Run] = []
+        runs: list[FrameLines] = []
         for row in rows:
             try:
                 frames: list[Frame] = chunks.decode(row.data)
@@ -149,13 +151,13 @@ class _Scan:
                 runs += splitter.feed(row.seq, frames)
         return runs
 
-    def _damaged(self, splitter: LineSplitter, row: ChunkRow, error: DamagedChunkError) -> list[Run]:
+    def _damaged(self, splitter: LineSplitter, row: ChunkRow, error: DamagedChunkError) -> list[FrameLines]:
         # Shown whatever streams are asked for: a gap must not pass for silence.
         at = max(to_micros(row.first_at), self._start or 0)
         runs = splitter.break_off(at, row.seq)
         if self._end is None or at <= self._end:
             text = f"Part of the log ({row.lines} lines) is damaged and cannot be shown: {error}\n"
-            runs.append(Run(at, Stream.SYSTEM, [text.encode()], position_of(row.seq, 0, DAMAGE_INDEX)))
+            runs.append(FrameLines(at, Stream.SYSTEM, [text.encode()], position_of(row.seq, 0, DAMAGE_INDEX)))
         return runs
 
 
@@ -164,7 +166,7 @@ class ForwardScan(_Scan):
 
     _current: LineSplitter | None = None
 
-    def step(self, connection: Connection) -> list[Run] | None:
+    def step(self, connection: Connection) -> list[FrameLines] | None:
         """The next lines, oldest first; maybe none yet. None at the end."""
         if self._bounds is None:
             first, last = self._find_bounds(connection)
@@ -193,7 +195,7 @@ class ForwardScan(_Scan):
             -1 if self.frontier is None else self.frontier,
         )
 
-    def _later(self, run: Run) -> list[Run]:
+    def _later(self, run: FrameLines) -> list[FrameLines]:
         skip = 0 if self._after is None else max(0, self._after - run.position + 1)
         if skip == 0:
             return [run]
@@ -207,7 +209,7 @@ class LiveScan(ForwardScan):
     The first step notes where the log stands; what was stored until then is left to others.
     """
 
-    def step(self, connection: Connection) -> list[Run] | None:
+    def step(self, connection: Connection) -> list[FrameLines] | None:
         """The lines that were stored since the last step, oldest first; None when nothing was."""
         if self._bounds is None:
             reach = store.extent(connection, self._exec_id)
@@ -220,7 +222,7 @@ class LiveScan(ForwardScan):
 class BackwardScan(_Scan):
     """Newest lines first."""
 
-    def step(self, connection: Connection) -> list[Run] | None:
+    def step(self, connection: Connection) -> list[FrameLines] | None:
         """The next older lines, in the order they were printed; maybe none yet. None at the beginning."""
         if self._bounds is None:
             first, last = self._find_bounds(connection)
@@ -239,6 +241,6 @@ class BackwardScan(_Scan):
         self._bounds = first, rows[0].seq - 1
         return runs if self._after is None else [older for run in runs for older in self._older(run)]
 
-    def _older(self, run: Run) -> list[Run]:
+    def _older(self, run: FrameLines) -> list[FrameLines]:
         keep = len(run.lines) if self._after is None else self._after - run.position
         return [run._replace(lines=run.lines[:keep])] if keep > 0 else []

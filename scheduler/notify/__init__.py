@@ -1,1 +1,1 @@
-"""Who is told: deliveries to hooks and by mail, from the outbox to an answer."""
+"""Notifications: takes deliveries from the outbox and sends them to hooks and by mail."""

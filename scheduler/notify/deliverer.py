@@ -18,15 +18,15 @@ from typing import Final, Protocol
 
 import structlog
 
-from scheduler.clock import Clock
-from scheduler.errors import UnavailableError
-from scheduler.hook import TEST_EVENT, Attempt, Delivery, DeliveryKind, DeliveryStatus, Hook
-from scheduler.metrics import DEFECTS, DELIVERIES, OUTBOX
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.hook import TEST_EVENT, Attempt, Delivery, DeliveryKind, DeliveryStatus, Hook
 from scheduler.notify.backoff import next_attempt
 from scheduler.notify.mail import Mailer
-from scheduler.notify.outcome import Outcome, failure
+from scheduler.notify.outcome import DeliveryOutcome, failure
 from scheduler.notify.posting import Poster
 from scheduler.notify.signing import headers_of
+from scheduler.process.metrics import DEFECTS, DELIVERIES, OUTBOX
 
 log = structlog.get_logger()
 
@@ -265,7 +265,7 @@ class Deliverer:
         )
         await self._until_available(lambda: self._outbox.settle(after, before=delivery))
 
-    async def _attempt(self, delivery: Delivery, hook: Hook | None, now: datetime) -> Outcome:
+    async def _attempt(self, delivery: Delivery, hook: Hook | None, now: datetime) -> DeliveryOutcome:
         if delivery.kind is DeliveryKind.MAIL:
             return await self._means.mailer.send(delivery)
         if hook is None:  # deleted just now; its deliveries go with it
@@ -286,7 +286,7 @@ class Deliverer:
         return await self._means.poster.post(hook.url, headers, body)
 
 
-def settled(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> Delivery:
+def settled(delivery: Delivery, attempt: Attempt, outcome: DeliveryOutcome, now: datetime) -> Delivery:
     """The delivery after an attempt: delivered, to be tried again, or given up with a reason."""
     tries, first = delivery.tries + 1, delivery.first_tried_at or attempt.at
     after = replace(

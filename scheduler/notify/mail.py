@@ -20,8 +20,8 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from scheduler.hook import Delivery, HookEvent
-from scheduler.notify.outcome import Outcome, failure
+from scheduler.domain.hook import Delivery, HookEvent
+from scheduler.notify.outcome import DeliveryOutcome, failure
 from scheduler.notify.recipients import is_address
 
 #: Seconds that handing over one message may take in all.
@@ -154,7 +154,7 @@ class Mailer:
         """Whether mail is written about such an event; without a server, so that the failure is seen."""
         return self._server is None or event in self._server.events
 
-    async def send(self, delivery: Delivery) -> Outcome:
+    async def send(self, delivery: Delivery) -> DeliveryOutcome:
         """Hand a message over once; never raises but for cancellation and an unavailable database."""
         server = self._server
         if server is None:
@@ -171,7 +171,7 @@ class Mailer:
         tail = await self._tail(body["exec"]["id"], server.log_lines)
         return await self._hand_over(server, compose(delivery, tail, to=to, sender=server.sender), to)
 
-    async def _hand_over(self, server: MailServer, message: EmailMessage, to: str) -> Outcome:
+    async def _hand_over(self, server: MailServer, message: EmailMessage, to: str) -> DeliveryOutcome:
         import aiosmtplib  # noqa: PLC0415 - as above
 
         try:
@@ -188,7 +188,7 @@ class Mailer:
             return failure(f"{server.host} answered {error.code} {error.message}", status_code=error.code)
         except (aiosmtplib.SMTPException, OSError, ValueError, MessageError) as error:
             return failure(f"{server.host}: {type(error).__name__}: {error}")
-        return Outcome(delivered=True, status_code=250)
+        return DeliveryOutcome(delivered=True, status_code=250)
 
     async def _speak(self, server: MailServer, message: EmailMessage, to: str) -> None:
         import aiosmtplib  # noqa: PLC0415 - as above

@@ -1,4 +1,4 @@
-"""The operator's settings for hooks and mail, as `scheduler.settings` holds them. Pure."""
+"""The operator's settings for hooks and mail, as `scheduler.settings.settings` holds them. Pure."""
 
 from __future__ import annotations
 

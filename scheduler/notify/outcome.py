@@ -10,7 +10,7 @@ LONGEST_ERROR: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class DeliveryOutcome:
     """What one attempt came to.
 
     Attributes:
@@ -28,10 +28,10 @@ class Outcome:
     wish: float | None = None
 
 
-def failure(error: str, *, status_code: int | None = None, is_final: bool = False) -> Outcome:
+def failure(error: str, *, status_code: int | None = None, is_final: bool = False) -> DeliveryOutcome:
     """An attempt that failed; the text is made fit to be shown on a line."""
     shown = "".join(" " if unicodedata.category(one)[0] == "C" else one for one in error)
-    return Outcome(
+    return DeliveryOutcome(
         delivered=False,
         status_code=status_code,
         error=" ".join(shown.split())[:LONGEST_ERROR],

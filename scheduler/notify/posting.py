@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from scheduler.notify.addresses import AddressPolicy, RefusedAddressError, Target
-from scheduler.notify.outcome import Outcome, failure
+from scheduler.notify.outcome import DeliveryOutcome, failure
 
 #: Seconds that an attempt may take in all, redirects included.
 TIME_LIMIT: Final = 30.0
@@ -113,7 +113,7 @@ class Poster:
         """Let go of the threads; a lookup that hangs is left to its end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryOutcome:
         """Send a body once, following redirects; never raises but for cancellation."""
         try:
             async with asyncio.timeout(self._time_limit):
@@ -121,7 +121,7 @@ class Poster:
         except TimeoutError:
             return failure(f"no answer within {self._time_limit:g} s")
 
-    async def _follow(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def _follow(self, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryOutcome:
         at, via = url, ""
         for _ in range(MOST_REDIRECTS + 1):
             try:
@@ -139,7 +139,7 @@ class Poster:
 
     async def _send(
         self, target: Target, headers: Mapping[str, str], body: bytes, via: str
-    ) -> tuple[Outcome, URL | None]:
+    ) -> tuple[DeliveryOutcome, URL | None]:
         """One request; answers what came of it, and where it is redirected to."""
         guard = _Guard(target, self.policy, self._threads)
         if target.scheme == "https" and self._tls is None:
@@ -173,21 +173,21 @@ class Poster:
             return failure(via + _explain(error, target)), None
 
 
-async def _judge(response: aiohttp.ClientResponse) -> tuple[Outcome, URL | None]:
+async def _judge(response: aiohttp.ClientResponse) -> tuple[DeliveryOutcome, URL | None]:
     status = response.status
     if status in REDIRECTS and (location := response.headers.get("Location")):
         response.close()
-        return Outcome(delivered=False, status_code=status), response.url.join(URL(location))
+        return DeliveryOutcome(delivered=False, status_code=status), response.url.join(URL(location))
     await _read_some(response)
     if 200 <= status < 300:
-        return Outcome(delivered=True, status_code=status), None
+        return DeliveryOutcome(delivered=True, status_code=status), None
     shown = f"HTTP {status} {response.reason or ''}"
     if status == 410:
         return failure(f"{shown}: the receiver wants no more", status_code=status, is_final=True), None
     wish = response.headers.get("Retry-After", "")
     found = failure(shown, status_code=status)
     if wish.isascii() and wish.isdigit() and len(wish) < 7:
-        found = Outcome(delivered=False, status_code=status, error=found.error, wish=float(wish))
+        found = DeliveryOutcome(delivered=False, status_code=status, error=found.error, wish=float(wish))
     return found, None
 
 

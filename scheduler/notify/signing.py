@@ -13,7 +13,7 @@ import hmac
 from datetime import datetime
 from typing import Final
 
-from scheduler.hook import moment_text
+from scheduler.domain.hook import moment_text
 
 #: Before a secret that is the base64 of the key; any other text is the key itself.
 PREFIX: Final = "whsec_"

@@ -1,1 +1,1 @@
-"""What falls due becomes an entry in the ledger and, where it runs, an exec that waits."""
+"""Turns due times into ledger entries and, where a run is due, into a waiting run."""

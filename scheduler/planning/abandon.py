@@ -10,8 +10,8 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.execution import Occurrence, Outcome
-from scheduler.job import Job
+from scheduler.domain.execution import Occurrence, Outcome
+from scheduler.domain.job import Job
 from scheduler.planning.claims import not_run
 from scheduler.store import ledger, outbox
 from scheduler.timing.schedule import parse_schedule

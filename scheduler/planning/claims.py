@@ -13,11 +13,11 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.drafting import draft_exec
-from scheduler.errors import InvalidInputError
-from scheduler.execution import Exec, Occurrence, Outcome, TriggerMode, replaced_by
-from scheduler.hook import NotRun
-from scheduler.job import ConcurrencyPolicy, Job, MisfirePolicy, Size
+from scheduler.domain.drafting import draft_exec
+from scheduler.domain.errors import InvalidInputError
+from scheduler.domain.execution import Exec, Occurrence, Outcome, TriggerMode, replaced_by
+from scheduler.domain.hook import NotRun
+from scheduler.domain.job import ConcurrencyPolicy, Job, MisfirePolicy, Size
 from scheduler.store import execs, jobs, ledger, outbox
 from scheduler.timing.misfire import decide_misfire
 from scheduler.timing.overlap import Overlap, decide_overlap, overlap_reason

@@ -21,13 +21,13 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.engine import Connection
 
-from scheduler.clock import Clock
-from scheduler.errors import ScheduleError, UnavailableError
-from scheduler.execution import Exec
-from scheduler.faults import Point, point
-from scheduler.job import Job, MisfirePolicy, Size
-from scheduler.metrics import LATENESS, OCCURRENCES
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import ScheduleError, UnavailableError
+from scheduler.domain.execution import Exec
+from scheduler.domain.job import Job, MisfirePolicy, Size
 from scheduler.planning.claims import Claims, DueTimes, SharedRow, claim
+from scheduler.process.faults import Point, point
+from scheduler.process.metrics import LATENESS, OCCURRENCES
 from scheduler.store import jobs
 from scheduler.store.database import Database
 from scheduler.timing.schedule import Schedule, parse_schedule

@@ -1,1 +1,1 @@
-"""From waiting to ended: dispatcher, runner, capture and recovery."""
+"""The life of a run, from waiting to ended: dispatcher, runner and recovery."""

@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Final
 
+from scheduler.domain.execution import Exec, ExecStatus, FailReason
+from scheduler.domain.job import command_words
+from scheduler.domain.secret_files import directories_of
 from scheduler.engine.protocol import LaunchSpec, RunStatus
-from scheduler.execution import Exec, ExecStatus, FailReason
-from scheduler.job import command_words
-from scheduler.secret_files import directories_of
-from scheduler.security.policy import BRIDGE, ContainerPolicy, violations, words_of
+from scheduler.policy.container_policy import BRIDGE, ContainerPolicy, violations, words_of
 
 #: The longest pause before a retry.
 LONGEST_BACKOFF: Final = timedelta(hours=24)

@@ -16,12 +16,12 @@ from sqlalchemy.engine import Connection
 
 from scheduler.admission.choosing import choose
 from scheduler.admission.explaining import explain
-from scheduler.admission.facts import Candidate, Holding, PolicyOf, Room
-from scheduler.clock import Clock
-from scheduler.errors import UnavailableError
-from scheduler.execution import Exec, ExecStatus, FailReason
-from scheduler.faults import Point, point
-from scheduler.metrics import WAITING
+from scheduler.admission.facts import Candidate, Holding, PolicyOf, RegionCapacity
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.execution import Exec, ExecStatus, FailReason
+from scheduler.process.faults import Point, point
+from scheduler.process.metrics import WAITING
 from scheduler.running.decide import End, region_missing
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
@@ -71,7 +71,7 @@ class Dispatcher:
         self._policy_of = policy_of
         self._waiting = {name: WaitingRuns(name, database, instance) for name in regions}
         self._foreign: dict[str, Holding] = {}
-        self._rooms: dict[str, Room] = {}
+        self._rooms: dict[str, RegionCapacity] = {}
         self._has_peers = False
         self._may_be_homeless = True
         self._wake = asyncio.Event()
@@ -162,12 +162,12 @@ class Dispatcher:
             turns=waiting.turns,
         )
 
-    def _room(self, region: Region) -> Room:
+    def _room(self, region: Region) -> RegionCapacity:
         """What the region has and what is held of it, by this daemon's runs and by others'."""
         held = dict(self._foreign)
         for other in self._regions.values():
             held |= other.holdings
-        return Room(region.name, region.capacity.cpus, region.capacity.memory_bytes, held.values())
+        return RegionCapacity(region.name, region.capacity.cpus, region.capacity.memory_bytes, held.values())
 
     def _room_changed(self) -> None:
         self._rooms.clear()
@@ -248,7 +248,7 @@ class Dispatcher:
             foreign = queue.held_by_others(connection, self._instance)
             # All that is dispatched: what is this daemon's without its knowing holds capacity too.
             held = queue.held_by_others(connection, "") | own
-            room = Room(region.name, capacity.cpus, capacity.memory_bytes, held.values())
+            room = RegionCapacity(region.name, capacity.cpus, capacity.memory_bytes, held.values())
             admitted = []
             for one in chosen:
                 policy = self._policy_of(one.namespace)

@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from scheduler.domain.job import PullPolicy
+from scheduler.domain.registry import Login
+from scheduler.domain.secret_files import SecretFile
 from scheduler.engine.errors import (
     EngineError,
     EngineTimeoutError,
@@ -29,11 +32,8 @@ from scheduler.engine.protocol import (
     OwnRun,
     RunStatus,
 )
-from scheduler.job import PullPolicy
-from scheduler.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
-from scheduler.registry import Login
+from scheduler.process.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
 from scheduler.running.circuit import Circuit
-from scheduler.secret_files import SecretFile
 
 #: The kinds of ends that calls have, as the metric names them.
 OK, REFUSED, TROUBLED, TIMEOUT, UNREACHABLE, GIVEN_UP, NOT_MADE = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.clock import Clock
+from scheduler.domain.clock import Clock
 from scheduler.store import identity, queue
 from scheduler.store.database import Database
 

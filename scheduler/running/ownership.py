@@ -16,10 +16,10 @@ from typing import Final
 import structlog
 from sqlalchemy.engine import Connection
 
-from scheduler.clock import Clock
-from scheduler.errors import UnavailableError
-from scheduler.execution import Exec
-from scheduler.faults import Point, point
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.execution import Exec
+from scheduler.process.faults import Point, point
 from scheduler.running.dispatcher import Dispatcher
 from scheduler.running.lease import Lease
 from scheduler.running.runner import Runner

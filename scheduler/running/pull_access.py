@@ -13,15 +13,15 @@ from urllib.parse import quote
 
 from sqlalchemy.engine import Connection
 
-from scheduler.clock import Clock
+from scheduler.domain.clock import Clock
+from scheduler.domain.execution import Exec
+from scheduler.domain.registry import Login, registry_of
 from scheduler.engine.errors import ImagePullError
 from scheduler.engine.protocol import ImageInfo
-from scheduler.execution import Exec
-from scheduler.registry import Login, registry_of
-from scheduler.security.masking import SHORTEST
+from scheduler.secrets.masking import SHORTEST
+from scheduler.secrets.vault import SecretUnavailableError, Vault
 from scheduler.store import registries
 from scheduler.store.database import Database
-from scheduler.vault import SecretUnavailableError, Vault
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from scheduler.domain.execution import Exec, ExecSpec
+from scheduler.domain.job import PullPolicy
 from scheduler.engine.errors import ImagePullError
 from scheduler.engine.protocol import Engine, ImageInfo
-from scheduler.execution import Exec, ExecSpec
-from scheduler.job import PullPolicy
-from scheduler.metrics import PULLS_RETRIED, PULLS_STALLED
+from scheduler.process.metrics import PULLS_RETRIED, PULLS_STALLED
 from scheduler.running.pull_access import PullAccess
 
 #: The longest pause before another try, in seconds.

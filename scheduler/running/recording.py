@@ -16,24 +16,24 @@ from typing import Any, TypeGuard
 import structlog
 from sqlalchemy.engine import Connection
 
-from scheduler.clock import Clock
-from scheduler.drafting import draft_retry
+from scheduler.domain.clock import Clock
+from scheduler.domain.drafting import draft_retry
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.execution import FINAL_STATUSES, Exec, ExecStatus
 from scheduler.engine.errors import ImagePullError
 from scheduler.engine.protocol import ImageInfo, RunStatus
-from scheduler.errors import UnavailableError
-from scheduler.execution import FINAL_STATUSES, Exec, ExecStatus
-from scheduler.faults import Point, point
 from scheduler.logs.capture import Capture
 from scheduler.logs.hub import INLINE_BYTES, CaptureHub
-from scheduler.metrics import ENDED
+from scheduler.policy.container_policy import ContainerPolicy
+from scheduler.process.faults import Point, point
+from scheduler.process.metrics import ENDED
 from scheduler.running.decide import UNTOLD, End, retry_at, stopped_after
 from scheduler.running.lease import Lease
-from scheduler.security.policy import ContainerPolicy
+from scheduler.secrets.vault import Vault
 from scheduler.store import execs, jobs, spans
 from scheduler.store import logs as stored_logs
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkRow
-from scheduler.vault import Vault
 
 log = structlog.get_logger()
 
@@ -106,7 +106,7 @@ class Recorder:
 
     def __init__(self, one: Exec, surroundings: Surroundings) -> None:
         self.exec = one
-        self._with = surroundings
+        self._parts = surroundings
         self._log = log.bind(exec=one.id, job=one.job_id)
 
     @property
@@ -133,7 +133,7 @@ class Recorder:
                 f"image {spec.image} cannot be pinned: it came from no registry, so that it has no digest to ask "
                 "for it by; push it to one, or change the job to pin_digest: false"
             )
-        await self._with.database.write(
+        await self._parts.database.write(
             lambda connection: jobs.pin(
                 connection,
                 job_id,
@@ -153,7 +153,7 @@ class Recorder:
         if self.exec.status is not ExecStatus.WAITING:
             return
         fields: dict[str, Any] = {
-            "started_at": status.started_at or self._with.clock.now(),
+            "started_at": status.started_at or self._parts.clock.now(),
             "image_digest": self.exec.image_digest or status.image_id,
             "node": status.node,
         }
@@ -166,7 +166,7 @@ class Recorder:
             RunDiscardedError: the exec is gone, or has ended elsewhere.
             RunTakenError: another daemon looks after it.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
         ended_at = (status.finished_at if status is not None else None) or now
         if self.exec.started_at is not None:
             ended_at = max(ended_at, self.exec.started_at)
@@ -199,7 +199,7 @@ class Recorder:
         )
         if retry is not None:
             point(Point.RETRY_RECORDED)
-            self._with.on_retry(retry)
+            self._parts.on_retry(retry)
 
     async def demand_ownership(self, *, was_refused: bool = False) -> None:
         """Go on only if the exec is this daemon's, which stays so for as long as a lease holds.
@@ -212,9 +212,9 @@ class Recorder:
             RunDiscardedError: the exec is gone, or has ended elsewhere.
             UnavailableError: the database refused.
         """
-        if self._with.lease.is_reliable and not was_refused:
+        if self._parts.lease.is_reliable and not was_refused:
             return
-        found = await self._with.lease.owner_of(self.exec.id)
+        found = await self._parts.lease.owner_of(self.exec.id)
         if found is None or found[1]:
             raise RunDiscardedError
         if found[0] != self.exec.owner:
@@ -233,7 +233,7 @@ class Recorder:
         last, log_span = list[ChunkRow](), dict[str, Any]()
         if is_final:
             last = capture.drain()
-            log_span = spans.closing(self.exec.created_at, self._with.clock.now())
+            log_span = spans.closing(self.exec.created_at, self._parts.clock.now())
 
         def work(connection: Connection) -> bool:
             changed = execs.change_status(
@@ -266,7 +266,7 @@ class Recorder:
         pause = RETRY_INTERVAL
         while True:
             try:
-                return await self._with.database.write(work, durable=durable)
+                return await self._parts.database.write(work, durable=durable)
             except UnavailableError as error:
                 self._log.debug(
                     "run.database_unavailable", error=str(error)

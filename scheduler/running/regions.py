@@ -16,10 +16,10 @@ from typing import TypeVar
 import structlog
 
 from scheduler.admission.facts import Holding
-from scheduler.clock import Clock
+from scheduler.domain.clock import Clock
 from scheduler.engine.errors import EngineError, EngineTimeoutError, EngineUnavailableError
 from scheduler.engine.protocol import Capacity, Engine, EngineEvent, EventKind, EventStream
-from scheduler.metrics import ENGINE_CIRCUIT_OPEN, ENGINE_UP
+from scheduler.process.metrics import ENGINE_CIRCUIT_OPEN, ENGINE_UP
 from scheduler.running.circuit import Circuit, CircuitState
 from scheduler.running.guarding import GuardedEngine
 from scheduler.running.pulling import PullLimits
@@ -36,7 +36,7 @@ KNOCK_LIMIT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RegionLimits:
     """What the operator allows.
 
     Attributes:
@@ -64,9 +64,9 @@ class Region:
         breaks: how often the connection to the engine broke; one that merely hung forgets nothing.
     """
 
-    def __init__(self, name: str, engine: Engine, limits: Limits | None = None) -> None:
+    def __init__(self, name: str, engine: Engine, limits: RegionLimits | None = None) -> None:
         self.name = name
-        self.limits = limits or Limits()
+        self.limits = limits or RegionLimits()
         self.breaks = 0
         self.up = asyncio.Event()
         self.problem: str | None = "The engine has not been asked yet"

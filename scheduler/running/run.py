@@ -14,6 +14,8 @@ from typing import Any
 
 import structlog
 
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.execution import Exec, ExecStatus, FailReason
 from scheduler.engine.errors import (
     EngineError,
     EngineTroubledError,
@@ -26,13 +28,11 @@ from scheduler.engine.errors import (
     StreamBrokenError,
 )
 from scheduler.engine.protocol import FrameStream, Handle, RunState, RunStatus
-from scheduler.errors import UnavailableError
-from scheduler.execution import Exec, ExecStatus, FailReason
-from scheduler.faults import Point, point
 from scheduler.logs.capture import Capture
 from scheduler.logs.recovering import read_on
 from scheduler.logs.resume import EngineFrame
-from scheduler.metrics import DEFECTS, LAUNCH, LOG_BYTES
+from scheduler.process.faults import Point, point
+from scheduler.process.metrics import DEFECTS, LAUNCH, LOG_BYTES
 from scheduler.running.decide import (
     End,
     cancelled_before_start,
@@ -49,7 +49,7 @@ from scheduler.running.regions import Region
 from scheduler.running.secrecy import Secrecy, secrecy_of
 from scheduler.running.stopping import Stopping
 from scheduler.running.tasks import cancel, unless, wait_for_event
-from scheduler.security.masking import Masks
+from scheduler.secrets.masking import Masks
 
 log = structlog.get_logger()
 
@@ -88,7 +88,7 @@ class Run:
         on_ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._region = region
-        self._with = surroundings
+        self._parts = surroundings
         # What waited when the backup was taken that the database goes back to may have been started since.
         restored_to = surroundings.restored_to
         self._fresh = fresh and (restored_to is None or one.created_at > restored_to)
@@ -140,9 +140,9 @@ class Run:
             while not self._recorder.has_ended:
                 try:
                     await self._wait_for_engine()
-                    limit = self.exec.spec.log_limit_bytes or self._with.log_limit_bytes
-                    self._capture = await self._with.hub.open(self.exec.id, limit=limit)
-                    self._secrecy = self._secrecy or await secrecy_of(self.exec, self._with.vault)
+                    limit = self.exec.spec.log_limit_bytes or self._parts.log_limit_bytes
+                    self._capture = await self._parts.hub.open(self.exec.id, limit=limit)
+                    self._secrecy = self._secrecy or await secrecy_of(self.exec, self._parts.vault)
                     await self._advance()
                 except (EngineUnavailableError, RunGoneError, UnavailableError) as error:
                     if str(error) != self.trouble:
@@ -165,7 +165,7 @@ class Run:
         finally:
             self._stopping.forget()
             self._region.forget(self.exec.id)
-            await self._with.hub.close(self.exec.id)
+            await self._parts.hub.close(self.exec.id)
 
     async def _wait_for_engine(self) -> None:
         if not self._region.up.is_set():
@@ -197,7 +197,7 @@ class Run:
     async def _launch(self) -> None:
         """From nothing to the end."""
         spec, engine = self.exec.spec, self._region.engine
-        policy = self._with.policy_of(self.exec.namespace)
+        policy = self._parts.policy_of(self.exec.namespace)
         if (words := denial(self.exec, policy)) is not None:
             await self._fail_to_start(FailReason.POLICY_DENIED, words)
             return
@@ -207,7 +207,7 @@ class Run:
             return
         self.capture.system(f"Start pulling image: {spec.image}")
         try:
-            access = await pull_access(self.exec, self._with.database, self._with.clock, self._with.vault)
+            access = await pull_access(self.exec, self._parts.database, self._parts.clock, self._parts.vault)
             found = await unless(
                 self._stopping.wanted,
                 image_of(engine, self.exec, self._region.limits.pulls, self.capture.system, access),
@@ -347,7 +347,7 @@ class Run:
             self.capture.system(f"The engine cannot give the rest of the output, which is lost: {error}")
 
     async def _read_log(self, handle: Handle, *, follow: bool) -> None:
-        logs, ahead = self._region.engine.logs, await self._region.ahead(self._with.clock)
+        logs, ahead = self._region.engine.logs, await self._region.ahead(self._parts.clock)
 
         async def opened(on: bool) -> AbstractAsyncContextManager[AsyncIterator[Sequence[EngineFrame]]]:
             return self.secrecy.hidden(await logs(handle, follow=on, timestamps=True), is_whole=not on)
@@ -451,4 +451,4 @@ class Run:
 
     def _observe_launch(self) -> None:
         since = self.exec.scheduled_for or self.exec.created_at
-        LAUNCH.observe(max((self._with.clock.now() - since).total_seconds(), 0))
+        LAUNCH.observe(max((self._parts.clock.now() - since).total_seconds(), 0))

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import structlog
 
-from scheduler.execution import Exec
-from scheduler.metrics import RUNNING
+from scheduler.domain.execution import Exec
+from scheduler.process.metrics import RUNNING
 from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Region
 from scheduler.running.run import Run

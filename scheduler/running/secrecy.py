@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from scheduler.execution import Exec
-from scheduler.job import Variable
+from scheduler.domain.execution import Exec
+from scheduler.domain.job import Variable
+from scheduler.domain.secret import names_in, resolved, secrets_of
+from scheduler.domain.secret_files import SecretFile, files_of
 from scheduler.logs.resume import EngineFrame
-from scheduler.secret import names_in, resolved, secrets_of
-from scheduler.secret_files import SecretFile, files_of
-from scheduler.security.masking import Masks
-from scheduler.vault import SecretUnavailableError, Vault
+from scheduler.secrets.masking import Masks
+from scheduler.secrets.vault import SecretUnavailableError, Vault
 
 
 class Secrecy:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from scheduler.clock import Clock
+from scheduler.domain.clock import Clock
+from scheduler.domain.execution import Exec
 from scheduler.engine.protocol import Engine, Handle
-from scheduler.execution import Exec
-from scheduler.faults import Point, point
+from scheduler.process.faults import Point, point
 from scheduler.running.decide import StopCause
 from scheduler.running.tasks import wait_for_event
 

@@ -16,9 +16,9 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.admission.choosing import Turns
+from scheduler.admission.choosing import FairShares
 from scheduler.admission.explaining import Standing
-from scheduler.admission.facts import Candidate, Holding, Lane, PolicyOf, Room
+from scheduler.admission.facts import Candidate, Holding, Lane, PolicyOf, RegionCapacity
 from scheduler.store import queue
 from scheduler.store.database import Database
 
@@ -66,7 +66,7 @@ class WaitingRuns:
         self._database = database
         self._instance = instance
         self.lanes: dict[int, Lane] = {}
-        self.turns = Turns()
+        self.turns = FairShares()
         self.blocked: dict[tuple[str, int], Candidate] = {}
         self._is_known = False
         self._is_partial = False
@@ -214,7 +214,7 @@ class WaitingRuns:
         lane = self.lanes.get(job_id)
         return None if lane is None else lane.max_running
 
-    def around(self, one: Candidate, room: Room, policy_of: PolicyOf) -> Standing:
+    def around(self, one: Candidate, room: RegionCapacity, policy_of: PolicyOf) -> Standing:
         """What stands in front of a waiting run."""
         if self._ahead is None:
             self._ahead = self._count(room, policy_of)
@@ -227,7 +227,7 @@ class WaitingRuns:
             is_exact=unread <= one.priority,
         )
 
-    def _count(self, room: Room, policy_of: PolicyOf) -> tuple[Counter[int], float]:
+    def _count(self, room: RegionCapacity, policy_of: PolicyOf) -> tuple[Counter[int], float]:
         """How many runs of each priority wait for nothing but room, and up to which priority there may be others."""
         counts: Counter[int] = Counter()
         unread = -math.inf if self._is_known and not self._is_partial else math.inf

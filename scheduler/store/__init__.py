@@ -1,1 +1,1 @@
-"""What is remembered: tables, one module an aggregate, and the migrations."""
+"""Everything that is stored: tables, migrations and one module per aggregate."""

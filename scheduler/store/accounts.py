@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from scheduler.account import StoredToken, StoredUser
-from scheduler.errors import ConflictError
+from scheduler.domain.account import StoredToken, StoredUser
+from scheduler.domain.errors import ConflictError
 from scheduler.store.tables import columns_of, jobs, tokens, users
 
 _USER_COLUMNS = [column.label(f"user_{column.name}") for column in users.c]

@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.account import AuditEntry, AuditQuery
+from scheduler.domain.account import AuditEntry, AuditQuery
 from scheduler.store.tables import audit, columns_of
 
 

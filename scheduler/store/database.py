@@ -22,8 +22,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from scheduler.errors import UnavailableError
-from scheduler.metrics import DATABASE_REFUSALS, DATABASE_WRITABLE
+from scheduler.domain.errors import UnavailableError
+from scheduler.process.metrics import DATABASE_REFUSALS, DATABASE_WRITABLE
 from scheduler.store.checkpoint import Checkpointer
 from scheduler.store.doubt import has_happened, transaction_id
 from scheduler.store.outbox import WRITTEN

@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from scheduler.hook import Attempt, Delivery, DeliveryKind, DeliveryStatus, Hook
+from scheduler.domain.hook import Attempt, Delivery, DeliveryKind, DeliveryStatus, Hook
 from scheduler.store import hooks as stored_hooks
 from scheduler.store.database import Database
 from scheduler.store.outbox import BY_HAND, WRITTEN

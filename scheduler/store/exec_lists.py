@@ -15,8 +15,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.execution import Exec, ExecStatus, TriggerMode
-from scheduler.filters import ExecFilter, Order, Position
+from scheduler.domain.execution import Exec, ExecStatus, TriggerMode
+from scheduler.domain.filters import ExecFilter, Order, Position
 from scheduler.store.exec_ways import Asked, Way, way
 from scheduler.store.execs import from_row, of_visible_jobs
 from scheduler.store.jobs import IDS_PER_STATEMENT

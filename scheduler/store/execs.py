@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
-from scheduler.hook import EVENT_OF_STATUS
-from scheduler.job import ConcurrencyPolicy, PullPolicy
+from scheduler.domain.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
+from scheduler.domain.hook import EVENT_OF_STATUS
+from scheduler.domain.job import ConcurrencyPolicy, PullPolicy
 from scheduler.store import counters, outbox
 from scheduler.store.inserting import insert_into
 from scheduler.store.jobs import IDS_PER_STATEMENT, deleted_ids

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from scheduler.hook import Hook, HookEvent
+from scheduler.domain.hook import Hook, HookEvent
 from scheduler.store.tables import hooks, jobs
 
 _JSON_FREE: Final = tuple(field.name for field in fields(Hook) if field.name != "events")

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from scheduler.errors import ConflictError
-from scheduler.filters import JobFilter
-from scheduler.job import (
+from scheduler.domain.errors import ConflictError
+from scheduler.domain.filters import JobFilter
+from scheduler.domain.job import (
     ConcurrencyPolicy,
     FailReason,
     Job,
@@ -24,7 +24,7 @@ from scheduler.job import (
     ScheduleCursor,
     ScheduleState,
 )
-from scheduler.secret import secrets_of
+from scheduler.domain.secret import secrets_of
 from scheduler.store.tables import (
     Moment,
     columns_of,

@@ -11,7 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.execution import Occurrence, Outcome
+from scheduler.domain.execution import Occurrence, Outcome
 from scheduler.store.inserting import insert_into
 from scheduler.store.tables import columns_of, occurrences
 

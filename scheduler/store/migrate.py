@@ -14,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.errors import SettingsError
+from scheduler.domain.errors import SettingsError
 from scheduler.store.database import Database
 
 #: The newest migration; a test compares it with the files.

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.execution import Exec
-from scheduler.hook import (
+from scheduler.domain.execution import Exec
+from scheduler.domain.hook import (
     MAILED,
     DeliveryKind,
     DeliveryStatus,

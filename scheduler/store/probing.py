@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from sqlalchemy.engine import Connection
 
-from scheduler.errors import UnavailableError
+from scheduler.domain.errors import UnavailableError
 from scheduler.store.tables import facts
-
-if TYPE_CHECKING:
-    from scheduler.store.database import Database
 
 #: Seconds that one who asks waits at most, where nothing is known to be wrong and where something is.
 PATIENCE, KNOWN_PATIENCE = 2.0, 0.3
@@ -26,10 +24,23 @@ FRESH: Final = 0.25
 SETTLED: Final = 2.0
 
 
+class Probed(Protocol):
+    """What a probe needs of the database; `scheduler.store.database.Database` provides it."""
+
+    trouble: str | None
+    last_refusal: tuple[float, str]
+
+    async def read(self, work: Callable[[Connection], Any]) -> Any:
+        """Run `work` in a transaction that reads."""
+
+    async def write(self, work: Callable[[Connection], Any], *, durable: bool) -> Any:
+        """Run `work` in a transaction that writes."""
+
+
 class WriteProbe:
     """Asks one database, one question at a time."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Probed) -> None:
         self._database = database
         self._asking: asyncio.Task[str | None] | None = None
         self._answered_at = float("-inf")

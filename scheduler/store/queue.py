@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from scheduler.admission.facts import Candidate, Holding, Lane
-from scheduler.execution import Exec, ExecStatus
-from scheduler.job import ONE_AT_A_TIME
+from scheduler.domain.execution import Exec, ExecStatus
+from scheduler.domain.job import ONE_AT_A_TIME
 from scheduler.store.execs import from_row
 from scheduler.store.jobs import IDS_PER_STATEMENT
 from scheduler.store.tables import execs, jobs

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.registry import Registry
+from scheduler.domain.registry import Registry
 from scheduler.store.inserting import insert_into
 from scheduler.store.tables import image_grants, registries
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.secret import Secret
+from scheduler.domain.secret import Secret
 from scheduler.store.tables import secret_uses, secrets
 
 _used_by = (

@@ -13,10 +13,10 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.execution import ExecStatus
+from scheduler.domain.execution import ExecStatus
+from scheduler.domain.views import Durations, JobStats
 from scheduler.store.execs import of_visible_jobs
 from scheduler.store.tables import execs, jobs
-from scheduler.views import Durations, JobStats
 
 #: The percentiles that are told, by name, as a share of all durations.
 PERCENTILES: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99}

@@ -1,1 +1,1 @@
-"""When: schedules, their arithmetic, and the clock that fires them."""
+"""When a job is due: schedules, their arithmetic and the triggers made of them. Pure."""

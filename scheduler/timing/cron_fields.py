@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 
 ALIASES = {
     "@yearly": "0 0 1 1 *",

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.instants import LAST_TICK, moment_of, ticks_of
 from scheduler.timing.iso8601 import RepeatingInterval, read_repeating_interval
 from scheduler.timing.iso8601_moment import WrittenMoment
-from scheduler.timing.progression import Anchor, Progression, Step
+from scheduler.timing.progression import Anchor, DurationStep, Progression
 from scheduler.timing.zones import Oddity, WallClock, wall_clock
 
 
@@ -173,7 +173,7 @@ def parse_interval(text: str, timezone: str | None) -> IntervalSchedule:
     return IntervalSchedule(text, timezone, interval, progression)
 
 
-def _difference(text: str, start: Anchor, end: Anchor, interval: RepeatingInterval) -> Step:
+def _difference(text: str, start: Anchor, end: Anchor, interval: RepeatingInterval) -> DurationStep:
     """The step of ``Rn/<start>/<end>``: the time that elapses between the two."""
     position = 0 if interval.end is None else interval.end.position
     elapsed = end.at - start.at
@@ -192,7 +192,7 @@ def _difference(text: str, start: Anchor, end: Anchor, interval: RepeatingInterv
         raise ScheduleError(
             text, position, "the step is shorter than one second", "write an end at least one second later"
         )
-    return Step(0, 0, elapsed)
+    return DurationStep(0, 0, elapsed)
 
 
 def _anchor(text: str, written: WrittenMoment, clock: WallClock) -> Anchor:

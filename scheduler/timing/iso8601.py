@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.instants import SECOND
 from scheduler.timing.iso8601_duration import read_duration
 from scheduler.timing.iso8601_moment import WrittenMoment, read_moment
-from scheduler.timing.progression import Step
+from scheduler.timing.progression import DurationStep
 
 _FORMS = "R5/2026-01-31T09:00:00Z/P1M (five runs), R/… (no end) or R5//PT1H (from when it is switched on)"
 
@@ -32,7 +32,7 @@ class RepeatingInterval:
     count: int | None
     start: WrittenMoment | None
     end: WrittenMoment | None
-    step: Step | None
+    step: DurationStep | None
     duration: str
 
 
@@ -145,7 +145,7 @@ def _is_duration(part: str) -> bool:
     return part.lstrip("+-").startswith("P")
 
 
-def _read_step(text: str, position: int, part: str, count: int | None) -> Step:
+def _read_step(text: str, position: int, part: str, count: int | None) -> DurationStep:
     step = read_duration(text, position, part)
     if step.months or step.wall + step.elapsed >= SECOND:
         return step

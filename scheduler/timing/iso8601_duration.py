@@ -14,9 +14,9 @@ from typing import NoReturn
 
 import isodate
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.instants import DAY, HOUR, MINUTE, SECOND
-from scheduler.timing.progression import Step
+from scheduler.timing.progression import DurationStep
 
 _COMPONENT = re.compile(r"(?P<whole>[0-9]+)(?P<fraction>[.,][0-9]*)?(?P<unit>[A-Z]?)")
 _DATE_UNITS = "YMWD"
@@ -24,11 +24,11 @@ _TIME_UNITS = "HMS"
 _NAMES = {"Y": "years", "M": "months", "W": "weeks", "D": "days", "H": "hours", "S": "seconds"}
 _TICKS = {"W": 7 * DAY, "D": DAY, "H": HOUR, "M": MINUTE, "S": SECOND}
 # A step that leaves the calendar from anywhere within it. 10¹² seconds, the smallest unit, are 31,700 years.
-_BEYOND = Step(12 * 10_000, 0, 0)
+_BEYOND = DurationStep(12 * 10_000, 0, 0)
 _MOST_DIGITS = 12
 
 
-def read_duration(text: str, position: int, part: str) -> Step:
+def read_duration(text: str, position: int, part: str) -> DurationStep:
     """The step of a duration such as ``P1M`` or ``P1DT2H``, which stands at ``position`` of ``text``.
 
     Fractions may stand in the last place only, and not in years or months. Weeks may stand beside other
@@ -66,7 +66,7 @@ def read_duration(text: str, position: int, part: str) -> Step:
             elapsed += int(extra)
         else:
             wall += int(extra)
-    return Step(months, wall, elapsed)
+    return DurationStep(months, wall, elapsed)
 
 
 def _ticks(delta: timedelta) -> int:

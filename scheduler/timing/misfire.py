@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from scheduler.job import MisfirePolicy
+from scheduler.domain.job import MisfirePolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from scheduler.job import ConcurrencyPolicy
+from scheduler.domain.job import ConcurrencyPolicy
 
 
 class Overlap(StrEnum):

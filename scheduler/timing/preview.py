@@ -15,14 +15,14 @@ from scheduler.timing.iso8601_moment import read_moment
 from scheduler.timing.schedule import Schedule, check_timezone, parse_schedule, start_schedule
 from scheduler.timing.zones import Oddity, wall_clock
 
-__all__ = ["MOST_OCCURRENCES", "Language", "Occurrence", "describe", "parse_moment", "preview"]
+__all__ = ["MOST_OCCURRENCES", "Language", "PreviewedTime", "describe", "parse_moment", "preview"]
 
 MOST_OCCURRENCES = 1000
 """The most that one preview may list."""
 
 
 @dataclass(frozen=True, slots=True)
-class Occurrence:
+class PreviewedTime:
     """One due time.
 
     Attributes:
@@ -37,7 +37,7 @@ class Occurrence:
     note: Oddity | None
 
 
-def preview(schedule: Schedule, after: datetime, count: int) -> list[Occurrence]:
+def preview(schedule: Schedule, after: datetime, count: int) -> list[PreviewedTime]:
     """The next ``count`` occurrences strictly after ``after``; fewer if no more are left.
 
     A schedule that begins when it is switched on (``Rn//<duration>``) is shown as if that happened at
@@ -49,7 +49,7 @@ def preview(schedule: Schedule, after: datetime, count: int) -> list[Occurrence]
         schedule = parse_schedule(started, schedule.timezone)
         after = moment_of(max(ticks_of(after) - 1, FIRST_TICK))
     return [
-        Occurrence(at, at.astimezone(zone), schedule.oddity(at))
+        PreviewedTime(at, at.astimezone(zone), schedule.oddity(at))
         for at in islice(schedule.occurrences(after), count)
     ]
 

@@ -18,7 +18,7 @@ _LONGEST_GAP = 26 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DurationStep:
     """A duration, split by how it moves.
 
     Attributes:
@@ -61,10 +61,12 @@ class Progression:
 
     __slots__ = ("anchor", "clock", "direction", "step")
 
-    def __init__(self, anchor: Anchor, step: Step, clock: WallClock, direction: Literal[1, -1]) -> None:
+    def __init__(
+        self, anchor: Anchor, step: DurationStep, clock: WallClock, direction: Literal[1, -1]
+    ) -> None:
         if clock.zone is None:
             # On UTC's clock a day is 24 elapsed hours; one kind less keeps the arithmetic closed.
-            step = Step(step.months, 0, step.wall + step.elapsed)
+            step = DurationStep(step.months, 0, step.wall + step.elapsed)
         self.anchor = anchor
         self.step = step
         self.clock = clock

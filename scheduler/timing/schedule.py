@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.cron import CronSchedule, parse_cron
 from scheduler.timing.instants import moment_of, ticks_of
 from scheduler.timing.interval import IntervalSchedule, parse_interval

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.instants import DAY, FIRST_TICK, LAST_TICK, SECOND, moment_of, naive_of, ticks_of
 
 Oddity = Literal["gap", "fold"]

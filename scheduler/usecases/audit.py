@@ -5,14 +5,14 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.engine import Connection
 
-from scheduler import audit
-from scheduler.access import Caller, Origin, Role, demand_role
-from scheduler.account import AuditEntry, AuditQuery
-from scheduler.errors import TooManyError, UnavailableError
+from scheduler.access import audit
+from scheduler.access.callers import Caller, Origin, Role, demand_role
+from scheduler.access.throttle import Throttle, network_of
+from scheduler.domain.account import AuditEntry, AuditQuery
+from scheduler.domain.errors import TooManyError, UnavailableError
+from scheduler.domain.views import Page
 from scheduler.store import audit as entries
-from scheduler.throttle import Throttle, network_of
 from scheduler.usecases.parts import Parts
-from scheduler.views import Page
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ class AuditUseCases:
     """What callers do with the audit."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
         self._throttle = Throttle(FREE_REFUSALS, REFUSALS_FORGOTTEN)
 
     async def list(self, caller: Caller, query: AuditQuery, *, page: Page) -> tuple[int, list[AuditEntry]]:
@@ -42,7 +42,7 @@ class AuditUseCases:
             query = AuditQuery(
                 query.start, query.end, query.username, query.action, caller.namespace, query.outcome
             )
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: entries.page(connection, query, offset=page.offset, limit=page.size)
         )
 
@@ -55,12 +55,12 @@ class AuditUseCases:
             log.warning("audit.refusal_only_logged", remote=origin.remote, route=route, outcome=outcome)
             return
         self._throttle.fail(key)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> None:
             audit.record_refusal(connection, origin, caller, outcome, route=route, now=now)
 
         try:
-            await self._with.database.write(work, durable=False)
+            await self._parts.database.write(work, durable=False)
         except UnavailableError as error:
             log.warning("audit.refusal_not_written", remote=origin.remote, route=route, error=str(error))

@@ -17,9 +17,9 @@ from typing import IO, Final
 
 import structlog
 
-from scheduler.access import Caller, demand_everywhere
-from scheduler.audit import record
-from scheduler.errors import ConflictError, UnavailableError
+from scheduler.access.audit import record
+from scheduler.access.callers import Caller, demand_everywhere
+from scheduler.domain.errors import ConflictError, UnavailableError
 from scheduler.keeping.snapshot import TAKEN_AT, TAKEN_BY, take_snapshot
 from scheduler.store.tables import to_micros
 from scheduler.usecases.parts import Parts
@@ -57,7 +57,7 @@ class BackupUseCases:
     """Takes copies, one at a time."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
         self._taking = asyncio.Lock()
 
     @asynccontextmanager
@@ -70,7 +70,7 @@ class BackupUseCases:
             UnavailableError: another copy is being taken, or the disk has no room for one.
         """
         demand_everywhere(caller)
-        database = self._with.database
+        database = self._parts.database
         if not database.is_sqlite or not database.url.database:
             url = database.url.set(password=None, drivername="postgresql")
             raise ConflictError(
@@ -80,7 +80,7 @@ class BackupUseCases:
             )
         if self._taking.locked():
             raise UnavailableError("Another backup is being taken just now", retry_after=10)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
         await database.write(
             lambda c: record(c, caller, "backup.take", "the database", now=now, namespace=None)
         )
@@ -93,25 +93,25 @@ class BackupUseCases:
             asyncio.get_running_loop().run_in_executor(None, backup.file.close)
 
     async def _take(self, source: Path) -> Backup:
-        target = self._with.data_dir / PARTIAL.replace("*", uuid.uuid4().hex)
+        target = self._parts.data_dir / PARTIAL.replace("*", uuid.uuid4().hex)
         cancelled = threading.Event()
-        taken_at = self._with.clock.now()
+        taken_at = self._parts.clock.now()
 
         def facts() -> dict[str, str]:
             nonlocal taken_at
-            taken_at = self._with.clock.now()
+            taken_at = self._parts.clock.now()
             return {TAKEN_AT: str(to_micros(taken_at)), TAKEN_BY: version_of("timeball")}
 
         def work() -> IO[bytes]:
             _check_room(source, target.parent)
-            with self._with.database.long_read():
+            with self._parts.database.long_read():
                 take_snapshot(source, target, facts=facts, cancelled=cancelled)
             try:
                 return target.open("rb")
             finally:
                 target.unlink()  # what is open can be read all the same, and no crash leaves it behind
 
-        began = self._with.clock.steady()
+        began = self._parts.clock.steady()
         try:
             file = await asyncio.shield(copying := asyncio.ensure_future(asyncio.to_thread(work)))
         except asyncio.CancelledError:
@@ -122,7 +122,7 @@ class BackupUseCases:
             raise UnavailableError(f"The backup cannot be taken: {error}") from error
         size = file.seek(0, 2)
         file.seek(0)
-        log.info("backup.taken", bytes=size, seconds=round(self._with.clock.steady() - began, 3))
+        log.info("backup.taken", bytes=size, seconds=round(self._parts.clock.steady() - began, 3))
         return Backup(file, size, taken_at)
 
 

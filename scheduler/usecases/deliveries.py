@@ -8,14 +8,14 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.access import LONGEST_SHOWN_ID, Caller, Role, demand, visible_job
-from scheduler.audit import record
-from scheduler.errors import NotFoundError
-from scheduler.hook import TEST_EVENT, Delivery, DeliveryStatus, Hook, exec_data, hook_body
+from scheduler.access.audit import record
+from scheduler.access.callers import LONGEST_SHOWN_ID, Caller, Role, demand, visible_job
+from scheduler.domain.errors import NotFoundError
+from scheduler.domain.hook import TEST_EVENT, Delivery, DeliveryStatus, Hook, exec_data, hook_body
+from scheduler.domain.views import Page
 from scheduler.store import deliveries, execs, outbox
 from scheduler.usecases.hooks import visible_hook
 from scheduler.usecases.parts import Parts
-from scheduler.views import Page
 
 _DELIVERY_ID: Final = re.compile(r"msg_[0-9a-f]{32}", re.ASCII)
 
@@ -24,7 +24,7 @@ class DeliveryUseCases:
     """What callers do with deliveries."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def list(
         self, caller: Caller, hook_id: str, *, status: DeliveryStatus | None, page: Page
@@ -41,7 +41,7 @@ class DeliveryUseCases:
                 connection, hook_id=found.id, status=status, offset=page.offset, limit=page.size
             )
 
-        return await self._with.database.read(work)
+        return await self._parts.database.read(work)
 
     async def get(self, caller: Caller, hook_id: str, delivery_id: str) -> Delivery:
         """One delivery, with its body.
@@ -49,7 +49,7 @@ class DeliveryUseCases:
         Raises:
             NotFoundError: there is no such delivery for the caller.
         """
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: _delivery(
                 connection, visible_hook(connection, caller, hook_id)[0], delivery_id
             )
@@ -62,7 +62,7 @@ class DeliveryUseCases:
             NotFoundError: there is no such hook for the caller.
             ForbiddenError: the caller may not trigger things there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> tuple[Hook, str]:
             found, namespace = visible_hook(connection, caller, hook_id)
@@ -85,9 +85,9 @@ class DeliveryUseCases:
             record(connection, caller, "hook.test", f"hook {found.id}", now=now, namespace=namespace)
             return found, outbox.put_test(connection, hook_id=found.id, event=TEST_EVENT, at=now, body=body)
 
-        found, delivery_id = await self._with.database.write(work)
-        await self._with.deliverer.deliver_now(delivery_id)
-        return await self._with.database.read(lambda connection: _delivery(connection, found, delivery_id))
+        found, delivery_id = await self._parts.database.write(work)
+        await self._parts.deliverer.deliver_now(delivery_id)
+        return await self._parts.database.read(lambda connection: _delivery(connection, found, delivery_id))
 
     async def redeliver(self, caller: Caller, hook_id: str, delivery_id: str) -> Delivery:
         """Deliver a message once more, from the beginning, under its old id.
@@ -96,7 +96,7 @@ class DeliveryUseCases:
             NotFoundError: there is no such delivery for the caller.
             ForbiddenError: the caller may not trigger things there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> Delivery:
             found, namespace = visible_hook(connection, caller, hook_id)
@@ -106,7 +106,7 @@ class DeliveryUseCases:
             record(connection, caller, "delivery.redeliver", thing, now=now, namespace=namespace)
             return again
 
-        return await self._with.database.write(work)
+        return await self._parts.database.write(work)
 
     async def mails(
         self, caller: Caller, job_id: str, *, status: DeliveryStatus | None, page: Page
@@ -123,7 +123,7 @@ class DeliveryUseCases:
                 connection, job_id=job.id, status=status, offset=page.offset, limit=page.size
             )
 
-        return await self._with.database.read(work)
+        return await self._parts.database.read(work)
 
 
 def _delivery(connection: Connection, hook: Hook, delivery_id: str) -> Delivery:

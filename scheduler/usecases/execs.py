@@ -7,24 +7,24 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
-from scheduler import rules
-from scheduler.access import Caller, Role, demand, visible_exec, visible_job
-from scheduler.audit import record_exec
-from scheduler.drafting import NO_OVERRIDES, Overrides, draft_exec, draft_replay
-from scheduler.errors import ConflictError, InvalidInputError
-from scheduler.execution import Exec, ExecStatus, TriggerMode, replaced_by, requested_by
-from scheduler.faults import Point, point
-from scheduler.job import ConcurrencyPolicy, Job
+from scheduler.access.audit import record_exec
+from scheduler.access.callers import Caller, Role, demand, visible_exec, visible_job
+from scheduler.domain.drafting import NO_OVERRIDES, Overrides, draft_exec, draft_replay
+from scheduler.domain.errors import ConflictError, InvalidInputError
+from scheduler.domain.execution import Exec, ExecStatus, TriggerMode, replaced_by, requested_by
+from scheduler.domain.job import ConcurrencyPolicy, Job
+from scheduler.domain.views import ExecView, JobView, Page
+from scheduler.policy import job_rules
+from scheduler.process.faults import Point, point
 from scheduler.store import execs, jobs
 from scheduler.usecases.parts import Parts
-from scheduler.views import ExecView, JobView, Page
 
 
 class ExecUseCases:
     """What callers do with runs."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def trigger(
         self, caller: Caller, job_id: str, overrides: Overrides = NO_OVERRIDES, *, force: bool = False
@@ -43,20 +43,20 @@ class ExecUseCases:
             InvalidInputError: an override cannot be accepted.
             ForbiddenError: the caller may not trigger runs there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
         self._check(overrides)
 
         def draft(connection: Connection) -> tuple[Job, Exec]:
             job = visible_job(connection, caller, job_id)
             demand(caller, Role.OPERATOR, job.definition.namespace)
-            if overrides.resource_size is None and job.definition.resource_size not in self._with.sizes:
+            if overrides.resource_size is None and job.definition.resource_size not in self._parts.sizes:
                 raise ConflictError(
                     f"resource_size: the job's size '{job.definition.resource_size}' is not configured any more; "
-                    f"change the job, or trigger it with one of {', '.join(self._with.sizes)}"
+                    f"change the job, or trigger it with one of {', '.join(self._parts.sizes)}"
                 )
             return job, draft_exec(
                 job,
-                self._with.sizes,
+                self._parts.sizes,
                 trigger_mode=TriggerMode.MANUAL,
                 created_by=caller.user,
                 now=now,
@@ -89,7 +89,7 @@ class ExecUseCases:
             InvalidInputError: an override cannot be accepted.
             ForbiddenError: the caller may not trigger runs there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
         self._check(overrides)
 
         def draft(connection: Connection) -> tuple[Job, Exec]:
@@ -101,15 +101,15 @@ class ExecUseCases:
                     "start, or trigger the job with POST …/execs"
                 )
             return job, draft_replay(
-                earlier, job, self._with.sizes, created_by=caller.user, now=now, overrides=overrides
+                earlier, job, self._parts.sizes, created_by=caller.user, now=now, overrides=overrides
             )
 
         return await self._make(caller, draft, "exec.replay", now=now, force=force)
 
     def _check(self, overrides: Overrides) -> None:
-        wrong = rules.check_command(overrides.command)
+        wrong = job_rules.check_command(overrides.command)
         if overrides.resource_size is not None:
-            wrong += rules.check_size(overrides.resource_size, self._with.sizes)
+            wrong += job_rules.check_size(overrides.resource_size, self._parts.sizes)
         if wrong:
             raise InvalidInputError(*wrong)
 
@@ -145,11 +145,11 @@ class ExecUseCases:
             record_exec(connection, caller, action, new, now=now)
             return new, earlier
 
-        new, earlier = await self._with.database.write(work)
+        new, earlier = await self._parts.database.write(work)
         point(Point.TRIGGERED)
-        self._with.tell_stopped((one.id for one in earlier), replaced_by(new.id))
-        self._with.dispatcher.offer([new])
-        return self._with.view(new)
+        self._parts.tell_stopped((one.id for one in earlier), replaced_by(new.id))
+        self._parts.dispatcher.offer([new])
+        return self._parts.view(new)
 
     async def list(
         self, caller: Caller, job_id: str, *, page: Page, statuses: Collection[ExecStatus] = ()
@@ -166,8 +166,8 @@ class ExecUseCases:
                 connection, job_id=job.id, offset=page.offset, limit=page.size, statuses=statuses
             )
 
-        count, found = await self._with.database.read(work)
-        return count, [self._with.view(one) for one in found]
+        count, found = await self._parts.database.read(work)
+        return count, [self._parts.view(one) for one in found]
 
     async def get(self, caller: Caller, job_id: str, exec_id: str) -> tuple[ExecView, JobView]:
         """One run, with its job as it is now.
@@ -180,8 +180,8 @@ class ExecUseCases:
             job, one = visible_exec(connection, caller, job_id, exec_id)
             return one, JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
 
-        one, job = await self._with.database.read(work)
-        return self._with.view(one), job
+        one, job = await self._parts.database.read(work)
+        return self._parts.view(one), job
 
     async def stop(self, caller: Caller, job_id: str, exec_id: str) -> ExecView:
         """Ask for a run's end; one that waits ends at once.
@@ -191,7 +191,7 @@ class ExecUseCases:
             ConflictError: it has ended.
             ForbiddenError: the caller may not stop runs there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> Exec:
             job, one = visible_exec(connection, caller, job_id, exec_id)
@@ -202,10 +202,10 @@ class ExecUseCases:
             record_exec(connection, caller, "exec.stop", one, now=now)
             return execs.get(connection, one.id) or one
 
-        one = await self._with.database.write(work)
+        one = await self._parts.database.write(work)
         point(Point.STOP_REQUESTED)
-        self._with.tell_stopped([one.id], one.stop_reason)
-        return self._with.view(one)
+        self._parts.tell_stopped([one.id], one.stop_reason)
+        return self._parts.view(one)
 
     async def delete(self, caller: Caller, job_id: str, exec_id: str, *, force: bool) -> None:
         """Remove a run with its logs.
@@ -221,7 +221,7 @@ class ExecUseCases:
             ConflictError: it has not ended, and `force` was not given.
             ForbiddenError: the caller may not delete runs there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def check(connection: Connection) -> Exec:
             job, one = visible_exec(connection, caller, job_id, exec_id)
@@ -236,8 +236,8 @@ class ExecUseCases:
             record_exec(connection, caller, "exec.delete", one, now=now)
             return one
 
-        one = await self._with.database.write(check)
+        one = await self._parts.database.write(check)
         if one.ended_at is None:
-            await self._with.discard([one.id])
-        await self._with.database.write(lambda connection: execs.delete(connection, one.id))
-        self._with.cleaner.wake()
+            await self._parts.discard([one.id])
+        await self._parts.database.write(lambda connection: execs.delete(connection, one.id))
+        self._parts.cleaner.wake()

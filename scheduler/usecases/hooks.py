@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.access import LARGEST_ID, LONGEST_SHOWN_ID, Caller, Role, demand, visible_job
-from scheduler.audit import record
-from scheduler.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
-from scheduler.hook import Hook, SubjectType
+from scheduler.access.audit import record
+from scheduler.access.callers import LARGEST_ID, LONGEST_SHOWN_ID, Caller, Role, demand, visible_job
+from scheduler.domain.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
+from scheduler.domain.hook import Hook, SubjectType
+from scheduler.domain.views import Page
 from scheduler.notify.addresses import RefusedAddressError
 from scheduler.notify.signing import PREFIX, keys_of
 from scheduler.store import hooks, jobs
 from scheduler.usecases.parts import Parts
-from scheduler.views import Page
 
 #: Hooks of one job, and of one namespace, at most.
 MOST_HOOKS: Final = 50
@@ -28,7 +28,7 @@ class HookUseCases:
     """What callers do with hooks."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def create(self, caller: Caller, fields: Mapping[str, Any]) -> Hook:
         """Store a new hook.
@@ -43,14 +43,14 @@ class HookUseCases:
             ConflictError: the subject has as many hooks as it may have.
             ForbiddenError: the caller may not define hooks there.
         """
-        async with self._with.vault.sealing():
+        async with self._parts.vault.sealing():
             return await self._create(caller, fields)
 
     async def _create(self, caller: Caller, fields: Mapping[str, Any]) -> Hook:
         values = {"is_active": True, **self._checked(fields)}
         kind, subject = values.pop("subject_type"), values.pop("subject")
         values.setdefault("sealed_secret", None)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> Hook:
             values.update(_watched(connection, caller, kind, subject))
@@ -60,7 +60,7 @@ class HookUseCases:
             record(connection, caller, "hook.create", f"hook {made.id}", now=now, namespace=namespace)
             return made
 
-        return await self._with.database.write(work)
+        return await self._parts.database.write(work)
 
     async def list(
         self, caller: Caller, *, subject_type: SubjectType | None, subject: str | None, page: Page
@@ -70,7 +70,7 @@ class HookUseCases:
         if subject is not None and subject_type is not SubjectType.NAMESPACE and job_id is None:
             return []
         is_namespace = subject_type is SubjectType.NAMESPACE
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: hooks.page(
                 connection,
                 visible_in=caller.namespace,
@@ -88,7 +88,7 @@ class HookUseCases:
         Raises:
             NotFoundError: there is none of that id that the caller may see.
         """
-        found, _ = await self._with.database.read(
+        found, _ = await self._parts.database.read(
             lambda connection: visible_hook(connection, caller, hook_id)
         )
         return found
@@ -101,13 +101,13 @@ class HookUseCases:
             InvalidInputError: a field cannot be accepted; nothing is changed.
             ForbiddenError: the caller may not define hooks there.
         """
-        async with self._with.vault.sealing():
+        async with self._parts.vault.sealing():
             return await self._update(caller, hook_id, fields)
 
     async def _update(self, caller: Caller, hook_id: str, fields: Mapping[str, Any]) -> Hook:
         values = self._checked(fields)
         kind, subject = values.pop("subject_type", None), values.pop("subject", None)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> Hook:
             before, namespace = visible_hook(connection, caller, hook_id)
@@ -122,7 +122,7 @@ class HookUseCases:
             record(connection, caller, "hook.update", f"hook {before.id}", now=now, namespace=namespace)
             return replace(before, **values, updated_at=now)
 
-        return await self._with.database.write(work)
+        return await self._parts.database.write(work)
 
     async def delete(self, caller: Caller, hook_id: str) -> None:
         """Remove a hook with its deliveries.
@@ -131,7 +131,7 @@ class HookUseCases:
             NotFoundError: there is no such hook for the caller.
             ForbiddenError: the caller may not define hooks there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> None:
             found, namespace = visible_hook(connection, caller, hook_id)
@@ -139,7 +139,7 @@ class HookUseCases:
             hooks.delete(connection, found.id)
             record(connection, caller, "hook.delete", f"hook {found.id}", now=now, namespace=namespace)
 
-        await self._with.database.write(work)
+        await self._parts.database.write(work)
 
     def _checked(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The fields as they are stored.
@@ -150,7 +150,7 @@ class HookUseCases:
         values, wrong = dict(fields), []
         if "url" in values:
             try:
-                self._with.deliverer.poster.policy.check_url(values["url"])
+                self._parts.deliverer.poster.policy.check_url(values["url"])
             except RefusedAddressError as error:
                 wrong.append(FieldError("url", values["url"], error.message, error.remedy))
         if "secret" in values:
@@ -165,7 +165,7 @@ class HookUseCases:
                         f"write {PREFIX} and the key's base64, or any text without {PREFIX}",
                     )
                 )
-            values["sealed_secret"] = None if secret is None else self._with.vault.sealed_for_hook(secret)
+            values["sealed_secret"] = None if secret is None else self._parts.vault.sealed_for_hook(secret)
         if wrong:
             raise InvalidInputError(*wrong)
         return values

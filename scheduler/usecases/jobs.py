@@ -9,24 +9,24 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from scheduler import rules
-from scheduler.access import Caller, Role, demand, visible_job
-from scheduler.audit import record
-from scheduler.execution import JOB_DELETED
-from scheduler.faults import Point, point
-from scheduler.filters import JobFilter
-from scheduler.job import Job, JobDefinition
+from scheduler.access.audit import record
+from scheduler.access.callers import Caller, Role, demand, visible_job
+from scheduler.domain.execution import JOB_DELETED
+from scheduler.domain.filters import JobFilter
+from scheduler.domain.job import Job, JobDefinition
+from scheduler.domain.views import JobView, Page
 from scheduler.planning.abandon import abandon
+from scheduler.policy import job_rules
+from scheduler.process.faults import Point, point
 from scheduler.store import execs, jobs
 from scheduler.usecases.parts import Parts
-from scheduler.views import JobView, Page
 
 
 class JobUseCases:
     """What callers do with jobs."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def create(self, caller: Caller, fields: Mapping[str, Any]) -> JobView:
         """Store a new job.
@@ -40,24 +40,24 @@ class JobUseCases:
             ConflictError: the namespace has a job of that name.
             ForbiddenError: the caller may not define jobs there.
         """
-        definition = JobDefinition(**{"namespace": caller.home, **self._with.defaults, **fields})
+        definition = JobDefinition(**{"namespace": caller.home, **self._parts.defaults, **fields})
         demand(caller, Role.EDITOR, definition.namespace)
-        rules.check_definition(
+        job_rules.check_definition(
             definition,
-            sizes=self._with.sizes,
-            regions=self._with.regions,
-            policy=self._with.policy_of(definition.namespace),
+            sizes=self._parts.sizes,
+            regions=self._parts.regions,
+            policy=self._parts.policy_of(definition.namespace),
         )
-        now = self._with.clock.now()
-        definition, cursor = rules.with_schedule(definition, None, now)
+        now = self._parts.clock.now()
+        definition, cursor = job_rules.with_schedule(definition, None, now)
 
         def work(connection: Connection) -> Job:
             job = jobs.insert(connection, definition, cursor, created_by=caller.user, now=now)
             record(connection, caller, "job.create", f"job {job.id}", now=now, namespace=definition.namespace)
             return job
 
-        job = await self._with.database.write(work)
-        self._with.planner.job_changed(job)
+        job = await self._parts.database.write(work)
+        self._parts.planner.job_changed(job)
         return JobView(job, None)
 
     async def list(self, caller: Caller, wanted: JobFilter, *, page: Page) -> tuple[int, list[JobView]]:
@@ -72,7 +72,7 @@ class JobUseCases:
             latest = execs.latest_of(connection, [job.id for job in found])
             return count, [JobView(job, latest.get(job.id)) for job in found]
 
-        return await self._with.database.read(work)
+        return await self._parts.database.read(work)
 
     async def get(self, caller: Caller, job_id: str) -> JobView:
         """One job.
@@ -85,7 +85,7 @@ class JobUseCases:
             job = visible_job(connection, caller, job_id)
             return JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
 
-        return await self._with.database.read(work)
+        return await self._parts.database.read(work)
 
     async def update(self, caller: Caller, job_id: str, fields: Mapping[str, Any]) -> JobView:
         """Change the fields that are named, and keep the others.
@@ -96,22 +96,22 @@ class JobUseCases:
             ConflictError: the namespace has another job of that name.
             ForbiddenError: the caller may not define jobs there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> JobView:
             seen = visible_job(connection, caller, job_id)
             before = jobs.lock_many(connection, [seen.id])[seen.id]  # a claim may have moved its schedule on
             demand(caller, Role.EDITOR, before.definition.namespace)
-            definition = rules.with_image(replace(before.definition, **fields), before.definition, fields)
+            definition = job_rules.with_image(replace(before.definition, **fields), before.definition, fields)
             demand(caller, Role.EDITOR, definition.namespace)
-            rules.check_definition(
+            job_rules.check_definition(
                 definition,
-                sizes=self._with.sizes,
-                regions=self._with.regions,
-                policy=self._with.policy_of(definition.namespace),
+                sizes=self._parts.sizes,
+                regions=self._parts.regions,
+                policy=self._parts.policy_of(definition.namespace),
                 changes=fields,
             )
-            definition, cursor = rules.with_schedule(definition, before, now)
+            definition, cursor = job_rules.with_schedule(definition, before, now)
             if cursor.revision != before.cursor.revision:
                 abandon(connection, before, now=now)
             jobs.update(connection, before.id, definition, cursor, now=now)
@@ -120,9 +120,9 @@ class JobUseCases:
             job = replace(before, definition=definition, cursor=cursor, updated_at=now)
             return JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
 
-        view = await self._with.database.write(work)
-        self._with.planner.job_changed(view.job)
-        self._with.dispatcher.job_changed(view.job.id)
+        view = await self._parts.database.write(work)
+        self._parts.planner.job_changed(view.job)
+        self._parts.dispatcher.job_changed(view.job.id)
         return view
 
     async def delete(self, caller: Caller, job_id: str) -> None:
@@ -132,14 +132,14 @@ class JobUseCases:
             NotFoundError: there is no such job for the caller.
             ForbiddenError: the caller may not delete jobs there.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
         reason = f"{JOB_DELETED} by {caller.user}"
 
         def hide(connection: Connection) -> tuple[Job, list[str]]:
             job = visible_job(connection, caller, job_id)
             demand(caller, Role.EDITOR, job.definition.namespace)
             off = replace(job.definition, is_schedule_active=False)
-            off, cursor = rules.with_schedule(off, job, now)
+            off, cursor = job_rules.with_schedule(off, job, now)
             jobs.update(connection, job.id, off, cursor, now=now)
             # Here, where the first thing changes: whatever comes in between, it is known who began it.
             record(connection, caller, "job.delete", f"job {job.id}", now=now, namespace=off.namespace)
@@ -152,13 +152,13 @@ class JobUseCases:
 
         # From this commit on nobody sees anything of the job. However many runs it had, it takes no longer: they
         # are cleared away bit by bit, by a later daemon if this one ends.
-        job, stopped = await self._with.database.write(hide)
+        job, stopped = await self._parts.database.write(hide)
         point(Point.DELETING)
-        self._with.planner.job_deleted(job.id)
-        await self._with.discard(stopped)
+        self._parts.planner.job_deleted(job.id)
+        await self._parts.discard(stopped)
         if stopped:
-            await self._with.database.write(forget)
-        self._with.cleaner.wake()
+            await self._parts.database.write(forget)
+        self._parts.cleaner.wake()
 
 
 def stop_all(connection: Connection, job_id: int, now: datetime, reason: str) -> list[str]:

@@ -7,13 +7,13 @@ import asyncio
 import structlog
 from sqlalchemy.engine import Connection
 
-from scheduler.access import Caller, demand_everywhere
-from scheduler.audit import record
-from scheduler.errors import ConflictError
-from scheduler.faults import Point, point
-from scheduler.secret import Rotation
-from scheduler.secret_keys import KeyFile
-from scheduler.security.sealing import Keyring, new_key
+from scheduler.access.audit import record
+from scheduler.access.callers import Caller, demand_everywhere
+from scheduler.domain.errors import ConflictError
+from scheduler.domain.secret import Rotation
+from scheduler.process.faults import Point, point
+from scheduler.secrets.keys import KeyFile
+from scheduler.secrets.sealing import Keyring, new_key
 from scheduler.store import identity
 from scheduler.usecases.parts import Parts
 
@@ -29,7 +29,7 @@ class KeyUseCases:
     """What administrators do with the key."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
         self._lock = asyncio.Lock()
 
     async def rotate(self, caller: Caller) -> Rotation:
@@ -47,7 +47,7 @@ class KeyUseCases:
             UnavailableError: the database refused; both keys stay, and another try goes on from there.
         """
         demand_everywhere(caller)
-        file = self._with.key_file
+        file = self._parts.key_file
         if file is None:
             raise ConflictError(
                 f"The key comes from TIMEBALL_SECRET_KEY (secret_key), which the daemon cannot change; do it "
@@ -59,9 +59,9 @@ class KeyUseCases:
             return await self._rotate(caller, file)
 
     async def _rotate(self, caller: Caller, file: KeyFile) -> Rotation:
-        now = self._with.clock.now()
-        live = await self._with.database.read(lambda connection: identity.live_instances(connection, now))
-        if others := live - {self._with.instance}:
+        now = self._parts.clock.now()
+        live = await self._parts.database.read(lambda connection: identity.live_instances(connection, now))
+        if others := live - {self._parts.instance}:
             raise ConflictError(
                 f"{len(others)} more daemon(s) use this database, and would not have the new key; stop all but one, "
                 f"or give all of them a new key {_BY_HAND}"
@@ -69,7 +69,7 @@ class KeyUseCases:
         present = new_key()
         try:
             former = await asyncio.to_thread(file.read)
-            is_in_use = Keyring(former).current == self._with.vault.key
+            is_in_use = Keyring(former).current == self._parts.vault.key
         except ValueError as error:
             raise ConflictError(f"The file {file.path} was changed: {error}; mend it first") from error
         except OSError as error:
@@ -92,7 +92,7 @@ class KeyUseCases:
             record(connection, caller, "key.rotate", f"key {keyring.current}", now=now, namespace=None)
 
         # This process goes on opening what the former keys have sealed: something may have been read just before.
-        renewed, lost = await self._with.vault.take_over(keyring, note)
+        renewed, lost = await self._parts.vault.take_over(keyring, note)
         point(Point.KEY_TAKEN_OVER)
         await self._forget(file, [present, *former])
         return Rotation(keyring.current, renewed, lost)

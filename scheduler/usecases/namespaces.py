@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.access import Caller
+from scheduler.access.callers import Caller
 from scheduler.store import accounts
 from scheduler.usecases.parts import Parts
 
@@ -11,10 +11,10 @@ class NamespaceUseCases:
     """What callers do with namespaces."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def list(self, caller: Caller) -> dict[str, int]:
         """The namespaces in use that the caller may see, each with its number of jobs, by name."""
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: accounts.namespaces(connection, caller.namespace)
         )

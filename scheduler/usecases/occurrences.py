@@ -7,18 +7,18 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
-from scheduler.access import Caller, visible_job
-from scheduler.execution import Occurrence, Outcome
+from scheduler.access.callers import Caller, visible_job
+from scheduler.domain.execution import Occurrence, Outcome
+from scheduler.domain.views import Page
 from scheduler.store import ledger
 from scheduler.usecases.parts import Parts
-from scheduler.views import Page
 
 
 class OccurrenceUseCases:
     """What callers do with the ledger."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def list(
         self,
@@ -48,4 +48,4 @@ class OccurrenceUseCases:
                 limit=page.size,
             )
 
-        return await self._with.database.read(work)
+        return await self._parts.database.read(work)

@@ -9,16 +9,16 @@ from typing import Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler.access import Caller, Role, demand, exec_called, job_called
-from scheduler.audit import record, record_exec
-from scheduler.comparing import Difference, differences
-from scheduler.errors import ForbiddenError
-from scheduler.execution import Exec, ExecStatus, requested_by
-from scheduler.filters import ExecFilter, Order, Position
-from scheduler.job import Job
+from scheduler.access.audit import record, record_exec
+from scheduler.access.callers import Caller, Role, demand, exec_called, job_called
+from scheduler.domain.comparing import Difference, differences
+from scheduler.domain.errors import ForbiddenError
+from scheduler.domain.execution import Exec, ExecStatus, requested_by
+from scheduler.domain.filters import ExecFilter, Order, Position
+from scheduler.domain.job import Job
+from scheduler.domain.views import BulkResult, ExecList, ListedExec, Page, Stats
 from scheduler.store import exec_lists, execs, stats
 from scheduler.usecases.parts import Parts
-from scheduler.views import BulkResult, ExecList, ListedExec, Page, Stats
 
 #: How many runs are stopped in one transaction.
 BATCH: Final = 200
@@ -29,7 +29,7 @@ class OverviewUseCases:
     """What callers do with many runs."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def list(
         self,
@@ -67,11 +67,13 @@ class OverviewUseCases:
             names = exec_lists.job_names(connection, [one.job_id for one in found])
             return found, names, exec_lists.count(connection, seen, count_all=count_all)
 
-        found, names, (count, is_estimate) = await self._with.database.read(work)
+        found, names, (count, is_estimate) = await self._parts.database.read(work)
         if is_estimate and after is None:
             count = max(count, page.offset + len(found))
         return ExecList(
-            found=[ListedExec(self._with.view(one), names.get(one.job_id, "")) for one in found[: page.size]],
+            found=[
+                ListedExec(self._parts.view(one), names.get(one.job_id, "")) for one in found[: page.size]
+            ],
             has_more=len(found) > page.size,
             count=count,
             is_estimate=is_estimate,
@@ -87,8 +89,8 @@ class OverviewUseCases:
         def work(connection: Connection) -> tuple[Job, Exec]:
             return exec_called(connection, caller, text)
 
-        job, one = await self._with.database.read(work)
-        return ListedExec(self._with.view(one), job.definition.name), job
+        job, one = await self._parts.database.read(work)
+        return ListedExec(self._parts.view(one), job.definition.name), job
 
     async def compare(
         self, caller: Caller, first: str, second: str
@@ -103,8 +105,8 @@ class OverviewUseCases:
             return tuple(exec_called(connection, caller, text) for text in (first, second))
 
         a, b = [
-            ListedExec(self._with.view(one), job.definition.name)
-            for job, one in await self._with.database.read(work)
+            ListedExec(self._parts.view(one), job.definition.name)
+            for job, one in await self._parts.database.read(work)
         ]
         return a, b, differences(a.view.exec, b.view.exec)
 
@@ -115,7 +117,7 @@ class OverviewUseCases:
             NotFoundError: there is none that the caller may see.
             ConflictError: several namespaces have a job of that name.
         """
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: job_called(connection, caller, text, namespace=namespace)
         )
 
@@ -146,7 +148,7 @@ class OverviewUseCases:
                 ),
             )
 
-        return await self._with.database.read(work)
+        return await self._parts.database.read(work)
 
     async def stop_many(self, caller: Caller, wanted: ExecFilter, *, dry_run: bool, limit: int) -> BulkResult:
         """Ask for the end of all runs that match and have not ended.
@@ -165,7 +167,7 @@ class OverviewUseCases:
             caller, Role.OPERATOR, replace(wanted, statuses=statuses), statuses, limit
         )
         if not dry_run:
-            now, reason = self._with.clock.now(), requested_by(caller.user)
+            now, reason = self._parts.clock.now(), requested_by(caller.user)
             await self._record_request(caller, "exec.stop_many", wanted, found, now)
             for start in range(0, len(found.exec_ids), BATCH):
                 some = found.exec_ids[start : start + BATCH]
@@ -176,8 +178,8 @@ class OverviewUseCases:
                             execs.stop(connection, one, now=now, reason=reason)
                             record_exec(connection, caller, "exec.stop", one, now=now)
 
-                await self._with.database.write(work)
-                self._with.tell_stopped(some, reason)
+                await self._parts.database.write(work)
+                self._parts.tell_stopped(some, reason)
         return found
 
     async def delete_many(
@@ -200,7 +202,7 @@ class OverviewUseCases:
             caller, Role.EDITOR, replace(wanted, statuses=statuses), statuses, limit
         )
         if not dry_run:
-            now = self._with.clock.now()
+            now = self._parts.clock.now()
             await self._record_request(caller, "exec.delete_many", wanted, found, now)
             for exec_id in found.exec_ids:
 
@@ -209,8 +211,8 @@ class OverviewUseCases:
                         record_exec(connection, caller, "exec.delete", one, now=now)
                         execs.delete(connection, exec_id)
 
-                await self._with.database.write(work)
-            self._with.cleaner.wake()
+                await self._parts.database.write(work)
+            self._parts.cleaner.wake()
         return found
 
     async def _record_request(
@@ -218,7 +220,7 @@ class OverviewUseCases:
     ) -> None:
         """Write down that many runs at once were asked for, even if none matched."""
         namespace = caller.namespace or wanted.namespace
-        await self._with.database.write(
+        await self._parts.database.write(
             lambda c: record(c, caller, action, f"{found.matched} execs", now=now, namespace=namespace)
         )
 
@@ -235,7 +237,7 @@ class OverviewUseCases:
         if not statuses:
             return BulkResult(matched=0, exec_ids=[], has_more=False)
         order = Order.STARTED if seen.asks_for_start else Order.CREATED
-        found = await self._with.database.read(
+        found = await self._parts.database.read(
             lambda connection: exec_lists.ids(connection, seen, order, limit=limit + 1)
         )
         return BulkResult(matched=len(found[:limit]), exec_ids=found[:limit], has_more=len(found) > limit)

@@ -8,25 +8,25 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from scheduler.clock import Clock
-from scheduler.execution import Exec, ExecStatus
-from scheduler.job import Size
+from scheduler.access.passwords import Passwords
+from scheduler.access.tokens import Tokens
+from scheduler.domain.clock import Clock
+from scheduler.domain.execution import Exec, ExecStatus
+from scheduler.domain.job import Size
+from scheduler.domain.views import ExecView
 from scheduler.keeping.cleaner import Cleaner
-from scheduler.logs.following import Followers
+from scheduler.logs.followers import Followers
 from scheduler.logs.reader import LogReader
 from scheduler.notify.deliverer import Deliverer
-from scheduler.passwords import Passwords
 from scheduler.planning.planner import Planner
+from scheduler.policy.container_policy import ContainerPolicy
 from scheduler.running.dispatcher import Dispatcher
 from scheduler.running.ownership import Ownership
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
-from scheduler.secret_keys import KeyFile
-from scheduler.security.policy import ContainerPolicy
+from scheduler.secrets.keys import KeyFile
+from scheduler.secrets.vault import Vault
 from scheduler.store.database import Database
-from scheduler.tokens import Tokens
-from scheduler.vault import Vault
-from scheduler.views import ExecView
 
 DELETE_GRACE: Final = 2  # seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most
 DELETE_PATIENCE: Final = 20.0  # seconds that a deletion waits for containers to be gone, at most

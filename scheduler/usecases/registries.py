@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Connection
 
-from scheduler.access import Caller, Role, demand
-from scheduler.audit import record
-from scheduler.errors import NotFoundError
-from scheduler.registry import Login, Registry
+from scheduler.access.audit import record
+from scheduler.access.callers import Caller, Role, demand
+from scheduler.domain.errors import NotFoundError
+from scheduler.domain.registry import Login, Registry
+from scheduler.domain.views import Page
 from scheduler.store import registries
 from scheduler.usecases.parts import Parts
-from scheduler.views import Page
 
 
 class RegistryUseCases:
     """What callers do with credentials for registries."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def put(self, caller: Caller, namespace: str | None, login: Login) -> tuple[Registry, bool]:
         """Store a credential or replace it; what is known of it, and whether it is new.
@@ -32,7 +32,7 @@ class RegistryUseCases:
         """
         where = namespace or caller.home
         demand(caller, Role.EDITOR, where)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> tuple[Registry, bool]:
             is_new = registries.put(
@@ -40,15 +40,15 @@ class RegistryUseCases:
                 where,
                 login.host,
                 username=login.username,
-                sealed=self._with.vault.sealed_for_registry(where, login),
+                sealed=self._parts.vault.sealed_for_registry(where, login),
                 user=caller.user,
                 now=now,
             )
             record(connection, caller, "registry.put", f"registry {login.host}", now=now, namespace=where)
             return _found(registries.get(connection, where, login.host), login.host), is_new
 
-        async with self._with.vault.sealing():
-            return await self._with.database.write(work)
+        async with self._parts.vault.sealing():
+            return await self._parts.database.write(work)
 
     async def list(self, caller: Caller, namespace: str | None, *, page: Page) -> tuple[int, list[Registry]]:
         """How many credentials the namespace has, and one page of what is known of them, by host.
@@ -58,7 +58,7 @@ class RegistryUseCases:
         """
         where = namespace or caller.home
         demand(caller, Role.VIEWER, where)
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: registries.page(connection, where, offset=page.offset, limit=page.size)
         )
 
@@ -71,7 +71,7 @@ class RegistryUseCases:
         """
         where = namespace or caller.home
         demand(caller, Role.VIEWER, where)
-        found = await self._with.database.read(lambda connection: registries.get(connection, where, host))
+        found = await self._parts.database.read(lambda connection: registries.get(connection, where, host))
         return _found(found, host)
 
     async def delete(self, caller: Caller, namespace: str | None, host: str) -> None:
@@ -83,14 +83,14 @@ class RegistryUseCases:
         """
         where = namespace or caller.home
         demand(caller, Role.EDITOR, where)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> None:
             if not registries.delete(connection, where, host):
                 raise _missing(host)
             record(connection, caller, "registry.delete", f"registry {host}", now=now, namespace=where)
 
-        await self._with.database.write(work)
+        await self._parts.database.write(work)
 
 
 def _found(registry: Registry | None, host: str) -> Registry:

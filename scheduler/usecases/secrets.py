@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Connection
 
-from scheduler.access import Caller, Role, demand
-from scheduler.audit import record
-from scheduler.errors import NotFoundError
-from scheduler.secret import Secret
+from scheduler.access.audit import record
+from scheduler.access.callers import Caller, Role, demand
+from scheduler.domain.errors import NotFoundError
+from scheduler.domain.secret import Secret
+from scheduler.domain.views import Page
 from scheduler.store import secrets
 from scheduler.usecases.parts import Parts
-from scheduler.views import Page
 
 
 class SecretUseCases:
     """What callers do with secrets."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
 
     async def put(self, caller: Caller, namespace: str | None, name: str, value: str) -> tuple[Secret, bool]:
         """Store a secret or replace its value; what is known of it, and whether it is new.
@@ -33,16 +33,16 @@ class SecretUseCases:
         """
         where = namespace or caller.home
         demand(caller, Role.EDITOR, where)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> tuple[Secret, bool]:
-            sealed = self._with.vault.sealed(where, name, value)
+            sealed = self._parts.vault.sealed(where, name, value)
             is_new = secrets.put(connection, where, name, sealed, user=caller.user, now=now)
             record(connection, caller, "secret.put", f"secret {name}", now=now, namespace=where)
             return _found(secrets.get(connection, where, name), name), is_new
 
-        async with self._with.vault.sealing():
-            return await self._with.database.write(work)
+        async with self._parts.vault.sealing():
+            return await self._parts.database.write(work)
 
     async def list(self, caller: Caller, namespace: str | None, *, page: Page) -> tuple[int, list[Secret]]:
         """How many secrets the namespace has, and one page of what is known of them, by name.
@@ -52,7 +52,7 @@ class SecretUseCases:
         """
         where = namespace or caller.home
         demand(caller, Role.VIEWER, where)
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: secrets.page(connection, where, offset=page.offset, limit=page.size)
         )
 
@@ -65,7 +65,7 @@ class SecretUseCases:
         """
         where = namespace or caller.home
         demand(caller, Role.VIEWER, where)
-        found = await self._with.database.read(lambda connection: secrets.get(connection, where, name))
+        found = await self._parts.database.read(lambda connection: secrets.get(connection, where, name))
         return _found(found, name)
 
     async def delete(self, caller: Caller, namespace: str | None, name: str) -> None:
@@ -77,14 +77,14 @@ class SecretUseCases:
         """
         where = namespace or caller.home
         demand(caller, Role.EDITOR, where)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> None:
             if not secrets.delete(connection, where, name):
                 raise _missing(name)
             record(connection, caller, "secret.delete", f"secret {name}", now=now, namespace=where)
 
-        await self._with.database.write(work)
+        await self._parts.database.write(work)
 
 
 def _found(secret: Secret | None, name: str) -> Secret:

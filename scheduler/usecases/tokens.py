@@ -9,15 +9,21 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler import audit
-from scheduler.access import LARGEST_ID, Caller, Origin, Role, demand, demand_everywhere, demand_role
-from scheduler.account import StoredToken
-from scheduler.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
+from scheduler.access import audit
+from scheduler.access.callers import LARGEST_ID, Caller, Origin, Role, demand, demand_everywhere, demand_role
+from scheduler.access.throttle import Throttle, network_of
+from scheduler.access.tokens import digest_of, new_token, prefix_of
+from scheduler.domain.account import StoredToken
+from scheduler.domain.errors import (
+    FieldError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from scheduler.domain.views import Page
 from scheduler.store import accounts
-from scheduler.throttle import Throttle, network_of
-from scheduler.tokens import digest_of, new_token, prefix_of
 from scheduler.usecases.parts import Parts
-from scheduler.views import Page
 
 #: Tokens from logging in that a user has at a time; the oldest end when there are more.
 MOST_LOGINS: Final = 100
@@ -34,7 +40,7 @@ class TokenUseCases:
     """What callers do with tokens."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
         self._by_user = Throttle(FREE_FAILURES_OF_USER, FAILURES_FORGOTTEN)
         self._by_address = Throttle(FREE_FAILURES_OF_ADDRESS, FAILURES_FORGOTTEN)
 
@@ -64,7 +70,7 @@ class TokenUseCases:
         elif caller.namespace is not None:
             # A user may have the name under which this caller acts, and is then still somebody else.
             username = None
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
         expires_at = fields.get("expires_at")
         if expires_at is not None and expires_at <= now:
             raise InvalidInputError(
@@ -92,7 +98,7 @@ class TokenUseCases:
             )
             return made
 
-        return await self._with.database.write(work), token
+        return await self._parts.database.write(work), token
 
     async def list(
         self, caller: Caller, *, namespace: str | None, username: str | None, page: Page
@@ -107,7 +113,7 @@ class TokenUseCases:
             if namespace not in (None, caller.namespace):
                 return 0, []
             namespace = caller.namespace
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: accounts.page_of_tokens(
                 connection, namespace=namespace, username=username, offset=page.offset, limit=page.size
             )
@@ -120,7 +126,7 @@ class TokenUseCases:
             NotFoundError: there is none of that id for the caller.
             ForbiddenError: the caller is no administrator.
         """
-        return await self._with.database.read(lambda connection: _visible(connection, caller, token_id))
+        return await self._parts.database.read(lambda connection: _visible(connection, caller, token_id))
 
     async def revoke(self, caller: Caller, token_id: str) -> None:
         """End a token: any that the caller administers, or the one that it came with.
@@ -129,7 +135,7 @@ class TokenUseCases:
             NotFoundError: there is none of that id for the caller.
             ForbiddenError: the caller is no administrator.
         """
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> None:
             token = _visible(connection, caller, token_id)
@@ -138,8 +144,8 @@ class TokenUseCases:
                 connection, caller, "token.revoke", f"token {token.id}", now=now, namespace=token.namespace
             )
 
-        await self._with.database.write(work)
-        self._with.tokens.forget()
+        await self._parts.database.write(work)
+        self._parts.tokens.forget()
 
     async def log_in(self, origin: Origin, username: str, password: str) -> tuple[str, datetime | None]:
         """A token for whoever knows a user's password, and when it ends.
@@ -151,8 +157,8 @@ class TokenUseCases:
         address, name = network_of(origin.remote), username.casefold()
         self._by_address.check(address)
         self._by_user.check(name)
-        user = await self._with.database.read(lambda connection: accounts.get_user(connection, username))
-        matches, rehashed = await self._with.passwords.check(
+        user = await self._parts.database.read(lambda connection: accounts.get_user(connection, username))
+        matches, rehashed = await self._parts.passwords.check(
             password, None if user is None else user.password
         )
         if not matches or user is None or not user.is_active:
@@ -160,8 +166,8 @@ class TokenUseCases:
             self._by_user.fail(name)
             raise UnauthorizedError("The user name or the password is wrong")
         self._by_user.forget(name)
-        token, now = new_token(), self._with.clock.now()
-        lifetime = self._with.login_lifetime
+        token, now = new_token(), self._parts.clock.now()
+        lifetime = self._parts.login_lifetime
         stored = StoredToken(
             user.username,
             user.namespace,
@@ -196,7 +202,7 @@ class TokenUseCases:
                 connection, caller, "token.login", f"token {made}", now=now, namespace=user.namespace
             )
 
-        await self._with.database.write(work)
+        await self._parts.database.write(work)
         return token, stored.expires_at
 
 

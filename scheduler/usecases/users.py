@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
-from scheduler import audit
-from scheduler.access import Caller, demand_everywhere
-from scheduler.account import StoredUser
-from scheduler.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError
+from scheduler.access import audit
+from scheduler.access.callers import Caller, demand_everywhere
+from scheduler.access.throttle import Throttle
+from scheduler.domain.account import StoredUser
+from scheduler.domain.errors import FieldError, ForbiddenError, InvalidInputError, NotFoundError
+from scheduler.domain.views import Page
 from scheduler.store import accounts
-from scheduler.throttle import Throttle
 from scheduler.usecases.parts import Parts
-from scheduler.views import Page
 
 #: What users may change of themselves.
 OWN_FIELDS: Final = frozenset({"password", "current_password", "email"})
@@ -26,7 +26,7 @@ class UserUseCases:
     """What callers do with users."""
 
     def __init__(self, parts: Parts) -> None:
-        self._with = parts
+        self._parts = parts
         self._throttle = Throttle(_FREE_FAILURES, _FAILURES_FORGOTTEN)
 
     async def create(self, caller: Caller, fields: Mapping[str, Any]) -> StoredUser:
@@ -41,10 +41,10 @@ class UserUseCases:
             ConflictError: there is a user of that name.
         """
         demand_everywhere(caller)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
         user = StoredUser(
             username=fields["username"],
-            password=await self._with.passwords.hashed(fields["password"]),
+            password=await self._parts.passwords.hashed(fields["password"]),
             namespace=fields.get("namespace"),
             role=fields.get("role", "viewer"),
             email=fields.get("email"),
@@ -60,7 +60,7 @@ class UserUseCases:
                 connection, caller, "user.create", f"user {user.username}", now=now, namespace=user.namespace
             )
 
-        await self._with.database.write(work)
+        await self._parts.database.write(work)
         return user
 
     async def list(self, caller: Caller, *, page: Page) -> tuple[int, list[StoredUser]]:
@@ -70,7 +70,7 @@ class UserUseCases:
             ForbiddenError: the caller is no administrator of all namespaces.
         """
         demand_everywhere(caller)
-        return await self._with.database.read(
+        return await self._parts.database.read(
             lambda connection: accounts.page_of_users(connection, offset=page.offset, limit=page.size)
         )
 
@@ -82,7 +82,7 @@ class UserUseCases:
             NotFoundError: there is none of that name.
         """
         _demand_self_or_all(caller, username)
-        return await self._with.database.read(lambda connection: _existing(connection, username))
+        return await self._parts.database.read(lambda connection: _existing(connection, username))
 
     async def update(self, caller: Caller, username: str, fields: Mapping[str, Any]) -> StoredUser:
         """Change what is named; a new password ends the tokens that the user got by logging in.
@@ -109,8 +109,8 @@ class UserUseCases:
             if "password" in given:
                 await self._check_current(username, current)
         if "password" in given:
-            given["password"] = await self._with.passwords.hashed(given["password"])
-        now = self._with.clock.now()
+            given["password"] = await self._parts.passwords.hashed(given["password"])
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> StoredUser:
             before = _existing(connection, username)
@@ -130,8 +130,8 @@ class UserUseCases:
                 )
             return after
 
-        user = await self._with.database.write(work)
-        self._with.tokens.forget()
+        user = await self._parts.database.write(work)
+        self._parts.tokens.forget()
         return user
 
     async def delete(self, caller: Caller, username: str) -> None:
@@ -142,7 +142,7 @@ class UserUseCases:
             NotFoundError: there is none of that name.
         """
         demand_everywhere(caller)
-        now = self._with.clock.now()
+        now = self._parts.clock.now()
 
         def work(connection: Connection) -> None:
             user = _existing(connection, username)
@@ -151,8 +151,8 @@ class UserUseCases:
                 connection, caller, "user.delete", f"user {username}", now=now, namespace=user.namespace
             )
 
-        await self._with.database.write(work)
-        self._with.tokens.forget()
+        await self._parts.database.write(work)
+        self._parts.tokens.forget()
 
     async def _check_current(self, username: str, current: str | None) -> None:
         if current is None:
@@ -160,8 +160,8 @@ class UserUseCases:
                 FieldError("current_password", None, "is required", "give it with the new one")
             )
         self._throttle.check(username)
-        user = await self._with.database.read(lambda connection: _existing(connection, username))
-        matches, _ = await self._with.passwords.check(current, user.password)
+        user = await self._parts.database.read(lambda connection: _existing(connection, username))
+        matches, _ = await self._parts.passwords.check(current, user.password)
         if not matches:
             self._throttle.fail(username)
             raise InvalidInputError(FieldError("current_password", None, "is wrong", "give the present one"))

@@ -18,13 +18,13 @@ from pytest_aiohttp.plugin import AiohttpClient
 from sqlalchemy.engine import Connection
 from yarl import URL
 
-from api.app import build_app
-from api.runner import Runner
+from api.server.app import build_app
+from api.server.runner import ServerRunner
+from scheduler.access.passwords import Passwords
 from scheduler.daemon import Daemon
 from scheduler.notify.options import HooksSettings
-from scheduler.passwords import Passwords
-from scheduler.setting_parts import NamespaceSettings, RegionSettings
-from scheduler.settings import Settings
+from scheduler.settings.parts import NamespaceSettings, RegionSettings
+from scheduler.settings.settings import Settings
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
@@ -82,8 +82,8 @@ def check_problem(answer: Answer) -> None:
 class Server(TestServer):
     """A test server that runs the application as the daemon does."""
 
-    async def _make_runner(self, **kwargs: Any) -> Runner:
-        return Runner(self.app, **kwargs | {"handler_cancellation": True})
+    async def _make_runner(self, **kwargs: Any) -> ServerRunner:
+        return ServerRunner(self.app, **kwargs | {"handler_cancellation": True})
 
 
 class Api:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from scheduler.access import Role
+from scheduler.access.callers import Role
 from tests.api.conftest import REPO, TAG, Api
 
 VIEWER, OPERATOR, EDITOR, ADMIN = Role

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from scheduler.drafting import draft_exec
+from scheduler.domain.drafting import draft_exec
+from scheduler.domain.execution import Exec, TriggerMode
+from scheduler.domain.job import STANDARD_SIZES
 from scheduler.engine.protocol import Capacity
-from scheduler.execution import Exec, TriggerMode
-from scheduler.job import STANDARD_SIZES
 from scheduler.running.waiting import HELD
 from scheduler.store import execs, jobs
 from tests.api.conftest import Api, World, until

@@ -6,10 +6,10 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from api.keys import SERVICE
-from scheduler.account import AuditEntry
+from api.http.keys import SERVICE
+from scheduler.access.throttle import Throttle
+from scheduler.domain.account import AuditEntry
 from scheduler.store import audit
-from scheduler.throttle import Throttle
 from tests.api.conftest import REPO, Api, World, until
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from api.client import ApiError, Client, UnreachableError, UsageError, find_token
-from api.keys import SERVICE
+from api.http.keys import SERVICE
 from scheduler.keeping.restore import examine_backup
 from tests.api.conftest import Api, World, check_problem, until
 

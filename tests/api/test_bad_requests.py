@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 from yarl import URL
 
-from api import finishing
+from api.server import finishing
 from tests.api.conftest import LARGEST_BODY, Api, check_problem, until
 
 EXEC = "00000000-0000-4000-8000-000000000000"

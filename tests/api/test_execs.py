@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.keys import SERVICE
+from api.http.keys import SERVICE
 from scheduler.engine.protocol import Capacity
 from tests.api.conftest import REPO, TAG, Api, World, check_problem, until
 from tests.lab.fake_engine import FakeEngine

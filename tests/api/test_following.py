@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
-from api import following as answers
-from api.keys import SERVICE
-from scheduler.errors import UnavailableError
+from api.http import log_events as answers
+from api.http.keys import SERVICE
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.stream import Stream
 from scheduler.logs import following, live
-from scheduler.logs.stream import Stream
 from scheduler.store import execs
 from scheduler.usecases.logs import LogUseCases
 from tests.api.conftest import PATIENCE, Api, World, until

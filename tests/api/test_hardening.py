@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from api.app import build_app
-from api.keys import SERVICE, TOKENS
-from api.runner import ConnectionLimits, Runner
-from api.trust import Trust, trust_of
+from api.http.keys import SERVICE, TOKENS
+from api.http.proxies import Trust, trust_of
+from api.server.app import build_app
+from api.server.runner import ConnectionLimits, ServerRunner
 from tests.api.conftest import Api, World, check_problem
 
 NETWORKS = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
@@ -28,7 +28,7 @@ async def serving(
     """The world's API on a server of its own; gives its port."""
     app = world.api.client.server.app
     app = build_app(app[SERVICE], app[TOKENS], max_body_bytes=100_000, trust=trust, body_seconds=body_seconds)
-    runner = Runner(app, limits=ConnectionLimits(**limits), handler_cancellation=True)
+    runner = ServerRunner(app, limits=ConnectionLimits(**limits), handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

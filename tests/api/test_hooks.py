@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from scheduler.access import Role
+from scheduler.access.callers import Role
 from tests.api.conftest import Api, until
 from tests.api.test_permissions import make_token
 from tests.lab.receiver import Receiver, answers

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.keys import SERVICE
+from api.http.keys import SERVICE
 from tests.api.conftest import REPO, TAG, Api, World, check_problem
 from tests.lab.fake_engine import FakeEngine
 

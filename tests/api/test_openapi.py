@@ -15,9 +15,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from yarl import URL
 
-from api.openapi import examples
-from api.openapi.operation import operation_of
-from api.openapi.parameters import PATH
+from api.operations import examples
+from api.operations.operation import operation_of
+from api.operations.parameters import PATH
 from tests.api.conftest import REPO, TAG, Api, until
 from tests.api.permissions import OWN, TABLE, make, make_scene
 from tests.api.test_permissions import routes_of
@@ -50,20 +50,20 @@ async def test_every_route_is_described(api: Api):
         if route.resource is not None and operation_of(route.handler) is None
     }
     assert not missing, (
-        "these routes are not described: put @described(…) of api.openapi.operation before the handler, as "
+        "these routes are not described: put @described(…) of api.operations.operation before the handler, as "
         f"CONTRIBUTING.md says under 'Adding a route': {sorted(missing)}"
     )
 
 
 async def test_every_placeholder_of_a_path_is_described(api: Api):
-    """By its name in `api.openapi.parameters.PATH`, or by the route itself."""
+    """By its name in `api.operations.parameters.PATH`, or by the route itself."""
     for route in api.client.server.app.router.routes():
         if route.resource is None or (operation := operation_of(route.handler)) is None:
             continue
         path = route.resource.canonical
         for name in re.findall(r"{(\w+)}", path):
             assert name in operation.path or name in PATH, (
-                f"{{{name}}} of {path} is described nowhere: give it a line in PATH of api/openapi/parameters.py"
+                f"{{{name}}} of {path} is described nowhere: give it a line in PATH of api/operations/parameters.py"
             )
 
 
@@ -195,7 +195,7 @@ async def test_the_document_is_sent_once_while_it_stays_the_same(api: Api):
 
 def test_the_document_is_not_made_before_it_is_asked_for():
     """A daemon that nobody asks does not load what makes it."""
-    code = "import sys, api.app; print([m for m in sys.modules if m in sys.argv[1:]])"
+    code = "import sys, api.server.app; print([m for m in sys.modules if m in sys.argv[1:]])"
     names = ("api.openapi.document", "api.openapi.glossary")
     done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

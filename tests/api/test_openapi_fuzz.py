@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from api.openapi.examples import LOG_IN
+from api.operations.examples import LOG_IN
 from tests.api.conftest import World
 from tests.api.permissions import make
 

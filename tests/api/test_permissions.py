@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from api.dialects import dialect_of
-from scheduler.access import Role
+from scheduler.access.callers import Role
 from tests.api.conftest import Answer, Api, World, check_problem, until
 from tests.api.permissions import FOREIGN, MARK, OWN, TABLE, Entry, Scene, make_scene
 
@@ -91,7 +91,7 @@ async def check_audit(api: Api, answer: Answer, route: str) -> None:
     found = (await api.get("/v1/audit?page_size=5&outcome=done")).body["results"]
     request_ids = [one["request_id"] for one in found]
     assert answer.headers["X-Request-Id"] in request_ids, (
-        f"{route} recorded nothing: call scheduler.audit.record in the transaction of its change; last: {found}"
+        f"{route} recorded nothing: call audit.record in the transaction of its change; last: {found}"
     )
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from api.keys import SERVICE
-from scheduler.namespaces import container_policies_of
-from scheduler.security.options import PolicySettings
-from scheduler.settings import Settings
+from api.http.keys import SERVICE
+from scheduler.policy.options import PolicySettings
+from scheduler.settings.namespaces import container_policies_of
+from scheduler.settings.settings import Settings
 from tests.api.conftest import REPO, TAG, Api, World
 from tests.lab.fake_engine import FakeEngine, FakeImage
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from scheduler.security.sealing import Keyring, new_key
-from scheduler.vault import Vault
+from scheduler.secrets.sealing import Keyring, new_key
+from scheduler.secrets.vault import Vault
 from tests.api.conftest import Api, World
 from tests.lab.fake_engine import FakeImage
 

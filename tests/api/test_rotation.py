@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection
 
-from scheduler.security.sealing import Keyring
+from scheduler.secrets.sealing import Keyring
+from scheduler.secrets.vault import Vault
 from scheduler.store import hooks, identity, registries, secrets
-from scheduler.vault import Vault
 from tests.api.conftest import Api, World
 
 VALUE = "correct-horse-battery-staple"
@@ -158,7 +158,7 @@ async def test_what_no_key_opens_is_counted_and_left(world: World):
 
 
 def _service(world: World) -> Any:
-    from api.keys import SERVICE  # noqa: PLC0415 - for the one test that reaches behind the API
+    from api.http.keys import SERVICE  # noqa: PLC0415 - for the one test that reaches behind the API
 
     return world.api.client.server.app[SERVICE]  # type: ignore[union-attr] # it is a TestServer
 

@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from api.schemas import schedules as schemas
-from scheduler.execution import Outcome
+from scheduler.domain.execution import Outcome
 from scheduler.store import ledger
 from scheduler.store.ledger import Occurrence
 from tests.api.conftest import Api, World, check_problem, until

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from scheduler.security.sealing import Keyring, new_key
+from scheduler.secrets.sealing import Keyring, new_key
+from scheduler.secrets.vault import SecretUnavailableError, Vault
 from scheduler.store import hooks
-from scheduler.vault import SecretUnavailableError, Vault
 from tests.api.conftest import Api, World
 from tests.lab.fake_programs import FakeProcess
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from api.tls import load_certificate, tls_context
-from scheduler.errors import SettingsError
+from api.server.tls import load_certificate, tls_context
+from scheduler.domain.errors import SettingsError
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:

@@ -23,8 +23,8 @@ import sqlalchemy as sa
 import zstandard
 
 from api.schemas.lines import json_lines
+from scheduler.domain.stream import Stream
 from scheduler.logs.reader import LogQuery
-from scheduler.logs.stream import Stream
 from scheduler.store.tables import log_chunks
 from tests.bench.figures import Figure
 from tests.bench.ordinary import KINDS, ordinary_log

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from scheduler.drafting import draft_exec
-from scheduler.execution import ExecStatus, TriggerMode
-from scheduler.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor
+from scheduler.domain.drafting import draft_exec
+from scheduler.domain.execution import ExecStatus, TriggerMode
+from scheduler.domain.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor
 from scheduler.store import jobs, spans
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate

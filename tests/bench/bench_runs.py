@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.job import STANDARD_SIZES
+from scheduler.domain.job import STANDARD_SIZES
 from scheduler.store import tables
 from tests.bench.figures import Figure, median, percentile, resident_megabytes
 from tests.bench.million import fill

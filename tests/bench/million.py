@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.dialects import sqlite
 
-from scheduler.job import JobDefinition, ScheduleCursor
+from scheduler.domain.job import JobDefinition, ScheduleCursor
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from scheduler.store.tables import columns_of, jobs, to_micros

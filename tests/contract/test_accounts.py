@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from scheduler.account import AuditEntry, AuditQuery, StoredToken, StoredUser
-from scheduler.errors import ConflictError, TimeballError
+from scheduler.domain.account import AuditEntry, AuditQuery, StoredToken, StoredUser
+from scheduler.domain.errors import ConflictError, TimeballError
 from scheduler.store import accounts, audit, tables
 from scheduler.store.database import Database
 

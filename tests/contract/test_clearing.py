@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scheduler.drafting import draft_exec
-from scheduler.execution import Exec, ExecStatus, Occurrence, Outcome, TriggerMode
-from scheduler.filters import ExecFilter, JobFilter, Order
-from scheduler.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor
+from scheduler.domain.drafting import draft_exec
+from scheduler.domain.execution import Exec, ExecStatus, Occurrence, Outcome, TriggerMode
+from scheduler.domain.filters import ExecFilter, JobFilter, Order
+from scheduler.domain.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.keeping.retention import Retention
 from scheduler.planning.claims import DueTimes, claim

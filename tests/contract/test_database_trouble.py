@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-from scheduler.errors import UnavailableError
-from scheduler.metrics import REGISTRY
+from scheduler.domain.errors import UnavailableError
+from scheduler.process.metrics import REGISTRY
 from scheduler.store import database as database_module
 from scheduler.store.database import Database
 from scheduler.store.migrate import upgrade

@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 from docker.api.client import APIClient
 
+from scheduler.domain.errors import SettingsError
+from scheduler.domain.job import Mount, PullPolicy
+from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
-from scheduler.engine.docker_api import Limits
+from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.errors import EngineUnavailableError, ImagePullError, LaunchError
 from scheduler.engine.protocol import (
     LABEL_EXEC,
@@ -26,13 +29,10 @@ from scheduler.engine.protocol import (
     RunState,
     container_name,
 )
-from scheduler.errors import SettingsError
-from scheduler.job import Mount, PullPolicy
-from scheduler.logs.stream import Stream
 from tests.lab.engine_scene import EXITS_0, EXITS_3, NEVER_STOPS, Scene, all_of, event_of, text_of
 from tests.lab.proxy import EngineProxy
 
-QUICKLY = Limits(control=1.5, connect=1.0, pull_idle=1.5)
+QUICKLY = EngineTimeLimits(control=1.5, connect=1.0, pull_idle=1.5)
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ async def test_an_engine_that_hangs_is_given_up_in_time(far_scene: Scene, proxy:
     ]
     began = time.monotonic()
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert time.monotonic() - began < Limits().control
+    assert time.monotonic() - began < EngineTimeLimits().control
     assert all(isinstance(result, EngineUnavailableError) for result in results), results
     proxy.thaw()
     async with asyncio.timeout(60):  # what was held is all at work now, which takes a busy engine a while
@@ -348,7 +348,7 @@ async def test_an_address_that_accepts_and_says_nothing_is_given_up_in_time() ->
     for call in (engine.ping(), engine.events()):
         with pytest.raises(EngineUnavailableError):
             await call
-    assert time.monotonic() - began < Limits().control
+    assert time.monotonic() - began < EngineTimeLimits().control
     await engine.close()
     server.close()
     for writer in silent:

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 from docker.api.client import APIClient
 
+from scheduler.domain.secret_files import SecretFile
+from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
-from scheduler.engine.docker_api import Limits
+from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.docker_secret_files import LABEL_HOLDER
 from scheduler.engine.errors import LaunchError
 from scheduler.engine.protocol import LABEL_INSTALLATION, LaunchSpec
-from scheduler.logs.stream import Stream
-from scheduler.secret_files import SecretFile
 from tests.lab.engine_scene import NO_SUCH_COMMAND, Scene, all_of, text_of
 from tests.lab.proxy import EngineProxy
 
@@ -97,7 +97,7 @@ async def test_files_that_the_engine_does_not_take_fail_the_launch(
     engine_url: str, far_scene: Scene, holders: _Holders, installation: str
 ) -> None:
     """More than there is room for: the container is not started with a part of them."""
-    engine = DockerEngine(engine_url, installation=installation, limits=Limits(control=8))
+    engine = DockerEngine(engine_url, installation=installation, limits=EngineTimeLimits(control=8))
     handle = await engine.create(_spec(far_scene, "true"))
     with pytest.raises(LaunchError, match="no space left"):
         await engine.start(handle, (SecretFile("/run/secrets/db", b"x" * (5 << 20)),))

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scheduler.errors import UnavailableError
+from scheduler.domain.errors import UnavailableError
 from scheduler.store.database import Database
 from scheduler.store.migrate import upgrade
 from scheduler.store.tables import facts

@@ -9,6 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scheduler.domain.job import PullPolicy
+from scheduler.domain.secret_files import SecretFile, directories_of
+from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.errors import (
     EngineUnavailableError,
@@ -18,9 +21,6 @@ from scheduler.engine.errors import (
     RunGoneError,
 )
 from scheduler.engine.protocol import Engine, EventKind, Handle, RunState, container_name
-from scheduler.job import PullPolicy
-from scheduler.logs.stream import Stream
-from scheduler.secret_files import SecretFile, directories_of
 from tests.lab.engine import Registry
 from tests.lab.engine_scene import (
     EVERY_BYTE,

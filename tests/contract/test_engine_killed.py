@@ -8,11 +8,11 @@ from contextlib import suppress
 
 import pytest
 
+from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
-from scheduler.engine.docker_api import Limits
+from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.errors import EngineUnavailableError, LaunchForgottenError
 from scheduler.engine.protocol import EventKind, RunState
-from scheduler.logs.stream import Stream
 from tests.lab.engine_scene import EXITS_3, NEVER_STOPS, Scene, all_of, event_of, text_of
 from tests.lab.private_engine import PrivateEngine
 
@@ -81,7 +81,9 @@ async def test_a_frozen_engine_is_given_up_in_time_and_used_again(
     private_engine: PrivateEngine, busybox_image: str
 ) -> None:
     """A stopped process accepts connections and never answers; when it goes on, so does everything."""
-    engine = DockerEngine(private_engine.url, installation="frozen", limits=Limits(control=1, connect=1))
+    engine = DockerEngine(
+        private_engine.url, installation="frozen", limits=EngineTimeLimits(control=1, connect=1)
+    )
     scene = Scene(engine, busybox_image)
     async with scene.started(NEVER_STOPS) as (handle, stream):
         assert await anext(stream)
@@ -96,7 +98,7 @@ async def test_a_frozen_engine_is_given_up_in_time_and_used_again(
         )
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(result, EngineUnavailableError) for result in results), results
-        assert time.monotonic() - began < Limits().control
+        assert time.monotonic() - began < EngineTimeLimits().control
         private_engine.thaw()
         await engine.ping()
         await engine.stop(handle, 0)

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.drafting import draft_exec
-from scheduler.execution import Exec, ExecStatus, FailReason, TriggerMode
-from scheduler.filters import ExecFilter, JobFilter, Order, Position
-from scheduler.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor, ScheduleState
+from scheduler.domain.drafting import draft_exec
+from scheduler.domain.execution import Exec, ExecStatus, FailReason, TriggerMode
+from scheduler.domain.filters import ExecFilter, JobFilter, Order, Position
+from scheduler.domain.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCursor, ScheduleState
 from scheduler.store import exec_lists, exec_ways, execs, jobs, stats
 from scheduler.store.database import Database
 

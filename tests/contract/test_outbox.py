@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from scheduler.drafting import draft_retry
-from scheduler.execution import ExecStatus, FailReason
-from scheduler.hook import Attempt, Delivery, DeliveryKind, DeliveryStatus, HookEvent
-from scheduler.job import ConcurrencyPolicy, Job, MisfirePolicy
+from scheduler.domain.drafting import draft_retry
+from scheduler.domain.execution import ExecStatus, FailReason
+from scheduler.domain.hook import Attempt, Delivery, DeliveryKind, DeliveryStatus, HookEvent
+from scheduler.domain.job import ConcurrencyPolicy, Job, MisfirePolicy
 from scheduler.planning.abandon import abandon
 from scheduler.planning.claims import SharedRow
 from scheduler.store import deliveries, execs, hooks, jobs

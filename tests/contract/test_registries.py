@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from scheduler.job import JobDefinition, ScheduleCursor
+from scheduler.domain.job import JobDefinition, ScheduleCursor
 from scheduler.store import jobs, registries, secrets
 from scheduler.store.database import Database
 from scheduler.store.registries import GRANT_LIFETIME

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.domain.errors import SettingsError
+from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
-from scheduler.engine.docker_api import Limits
+from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import RunState
-from scheduler.errors import SettingsError
-from scheduler.logs.stream import Stream
 from tests.lab.engine_scene import EXITS_3, NEVER_STOPS, Scene, text_of
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -117,7 +117,7 @@ async def test_a_host_that_has_no_engine_says_so(sshd: tuple[str, Path]) -> None
 
 async def test_a_host_that_is_not_there_says_so() -> None:
     """Nobody listens at the port."""
-    engine = DockerEngine("ssh://127.0.0.1:9", installation="x", limits=Limits(connect=5))
+    engine = DockerEngine("ssh://127.0.0.1:9", installation="x", limits=EngineTimeLimits(connect=5))
     with pytest.raises(EngineUnavailableError, match="refused"):
         await engine.ping()
     await engine.close()

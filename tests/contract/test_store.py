@@ -13,11 +13,18 @@ from alembic.migration import MigrationContext
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.admission.facts import Lane
-from scheduler.drafting import draft_exec
-from scheduler.errors import ConflictError
-from scheduler.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome, TriggerMode
-from scheduler.filters import JobFilter
-from scheduler.job import STANDARD_SIZES, ConcurrencyPolicy, Job, JobDefinition, MisfirePolicy, ScheduleCursor
+from scheduler.domain.drafting import draft_exec
+from scheduler.domain.errors import ConflictError
+from scheduler.domain.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome, TriggerMode
+from scheduler.domain.filters import JobFilter
+from scheduler.domain.job import (
+    STANDARD_SIZES,
+    ConcurrencyPolicy,
+    Job,
+    JobDefinition,
+    MisfirePolicy,
+    ScheduleCursor,
+)
 from scheduler.planning.abandon import abandon
 from scheduler.planning.claims import PACE, Claims, DueTimes, SharedRow, claim
 from scheduler.store import execs, identity, jobs, ledger, logs, queue, tables

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import TlsFiles
 from scheduler.engine.errors import EngineUnavailableError
-from scheduler.logs.stream import Stream
 from tests.lab.engine_scene import EXITS_3, Scene, text_of
 from tests.lab.proxy import EngineProxy
 

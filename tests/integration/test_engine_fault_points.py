@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.faults import Action, Point
+from scheduler.process.faults import FaultAction, Point
 from tests.lab.engine import connect
 from tests.lab.nursery import Nursery
 from tests.lab.private_engine import PrivateEngine
@@ -49,7 +49,7 @@ PASSINGS = {Point.CHUNK_WRITTEN: 3}
 async def _stop_there(timeball: Timeball, point: Point) -> tuple[int, str]:
     """Start a daemon and a run, and return both when the daemon stands still at the point."""
     passing = PASSINGS.get(point, 1)
-    await timeball.start(fault=f"{point.value}:{passing}:{Action.STOP.value}")
+    await timeball.start(fault=f"{point.value}:{passing}:{FaultAction.STOP.value}")
     job = await timeball.create(ENDS_AS[point][0])
     run = await timeball.trigger(job)
     if point in (Point.STOPPING, Point.STOPPED):

@@ -19,7 +19,7 @@ import pytest_asyncio
 from docker.api.client import APIClient
 
 from scheduler.engine.protocol import LABEL_EXEC
-from scheduler.faults import Point
+from scheduler.process.faults import Point
 from tests.lab.engine import connect
 from tests.lab.nursery import Nursery
 from tests.lab.timeball import Timeball, script, until

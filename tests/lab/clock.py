@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from scheduler.clock import SystemClock
+from scheduler.domain.clock import SystemClock
 
 
 class SettableClock:

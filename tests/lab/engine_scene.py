@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from scheduler.domain.stream import Stream
 from scheduler.engine.protocol import (
     Engine,
     EngineEvent,
@@ -22,7 +23,6 @@ from scheduler.engine.protocol import (
     LogFrame,
     RunStatus,
 )
-from scheduler.logs.stream import Stream
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import FakeProcess, Program, prints, runs_out_of_memory, waits, waits_for_stop
 

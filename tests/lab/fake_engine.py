@@ -16,6 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from scheduler.domain.job import PullPolicy
+from scheduler.domain.registry import Login
+from scheduler.domain.secret_files import SecretFile
+from scheduler.domain.stream import Stream
 from scheduler.engine.errors import (
     EngineUnavailableError,
     ImageMissingError,
@@ -38,10 +42,6 @@ from scheduler.engine.protocol import (
     RunStatus,
     container_name,
 )
-from scheduler.job import PullPolicy
-from scheduler.logs.stream import Stream
-from scheduler.registry import Login
-from scheduler.secret_files import SecretFile
 from tests.lab.fake_feed import EventFeed, FrameFeed
 from tests.lab.fake_programs import FakeProcess, OutOfMemory, Program
 

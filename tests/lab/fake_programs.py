@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from scheduler.domain.secret_files import SecretFile
+from scheduler.domain.stream import Stream
 from scheduler.engine.protocol import LaunchSpec
-from scheduler.logs.stream import Stream
-from scheduler.secret_files import SecretFile
 
 
 class OutOfMemory(Exception):  # noqa: N818 - what a program raises to have happen to it

@@ -115,7 +115,7 @@ def _serve_requests(line: socket.socket) -> None:
     """Fork a keeper for each request, until the other side is gone."""
     # Here, so that tests that import this module need not load what only the forked ones run.
     import api.cli.serve  # noqa: PLC0415
-    import api.serve  # noqa: F401, PLC0415
+    import api.server.serve  # noqa: F401, PLC0415
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are waited for by nobody
     while True:

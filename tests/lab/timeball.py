@@ -21,8 +21,8 @@ import aiohttp
 import pytest
 from docker.api.client import APIClient
 
-from scheduler import faults
 from scheduler.engine.protocol import LABEL_INSTALLATION, container_name
+from scheduler.process import faults
 from tests.lab.engine import connect, remove_all
 from tests.lab.nursery import Child, Nursery
 
@@ -92,7 +92,7 @@ class Timeball:
 
         Args:
             until_ready: wait until its engines answer as well.
-            fault: where it is to die, as `scheduler.faults` reads it; the API has to answer before that.
+            fault: where it is to die, as `scheduler.process.faults` reads it; the API has to answer before that.
         """
         assert self._process is None, "it runs already"
         self._process = self.spawn(fault=fault)

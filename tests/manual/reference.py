@@ -18,8 +18,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from api.cli.main import main
-from scheduler.metrics import REGISTRY
-from scheduler.settings import Settings
+from scheduler.process.metrics import REGISTRY
+from scheduler.settings.settings import Settings
 from tests.manual.pages import ROOT
 
 FOLDER: Final = ROOT / "docs" / "reference"

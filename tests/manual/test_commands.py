@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from scheduler.settings import load_settings
+from scheduler.settings.settings import load_settings
 from tests.lab.timeball import Timeball
 from tests.manual.pages import ROOT, Block, Step, blocks_of, is_as_shown, name_of, pages, steps_of
 

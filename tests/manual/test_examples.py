@@ -12,14 +12,14 @@ import click
 import pytest
 import yaml
 
-from api.app import build_app
 from api.cli.main import main
 from api.schemas.jobs import JobCreate
-from scheduler.metrics import REGISTRY
+from api.server.app import build_app
+from scheduler.access.tokens import Tokens
+from scheduler.process.metrics import REGISTRY
 from scheduler.service import Service
-from scheduler.settings import Settings
+from scheduler.settings.settings import Settings
 from scheduler.timing.schedule import parse_schedule
-from scheduler.tokens import Tokens
 from tests.manual.pages import ROOT, blocks_of, name_of, pages, steps_of
 
 PAGES = pages()

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 import pytest
 
-from scheduler.execution import ExecStatus, FailReason, Outcome, TriggerMode
-from scheduler.job import ConcurrencyPolicy, MisfirePolicy
+from scheduler.domain.execution import ExecStatus, FailReason, Outcome, TriggerMode
+from scheduler.domain.job import ConcurrencyPolicy, MisfirePolicy
 from tests.manual.pages import ROOT
 from tests.manual.reference import PARTS, with_part
 

@@ -21,10 +21,10 @@ from pydantic import ValidationError
 from api.cli.declaring.documents import DocumentError, Node, read_documents
 from api.schemas.common import invalid_input
 from api.schemas.jobs import READ_ONLY, JobCreate
-from scheduler.errors import FieldError, InvalidInputError
-from scheduler.job import DEFAULT_SIZE, LOCAL_REGION, JobDefinition
-from scheduler.rules import check_command, check_schedule
-from scheduler.secret import REFERENCE
+from scheduler.domain.errors import FieldError, InvalidInputError
+from scheduler.domain.job import DEFAULT_SIZE, LOCAL_REGION, JobDefinition
+from scheduler.domain.secret import REFERENCE
+from scheduler.policy.job_rules import check_command, check_schedule
 
 #: What says which job is meant.
 IDENTITY: Final = ("namespace", "name")
@@ -51,7 +51,7 @@ _TOP: Final = "jobs"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FileProblem:
     """One thing wrong in one file: `nightly.yaml:7: …`."""
 
     text: str
@@ -76,7 +76,7 @@ class Declared:
     place: str
 
 
-def read_jobs(text: str, file: str) -> tuple[list[Declared], list[Problem]]:
+def read_jobs(text: str, file: str) -> tuple[list[Declared], list[FileProblem]]:
     """The jobs of one file, and what is wrong with it.
 
     Args:
@@ -86,11 +86,11 @@ def read_jobs(text: str, file: str) -> tuple[list[Declared], list[Problem]]:
     try:
         documents = read_documents(text)
     except DocumentError as error:
-        return [], [Problem(f"{_at(file, error.line)}: {error.message}")]
+        return [], [FileProblem(f"{_at(file, error.line)}: {error.message}")]
     if not documents:
-        return [], [Problem(f"{file}: holds no jobs: write 'jobs:' and a list of them below it")]
+        return [], [FileProblem(f"{file}: holds no jobs: write 'jobs:' and a list of them below it")]
     jobs: list[Declared] = []
-    problems: list[Problem] = []
+    problems: list[FileProblem] = []
     for number, document in enumerate(documents, 1):
         prefix = f"document {number}, " if len(documents) > 1 else ""
         entries = _entries(document, file, prefix, problems)
@@ -108,7 +108,7 @@ def settle(jobs: Iterable[Declared], home: str) -> list[Declared]:
     return [job if job.namespace is not None else replace(job, namespace=home) for job in jobs]
 
 
-def find_twins(jobs: Iterable[Declared]) -> list[Problem]:
+def find_twins(jobs: Iterable[Declared]) -> list[FileProblem]:
     """What is declared more than once."""
     seen: dict[tuple[str | None, str], Declared] = {}
     problems = []
@@ -116,7 +116,7 @@ def find_twins(jobs: Iterable[Declared]) -> list[Problem]:
         first = seen.setdefault((job.namespace, job.name), job)
         if first is not job:
             problems.append(
-                Problem(
+                FileProblem(
                     f"{job.place}: job '{job.name}' of namespace '{job.namespace}' stands at {first.place} already: "
                     "declare it once"
                 )
@@ -170,36 +170,42 @@ def _as_json(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def _entries(document: Node, file: str, prefix: str, problems: list[Problem]) -> Sequence[Node]:
+def _entries(document: Node, file: str, prefix: str, problems: list[FileProblem]) -> Sequence[Node]:
     where = _at(file, document.line)
     if not isinstance(document.value, dict):
-        problems.append(Problem(f"{where}: {prefix}is no mapping: write 'jobs:' and a list of them below it"))
+        problems.append(
+            FileProblem(f"{where}: {prefix}is no mapping: write 'jobs:' and a list of them below it")
+        )
         return ()
     for name in document.value:
         if name != _TOP:
             near = " (did you mean 'jobs'?)" if difflib.get_close_matches(name, [_TOP]) else ""
             hint = near or ": there is only 'jobs', a list of jobs with the API's fields"
             problems.append(
-                Problem(f"{_at(file, document.lines.get(name))}: {prefix}'{name}' is not known here{hint}")
+                FileProblem(
+                    f"{_at(file, document.lines.get(name))}: {prefix}'{name}' is not known here{hint}"
+                )
             )
     entries = document.value.get(_TOP)
     if entries is None:
         if not document.value:
-            problems.append(Problem(f"{where}: {prefix}holds no jobs: write 'jobs:' and a list of them"))
+            problems.append(FileProblem(f"{where}: {prefix}holds no jobs: write 'jobs:' and a list of them"))
         return ()
     if not isinstance(entries.value, list):
         line = _at(file, document.lines.get(_TOP))
         problems.append(
-            Problem(f"{line}: {prefix}jobs is no list: begin each job with '-', or write [] for none")
+            FileProblem(f"{line}: {prefix}jobs is no list: begin each job with '-', or write [] for none")
         )
         return ()
     return list(entries.value)
 
 
-def _job(entry: Node, file: str, what: str) -> Declared | list[Problem]:
+def _job(entry: Node, file: str, what: str) -> Declared | list[FileProblem]:
     if not isinstance(entry.value, dict):
         return [
-            Problem(f"{_at(file, entry.line)}: {what} is no mapping: write its fields, such as name: nightly")
+            FileProblem(
+                f"{_at(file, entry.line)}: {what} is no mapping: write its fields, such as name: nightly"
+            )
         ]
     given = entry.plain()
     if isinstance(given.get("name"), str):
@@ -208,7 +214,7 @@ def _job(entry: Node, file: str, what: str) -> Declared | list[Problem]:
     problems = []
     for error in errors:
         node, line = entry.at(error.field)
-        problems.append(Problem(f"{_at(file, line)}: {what}: {explain(error, node)}"))
+        problems.append(FileProblem(f"{_at(file, line)}: {what}: {explain(error, node)}"))
     if problems:
         return problems
     name, namespace = fields.pop("name"), fields.pop("namespace", None)

@@ -23,7 +23,7 @@ _IMAGE: Final = ("docker_image_repo", "docker_image_tag", "pin_digest")
 _DIGEST: Final = "docker_image_digest"
 
 
-class Action(StrEnum):
+class PlanAction(StrEnum):
     """What is done with one job."""
 
     CREATE = "create"
@@ -33,7 +33,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChange:
     """One field, or one entry of a mapping, that becomes another; None for one that is not there."""
 
     before: Any
@@ -41,7 +41,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PlanStep:
     """What is to be done with one job.
 
     Attributes:
@@ -51,11 +51,11 @@ class Step:
         place: where the job is declared; empty for one to be deleted.
     """
 
-    action: Action
+    action: PlanAction
     namespace: str
     name: str
     id: int | None = None
-    changes: Mapping[str, Change] = field(default_factory=dict)
+    changes: Mapping[str, FieldChange] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
 
@@ -66,7 +66,7 @@ def make_plan(
     defaults: Mapping[str, Any],
     *,
     pruned: Collection[str] = (),
-) -> list[Step]:
+) -> list[PlanStep]:
     """The steps, in the order of the files; what is to be deleted comes last.
 
     Args:
@@ -84,12 +84,12 @@ def make_plan(
         if before is None:
             body = {"name": job.name, "namespace": namespace, **job.fields}
             changes = {
-                name: Change(None, value)
+                name: FieldChange(None, value)
                 for name, value in sorted(job.fields.items(), key=_place)
                 if not _same(name, value, defaults.get(name))
             }
-            step = Step(
-                action=Action.CREATE,
+            step = PlanStep(
+                action=PlanAction.CREATE,
                 namespace=namespace,
                 name=job.name,
                 changes=changes,
@@ -100,11 +100,13 @@ def make_plan(
             step = _change(job, before, defaults)
         steps.append(step)
     left = sorted(key for key in there if key[0] in pruned)
-    steps += [Step(action=Action.DELETE, namespace=key[0], name=key[1], id=there[key]["id"]) for key in left]
+    steps += [
+        PlanStep(action=PlanAction.DELETE, namespace=key[0], name=key[1], id=there[key]["id"]) for key in left
+    ]
     return steps
 
 
-def _change(job: Declared, before: Mapping[str, Any], defaults: Mapping[str, Any]) -> Step:
+def _change(job: Declared, before: Mapping[str, Any], defaults: Mapping[str, Any]) -> PlanStep:
     target = {**defaults, **job.fields}
     body = {
         name: target[name]
@@ -117,11 +119,11 @@ def _change(job: Declared, before: Mapping[str, Any], defaults: Mapping[str, Any
         body["schedule_mode"] = target["schedule_mode"]  # or it would go on from its old start
     if target.get(_DIGEST) and any(name in body for name in _IMAGE):
         body[_DIGEST] = target[_DIGEST]  # or the daemon would forget it with the image that it knew
-    changes: dict[str, Change] = {}
+    changes: dict[str, FieldChange] = {}
     for name, after in sorted(body.items(), key=_place):
         changes |= _parts(name, before.get(name), after)
-    action = Action.CHANGE if body else Action.NOTHING
-    return Step(
+    action = PlanAction.CHANGE if body else PlanAction.NOTHING
+    return PlanStep(
         action=action,
         namespace=before["namespace"],
         name=job.name,
@@ -159,12 +161,12 @@ def _ordered(value: Any) -> Any:
     return sorted(value.items()) if isinstance(value, dict) else value
 
 
-def _parts(name: str, before: Any, after: Any) -> dict[str, Change]:
+def _parts(name: str, before: Any, after: Any) -> dict[str, FieldChange]:
     """A field's change; that of a mapping entry by entry."""
     if not isinstance(before, dict) or not isinstance(after, dict):
-        return {name: Change(before, after)}
+        return {name: FieldChange(before, after)}
     return {
-        f"{name}.{key}": Change(before.get(key), after.get(key))
+        f"{name}.{key}": FieldChange(before.get(key), after.get(key))
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
     }

@@ -10,14 +10,18 @@ from typing import Any, Final
 
 import click
 
-from api.cli.declaring.plan import Action, Step
+from api.cli.declaring.plan import PlanAction, PlanStep
 
-_MARKS: Final = {Action.CREATE: ("+", "green"), Action.CHANGE: ("~", "yellow"), Action.DELETE: ("-", "red")}
-_DONE: Final = {Action.CREATE: "created", Action.CHANGE: "changed", Action.DELETE: "deleted"}
+_MARKS: Final = {
+    PlanAction.CREATE: ("+", "green"),
+    PlanAction.CHANGE: ("~", "yellow"),
+    PlanAction.DELETE: ("-", "red"),
+}
+_DONE: Final = {PlanAction.CREATE: "created", PlanAction.CHANGE: "changed", PlanAction.DELETE: "deleted"}
 _LONGEST: Final = 300
 
 
-class Status(StrEnum):
+class StepStatus(StrEnum):
     """What became of a step."""
 
     PLANNED = "planned"  # it was only looked at
@@ -27,25 +31,25 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """A step with what became of it."""
 
-    step: Step
-    status: Status
+    step: PlanStep
+    status: StepStatus
     error: str | None = None
 
 
-def shown(step: Step) -> str:
+def shown(step: PlanStep) -> str:
     """A step with its changes, for people; nothing for one that does nothing."""
-    if step.action is Action.NOTHING:
+    if step.action is PlanAction.NOTHING:
         return ""
     mark, colour = _MARKS[step.action]
     head = click.style(f"{mark} {_clean(step.namespace)}/{_clean(step.name)}", fg=colour, bold=True)
-    if step.action is Action.DELETE:
+    if step.action is PlanAction.DELETE:
         return f"{head}  with all its runs and logs"
     lines = [head]
     for name, change in step.changes.items():
-        if step.action is Action.CREATE:
+        if step.action is PlanAction.CREATE:
             lines.append(f"    {_clean(name)}: {_value(change.after)}")
         else:
             before = click.style(_value(change.before), fg="red")
@@ -54,17 +58,18 @@ def shown(step: Step) -> str:
     return "\n".join(lines)
 
 
-def summary(outcomes: Iterable[Outcome], *, is_dry: bool) -> str:
+def summary(outcomes: Iterable[StepOutcome], *, is_dry: bool) -> str:
     """How many of what, in one sentence or two."""
     found = list(outcomes)
-    wanted = Status.PLANNED if is_dry else Status.DONE
+    wanted = StepStatus.PLANNED if is_dry else StepStatus.DONE
     counts = {
-        action: sum(one.step.action is action and one.status is wanted for one in found) for action in Action
+        action: sum(one.step.action is action and one.status is wanted for one in found)
+        for action in PlanAction
     }
     words = [f"{counts[action]} {_DONE[action]}" for action in _DONE if counts[action]]
-    if unchanged := sum(one.step.action is Action.NOTHING for one in found):
+    if unchanged := sum(one.step.action is PlanAction.NOTHING for one in found):
         words.append(f"{unchanged} unchanged")
-    for status, word in ((Status.FAILED, "failed"), (Status.SKIPPED, "not tried")):
+    for status, word in ((StepStatus.FAILED, "failed"), (StepStatus.SKIPPED, "not tried")):
         if number := sum(one.status is status for one in found):
             words.append(f"{number} {word}")
     text = ", ".join(words) or "nothing to do"
@@ -73,7 +78,7 @@ def summary(outcomes: Iterable[Outcome], *, is_dry: bool) -> str:
     )
 
 
-def as_data(outcomes: Iterable[Outcome], *, is_dry: bool) -> dict[str, Any]:
+def as_data(outcomes: Iterable[StepOutcome], *, is_dry: bool) -> dict[str, Any]:
     """The same for programs."""
     jobs: list[Mapping[str, Any]] = []
     for one in outcomes:

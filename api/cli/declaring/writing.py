@@ -11,7 +11,7 @@ import yaml
 
 from api.cli.declaring.documents import means_text
 from api.cli.declaring.form import FIELDS, default_fields
-from scheduler.job import DEFAULT_SIZE, LOCAL_REGION
+from scheduler.domain.job import DEFAULT_SIZE, LOCAL_REGION
 
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 #: Lines that YAML keeps as they are in a block.

@@ -19,7 +19,7 @@ from api.cli.importing.common import (
 )
 from api.cli.importing.docker_run import add_options
 from api.cli.importing.result import Imported, Part
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.iso8601_duration import read_duration
 from scheduler.timing.schedule import TimezoneError, check_timezone
 

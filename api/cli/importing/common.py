@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from api.cli.importing.result import Imported
-from scheduler.errors import ScheduleError
-from scheduler.job import STANDARD_SIZES
+from scheduler.domain.errors import ScheduleError
+from scheduler.domain.job import STANDARD_SIZES
 from scheduler.timing.schedule import parse_schedule
 
 _UNITS: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}

@@ -21,7 +21,7 @@ from api.cli.importing.common import (
 )
 from api.cli.importing.gocron import translate
 from api.cli.importing.result import Imported, Part
-from scheduler.secret import is_name
+from scheduler.domain.secret import is_name
 
 _CONCURRENCY: Final = {"Allow": "allow", "Forbid": "forbid", "Replace": "replace"}
 _PULL: Final = {"Always": "always", "IfNotPresent": "if_not_present", "Never": "never"}

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from scheduler.errors import UnavailableError
+from scheduler.domain.errors import UnavailableError
 from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
 from scheduler.store import execs, identity
 from scheduler.store.migrate import HEAD, VERSION_TABLE

@@ -10,13 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from scheduler.clock import Clock
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import SettingsError
 from scheduler.engine.errors import EngineError
 from scheduler.engine.protocol import Engine, EngineFacts, Labelled
-from scheduler.errors import SettingsError
 from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
 from scheduler.keeping.doctor.machine import names_of
-from scheduler.setting_parts import RegionSettings
+from scheduler.settings.parts import RegionSettings
 
 #: Seconds that an engine has to answer.
 PATIENCE: Final = 15.0

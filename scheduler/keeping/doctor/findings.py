@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Status(StrEnum):
+class FindingStatus(StrEnum):
     """How a thing is."""
 
     OK = "ok"
@@ -32,28 +32,28 @@ class Finding:
     """
 
     check: str
-    status: Status
+    status: FindingStatus
     summary: str
     remedy: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def worst(findings: Sequence[Finding]) -> Status:
+def worst(findings: Sequence[Finding]) -> FindingStatus:
     """The worst of them."""
-    order = list(Status)
-    return max((finding.status for finding in findings), key=order.index, default=Status.OK)
+    order = list(FindingStatus)
+    return max((finding.status for finding in findings), key=order.index, default=FindingStatus.OK)
 
 
 def ok(check: str, summary: str, **details: Any) -> Finding:
     """Nothing to do."""
-    return Finding(check, Status.OK, summary, None, details)
+    return Finding(check, FindingStatus.OK, summary, None, details)
 
 
 def warning(check: str, summary: str, remedy: str, **details: Any) -> Finding:
     """Wants looking after."""
-    return Finding(check, Status.WARNING, summary, remedy, details)
+    return Finding(check, FindingStatus.WARNING, summary, remedy, details)
 
 
 def problem(check: str, summary: str, remedy: str, **details: Any) -> Finding:
     """Does not work, or will not for long."""
-    return Finding(check, Status.PROBLEM, summary, remedy, details)
+    return Finding(check, FindingStatus.PROBLEM, summary, remedy, details)

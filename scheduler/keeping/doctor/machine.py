@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scheduler.data_dir import OTHERS
 from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
+from scheduler.process.data_dir import OTHERS
 
 MIB: Final = 1024 * 1024
 #: Free bytes below which the daemon will stop working soon, and below which it is time to do something.
@@ -32,7 +32,7 @@ _UNSYNCHRONISED: Final = 0x0040
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeSpace:
     """What a file system has left; inodes of None are not counted there."""
 
     free: int
@@ -40,21 +40,21 @@ class Room:
     inodes: int | None
 
 
-def look_at_room(path: Path) -> Room:
+def look_at_room(path: Path) -> FreeSpace:
     """What is left where the path is.
 
     Raises:
         OSError: it cannot be found out.
     """
     found = os.statvfs(path)
-    return Room(
+    return FreeSpace(
         found.f_bavail * found.f_frsize,
         found.f_blocks * found.f_frsize,
         found.f_favail if found.f_files else None,
     )
 
 
-def judge_room(path: Path, room: Room) -> list[Finding]:
+def judge_room(path: Path, room: FreeSpace) -> list[Finding]:
     """Whether it will do."""
     said = f"{room.free // MIB} of {room.total // MIB} MiB are free where {path} is"
     details = {"path": str(path), "free_bytes": room.free, "total_bytes": room.total}

@@ -8,11 +8,11 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Final
 
-from scheduler.clock import Clock
-from scheduler.data_dir import INSTANCE_FILE, LOCK_FILE
-from scheduler.errors import UnavailableError
+from scheduler.domain.clock import Clock
+from scheduler.domain.errors import UnavailableError
 from scheduler.keeping.doctor.databases import StoredView
 from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
+from scheduler.process.data_dir import INSTANCE_FILE, LOCK_FILE
 
 #: Seconds by which a daemon's clock may have been set since its start without a word.
 JUMP: Final = 2.0

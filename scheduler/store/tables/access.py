@@ -72,7 +72,7 @@ tokens = sa.Table(
 )
 sa.Index("ix_tokens_account", tokens.c.account)
 
-#: What jobs name and nobody reads; the value is sealed, by `scheduler.security.sealing`.
+#: What jobs name and nobody reads; the value is sealed, by `scheduler.secrets.sealing`.
 secrets = sa.Table(
     "secrets",
     metadata,
@@ -85,7 +85,7 @@ secrets = sa.Table(
     sa.Column("updated_at", Moment, nullable=False),
 )
 
-#: What registries ask of those who pull private images; the password is sealed, by `scheduler.security.sealing`.
+#: What registries ask of those who pull private images; the password is sealed, by `scheduler.secrets.sealing`.
 registries = sa.Table(
     "registries",
     metadata,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from scheduler.hook import DeliveryKind, DeliveryStatus
+from scheduler.domain.hook import DeliveryKind, DeliveryStatus
 from scheduler.store.tables.columns import Moment, metadata, one_of
 
 #: Whom to tell what happens to a job, or to all jobs of a namespace.

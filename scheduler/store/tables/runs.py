@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
-from scheduler.execution import ExecStatus, Outcome, TriggerMode
-from scheduler.job import Mount
+from scheduler.domain.execution import ExecStatus, Outcome, TriggerMode
+from scheduler.domain.job import Mount
 from scheduler.store.tables.columns import Moment, metadata, one_of
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.admission.choosing import MOST_OVERTAKING, Choice, Turns, choose
-from scheduler.admission.facts import Candidate, Holding, Lane, NamespacePolicy, Room
+from scheduler.admission.choosing import MOST_OVERTAKING, Choice, FairShares, choose
+from scheduler.admission.facts import Candidate, Holding, Lane, NamespacePolicy, RegionCapacity
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MIB = 1 << 20
@@ -56,16 +56,16 @@ class Place:
     policies: Mapping[str, NamespacePolicy] = field(default_factory=dict)
     waiting: list[Candidate] = field(default_factory=list)
     going: dict[str, Candidate] = field(default_factory=dict)
-    turns: Turns = field(default_factory=Turns)
+    turns: FairShares = field(default_factory=FairShares)
 
     def policy_of(self, name: str) -> NamespacePolicy:
         """What a namespace may do."""
         return self.policies.get(name, NamespacePolicy())
 
-    def room(self) -> Room:
+    def room(self) -> RegionCapacity:
         """What is left."""
         held = [Holding(o.job_id, o.namespace, "r", o.cpus, o.memory_bytes) for o in self.going.values()]
-        return Room("r", self.cpus, self.memory * MIB, held)
+        return RegionCapacity("r", self.cpus, self.memory * MIB, held)
 
     def lanes(self) -> dict[int, Lane]:
         """What waits, as it would be read."""
@@ -235,7 +235,9 @@ def test_a_decision_stops_where_not_all_has_been_read() -> None:
     seen, other = run(1), run(2)
     lanes = {1: Lane(None, [seen], is_complete=False), 2: Lane(None, [other], is_complete=True)}
 
-    choice = choose(lanes, Place().room(), Turns(), policy_of=lambda _: NamespacePolicy(), now=NOW, most=9)
+    choice = choose(
+        lanes, Place().room(), FairShares(), policy_of=lambda _: NamespacePolicy(), now=NOW, most=9
+    )
 
     assert (choice.chosen, choice.is_thirsty) == ([seen], True)
 
@@ -259,7 +261,7 @@ def test_a_large_run_is_overtaken_by_so_many_small_ones_and_no_more() -> None:
 def test_what_holds_the_region_gives_way_to_a_higher_priority() -> None:
     """And to nothing else."""
     large = run(1, cpus=4)
-    place = Place(waiting=[large], going={"x": run(9)}, turns=Turns(holder=large))
+    place = Place(waiting=[large], going={"x": run(9)}, turns=FairShares(holder=large))
     place.waiting += [run(2, "b"), urgent := run(3, "c", priority=1)]
 
     assert place.start() == [urgent]
@@ -268,7 +270,7 @@ def test_what_holds_the_region_gives_way_to_a_higher_priority() -> None:
 def test_what_holds_the_region_and_comes_to_a_limit_holds_it_no_more() -> None:
     """The room is for whoever can use it."""
     large = run(1, cpus=4)
-    place = Place(waiting=[large], going={"x": run(1)}, turns=Turns(holder=large), limits={1: 1})
+    place = Place(waiting=[large], going={"x": run(1)}, turns=FairShares(holder=large), limits={1: 1})
     place.waiting.append(other := run(2, "b"))
 
     assert place.start() == [other]
@@ -321,7 +323,7 @@ def _check_limits(place: Place) -> None:
 @settings(deadline=None)
 def test_no_decision_goes_beyond_the_capacity_or_a_limit(place: Place, steps: list) -> None:
     """Whatever comes and ends in whatever order; and nothing in its back-off starts."""
-    place = replace(place, waiting=[], going={}, turns=Turns())
+    place = replace(place, waiting=[], going={}, turns=FairShares())
     for step in steps:
         if step == "decide":
             started = place.decide().chosen
@@ -340,7 +342,7 @@ def test_whatever_waits_starts_in_the_end_and_in_the_order_of_its_namespace(
     place: Place, specs: list[dict]
 ) -> None:
     """Runs end one after the other; within one job and priority they start as they came."""
-    place = replace(place, waiting=[], going={}, turns=Turns())
+    place = replace(place, waiting=[], going={}, turns=FairShares())
     specs = [spec | {"wait": 0} for spec in specs]
     place.waiting = [_made(spec) for spec in specs]
     everything = list(place.waiting)
@@ -362,7 +364,7 @@ def test_no_run_waits_for_ever_while_others_of_its_priority_go_on_coming(
     place: Place, specs: list[dict], seed: int
 ) -> None:
     """A run at the front of its line starts after a bounded number of others, however these are mixed."""
-    place = replace(place, waiting=[], going={}, turns=Turns(), limits={}, policies={})
+    place = replace(place, waiting=[], going={}, turns=FairShares(), limits={}, policies={})
     plain = [spec | {"wait": 0, "priority": 0} for spec in specs]
     if not (able := [spec for spec in plain if spec["cpus"] <= place.cpus]):
         return
@@ -386,7 +388,7 @@ def test_no_run_waits_for_ever_while_others_of_its_priority_go_on_coming(
 @settings(deadline=None)
 def test_capacity_does_not_lie_idle_while_something_could_use_it(place: Place, specs: list[dict]) -> None:
     """Unless it is kept for a run that was overtaken often enough, or for one that comes earlier in its line."""
-    place = replace(place, waiting=[], going={}, turns=Turns())
+    place = replace(place, waiting=[], going={}, turns=FairShares())
     place.waiting = [_made(spec | {"wait": 0}) for spec in specs]
     place.decide(most=1000)
 

@@ -15,7 +15,7 @@ from api.cli.completion import completion
 from api.cli.hooks import EVENTS
 from api.cli.main import COMMANDS, main
 from api.cli.preview import MOST_OCCURRENCES
-from scheduler.hook import HookEvent
+from scheduler.domain.hook import HookEvent
 from scheduler.timing import preview
 
 #: Every one of them takes longer to load than the rest of the command together.

@@ -9,7 +9,7 @@ import pytest
 
 from api.cli.applying import How, carry_out
 from api.cli.declaring.form import read_jobs
-from api.client import Answer, ApiError, Client, ClientError, UnreachableError
+from api.client import ApiError, ApiResponse, Client, ClientError, UnreachableError
 
 TEXT = "jobs:\n" + "".join(f"- {{name: {name}, namespace: team, docker_image_repo: x}}\n" for name in "abc")
 
@@ -22,7 +22,7 @@ class Daemon(Client):
         self.error = error
         self.made: list[str] = []
 
-    def request(self, method: str, path: str, **more: Any) -> Answer:
+    def request(self, method: str, path: str, **more: Any) -> ApiResponse:
         """One request."""
         found: Any = {"results": [], "next": None}
         if method == "POST":
@@ -32,7 +32,7 @@ class Daemon(Client):
             found = {"id": 1}
         elif path == "/v1/about":
             found = {"default_size": "XXS", "default_region": "LOCAL"}
-        return Answer(200, {}, json.dumps(found).encode())
+        return ApiResponse(200, {}, json.dumps(found).encode())
 
 
 @pytest.mark.parametrize(

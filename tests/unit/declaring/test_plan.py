@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from api.cli.declaring.form import Declared, default_fields
-from api.cli.declaring.plan import Action, Change, Step, make_plan
-from api.cli.declaring.showing import Outcome, Status, as_data, shown, summary
+from api.cli.declaring.plan import FieldChange, PlanAction, PlanStep, make_plan
+from api.cli.declaring.showing import StepOutcome, StepStatus, as_data, shown, summary
 
 
 def declared(name: str = "a", namespace: str = "team", **fields: Any) -> Declared:
@@ -28,7 +28,7 @@ def stored(name: str = "a", namespace: str = "team", **fields: Any) -> dict[str,
     )
 
 
-def plan(job: Declared, *there: dict[str, Any], pruned: tuple[str, ...] = ()) -> list[Step]:
+def plan(job: Declared, *there: dict[str, Any], pruned: tuple[str, ...] = ()) -> list[PlanStep]:
     """The plan for one job."""
     return make_plan([job], there, default_fields(), pruned=pruned)
 
@@ -37,7 +37,7 @@ def test_a_job_that_is_not_there_is_created_with_what_is_declared():
     """What is left out is left to the daemon."""
     [step] = plan(declared(max_retries=3, priority=0))
     assert (step.action, step.body) == (
-        Action.CREATE,
+        PlanAction.CREATE,
         {"name": "a", "namespace": "team", "docker_image_repo": "busybox", "max_retries": 3, "priority": 0},
     )
     assert list(step.changes) == ["docker_image_repo", "max_retries"]
@@ -47,7 +47,7 @@ def test_a_field_that_is_left_out_gets_its_default_again():
     """That is what declaring means."""
     [step] = plan(declared(), stored(max_retries=3, user="1000", labels={"a": "b"}))
     assert step.body == {"max_retries": 0, "user": None, "labels": {}}
-    assert step.changes["labels.a"] == Change("b", None)
+    assert step.changes["labels.a"] == FieldChange("b", None)
 
 
 def test_variables_differ_entry_by_entry():
@@ -57,14 +57,14 @@ def test_variables_differ_entry_by_entry():
         declared(runtime_vars={"S": {"secret": "y"}, "C": "3", "A": "1"}), stored(runtime_vars=before)
     )
     assert step.changes == {
-        "runtime_vars.B": Change("2", None),
-        "runtime_vars.C": Change(None, "3"),
-        "runtime_vars.S": Change({"secret": "x"}, {"secret": "y"}),
+        "runtime_vars.B": FieldChange("2", None),
+        "runtime_vars.C": FieldChange(None, "3"),
+        "runtime_vars.S": FieldChange({"secret": "x"}, {"secret": "y"}),
     }
     [same] = plan(
         declared(runtime_vars={"B": "2", "S": {"secret": "x"}, "A": "1"}), stored(runtime_vars=before)
     )
-    assert same.action is Action.NOTHING
+    assert same.action is PlanAction.NOTHING
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_variables_differ_entry_by_entry():
 def test_what_the_daemon_fills_in_is_no_difference(wanted: dict[str, Any], have: dict[str, Any]):
     """Nor is the order of what has none."""
     [step] = plan(declared(**wanted), stored(**have))
-    assert (step.action, step.body) == (Action.NOTHING, {})
+    assert (step.action, step.body) == (PlanAction.NOTHING, {})
 
 
 @pytest.mark.parametrize(
@@ -139,19 +139,19 @@ def test_only_the_named_namespaces_are_pruned():
     there = [stored(), stored("b"), stored("c", "other")]
     steps = plan(declared("new"), *there, pruned=("team",))
     assert [(step.action, step.namespace, step.name) for step in steps] == [
-        (Action.CREATE, "team", "new"),
-        (Action.DELETE, "team", "a"),
-        (Action.DELETE, "team", "b"),
+        (PlanAction.CREATE, "team", "new"),
+        (PlanAction.DELETE, "team", "a"),
+        (PlanAction.DELETE, "team", "b"),
     ]
-    assert [step.action for step in plan(declared("new"), *there)] == [Action.CREATE]
+    assert [step.action for step in plan(declared("new"), *there)] == [PlanAction.CREATE]
 
 
 def test_a_field_that_the_daemon_does_not_know_is_sent_only_if_it_is_declared():
     """An older daemon then refuses it by name."""
     older = stored()
     del older["retention_days"]
-    assert plan(declared(), older)[0].action is Action.NOTHING
-    assert plan(declared(retention_days=None), older)[0].action is Action.NOTHING
+    assert plan(declared(), older)[0].action is PlanAction.NOTHING
+    assert plan(declared(retention_days=None), older)[0].action is PlanAction.NOTHING
     assert plan(declared(retention_days=3), older)[0].body == {"retention_days": 3}
 
 
@@ -169,12 +169,12 @@ def test_outcomes_are_summed_up_for_people_and_programs():
     """With what was refused, and what was not tried."""
     steps = plan(declared("new"), stored(), stored("b"), pruned=("team",))
     outcomes = [
-        Outcome(steps[0], Status.FAILED, "no"),
-        *(Outcome(step, Status.SKIPPED) for step in steps[1:]),
+        StepOutcome(steps[0], StepStatus.FAILED, "no"),
+        *(StepOutcome(step, StepStatus.SKIPPED) for step in steps[1:]),
     ]
     assert summary(outcomes, is_dry=False) == "1 failed, 2 not tried."
     assert summary([], is_dry=False) == "Nothing to do."
-    assert summary([Outcome(step, Status.PLANNED) for step in steps], is_dry=True).endswith(
+    assert summary([StepOutcome(step, StepStatus.PLANNED) for step in steps], is_dry=True).endswith(
         "1 created, 2 deleted."
     )
     data = as_data(outcomes, is_dry=False)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from api.cli.declaring.documents import read_documents
 from api.cli.declaring.form import checked, default_fields, read_jobs
-from api.cli.declaring.plan import Action, make_plan
+from api.cli.declaring.plan import PlanAction, make_plan
 from api.cli.declaring.writing import as_json, as_yaml, exported
 
 TEXTS = st.one_of(
@@ -56,7 +56,7 @@ def test_what_is_exported_declares_the_same_jobs(definitions: list[dict[str, Any
     for text in (as_yaml(found), as_json(found)):
         declared, problems = read_jobs(text, "x")
         assert problems == []
-        assert all(step.action is Action.NOTHING for step in make_plan(declared, stored, defaults))
+        assert all(step.action is PlanAction.NOTHING for step in make_plan(declared, stored, defaults))
         bare = {"namespace": "", **default_fields()}
         rebuilt = [
             {

@@ -11,7 +11,7 @@ from docker.api.client import APIClient
 
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import DockerApi
-from scheduler.engine.docker_words import RefusedError
+from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineUnavailableError, LaunchError
 from scheduler.engine.protocol import LABEL_EXEC, LABEL_INSTALLATION, Handle, LaunchSpec
 
@@ -33,12 +33,12 @@ class Client:
 
     def create_container(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Refuse it."""
-        raise RefusedError(409, 'Conflict. The container name "/timeball-one" is already in use')
+        raise EngineRefusedError(409, 'Conflict. The container name "/timeball-one" is already in use')
 
     def inspect_container(self, name: str) -> dict[str, Any]:
         """The container that holds the name."""
         if self.labels is None:
-            raise RefusedError(404, f"No such container: {name}")
+            raise EngineRefusedError(404, f"No such container: {name}")
         return {"Id": "abc", "Config": {"Labels": self.labels}}
 
 

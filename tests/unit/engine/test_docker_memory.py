@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from scheduler.engine.docker_api import DockerApi, Limits
+from scheduler.engine.docker_api import DockerApi, EngineTimeLimits
 from scheduler.engine.docker_memory import MemoryDeaths
-from scheduler.engine.docker_words import RefusedError
+from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import RunState, RunStatus
 
@@ -30,7 +30,7 @@ class Events:
 
     answer: bytes | Exception
     asked: list[dict[str, Any]] = field(default_factory=list)
-    limits: Limits = field(default_factory=Limits)
+    limits: EngineTimeLimits = field(default_factory=EngineTimeLimits)
 
     async def open(self, _: str, path: str, *, params: Mapping[str, str], idle_seconds: float) -> Events:
         """Note the question."""
@@ -99,7 +99,9 @@ async def test_what_we_killed_ourselves_needs_no_question() -> None:
     assert events.asked == []
 
 
-@pytest.mark.parametrize("error", [RefusedError(500, "oops"), TimeoutError(), EngineUnavailableError("gone")])
+@pytest.mark.parametrize(
+    "error", [EngineRefusedError(500, "oops"), TimeoutError(), EngineUnavailableError("gone")]
+)
 async def test_an_engine_that_does_not_tell_is_asked_again(error: Exception) -> None:
     """No answer is no verdict."""
     memory, events = deaths(error)

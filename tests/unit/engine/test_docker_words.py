@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.engine.docker_words import RefusedError, is_passing_registry_trouble, readable
+from scheduler.engine.docker_words import EngineRefusedError, is_passing_registry_trouble, readable
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_an_engine_in_trouble_is_told_apart_from_a_run_that_is_wrong(
     status: int, words: str, in_trouble: bool
 ) -> None:
     """Only what may go well later is the engine's fault."""
-    assert RefusedError(status, words).in_trouble is in_trouble
+    assert EngineRefusedError(status, words).in_trouble is in_trouble
 
 
 def test_a_refusal_without_words_still_says_something() -> None:
     """The status stands in for the missing reason."""
-    assert "418" in RefusedError(418, "").words
+    assert "418" in EngineRefusedError(418, "").words
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from scheduler.clock import SystemClock
+from scheduler.domain.clock import SystemClock
 from scheduler.keeping.doctor.databases import StoredView, check_database
 from scheduler.keeping.doctor.engines import check_engines
-from scheduler.keeping.doctor.findings import Finding, Status, ok, problem, warning, worst
-from scheduler.keeping.doctor.machine import Room, check_disk, check_permissions, judge_room
+from scheduler.keeping.doctor.findings import Finding, FindingStatus, ok, problem, warning, worst
+from scheduler.keeping.doctor.machine import FreeSpace, check_disk, check_permissions, judge_room
 from scheduler.keeping.doctor.presence import check_daemon, is_locked
-from scheduler.setting_parts import RegionSettings
+from scheduler.settings.parts import RegionSettings
 from scheduler.store import identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import upgrade
@@ -58,15 +58,15 @@ def stored(data_dir: Path) -> StoredView:
 def by_check(findings: list[Finding]) -> dict[str, Finding]:
     """Findings by what was looked at; each that is not ok says what to do."""
     for finding in findings:
-        assert (finding.remedy is None) == (finding.status is Status.OK), finding
+        assert (finding.remedy is None) == (finding.status is FindingStatus.OK), finding
     return {finding.check: finding for finding in findings}
 
 
 def test_the_worst_finding_is_the_status_of_all() -> None:
     """A warning is worse than nothing to do, a problem worse than both."""
-    assert worst([]) is Status.OK
-    assert worst([ok("a", ""), warning("b", "", "do")]) is Status.WARNING
-    assert worst([problem("a", "", "do"), warning("b", "", "do")]) is Status.PROBLEM
+    assert worst([]) is FindingStatus.OK
+    assert worst([ok("a", ""), warning("b", "", "do")]) is FindingStatus.WARNING
+    assert worst([problem("a", "", "do"), warning("b", "", "do")]) is FindingStatus.PROBLEM
 
 
 def test_a_database_in_order_is_said_to_be_so(data_dir: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_database_in_order_is_said_to_be_so(data_dir: Path) -> None:
     found = by_check(check_database(stored(data_dir)))
 
     assert set(found) == {"database version", "database integrity", "database size"}
-    assert worst(list(found.values())) is Status.OK
+    assert worst(list(found.values())) is FindingStatus.OK
 
 
 def test_a_damaged_database_is_a_problem(data_dir: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_damaged_database_is_a_problem(data_dir: Path) -> None:
 
     found = check_database(stored(data_dir))
 
-    assert worst(found) is Status.PROBLEM
+    assert worst(found) is FindingStatus.PROBLEM
     assert any("timeball restore" in (finding.remedy or "") for finding in found)
 
 
@@ -93,19 +93,21 @@ def test_what_is_no_database_is_a_problem(data_dir: Path) -> None:
     """As is one that cannot be opened."""
     (data_dir / "timeball.db").write_text("{}")
 
-    assert worst(check_database(stored(data_dir))) is Status.PROBLEM
+    assert worst(check_database(stored(data_dir))) is FindingStatus.PROBLEM
 
 
 def test_a_missing_database_is_a_warning(tmp_path: Path) -> None:
     """No daemon has been started there."""
     [finding] = check_database(stored(tmp_path))
 
-    assert finding.status is Status.WARNING
+    assert finding.status is FindingStatus.WARNING
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("version", "status"), [("9999", Status.PROBLEM), ("0000", Status.WARNING)])
-def test_tables_of_another_version_are_named(data_dir: Path, version: str, status: Status) -> None:
+@pytest.mark.parametrize(
+    ("version", "status"), [("9999", FindingStatus.PROBLEM), ("0000", FindingStatus.WARNING)]
+)
+def test_tables_of_another_version_are_named(data_dir: Path, version: str, status: FindingStatus) -> None:
     """Newer ones cannot be used; older ones are brought up to date by the next start."""
     with closing(sqlite3.connect(data_dir / "timeball.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
@@ -116,29 +118,35 @@ def test_tables_of_another_version_are_named(data_dir: Path, version: str, statu
 @pytest.mark.parametrize(
     ("room", "status"),
     [
-        (Room(GIB * 2, GIB * 9, 10**6), Status.OK),
-        (Room(GIB // 2, GIB * 9, 10**6), Status.WARNING),
-        (Room(GIB // 8, GIB * 9, 10**6), Status.PROBLEM),
-        (Room(GIB * 2, GIB * 9, 5_000), Status.WARNING),
-        (Room(GIB * 2, GIB * 9, 500), Status.PROBLEM),
-        (Room(GIB * 2, GIB * 9, None), Status.OK),
+        (FreeSpace(GIB * 2, GIB * 9, 10**6), FindingStatus.OK),
+        (FreeSpace(GIB // 2, GIB * 9, 10**6), FindingStatus.WARNING),
+        (FreeSpace(GIB // 8, GIB * 9, 10**6), FindingStatus.PROBLEM),
+        (FreeSpace(GIB * 2, GIB * 9, 5_000), FindingStatus.WARNING),
+        (FreeSpace(GIB * 2, GIB * 9, 500), FindingStatus.PROBLEM),
+        (FreeSpace(GIB * 2, GIB * 9, None), FindingStatus.OK),
     ],
 )
-def test_room_on_the_disk_is_judged_by_bytes_and_files(room: Room, status: Status) -> None:
+def test_room_on_the_disk_is_judged_by_bytes_and_files(room: FreeSpace, status: FindingStatus) -> None:
     """A file system that does not count files has room for them."""
     assert worst(judge_room(Path("/data"), room)) is status
 
 
 def test_a_directory_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     """With what to name instead."""
-    assert by_check(check_disk(tmp_path / "nowhere"))["disk space"].status is Status.PROBLEM
+    assert by_check(check_disk(tmp_path / "nowhere"))["disk space"].status is FindingStatus.PROBLEM
 
 
 @pytest.mark.parametrize(
     ("directory", "file", "status"),
-    [(0o700, 0o600, Status.OK), (0o755, 0o600, Status.WARNING), (0o700, 0o644, Status.PROBLEM)],
+    [
+        (0o700, 0o600, FindingStatus.OK),
+        (0o755, 0o600, FindingStatus.WARNING),
+        (0o700, 0o644, FindingStatus.PROBLEM),
+    ],
 )
-def test_what_others_can_read_is_named(data_dir: Path, directory: int, file: int, status: Status) -> None:
+def test_what_others_can_read_is_named(
+    data_dir: Path, directory: int, file: int, status: FindingStatus
+) -> None:
     """A directory that is open is a warning, a secret that is open a problem."""
     (data_dir / "admin.token").write_text("tbl_x")
     (data_dir / "admin.token").chmod(file)
@@ -147,7 +155,7 @@ def test_what_others_can_read_is_named(data_dir: Path, directory: int, file: int
     [finding] = check_permissions(data_dir)
 
     assert finding.status is status
-    if status is not Status.OK:
+    if status is not FindingStatus.OK:
         assert (finding.remedy or "").startswith("chmod")
 
 
@@ -159,7 +167,7 @@ def test_a_secret_that_others_can_read_is_a_problem_whichever_it_is(data_dir: Pa
 
     [finding] = check_permissions(data_dir)
 
-    assert finding.status is Status.PROBLEM
+    assert finding.status is FindingStatus.PROBLEM
     assert finding.details["files"] == [str(data_dir / name)]
 
 
@@ -179,7 +187,7 @@ def test_what_this_user_cannot_read_or_write_is_named(
 
     [finding] = check_permissions(data_dir)
 
-    assert finding.status is Status.PROBLEM
+    assert finding.status is FindingStatus.PROBLEM
     assert str(data_dir / name) in finding.summary
     assert "chown" in (finding.remedy or "")
 
@@ -204,25 +212,29 @@ def _version() -> str:
 def test_a_daemon_that_runs_well_is_said_to(data_dir: Path) -> None:
     """It answers, and its lease stands in the database."""
     assert {name: finding.status for name, finding in asked(data_dir).items()} == {
-        "daemon": Status.OK,
-        "daemon lease": Status.OK,
+        "daemon": FindingStatus.OK,
+        "daemon lease": FindingStatus.OK,
     }
 
 
 @pytest.mark.parametrize(
     ("changes", "check", "status"),
     [
-        ({"is_served": False, "about": None}, "daemon", Status.WARNING),
-        ({"is_served": False, "about": None, "unreachable": "x", "is_named": True}, "daemon", Status.PROBLEM),
-        ({"about": None, "unreachable": "x"}, "daemon", Status.WARNING),
-        ({"about": None, "unreachable": "x", "is_named": True}, "daemon", Status.PROBLEM),
-        ({"about": {"version": "0.0.1"}}, "daemon", Status.WARNING),
-        ({"about": {"instance": "another"}}, "daemon address", Status.WARNING),
-        ({"about": {"clock_jumped_seconds": -9.0}}, "daemon clock", Status.WARNING),
+        ({"is_served": False, "about": None}, "daemon", FindingStatus.WARNING),
+        (
+            {"is_served": False, "about": None, "unreachable": "x", "is_named": True},
+            "daemon",
+            FindingStatus.PROBLEM,
+        ),
+        ({"about": None, "unreachable": "x"}, "daemon", FindingStatus.WARNING),
+        ({"about": None, "unreachable": "x", "is_named": True}, "daemon", FindingStatus.PROBLEM),
+        ({"about": {"version": "0.0.1"}}, "daemon", FindingStatus.WARNING),
+        ({"about": {"instance": "another"}}, "daemon address", FindingStatus.WARNING),
+        ({"about": {"clock_jumped_seconds": -9.0}}, "daemon clock", FindingStatus.WARNING),
     ],
 )
 def test_a_daemon_that_is_not_as_it_should_be_is_said_to(
-    data_dir: Path, changes: dict[str, Any], check: str, status: Status
+    data_dir: Path, changes: dict[str, Any], check: str, status: FindingStatus
 ) -> None:
     """Down, unreachable, of another version, another's, with a clock that was set."""
     assert asked(data_dir, **changes)[check].status is status
@@ -233,7 +245,7 @@ def test_a_lease_that_has_run_out_is_a_problem(data_dir: Path) -> None:
     with closing(sqlite3.connect(data_dir / "timeball.db")) as connection, connection:
         connection.execute("UPDATE instances SET lease_until = 1")
 
-    assert asked(data_dir)["daemon lease"].status is Status.PROBLEM
+    assert asked(data_dir)["daemon lease"].status is FindingStatus.PROBLEM
 
 
 def test_the_daemons_lock_tells_whether_one_runs(tmp_path: Path) -> None:
@@ -265,9 +277,9 @@ async def test_containers_are_told_apart_by_whose_they_are() -> None:
     found = await examined(engine, going=frozenset({spec.exec_id}))
 
     assert going.name != orphan.name
-    assert found["engine LOCAL"].status is Status.OK
+    assert found["engine LOCAL"].status is FindingStatus.OK
     assert found["orphans LOCAL"].details["containers"] == [orphan.name]
-    assert found["orphans LOCAL"].status is Status.WARNING
+    assert found["orphans LOCAL"].status is FindingStatus.WARNING
     assert found["strangers LOCAL"].details["installations"] == {"theirs": 1}
 
 
@@ -276,11 +288,11 @@ async def test_an_engine_that_does_not_answer_is_a_problem() -> None:
     engine = FakeEngine()
     engine.down = True
 
-    assert (await examined(engine))["engine LOCAL"].status is Status.PROBLEM
+    assert (await examined(engine))["engine LOCAL"].status is FindingStatus.PROBLEM
 
 
-@pytest.mark.parametrize(("skew", "status"), [(30, Status.WARNING), (-900, Status.PROBLEM)])
-async def test_an_engine_whose_clock_differs_from_ours_is_noticed(skew: int, status: Status) -> None:
+@pytest.mark.parametrize(("skew", "status"), [(30, FindingStatus.WARNING), (-900, FindingStatus.PROBLEM)])
+async def test_an_engine_whose_clock_differs_from_ours_is_noticed(skew: int, status: FindingStatus) -> None:
     """Ends of runs are told by it."""
     engine = FakeEngine(clock=lambda: datetime.now(UTC) + timedelta(seconds=skew))
 

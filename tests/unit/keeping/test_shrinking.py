@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.clock import SystemClock
+from scheduler.domain.clock import SystemClock
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.keeping.pace import SHORTEST_PAUSE, TARGET, Pace
 from scheduler.keeping.retention import Retention

@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from scheduler.domain.stream import Stream
 from scheduler.logs.chunks import LINE_ENDS, Frame
 from scheduler.logs.hub import CaptureHub
 from scheduler.logs.lines import Line
 from scheduler.logs.reader import LogQuery, LogReader
-from scheduler.logs.stream import Stream
 from scheduler.store import logs as store
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkRow

@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from scheduler.errors import UnavailableError
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.stream import Stream
 from scheduler.logs import builder, capture
 from scheduler.logs.capture import CAPTURE_BYTES, Capture
 from scheduler.logs.chunks import decode
 from scheduler.logs.places import run_cursor
-from scheduler.logs.stream import Stream
 from scheduler.store import logs as store
 from scheduler.store.tables import execs, log_chunks
 from tests.unit.logs.scene import EXEC, NOON, LogScene

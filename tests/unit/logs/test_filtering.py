@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.errors import InvalidInputError
+from scheduler.domain.errors import InvalidInputError
+from scheduler.domain.stream import Stream
 from scheduler.logs import builder, reader, scanning
 from scheduler.logs.filtering import LineFilter, check_pattern
-from scheduler.logs.lines import Run, position_of
-from scheduler.logs.stream import Stream
+from scheduler.logs.lines import FrameLines, position_of
 from tests.unit.logs.scene import EXEC, LogScene
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
@@ -22,7 +22,7 @@ LETTERS = bytes(b"abX \xc3\xa9\r_"[number % 8] for number in range(256))
 
 def kept(lines: list[bytes], **wanted: object) -> list[bytes]:
     """Those of the lines that a filter lets through."""
-    runs = LineFilter(**wanted).apply([Run(0, int(OUT), lines, position_of(3, 4))])  # type: ignore[arg-type]
+    runs = LineFilter(**wanted).apply([FrameLines(0, int(OUT), lines, position_of(3, 4))])  # type: ignore[arg-type]
     return [line for run in runs for line in run.lines]
 
 
@@ -58,7 +58,7 @@ def test_a_line_is_looked_at_as_it_is_shown(line: bytes, wanted: dict[str, objec
 def test_kept_lines_keep_their_places() -> None:
     """A cursor to one leads to the same line whatever is asked for."""
     lines = [b"%d\n" % n for n in range(100)]
-    runs = LineFilter(contains="7").apply([Run(5, int(ERR), lines, position_of(2, 1))])
+    runs = LineFilter(contains="7").apply([FrameLines(5, int(ERR), lines, position_of(2, 1))])
     found = {run.position + n: line for run in runs for n, line in enumerate(run.lines)}
     assert found == {position_of(2, 1, n): b"%d\n" % n for n in range(100) if b"7" in b"%d" % n}
     assert {(run.at, run.stream) for run in runs} == {(5, int(ERR))}

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
+from scheduler.domain.stream import Stream
 from scheduler.logs import limit
 from scheduler.logs.limit import Overflow
 from scheduler.logs.resume import Aligner
-from scheduler.logs.stream import Stream
 from tests.unit.logs.scene import EXEC, LogScene
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR

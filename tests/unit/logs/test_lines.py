@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.logs.chunks import LINE_ENDS, Frame
-from scheduler.logs.lines import LineSplitter, Run, chunk_of, open_end, shown, without_ending
+from scheduler.logs.lines import FrameLines, LineSplitter, chunk_of, open_end, shown, without_ending
 from tests.unit.logs.scene import slow_lines
 
 PIECES = st.lists(
@@ -23,7 +23,7 @@ def frames_of(pieces: list[tuple[int, bytes]]) -> list[Frame]:
     return [Frame(kind, number, data) for number, (kind, data) in enumerate(pieces)]
 
 
-def flat(runs: list[Run]) -> list[tuple[int, int, bytes]]:
+def flat(runs: list[FrameLines]) -> list[tuple[int, int, bytes]]:
     """Runs as single lines."""
     return [(run.at, run.stream, line) for run in runs for line in run.lines]
 

@@ -12,11 +12,11 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from scheduler.domain.stream import Stream
 from scheduler.logs import builder, merging
 from scheduler.logs.filtering import LineFilter
 from scheduler.logs.merging import Merging, RunLine
 from scheduler.logs.reader import LogQuery
-from scheduler.logs.stream import Stream
 from scheduler.store import spans
 from scheduler.store.spans import Scope
 from scheduler.store.tables import execs

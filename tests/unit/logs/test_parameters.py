@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from api.schemas.lines import LineOut, json_lines
 from api.schemas.logs import LogParameters
 from api.schemas.logs import parse_log_parameters as parse
-from scheduler.errors import FieldError, InvalidInputError
+from scheduler.domain.errors import FieldError, InvalidInputError
+from scheduler.domain.stream import Stream
 from scheduler.logs.lines import Line
-from scheduler.logs.stream import Stream
 
 SECOND = 1451350945
 

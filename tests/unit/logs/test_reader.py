@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scheduler.errors import InvalidInputError
+from scheduler.domain.errors import InvalidInputError
+from scheduler.domain.stream import Stream
 from scheduler.logs import chunks, scanning
 from scheduler.logs.chunks import Frame
 from scheduler.logs.lines import Line
 from scheduler.logs.places import run_cursor
 from scheduler.logs.reader import BATCH_LINES, LogQuery
-from scheduler.logs.stream import Stream
 from scheduler.store import logs as store
 from scheduler.store.tables import execs, from_micros
 from tests.unit.logs.scene import EXEC, NOON, LogScene, slow_lines

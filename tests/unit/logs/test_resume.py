@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.domain.stream import Stream
 from scheduler.logs.cursor import SAMPLE_BYTES, LogCursor, StreamCursor
 from scheduler.logs.recovering import read_on
 from scheduler.logs.resume import Aligner, EngineFrame, Locator
-from scheduler.logs.stream import Stream
 from scheduler.store.tables import to_micros
 from tests.unit.logs.scene import EXEC, NOON, LogScene
 

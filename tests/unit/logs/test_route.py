@@ -16,17 +16,17 @@ from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 from aiohttp.typedefs import Handler
 
-from api import log_answers, log_lines
-from api.keys import CALLER, SERVICE
-from api.log_lines import INLINE_BYTES
-from api.problems import problems_middleware
+from api.http import log_answers, log_lines
+from api.http.keys import CALLER, SERVICE
+from api.http.log_lines import INLINE_BYTES
+from api.http.problems import problems_middleware
 from api.routes.logs import get_exec_logs
-from scheduler.access import Caller
-from scheduler.errors import NotFoundError, UnavailableError
+from scheduler.access.callers import Caller
+from scheduler.domain.errors import NotFoundError, UnavailableError
+from scheduler.domain.stream import Stream
 from scheduler.logs import builder
 from scheduler.logs.lines import Line
 from scheduler.logs.reader import LogQuery, LogReader, Reading
-from scheduler.logs.stream import Stream
 from scheduler.service import Service
 from tests.unit.logs.scene import EXEC, LogScene
 

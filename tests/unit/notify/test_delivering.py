@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from scheduler.hook import Delivery, DeliveryStatus, HookEvent, SubjectType, hook_body
-from scheduler.job import JobDefinition, ScheduleCursor
-from scheduler.metrics import DEFECTS
+from scheduler.domain.hook import Delivery, DeliveryStatus, HookEvent, SubjectType, hook_body
+from scheduler.domain.job import JobDefinition, ScheduleCursor
 from scheduler.notify.addresses import AddressPolicy
 from scheduler.notify.deliverer import Deliverer, Means
 from scheduler.notify.mail import Mailer
 from scheduler.notify.posting import Poster
-from scheduler.security.sealing import Keyring, new_key
+from scheduler.process.metrics import DEFECTS
+from scheduler.secrets.sealing import Keyring, new_key
 from scheduler.store import deliveries, hooks, jobs, outbox
 from scheduler.store.database import Database
 from scheduler.store.deliveries import StoredOutbox

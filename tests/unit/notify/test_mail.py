@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from scheduler.hook import Delivery, DeliveryKind, DeliveryStatus
+from scheduler.domain.hook import Delivery, DeliveryKind, DeliveryStatus
 from scheduler.notify.mail import Mailer, MailServer, compose
 
 # The server warns that it takes passwords without STARTTLS: TLS from the first byte it does not count.

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.account import StoredUser
-from scheduler.errors import SettingsError
+from scheduler.assembly.notifications import _address_of, mail_server
+from scheduler.domain.account import StoredUser
+from scheduler.domain.errors import SettingsError
 from scheduler.notify.options import MailSettings
-from scheduler.settings import load_settings
+from scheduler.settings.settings import load_settings
 from scheduler.store import accounts
 from scheduler.store.database import Database
 from scheduler.store.migrate import upgrade
-from scheduler.telling import _address_of, mail_server
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.errors import UnavailableError
-from scheduler.execution import Occurrence, Outcome
-from scheduler.job import STANDARD_SIZES, Job, JobDefinition, MisfirePolicy
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.execution import Occurrence, Outcome
+from scheduler.domain.job import STANDARD_SIZES, Job, JobDefinition, MisfirePolicy
 from scheduler.planning.claims import Claims
 from scheduler.planning.planner import Planner
-from scheduler.rules import with_schedule
+from scheduler.policy.job_rules import with_schedule
 from scheduler.store import jobs, ledger
 from scheduler.store.database import Database
 from scheduler.store.migrate import upgrade

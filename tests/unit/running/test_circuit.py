@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.engine.errors import EngineTimeoutError, EngineTroubledError, EngineUnavailableError
 from scheduler.engine.protocol import Handle, RunStatus
-from scheduler.metrics import REGISTRY
+from scheduler.process.metrics import REGISTRY
 from scheduler.running.circuit import Circuit, CircuitState
 from scheduler.running.guarding import GuardedEngine
 from tests.lab.fake_engine import FakeEngine

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from scheduler.domain.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode
+from scheduler.domain.job import RETRYABLE, ConcurrencyPolicy, PullPolicy
 from scheduler.engine.protocol import RunState, RunStatus
-from scheduler.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode
-from scheduler.job import RETRYABLE, ConcurrencyPolicy, PullPolicy
 from scheduler.running.decide import (
     LONGEST_BACKOFF,
     End,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from scheduler import faults
-from scheduler.faults import Action, Point
+from scheduler.process import faults
+from scheduler.process.faults import FaultAction, Point
 from tests.unit.running.test_runs import Stage, _check, _speaks, migrated, stage
 
 __all__ = ["migrated", "stage"]
@@ -41,7 +41,7 @@ async def test_a_defect_at_any_step_of_a_run_changes_nothing_about_its_end(
     """It is noted, the run is taken up again from what is so on the engine, and the daemon goes on."""
     _speaks(stage)
     await stage.create("speak")
-    faults.arm(point, action=Action.RAISE)
+    faults.arm(point, action=FaultAction.RAISE)
 
     await _check(stage, await stage.trigger())
 
@@ -49,7 +49,7 @@ async def test_a_defect_at_any_step_of_a_run_changes_nothing_about_its_end(
 async def test_the_daemon_stops_in_order_when_the_part_that_plans_has_a_defect(stage: Stage) -> None:
     """What was committed as having run is run by the next daemon."""
     _speaks(stage)
-    faults.arm(Point.CLAIMED, action=Action.RAISE)
+    faults.arm(Point.CLAIMED, action=FaultAction.RAISE)
     await stage.create("speak", schedule_mode="R1//PT1S", is_schedule_active=True)
     assert stage.daemon is not None
     await stage.daemon.failed.wait()

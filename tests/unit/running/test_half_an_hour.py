@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from scheduler.access import Caller, Role
+from scheduler.access.callers import Caller, Role
 from scheduler.daemon import Daemon
-from scheduler.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome
-from scheduler.job import ConcurrencyPolicy, MisfirePolicy
+from scheduler.domain.execution import Exec, ExecStatus, FailReason, Occurrence, Outcome
+from scheduler.domain.job import ConcurrencyPolicy, MisfirePolicy
 from scheduler.service import Service
-from scheduler.settings import Settings
+from scheduler.settings.settings import Settings
 from scheduler.store import database, execs, ledger
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine
 from tests.lab.fake_programs import FakeProcess, Program, prints, waits, waits_for_stop

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from scheduler.errors import UnavailableError
-from scheduler.execution import ExecStatus
+from scheduler.domain.errors import UnavailableError
+from scheduler.domain.execution import ExecStatus
 from scheduler.planning import planner
 from scheduler.running import dispatcher
 from scheduler.store.database import Database

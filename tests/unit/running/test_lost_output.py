@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from scheduler.domain.execution import FailReason
+from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineTroubledError
 from scheduler.engine.protocol import RunState
-from scheduler.execution import FailReason
-from scheduler.logs.stream import Stream
 from tests.lab.fake_programs import waits_for_stop
 from tests.unit.running.test_runs import Stage, _speaks, migrated, stage
 

@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 
 from scheduler import daemon as daemon_module
-from scheduler.access import Caller, Role
+from scheduler.access.callers import Caller, Role
 from scheduler.daemon import Daemon
+from scheduler.domain.execution import Exec, ExecStatus, FailReason
+from scheduler.domain.job import Job
+from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import RunState
-from scheduler.execution import Exec, ExecStatus, FailReason
-from scheduler.job import Job
 from scheduler.logs.chunks import STREAM_BITS, decode
-from scheduler.logs.stream import Stream
 from scheduler.running import recording, regions, run
 from scheduler.service import Service
-from scheduler.settings import Settings
+from scheduler.settings.settings import Settings
 from scheduler.store import execs
 from scheduler.store import logs as stored_logs
 from scheduler.store.database import Database

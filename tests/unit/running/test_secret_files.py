@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.execution import ExecStatus, FailReason
+from scheduler.domain.execution import ExecStatus, FailReason
 from tests.lab.fake_programs import FakeProcess
 from tests.unit.running.test_runs import ADMIN, Stage, migrated, stage
 

@@ -20,7 +20,7 @@ from dateutil import rrule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.schedule import parse_schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")

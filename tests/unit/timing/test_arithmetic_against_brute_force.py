@@ -15,7 +15,7 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.schedule import Schedule, parse_schedule
 
 MINUTE = timedelta(minutes=1)

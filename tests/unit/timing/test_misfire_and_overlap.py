@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.job import ConcurrencyPolicy, MisfirePolicy
+from scheduler.domain.job import ConcurrencyPolicy, MisfirePolicy
 from scheduler.timing.misfire import decide_misfire
 from scheduler.timing.overlap import Overlap, decide_overlap, overlap_reason
 

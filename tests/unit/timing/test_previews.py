@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from api.cli.preview import preview as command
 from api.schemas.schedules import PreviewAnswer
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.preview import describe, parse_moment, preview
 from scheduler.timing.schedule import parse_schedule
 

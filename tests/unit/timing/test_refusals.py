@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.describe import describe
 from scheduler.timing.schedule import TimezoneError, check_timezone, parse_schedule
 from scheduler.timing.zones import wall_clock

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.errors import ScheduleError
+from scheduler.domain.errors import ScheduleError
 from scheduler.timing.schedule import parse_schedule, start_schedule
 from scheduler.timing.trigger import ScheduleTrigger
 

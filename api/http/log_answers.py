@@ -1,0 +1,233 @@
+"""Logs as answers: a page, a stream, a file.
+
+Without `limit` the answer is streamed: a few chunks' worth of lines are in memory, however long the log.
+With `limit` or `tail` it is a page, collected first so that its headers can say how to go on:
+
+- ``X-Next-Cursor``: the cursor of the place that the page reaches to, to ask for what comes after it, also when
+  that is yet to be printed;
+- ``Link: <…>; rel="next"``: the next page's address, if there is more already, or if there may be: a page whose
+  filter finds little ends when it has looked through enough. A `tail` that had to stop so has ``rel="prev"``.
+
+A page ends early when it grows beyond `PAGE_BYTES`; `Link` says then that there is more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+from urllib.parse import quote
+
+import structlog
+from aiohttp import web
+
+from api.http.compression import Packer, accepted_encoding, add_vary
+from api.http.log_lines import CONTENT_TYPES, FRAMES, AnyLine, encode
+from api.schemas.logs import LogParameters
+from scheduler.domain.errors import TimeballError
+
+#: A page is not collected beyond this.
+PAGE_BYTES: Final = 16 * 1024 * 1024
+#: What is not larger than this is sent whole, with its length.
+WHOLE_BYTES: Final = 32 * 1024
+#: Names of files are cut here, in characters.
+LONGEST_NAME: Final = 100
+
+_log = structlog.get_logger(__name__)
+_ENDINGS: Final = {"json": "json", "ndjson": "ndjson", "text": "log"}
+_PACKED: Final = {"gzip": (".gz", "application/gzip"), "zstd": (".zst", "application/zstd")}
+_UNSAFE: Final = re.compile(
+    r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+'
+)
+
+
+class Readable(Protocol):
+    """One read of a log: `Reading` or `Merging`."""
+
+    is_complete: bool
+
+    @property
+    def frontier(self) -> str | None:
+        """The cursor of the place up to which everything has been looked at."""
+        ...
+
+    def cursor_of(self, line: Any) -> str:
+        """The cursor of a line."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[list[Any]]:
+        """The batches."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What an answer is called when it is to be kept as a file.
+
+    Attributes:
+        name: without ending; any characters.
+        compression: how its content is packed.
+    """
+
+    name: str
+    compression: Literal["none", "gzip", "zstd"]
+
+
+async def page(
+    request: web.Request, parameters: LogParameters, limit: int, reading: Readable
+) -> web.Response:
+    """At most `limit` lines, and where to go on."""
+    lines, has_more = await _collect(reading, limit)
+    is_tail = parameters.tail is not None
+    headers = {"Content-Type": CONTENT_TYPES[parameters.format]}
+    cursor = reading.cursor_of(lines[-1]) if lines else parameters.cursor
+    older: str | None = None
+    if not has_more and not is_tail and (not reading.is_complete or parameters.filter().selects):
+        # All of what has been looked at need not be looked at again.
+        cursor = reading.frontier or cursor
+    if is_tail and not reading.is_complete and len(lines) < limit:
+        older = reading.frontier
+    if cursor is not None:
+        headers["X-Next-Cursor"] = cursor
+    if cursor is not None and not is_tail and (has_more or not reading.is_complete):
+        headers["Link"] = f'<{request.url.update_query(cursor=cursor)}>; rel="next"'
+    if older is not None:
+        url = request.url.without_query_params("tail").update_query(
+            cursor=older, order="desc", limit=str(limit - len(lines))
+        )
+        headers["Link"] = f'<{url}>; rel="prev"'
+    before, _, after = FRAMES[parameters.format]
+    if not lines and parameters.format != "json":
+        after = b""
+    newest_first = parameters.order == "desc"
+    body = b"".join(
+        (before, await encode(lines, parameters.format, newest_first=newest_first, last=None), after)
+    )
+    return web.Response(body=body, headers=headers)
+
+
+async def _collect(reading: Readable, limit: int) -> tuple[list[AnyLine], bool]:
+    lines: list[AnyLine] = []
+    size = 0
+    async for batch in reading:
+        for line in batch:
+            if len(lines) == limit or size > PAGE_BYTES:
+                return lines, True
+            lines.append(line)
+            size += len(line.data)
+        await asyncio.sleep(0)
+    return lines, False
+
+
+async def stream(
+    request: web.Request, parameters: LogParameters, reading: Readable, file: File | None = None
+) -> web.StreamResponse:
+    """All lines, in constant memory.
+
+    A connection that is cut before the last chunk is how HTTP/1.1 says that an answer is not whole (RFC 9112,
+    section 8); an answer that cannot be finished is cut so.
+    """
+    lines = _Encoded(parameters, reading)
+    # What is wrong shows with the first batch, while the answer can still be a problem.
+    first = await lines.some(WHOLE_BYTES)
+    headers = {"Content-Type": CONTENT_TYPES[parameters.format]}
+    if lines.has_ended and (file is None or file.compression == "none"):
+        response: web.StreamResponse = web.Response(body=first, headers=headers)
+        _name(response, parameters, file)
+        return response
+    response = web.StreamResponse(headers=headers)
+    _name(response, parameters, file)
+    packer = _packer(request, response, file)
+    await response.prepare(request)
+    if request.method == "HEAD":  # aiohttp would send what is written, and the client take it for an answer
+        await response.write_eof()
+        return response
+    try:
+        await _write(response, packer, first)
+        while not lines.has_ended:
+            await _write(response, packer, await lines.some(1))
+        await response.write_eof(b"" if packer is None else packer.finish())
+    except ConnectionError:
+        _log.debug("log_reader_left", path=request.path)
+    except TimeballError as error:
+        _log.warning("log_answer_cut", path=request.path, error=str(error))
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+class _Encoded:
+    """A read's lines as bytes, frame and all.
+
+    Attributes:
+        has_ended: whether that was all.
+    """
+
+    def __init__(self, parameters: LogParameters, reading: Readable) -> None:
+        self.has_ended = False
+        self._form = parameters.format
+        self._newest_first = parameters.order == "desc"
+        self._batches = aiter(reading)
+        self._last: AnyLine | None = None
+
+    async def some(self, least: int) -> bytes:
+        """The next bytes: not fewer than so many, unless that is all."""
+        before, between, after = FRAMES[self._form]
+        pieces: list[bytes] = []
+        size = 0
+        while size < least:
+            batch: list[AnyLine] | None = await anext(self._batches, None)
+            if batch is None:
+                self.has_ended = True
+                if self._last is not None or before:
+                    pieces += (before if self._last is None else b"", after)
+                break
+            if batch:
+                lead = before if self._last is None else between
+                data = await encode(batch, self._form, newest_first=self._newest_first, last=self._last)
+                pieces += (lead, data)
+                size += len(lead) + len(data)
+                self._last = batch[-1]
+            # Neither a write with room in the socket nor a batch that is at hand lets others have their turn.
+            await asyncio.sleep(0)
+        return b"".join(pieces)
+
+
+def _name(response: web.StreamResponse, parameters: LogParameters, file: File | None) -> None:
+    """Say what the answer is called, if it is a file."""
+    if file is not None:
+        name = f"{file.name}.{_ENDINGS[parameters.format]}"
+        if file.compression != "none":
+            ending, response.headers["Content-Type"] = _PACKED[file.compression]
+            name += ending
+        response.headers["Content-Disposition"] = disposition(name)
+
+
+def _packer(request: web.Request, response: web.StreamResponse, file: File | None) -> Packer | None:
+    """How to pack what is streamed: the file itself, or its transfer."""
+    if file is not None and file.compression != "none":
+        return Packer(file.compression)
+    add_vary(response, "Accept-Encoding")
+    encoding = accepted_encoding(request.headers.get("Accept-Encoding"))
+    if encoding is None:
+        return None
+    response.headers["Content-Encoding"] = encoding
+    return Packer(encoding)
+
+
+async def _write(response: web.StreamResponse, packer: Packer | None, data: bytes) -> None:
+    if packer is not None:
+        data = await packer.pack(data)
+    if data:
+        await response.write(data)
+
+
+def disposition(name: str) -> str:
+    """`Content-Disposition` for a file of that name (RFC 6266): plain, and in full for those who read that."""
+    stem, dot, ending = name.partition(".") if name.count(".") == 1 else name.rpartition(".")
+    safe = f"{_UNSAFE.sub('_', stem).strip(' .')[:LONGEST_NAME] or 'log'}{dot}{ending}"
+    plain = re.sub(r"[^A-Za-z0-9._ -]+", "_", safe)
+    text = f'attachment; filename="{plain}"'
+    return text if plain == safe else f"{text}; filename*=UTF-8''{quote(safe, safe='')}"

@@ -1,0 +1,1 @@
+"""What a route declares about itself: operation, parameters, tags and examples."""

@@ -1,0 +1,1 @@
+"""The HTTP server around the routes: application, authentication, hardening, TLS and logging."""

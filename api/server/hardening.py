@@ -1,0 +1,99 @@
+"""What every request and answer passes: where it comes from, for which host it is, and headers that keep it safe.
+
+The outermost middleware. It believes what a proxy says of the client only if the operator trusts that proxy.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import uuid
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from multidict import CIMultiDict
+
+from api.http.keys import ORIGIN, TRUST
+from api.http.problems import problem
+from api.http.proxies import HOST, Trust
+from scheduler.access.callers import Origin
+
+#: Sent with every answer; a page that needs more says so itself.
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+SERVER: Final = "Timeball"  # no version: it would only help to choose an attack
+REQUEST_ID: Final = "X-Request-Id"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+#: A year, as browsers want it.
+_HSTS: Final = "max-age=31536000"
+
+
+@web.middleware
+async def hardening_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Say where the request comes from, and refuse what is for another host."""
+    trust = request.app[TRUST]
+    received = request
+    if trust.is_proxy(request.remote):
+        request = _as_forwarded(request, trust)
+    given = request.headers.get(REQUEST_ID, "")
+    # aiohttp prepares the answer with the request that it received itself.
+    received[ORIGIN] = request[ORIGIN] = Origin(
+        remote=request.remote or "",
+        request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
+        method=request.method,
+        path=request.path,
+    )
+    host = request.headers.get("Host")
+    if host is not None and not trust.answers_for(host):
+        return problem(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            f"This daemon does not answer for the host '{host[:200]}'; ask for it as localhost, "
+            "or add the name to the daemon's allowed_hosts",
+        )
+    return await handler(request)
+
+
+def _as_forwarded(request: web.Request, trust: Trust) -> web.Request:
+    """The request as it reached the first of our own proxies."""
+    hops = [hop.strip() for hop in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
+    remote = request.remote or ""
+    for hop in reversed([hop for hop in hops if hop]):
+        address = hop.strip("[]") if hop.count(":") != 1 else hop.partition(":")[0]
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            break
+        remote = address
+        if not trust.is_proxy(address):
+            break
+    scheme = request.headers.get("X-Forwarded-Proto", "").strip().lower()
+    host = request.headers.get("X-Forwarded-Host", "").strip()
+    return request.clone(
+        remote=remote,
+        scheme=scheme if scheme in {"http", "https"} else request.scheme,
+        host=host if host and HOST.fullmatch(host) else request.host,
+    )
+
+
+async def harden(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the headers onto an answer that is about to go."""
+    add_headers(response.headers, is_secure=request.secure)
+    if (origin := request.get(ORIGIN)) is not None and origin.request_id:
+        response.headers[REQUEST_ID] = origin.request_id
+
+
+def add_headers(headers: CIMultiDict[str], *, is_secure: bool) -> None:
+    """Add the headers that an answer does not have yet."""
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    headers["Server"] = SERVER
+    if is_secure:
+        headers.setdefault("Strict-Transport-Security", _HSTS)

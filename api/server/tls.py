@@ -1,0 +1,38 @@
+"""The API's certificate: read at the start, and again when its files have been renewed."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from scheduler.domain.errors import SettingsError
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """A server's context for TLS 1.2 and newer.
+
+    Raises:
+        SettingsError: the files cannot be read, or do not belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_certificate(context, certificate, key)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Use what the files hold now for all connections to come.
+
+    Raises:
+        SettingsError: the files cannot be read, or do not belong together; the context keeps what it had.
+    """
+    # Tried on a context of its own first: half a renewal would leave a key without its certificate.
+    for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+        try:
+            # Without a password given, OpenSSL would ask for one at the terminal.
+            one.load_cert_chain(certificate.expanduser(), key.expanduser(), password="")
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"tls_cert {certificate} and tls_key {key} cannot be used: {error.strerror or error}. "
+                "Give a certificate with its chain and its key, without a password, as PEM files that belong together"
+            ) from error

@@ -1,0 +1,1 @@
+"""Who may do what: callers and roles, tokens, passwords, throttles and the audit."""

@@ -1,0 +1,242 @@
+"""Access tokens: made at random, stored as a hash, looked up for every request.
+
+The first start makes an administrator's token and leaves it in the data directory for its owner alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from scheduler.access.callers import NOWHERE, Caller, Origin, Role
+from scheduler.access.throttle import Throttle, network_of
+from scheduler.domain.account import StoredToken, StoredUser
+from scheduler.domain.clock import Clock, SystemClock
+from scheduler.domain.errors import SettingsError, UnauthorizedError, UnavailableError
+from scheduler.process.data_dir import TOKEN_FILE
+from scheduler.store import accounts, identity
+from scheduler.store.database import Database
+
+log = structlog.get_logger()
+
+#: So that a token is recognised where it should not be, in a log or a repository.
+PREFIX: Final = "tbl_"
+ADMIN: Final = "admin"
+#: What a token looks like; Timeball's own have 43 characters after the prefix.
+_TOKEN: Final = re.compile(PREFIX + r"[A-Za-z0-9_-]{32,200}")
+#: Seconds for which a looked-up token is believed, and how many are remembered.
+BELIEVED: Final = 4.0
+REMEMBERED: Final = 1_000
+NOTED_EVERY: Final = timedelta(minutes=1)
+#: Different wrong tokens that may come from an address at once, and the seconds after which they are forgotten.
+FREE_FAILURES: Final = 30
+FAILURES_FORGOTTEN: Final = 60.0
+
+
+class Tokens:
+    """Finds out whom a token stands for.
+
+    Args:
+        database: where they are stored.
+        clock: tells the time.
+        throttle: slows down whoever tries one token after the other.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock | None = None, throttle: Throttle | None = None
+    ) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+        self._throttle = throttle or Throttle(FREE_FAILURES, FAILURES_FORGOTTEN)
+        self._seen: dict[str, tuple[float, Caller, datetime | None]] = {}
+        self._generation = 0  # counts what may have changed whom a token stands for
+        self._tried: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._used: dict[int, datetime] = {}
+        self._notes: set[asyncio.Task[None]] = set()
+
+    async def caller_of(self, token: str, origin: Origin = NOWHERE) -> Caller:
+        """Whom the token stands for.
+
+        A valid token is always let through, whatever else came from the same address.
+
+        Raises:
+            UnauthorizedError: nobody.
+            TooManyError: nobody, and too many others were tried from there.
+        """
+        digest, now = digest_of(token), self._clock.now()
+        seen = self._seen.get(digest)
+        if seen is None or time.monotonic() - seen[0] >= BELIEVED:
+            generation = self._generation
+            found = await self._database.read(lambda connection: accounts.find_token(connection, digest))
+            if found is None:
+                self._seen.pop(digest, None)
+                self._count_failure(digest, origin)
+                raise UnauthorizedError(
+                    "This token is not valid; it may have been revoked, or cut when it was copied"
+                )
+            seen = (time.monotonic(), caller_of(*found), found[0].expires_at)
+            if generation == self._generation:
+                if len(self._seen) >= REMEMBERED:
+                    self._seen.clear()
+                self._seen[digest] = seen
+            self._note_use(found[0], now)
+        _, caller, expires_at = seen
+        if expires_at is not None and expires_at <= now:
+            raise UnauthorizedError(f"This token expired at {expires_at.isoformat(timespec='seconds')}")
+        return replace(caller, origin=origin)
+
+    def forget(self) -> None:
+        """Believe nothing any more that was looked up before: a token or a user has changed."""
+        self._generation += 1
+        self._seen.clear()
+
+    def _count_failure(self, digest: str, origin: Origin) -> None:
+        """Count each wrong token once an address: a program that goes on with a revoked one guesses nothing."""
+        key = network_of(origin.remote)
+        self._throttle.check(key)
+        if (key, digest) not in self._tried:
+            self._tried[key, digest] = None
+            if len(self._tried) > REMEMBERED:
+                self._tried.popitem(last=False)
+            self._throttle.fail(key)
+
+    def _note_use(self, token: StoredToken, now: datetime) -> None:
+        """Store that a token is in use, at most once a minute; nobody waits for it."""
+        last = max(
+            (moment for moment in (token.last_used_at, self._used.get(token.id)) if moment), default=None
+        )
+        if last is not None and now - last < NOTED_EVERY:
+            return
+        if len(self._used) >= REMEMBERED:
+            self._used.clear()
+        self._used[token.id] = now
+        task = asyncio.create_task(self._touch(token.id, now))
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _touch(self, token_id: int, now: datetime) -> None:
+        try:
+            await self._database.write(lambda c: accounts.touch_token(c, token_id, now), durable=False)
+        except UnavailableError as error:
+            log.warning("tokens.use_not_noted", token=token_id, error=str(error))
+
+    async def ensure_admin(self, data_dir: Path, clock: Clock, *, instance: str = "") -> Path:
+        """See to it that an administrator's token is in the data directory and in the database.
+
+        A missing file is made anew. A file that the database does not know yet (it is new, or the database is)
+        replaces the administrator's tokens of before, which stop working; unless another daemon uses the same
+        database, whose token one of them may be.
+
+        Args:
+            data_dir: where the file is.
+            clock: tells the time.
+            instance: the daemon's own id.
+
+        Returns:
+            The file's path; its mode is 0600 when it is made.
+
+        Raises:
+            SettingsError: the file holds something else.
+        """
+        path = data_dir / TOKEN_FILE
+        token = _read_token(path)
+        if token is None:
+            token = new_token()
+            _write_private(path, token + "\n")
+
+        def work(connection: Connection) -> None:
+            digest, now = digest_of(token), clock.now()
+            if accounts.find_token(connection, digest) is not None:
+                return
+            if identity.live_instances(connection, now) - {instance}:
+                log.warning("tokens.earlier_ones_kept", reason="another daemon uses this database")
+            else:
+                accounts.remove_file_tokens(connection)
+            whom = StoredToken(
+                ADMIN,
+                None,
+                Role.ADMIN.name.lower(),
+                "file",
+                created_by=ADMIN,
+                created_at=now,
+                name=TOKEN_FILE,
+                prefix=prefix_of(token),
+            )
+            accounts.add_token(connection, digest, whom)
+
+        await self._database.write(work)
+        self.forget()
+        return path
+
+
+def caller_of(token: StoredToken, user: StoredUser | None) -> Caller:
+    """Whom a stored token stands for: what both the token and the user whose it is may do.
+
+    Raises:
+        UnauthorizedError: the user is disabled, or may not act in the token's namespace any more.
+    """
+    role, namespace = Role[token.role.upper()], token.namespace
+    if user is not None:
+        if not user.is_active:
+            raise UnauthorizedError(f"The user '{user.username}' is disabled, and all tokens with it")
+        if user.namespace is not None and namespace not in (None, user.namespace):
+            raise UnauthorizedError(
+                f"This token is for the namespace '{namespace}', and its user now belongs to another"
+            )
+        role, namespace = min(role, Role[user.role.upper()]), user.namespace or namespace
+    return Caller(
+        token.username, namespace, role, account=token.account, token_id=token.id, token_prefix=token.prefix
+    )
+
+
+def new_token() -> str:
+    """A token that nobody has seen: 256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def prefix_of(token: str) -> str:
+    """The beginning of a token by which people recognise it."""
+    return token[: len(PREFIX) + 4]
+
+
+def digest_of(token: str) -> str:
+    """What is stored of a token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _read_token(path: Path) -> str | None:
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}. Remove it, and a new token is made") from error
+    if token and not _TOKEN.fullmatch(token):
+        raise SettingsError(
+            f"{path} holds no token: one begins with {PREFIX} and goes on with 32 or more letters, digits, - and _. "
+            "Remove it, and a new token is made"
+        )
+    return token or None
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else could read at any moment, whole or not at all."""
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,1 @@
+"""What jobs may ask for: the rules of a definition and the container policy. Pure."""

@@ -1,0 +1,1 @@
+"""The operator's settings, and what they mean for each namespace."""
