@@ -1,37 +1,34 @@
-"""Compares two runs: what one was to do otherwise than the other, and what came of it otherwise.
-
-Pure.
-"""
+"""Compares two runs: their options and their results. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
-from scheduler.domain.execution import Exec
-from scheduler.domain.job import command_words
+from scheduler.domain.execution import Exec, ExecSpec
+from scheduler.domain.job import ContainerOptions, command_words
 
 
 class Change(StrEnum):
-    """What became of a value from the first run to the second."""
+    """How a value differs between the first run and the second."""
 
     ADDED = "added"  # only the second has it
     REMOVED = "removed"  # only the first has it
-    CHANGED = "changed"  # both have one, and not the same
+    CHANGED = "changed"  # both have one, and the values differ
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which two runs differ.
+    """One difference between two runs.
 
     Attributes:
-        field: of a run, as the API names it.
-        name: which of its entries, for variables, secret files and labels; None for other fields.
-        change: what became of it.
-        first: its value in the first run; None where it has none.
-        second: likewise.
+        field: the field of the run, as the API names it.
+        name: for variables, secret files and labels, the name of the entry; None for other fields.
+        change: how it differs.
+        first: its value in the first run; None if it has none.
+        second: its value in the second run; None if it has none.
     """
 
     field: str
@@ -41,67 +38,56 @@ class Difference:
     second: Any
 
 
-#: What a run is to do, in the order in which differences are told. Secrets are names here as everywhere.
-_ASKED: Final = (
-    "docker_image_repo",
-    "docker_image_tag",
-    "command",
-    "resource_size",
-    "cpus",
-    "memory_bytes",
-    "region_name",
-    "priority",
-    "timeout_seconds",
-    "stop_grace_seconds",
-    "max_retries",
-    "retry_backoff_seconds",
-    "retry_on",
-    "pull_policy",
-    "concurrency_policy",
-    "log_limit_bytes",
-    "user",
-    "read_only_root",
-    "network",
-    "capabilities",
-    "mounts",
+#: Options whose entries are compared one by one.
+_BY_ENTRY: Final = ("runtime_vars", "secret_files", "labels")
+#: Options that show in other differences: the digest of the image that was used is compared instead.
+_NOT_COMPARED: Final = frozenset({"pin_digest", "docker_image_digest", *_BY_ENTRY})
+_CONTAINER: Final = frozenset(option.name for option in fields(ContainerOptions))
+#: The options of a run in the order in which differences are shown: what it does, then how its container is set up.
+_OPTIONS: Final = tuple(
+    sorted(
+        (option.name for option in fields(ExecSpec) if option.name not in _NOT_COMPARED),
+        key=_CONTAINER.__contains__,
+    )
 )
 
 
 def differences(first: Exec, second: Exec) -> list[Difference]:
-    """In what two runs differ; empty if in nothing that matters.
+    """The differences of two runs; empty if they do not differ in anything that matters.
 
-    Ids, moments and who asked always differ and are left out. Commands are the same if their words are. A run takes
-    as long as another if it takes as many whole seconds, as the API shows them.
+    Ids, times and users always differ and are left out. Commands are equal if their words are equal. Durations are
+    compared in whole seconds, as the API shows them.
     """
     return [
         *_values({"image_digest": first.image_digest}, {"image_digest": second.image_digest}),
-        *_values(_asked(first), _asked(second)),
-        *_values(first.spec.runtime_vars, second.spec.runtime_vars, field="runtime_vars"),
-        *_values(first.spec.secret_files, second.spec.secret_files, field="secret_files"),
-        *_values(first.spec.labels, second.spec.labels, field="labels"),
-        *_values(_became(first), _became(second)),
+        *_values(_options(first), _options(second)),
+        *(
+            difference
+            for name in _BY_ENTRY
+            for difference in _values(getattr(first.spec, name), getattr(second.spec, name), field=name)
+        ),
+        *_values(_result(first), _result(second)),
     ]
 
 
-def _asked(one: Exec) -> dict[str, Any]:
-    values = {name: getattr(one.spec, name) for name in _ASKED}
-    return values | {
-        "command": command_words(one.spec.command),
-        "mounts": [mount._asdict() for mount in one.spec.mounts],
+def _options(run: Exec) -> dict[str, Any]:
+    return {name: getattr(run.spec, name) for name in _OPTIONS} | {
+        "command": command_words(run.spec.command),
+        "mounts": [mount._asdict() for mount in run.spec.mounts],
     }
 
 
-def _became(one: Exec) -> dict[str, Any]:
+def _result(run: Exec) -> dict[str, Any]:
     seconds = None
-    if one.started_at is not None and one.ended_at is not None:
-        seconds = int((one.ended_at - one.started_at).total_seconds())
+    if run.started_at is not None and run.ended_at is not None:
+        seconds = int((run.ended_at - run.started_at).total_seconds())
     return {
-        "status": one.status,
-        "exit_code": one.exit_code,
-        "fail_reason": one.fail_reason,
-        "error": one.error,
+        "status": run.status,
+        "exit_code": run.exit_code,
+        "fail_reason": run.fail_reason,
+        "error": run.error,
         "duration": seconds,
-        "node": one.node,
+        "node": run.node,
     }
 
 

@@ -1,6 +1,6 @@
-"""Makes new execs: a snapshot of a job's definition with what the trigger changes.
+"""Creates new runs: a snapshot of the job's options with the overrides of the trigger.
 
-Pure but for the random id.
+Pure, except for the random id.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 from scheduler.domain.errors import FieldError, InvalidInputError
 from scheduler.domain.execution import Exec, ExecSpec, ExecStatus, TriggerMode
-from scheduler.domain.job import Command, ContainerOptions, Job, Size
+from scheduler.domain.job import Command, Job, RunOptions, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What one trigger changes for its run alone.
+    """What a trigger changes for its own run.
 
     Attributes:
-        names: the fields that the trigger named; a command of None counts only if it is named.
-        runtime_vars: added to the job's own, which they replace by name.
-        labels: likewise.
+        names: the fields that the trigger named; a command of None only counts if it is named.
+        runtime_vars: added to the job's variables; variables of the same name are replaced.
+        labels: added in the same way.
     """
 
     names: frozenset[str] = frozenset()
@@ -48,42 +48,26 @@ def draft_exec(
     scheduled_for: datetime | None = None,
     overrides: Overrides = NO_OVERRIDES,
 ) -> Exec:
-    """A new exec that waits.
+    """A new run, waiting.
 
     Args:
-        job: what it is a run of.
-        sizes: all sizes by name.
-        trigger_mode: what makes it happen.
-        created_by: the user, or the job's owner for scheduled runs.
-        now: its time of creation (UTC).
-        scheduled_for: the due time it serves (UTC), if any.
-        overrides: what it does otherwise than its job.
+        job: the job.
+        sizes: all configured sizes by name.
+        trigger_mode: what triggered it.
+        created_by: the user; the job's owner for scheduled runs.
+        now: its creation time (UTC).
+        scheduled_for: the due time it was created for (UTC), if any.
+        overrides: how it differs from its job.
 
     Raises:
-        InvalidInputError: its size is not configured (any more).
+        InvalidInputError: its size is not configured.
     """
     definition = job.definition
-    spec = ExecSpec(
-        docker_image_repo=definition.docker_image_repo,
-        docker_image_tag=definition.docker_image_tag,
-        command=definition.command,
-        runtime_vars=definition.runtime_vars,
-        **_reservation(overrides.resource_size or definition.resource_size, sizes),
-        region_name=definition.region_name,
-        pull_policy=definition.pull_policy,
-        concurrency_policy=definition.concurrency_policy,
-        timeout_seconds=definition.timeout_seconds,
-        stop_grace_seconds=definition.stop_grace_seconds,
-        max_retries=definition.max_retries,
-        retry_backoff_seconds=definition.retry_backoff_seconds,
-        retry_on=definition.retry_on,
-        priority=definition.priority,
-        log_limit_bytes=definition.log_limit_bytes,
-        labels=definition.labels,
-        **{field.name: getattr(definition, field.name) for field in fields(ContainerOptions)},
-    )
+    options = {option.name: getattr(definition, option.name) for option in fields(RunOptions)}
+    size = overrides.resource_size or definition.resource_size
+    spec = ExecSpec(**options | _reservation(size, sizes))
     if overrides.docker_image_tag not in (None, definition.docker_image_tag):
-        spec = replace(spec, docker_image_digest=None)  # the digest is that of the job's own tag
+        spec = replace(spec, docker_image_digest=None)  # the digest belongs to the job's own tag
     return Exec(
         id=str(uuid.uuid4()),
         job_id=job.id,
@@ -106,20 +90,19 @@ def draft_replay(
     now: datetime,
     overrides: Overrides = NO_OVERRIDES,
 ) -> Exec:
-    """A new exec that does again what an earlier one did, whatever has become of its job since.
+    """A new run that repeats an earlier one, even if the job has changed since.
 
-    What it does is the earlier run's: image, command, variables, size and options, and secrets by their names. How
-    it gets along with other runs of the job (`concurrency_policy`), and where it belongs, is the job's of now.
-    The image is the one that the earlier run was seen to run; a trigger that names a tag means what the tag means
-    by then.
+    Image, command, variables, size, options and the names of secrets are those of the earlier run. Its
+    `concurrency_policy` and its namespace are those of the job as it is now. The image is the one that the earlier
+    run used, unless the trigger names a tag.
 
     Args:
-        earlier: the run that is done again.
-        job: its job, as it is now.
-        sizes: all sizes by name; asked only for one that the trigger names.
+        earlier: the run to repeat.
+        job: its job as it is now.
+        sizes: all configured sizes by name; only used for a size that the trigger names.
         created_by: the user.
-        now: its time of creation (UTC).
-        overrides: what it does otherwise than the earlier run.
+        now: its creation time (UTC).
+        overrides: how it differs from the earlier run.
 
     Raises:
         InvalidInputError: the size that the trigger names is not configured.
@@ -147,7 +130,7 @@ def draft_replay(
 
 
 def _changed(spec: ExecSpec, overrides: Overrides) -> ExecSpec:
-    """A run's spec with what its trigger changes, but for the size and the digest of its image."""
+    """The spec with the overrides of the trigger, except for the size and the digest of the image."""
     return replace(
         spec,
         docker_image_tag=overrides.docker_image_tag or spec.docker_image_tag,
@@ -159,10 +142,10 @@ def _changed(spec: ExecSpec, overrides: Overrides) -> ExecSpec:
 
 
 def _reservation(name: str, sizes: Mapping[str, Size]) -> dict[str, Any]:
-    """What a run of that size has reserved for it, as fields of its spec.
+    """What is reserved for a run of that size, as fields of its spec.
 
     Raises:
-        InvalidInputError: the size is not configured (any more).
+        InvalidInputError: the size is not configured.
     """
     size = sizes.get(name)
     if size is None:
@@ -173,7 +156,7 @@ def _reservation(name: str, sizes: Mapping[str, Size]) -> dict[str, Any]:
 
 
 def draft_retry(ended: Exec, *, now: datetime, not_before: datetime) -> Exec:
-    """The next attempt at a run that failed: an exec of its own, linked to the first."""
+    """The next attempt of a run that failed: a run of its own, linked to the first attempt."""
     spec = ended.spec
     if spec.pin_digest and spec.docker_image_digest is None:
         spec = replace(spec, docker_image_digest=ended.image_digest)

@@ -1,7 +1,7 @@
-"""One run of a job: its snapshot, its status, and the only changes of status that exist.
+"""One run of a job: its snapshot, its status, and the only transitions between statuses.
 
-Pure data and one pure function. The store writes a status only through `store.execs.change_status`, which asks
-`check_transition` here and compares-and-sets in the database.
+Pure data and one pure function. The store writes a status only through `store.execs.change_status`, which calls
+`check_transition` and compares and sets in the database.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from scheduler.domain.job import Command, ConcurrencyPolicy, ContainerOptions, PullPolicy, Variable
 from scheduler.domain.job import FailReason as FailReason  # noqa: PLC0414 - exported: it belongs to a run as much as to a job
+from scheduler.domain.job import RunOptions
 
 
 class ExecStatus(StrEnum):
-    """Where a run stands."""
+    """The status of a run."""
 
-    WAITING = "W"  # recorded, its container not started yet
-    RUNNING = "R"  # its container was started
-    SUCCEEDED = "S"  # its container ended with 0
-    FAILED = "F"  # it ended otherwise, or could not be started
-    CANCELLED = "C"  # somebody stopped it, or a newer run replaced it
+    WAITING = "W"  # stored; its container has not started
+    RUNNING = "R"  # its container has started
+    SUCCEEDED = "S"  # its container exited with 0
+    FAILED = "F"  # it ended with an error, or could not start
+    CANCELLED = "C"  # it was stopped, or replaced by a newer run
 
 
-#: Every change of status that is allowed; what ends never changes again.
+#: Every transition that is allowed. A status at the end never changes again.
 TRANSITIONS: Final[Mapping[ExecStatus, frozenset[ExecStatus]]] = MappingProxyType(
     {
         ExecStatus.WAITING: frozenset({ExecStatus.RUNNING, ExecStatus.FAILED, ExecStatus.CANCELLED}),
@@ -42,10 +42,10 @@ OPEN_STATUSES: Final = frozenset(TRANSITIONS) - FINAL_STATUSES
 
 
 def check_transition(before: ExecStatus, after: ExecStatus) -> None:
-    """Accept a change of status that the table allows.
+    """Check that the table allows a transition.
 
     Raises:
-        ValueError: the table has no such change; that is a defect of the caller.
+        ValueError: it does not; that is a bug in the caller.
     """
     if after not in TRANSITIONS[before]:
         msg = f"an exec cannot go from {before.name} to {after.name}"
@@ -53,34 +53,34 @@ def check_transition(before: ExecStatus, after: ExecStatus) -> None:
 
 
 class TriggerMode(StrEnum):
-    """What made a run happen."""
+    """What triggered a run."""
 
-    MANUAL = "M"  # somebody asked for it
-    SCHEDULE = "S"  # it fell due
-    RETRY = "R"  # an earlier attempt failed
-    DEPENDENCY = "D"  # another job ended
+    MANUAL = "M"  # a user or a client
+    SCHEDULE = "S"  # its schedule
+    RETRY = "R"  # the failure of an earlier attempt
+    DEPENDENCY = "D"  # the end of another job
 
 
 class Outcome(StrEnum):
-    """What became of a due time; the ledger has exactly one for each."""
+    """The outcome of a due time; the ledger has exactly one for each."""
 
-    RAN = "ran"  # an exec was made for it
-    SKIPPED = "skipped"  # an earlier run was still going, and the job forbids two
-    MISSED = "missed"  # the daemon was down, and the misfire policy let it go
-    EXPIRED = "expired"  # it could have run, but not in time to be of use
+    RAN = "ran"  # a run was created for it
+    SKIPPED = "skipped"  # an earlier run had not ended, and the job forbids overlap
+    MISSED = "missed"  # the daemon was down, and the misfire policy does not catch up on it
+    EXPIRED = "expired"  # it could have run, but not in time to be useful
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrence:
-    """One due time and what became of it.
+    """One due time and its outcome.
 
     Attributes:
-        job_id: whose schedule.
+        job_id: the job whose schedule it belongs to.
         due_at: the due time (UTC).
-        outcome: its one, final outcome.
-        exec_id: the run that was made for it; None unless it ran.
-        reason: why it did not run, for people; None when it ran.
-        decided_at: when this was written (UTC).
+        outcome: its final outcome.
+        exec_id: the run that was created for it; None unless it ran.
+        reason: why it did not run, in words; None if it ran.
+        decided_at: when this entry was written (UTC).
     """
 
     job_id: int
@@ -92,37 +92,20 @@ class Occurrence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecSpec(ContainerOptions):
-    """What a run is to do: a copy of its job's definition at the time, with the trigger's overrides.
+class ExecSpec(RunOptions):
+    """What a run does: a copy of its job's options when it was created, with the trigger's overrides.
 
     Attributes:
-        cpus: processors reserved, from the size as it was defined then.
-        memory_bytes: memory reserved, likewise.
-        log_limit_bytes: how much of its output is kept; None for what the daemon's settings say.
+        cpus: processors reserved, from the definition of the size at that time.
+        memory_bytes: memory reserved, from the same definition.
     """
 
-    docker_image_repo: str
-    docker_image_tag: str
-    command: Command
-    runtime_vars: Mapping[str, Variable]
-    resource_size: str
     cpus: float
     memory_bytes: int
-    region_name: str
-    pull_policy: PullPolicy
-    concurrency_policy: ConcurrencyPolicy
-    timeout_seconds: int | None
-    stop_grace_seconds: int
-    max_retries: int
-    retry_backoff_seconds: int
-    retry_on: tuple[FailReason, ...]
-    priority: int
-    log_limit_bytes: int | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def image(self) -> str:
-        """The image as an engine takes it."""
+        """The image in the notation of the engine."""
         if self.docker_image_digest is not None:
             return f"{self.docker_image_repo}@{self.docker_image_digest}"
         return f"{self.docker_image_repo}:{self.docker_image_tag}"
@@ -134,18 +117,18 @@ class Exec:
 
     Attributes:
         id: a UUID in text form.
-        number: its place among all runs in the order they were stored; 0 before it is stored.
-        scheduled_for: the due time that it serves; None when triggered by hand.
-        attempt: 1 for the first, then one more for each retry.
-        retry_of: the first attempt's id, on retries.
-        replay_of: the id of the run that it does again, on replays and their retries.
-        not_before: it does not start earlier (the back-off of a retry); None when it may start at once.
-        owner: the instance of the daemon that looks after it; None when none does.
-        dispatched_at: when its capacity was reserved and its launch began; None before.
-        stop_requested_at: when somebody asked for its end; None when nobody did.
-        stop_reason: who that was, or what, for people: 'requested by ada', 'replaced by exec …'.
-        image_digest: identifies the image that it ran, or on replays is to run: the registry's digest, or the
-            engine's id of an image that no registry has given one; None where that is not known (yet).
+        number: its position among all runs in the order they were stored; 0 until it is stored.
+        scheduled_for: the due time that it was created for; None if it was triggered manually.
+        attempt: 1 for the first attempt, incremented with each retry.
+        retry_of: for retries, the id of the first attempt.
+        replay_of: for replays and their retries, the id of the run that is repeated.
+        not_before: the earliest start (the back-off of a retry); None if it may start immediately.
+        owner: the instance of the daemon that manages it; None if no daemon does.
+        dispatched_at: when its capacity was reserved and its launch began; None before that.
+        stop_requested_at: when its stop was requested; None if it was not.
+        stop_reason: who or what requested the stop, in words: 'requested by ada', 'replaced by run …'.
+        image_digest: identifies the image of the run: the registry's digest, or the engine's id of an image without
+            one; None until it is known. Replays have it from the start.
     """
 
     id: str
@@ -172,28 +155,28 @@ class Exec:
     error: str | None = None
     image_digest: str | None = None
     node: str | None = None
-    number: int = field(default=0, compare=False)  # given when it is stored
+    number: int = field(default=0, compare=False)  # assigned when it is stored
 
     @property
     def repeats_image(self) -> bool:
-        """Whether it is to run exactly the image that an earlier run was seen to run.
+        """Whether it must run exactly the image that an earlier run used.
 
-        What users give as a digest is only ever looked for in its repository; what a run was seen to run may be
-        looked for by the engine's own id as well.
+        A digest given by a user is only looked up in its repository; the image of an earlier run may also be looked
+        up by the engine's own id.
         """
         digest = self.spec.docker_image_digest
         return self.replay_of is not None and digest is not None and self.image_digest == digest
 
 
-#: The stop reason of a run whose job was deleted.
+#: The stop reason of runs whose job was deleted.
 JOB_DELETED: Final = "its job was deleted"
 
 
 def requested_by(user: str) -> str:
-    """The stop reason of a run that somebody asked to stop."""
+    """The stop reason of a run that a user stopped."""
     return f"requested by {user}"
 
 
 def replaced_by(exec_id: str) -> str:
-    """The stop reason of a run that a newer one of its job replaces."""
-    return f"replaced by exec {exec_id}"
+    """The stop reason of a run that a newer run of its job replaces."""
+    return f"replaced by run {exec_id}"

@@ -1,7 +1,7 @@
-"""What a user defines: a job, its sizes and its policies.
+"""What users define: jobs, their sizes and their policies.
 
-Pure data: imports nothing of the project and does no I/O. Rows of the store and shapes of the API are turned
-into these and back; nothing here knows of either.
+Pure data without I/O: rows of the store and shapes of the API are converted to and from these types, and nothing
+here knows about either.
 """
 
 from __future__ import annotations
@@ -14,80 +14,80 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-#: The region that exists without configuration, and the default of every job.
+#: The region that exists without configuration, and the default for jobs.
 LOCAL_REGION: Final = "LOCAL"
 DEFAULT_TAG: Final = "latest"
 DEFAULT_SIZE: Final = "XXS"
-#: Within these lies how much of a run's output is kept: 1 KiB to 1 TiB.
+#: The smallest and the largest `log_limit_bytes`: 1 KiB and 1 TiB.
 LEAST_LOG_BYTES: Final = 1024
 MOST_LOG_BYTES: Final = 1024**4
 
 
 class MisfirePolicy(StrEnum):
-    """What happens to runs that fell due while the daemon was down."""
+    """What happens to due times that passed while the daemon was down."""
 
-    LATEST = "latest"  # the newest one runs, the others are recorded as missed
+    LATEST = "latest"  # the latest one runs, the others are recorded as missed
     SKIP = "skip"  # none runs, all are recorded as missed
-    ALL = "all"  # every one runs, paced by the engine's capacity
+    ALL = "all"  # all of them run, as fast as capacity allows
 
 
 class ConcurrencyPolicy(StrEnum):
-    """What happens when a run falls due while an earlier one of the same job is still going."""
+    """What happens when a run is due while an earlier run of the same job has not ended."""
 
     ALLOW = "allow"  # both run
     FORBID = "forbid"  # the new one is recorded as skipped
-    QUEUE = "queue"  # the new one waits until the earlier one has ended
+    QUEUE = "queue"  # the new one waits until the earlier one ends
     REPLACE = "replace"  # the earlier one is stopped, then the new one runs
 
 
-#: Runs of a job with one of these start one after the other.
+#: With these policies, the runs of a job start one after another.
 ONE_AT_A_TIME: Final = frozenset({ConcurrencyPolicy.QUEUE, ConcurrencyPolicy.REPLACE})
 
 
 class PullPolicy(StrEnum):
-    """When the image is fetched from its registry before a run."""
+    """When the image is pulled before a run."""
 
     ALWAYS = "always"  # before every run
-    IF_NOT_PRESENT = "if_not_present"  # only when the engine does not have it
-    NEVER = "never"  # never; a run without the image fails
+    IF_NOT_PRESENT = "if_not_present"  # only if the engine does not have it
+    NEVER = "never"  # never; the run fails if the engine does not have it
 
 
 class FailReason(StrEnum):
-    """Why a run failed, for programs; the exec's `error` says it for people. A job names those it tries again."""
+    """Why a run failed, as a code; the run's `error` explains it. A job lists the reasons that are retried."""
 
-    EXIT_CODE = "exit_code"  # the command ended with a status other than 0
+    EXIT_CODE = "exit_code"  # the command exited with a code other than 0
     TIMEOUT = "timeout"  # it was stopped after timeout_seconds
-    OOM_KILLED = "oom_killed"  # it went beyond the memory of its size
-    IMAGE_PULL_FAILED = "image_pull_failed"  # the image could not be had
+    OOM_KILLED = "oom_killed"  # it used more memory than its size allows
+    IMAGE_PULL_FAILED = "image_pull_failed"  # the image could not be pulled
     START_FAILED = "start_failed"  # the engine refused to create or start the container
-    ENGINE_LOST = "engine_lost"  # its container vanished, so its end is unknown
+    ENGINE_LOST = "engine_lost"  # its container disappeared, so its result is unknown
     NO_CAPACITY = "no_capacity"  # its size is larger than the whole engine
-    POLICY_DENIED = "policy_denied"  # the container policy does not allow it (any more)
-    SECRET_MISSING = "secret_missing"  # noqa: S105 - a secret that it names does not exist or cannot be opened
+    POLICY_DENIED = "policy_denied"  # the container policy does not allow it
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - a secret it refers to does not exist or cannot be decrypted
 
 
-#: Ends that another attempt may turn out better, unless the job says otherwise; a stop is never among them.
+#: The reasons that are retried unless the job lists its own. A run that was stopped is never retried.
 RETRYABLE: Final = tuple(
     reason
     for reason in FailReason
     if reason not in {FailReason.NO_CAPACITY, FailReason.POLICY_DENIED, FailReason.SECRET_MISSING}
 )
-#: Priorities lie between its negative and itself.
+#: Priorities range from -HIGHEST_PRIORITY to HIGHEST_PRIORITY.
 HIGHEST_PRIORITY: Final = 100
 
 
 class ScheduleState(StrEnum):
-    """Where a job's schedule stands, as users read it."""
+    """The state of a job's schedule, as shown to users."""
 
     NONE = "none"  # the job has no schedule
-    INACTIVE = "inactive"  # it has one, switched off
-    ACTIVE = "active"  # it is on, and a next run is known
-    FINISHED = "finished"  # it is on, and no run is left
+    INACTIVE = "inactive"  # the schedule is switched off
+    ACTIVE = "active"  # it is switched on and has a next run
+    FINISHED = "finished"  # it is switched on, but no runs are left
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a run may use at most, and what is reserved for it on its engine.
+    """The resources of a run: a hard limit, and a reservation on its engine.
 
     Attributes:
         cpus: processors, as a decimal number (0.25 is a quarter of one).
@@ -103,7 +103,7 @@ class Size:
         return self.memory_mib * 1024 * 1024
 
 
-#: XXS and XS are the sizes of the API that Timeball answers like; the larger ones are its own.
+#: XXS and XS come from the API that Timeball is compatible with; the larger sizes are its own.
 STANDARD_SIZES: Final[Mapping[str, Size]] = MappingProxyType(
     {
         "XXS": Size(0.15, 64),
@@ -116,17 +116,17 @@ STANDARD_SIZES: Final[Mapping[str, Size]] = MappingProxyType(
 )
 
 Command = str | list[str] | None
-#: A variable's value: a text, or `{"secret": name}` for the value of a secret.
+#: The value of a variable: text, or `{"secret": name}` for the value of a secret.
 Variable = str | Mapping[str, str]
 
 
 def command_words(command: Command) -> tuple[str, ...] | None:
     """The words that a container is started with; None runs the image's own command.
 
-    A string is split as a POSIX shell splits words; no shell runs. A list is taken as it is.
+    A string is split into words like in a POSIX shell, but no shell runs. A list is used as it is.
 
     Raises:
-        ValueError: a quotation in the string is not closed, or it ends in a lone backslash.
+        ValueError: a quotation mark in the string is not closed, or the string ends with a backslash.
     """
     if command is None:
         return None
@@ -135,7 +135,7 @@ def command_words(command: Command) -> tuple[str, ...] | None:
 
 
 class Mount(NamedTuple):
-    """A directory or file of the engine's machine, as a container sees it."""
+    """A directory or file of the engine's host that is mounted into a container."""
 
     source: str
     target: str
@@ -144,17 +144,17 @@ class Mount(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerOptions:
-    """What a job asks of its containers beyond running; the container policy says what is allowed.
+    """Container settings that the container policy must allow.
 
     Attributes:
-        capabilities: Linux capabilities besides those that the policy gives every container.
-        mounts: what it sees of the engine's machine.
-        secret_files: the names of secrets whose values it finds in files in memory, by the files' paths.
-        user: whom its processes run as, as the engine takes it; None for the image's own.
-        read_only_root: whether nothing but mounts can be written to.
-        network: the engine's network, or `none`; None for the policy's default.
-        pin_digest: whether the image that the first run finds is kept for all later ones.
-        docker_image_digest: the image's digest, where it is pinned or was given; then the tag is only a name.
+        capabilities: Linux capabilities in addition to those that the policy grants every container.
+        mounts: directories and files of the engine's host.
+        secret_files: secrets as files in memory: the secret's name by the file's path.
+        user: the user that processes run as, in the engine's notation; None for the image's user.
+        read_only_root: whether only mounts are writable.
+        network: a network of the engine, or `none`; None for the policy's default.
+        pin_digest: whether all later runs use the same image as the first one.
+        docker_image_digest: the digest of the image, if it was given or pinned; the tag is then only a name.
     """
 
     capabilities: tuple[str, ...] = ()
@@ -168,11 +168,18 @@ class ContainerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobDefinition(ContainerOptions):
-    """All that a user may set of a job; each field but two has a default."""
+class RunOptions(ContainerOptions):
+    """Everything that a job's definition hands to each of its runs; the run keeps a copy.
 
-    name: str
-    namespace: str
+    A field that is added here is stored with jobs and runs (`scheduler.store.tables.runs`), copied to new runs and
+    compared between runs without any further code.
+
+    Attributes:
+        command: what the container runs; see `command_words`.
+        runtime_vars: environment variables, whose values may refer to secrets.
+        log_limit_bytes: how much output is kept; None for the daemon's setting.
+    """
+
     docker_image_repo: str
     docker_image_tag: str = DEFAULT_TAG
     command: Command = None
@@ -180,12 +187,6 @@ class JobDefinition(ContainerOptions):
     region_name: str = LOCAL_REGION
     runtime_vars: Mapping[str, Variable] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    email_enabled: bool = False
-    is_schedule_active: bool = False
-    schedule_mode: str | None = None
-    schedule_timezone: str | None = None
-    misfire_policy: MisfirePolicy = MisfirePolicy.LATEST
-    misfire_grace_seconds: int = 1
     concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.ALLOW
     timeout_seconds: int | None = None
     stop_grace_seconds: int = 10
@@ -193,28 +194,47 @@ class JobDefinition(ContainerOptions):
     retry_backoff_seconds: int = 10
     retry_on: tuple[FailReason, ...] = RETRYABLE
     priority: int = 0
-    max_running: int | None = None
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     log_limit_bytes: int | None = None
-    #: How much of its past is kept: None is the settings' default, 0 is no limit.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefinition(RunOptions):
+    """Everything that a user may set of a job; only its name, namespace and image have no default.
+
+    Attributes:
+        retention_days: days that ended runs are kept; None for the daemon's setting, 0 for no limit.
+        retention_count: number of ended runs that are kept; likewise.
+        retention_log_bytes: bytes of output of ended runs that are kept; likewise.
+    """
+
+    name: str
+    namespace: str
+    email_enabled: bool = False
+    is_schedule_active: bool = False
+    schedule_mode: str | None = None
+    schedule_timezone: str | None = None
+    misfire_policy: MisfirePolicy = MisfirePolicy.LATEST
+    misfire_grace_seconds: int = 1
+    max_running: int | None = None
     retention_days: int | None = None
     retention_count: int | None = None
     retention_log_bytes: int | None = None
 
     @property
     def misfire_grace(self) -> timedelta:
-        """How late a run may be and still simply run."""
+        """How late a run may start without counting as a misfire."""
         return timedelta(seconds=self.misfire_grace_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleCursor:
-    """How far a job's schedule has been worked off.
+    """How far a job's schedule has been processed.
 
     Attributes:
-        revision: grows with every change of the schedule, so that a claim made for the old one fails.
-        active_since: when it was switched on (UTC); earlier due times never happened. None while off.
-        next_due_at: the first due time without an entry in the ledger (UTC); None when none is left.
+        revision: incremented with every change of the schedule, so that claims for the old one fail.
+        active_since: when it was switched on (UTC); earlier due times do not count. None while it is off.
+        next_due_at: the first due time without a ledger entry (UTC); None if no due time is left.
     """
 
     revision: int = 0
@@ -224,7 +244,7 @@ class ScheduleCursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A stored job: its definition, where its schedule stands, and who made it when (UTC)."""
+    """A stored job: its definition, the progress of its schedule, and who created it when (UTC)."""
 
     id: int
     definition: JobDefinition
@@ -235,7 +255,7 @@ class Job:
 
     @property
     def schedule_state(self) -> ScheduleState:
-        """Where its schedule stands."""
+        """The state of its schedule."""
         if self.definition.schedule_mode is None:
             return ScheduleState.NONE
         if not self.definition.is_schedule_active:

@@ -11,22 +11,20 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.domain.account import StoredToken, StoredUser
 from scheduler.domain.errors import ConflictError
-from scheduler.store.tables import columns_of, jobs, tokens, users
+from scheduler.store.rows import reader, values_of
+from scheduler.store.tables import jobs, tokens, users
 
 _USER_COLUMNS = [column.label(f"user_{column.name}") for column in users.c]
 
 
-def _token(row: RowMapping) -> StoredToken:
-    return StoredToken(**{name: row[name] for name in StoredToken.__dataclass_fields__})
-
-
-def _user(row: RowMapping, prefix: str = "") -> StoredUser:
-    return StoredUser(**{name: row[prefix + name] for name in StoredUser.__dataclass_fields__})
+_token = reader(StoredToken)
+_user = reader(StoredUser)
+_users_user = reader(StoredUser, prefix="user_")
 
 
 def find_token(connection: Connection, sha256: str) -> tuple[StoredToken, StoredUser | None] | None:
@@ -39,12 +37,12 @@ def find_token(connection: Connection, sha256: str) -> tuple[StoredToken, Stored
     row = connection.execute(query).mappings().first()
     if row is None:
         return None
-    return _token(row), None if row["user_username"] is None else _user(row, "user_")
+    return _token(row), None if row["user_username"] is None else _users_user(row)
 
 
 def add_token(connection: Connection, sha256: str, token: StoredToken) -> int:
     """Store a token's hash with whom it stands for; answers its id."""
-    values = {name: value for name, value in columns_of(token).items() if name != "id"}
+    values = {name: value for name, value in values_of(token).items() if name != "id"}
     statement = tokens.insert().values(sha256=sha256, **values).returning(tokens.c.id)
     return int(connection.execute(statement).scalar_one())
 
@@ -120,7 +118,7 @@ def add_user(connection: Connection, user: StoredUser) -> None:
     """
     try:
         with connection.begin_nested():
-            connection.execute(users.insert().values(**columns_of(user)))
+            connection.execute(users.insert().values(**values_of(user)))
     except IntegrityError as error:
         raise ConflictError(f"There is a user '{user.username}' already; choose another name") from error
 

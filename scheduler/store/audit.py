@@ -11,12 +11,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scheduler.domain.account import AuditEntry, AuditQuery
-from scheduler.store.tables import audit, columns_of
+from scheduler.store.rows import reader, values_of
+from scheduler.store.tables import audit
+
+_entry = reader(AuditEntry)
 
 
 def add(connection: Connection, entry: AuditEntry) -> None:
     """Add an entry."""
-    values = {name: value for name, value in columns_of(entry).items() if name != "id"}
+    values = {name: value for name, value in values_of(entry).items() if name != "id"}
     connection.execute(audit.insert().values(**values))
 
 
@@ -46,9 +49,7 @@ def page(
         .offset(offset)
         .limit(limit)
     )
-    return count, [
-        AuditEntry(**{name: row[name] for name in AuditEntry.__dataclass_fields__}) for row in rows.mappings()
-    ]
+    return count, [_entry(row) for row in rows.mappings()]
 
 
 def forget(connection: Connection, before: datetime, *, limit: int) -> int:

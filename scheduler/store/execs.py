@@ -10,75 +10,21 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
-from scheduler.domain.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode, check_transition
+from scheduler.domain.execution import Exec, ExecStatus, check_transition
 from scheduler.domain.hook import EVENT_OF_STATUS
-from scheduler.domain.job import ConcurrencyPolicy, PullPolicy
 from scheduler.store import counters, outbox
 from scheduler.store.inserting import insert_into
 from scheduler.store.jobs import IDS_PER_STATEMENT, deleted_ids
-from scheduler.store.tables import (
-    columns_of,
-    container_options,
-    discarded_logs,
-    exec_labels,
-    execs,
-    jobs,
-)
+from scheduler.store.rows import reader, values_of
+from scheduler.store.tables import discarded_logs, exec_labels, execs, jobs
 
 _open = execs.c.ended_at.is_(None)
 
 
-def from_row(row: RowMapping) -> Exec:
-    """The exec that a row holds."""
-    return Exec(
-        id=row["id"],
-        job_id=row["job_id"],
-        namespace=row["namespace"],
-        spec=ExecSpec(
-            docker_image_repo=row["docker_image_repo"],
-            docker_image_tag=row["docker_image_tag"],
-            command=row["command"],
-            runtime_vars=row["runtime_vars"],
-            resource_size=row["resource_size"],
-            cpus=row["cpus"],
-            memory_bytes=row["memory_bytes"],
-            region_name=row["region_name"],
-            pull_policy=PullPolicy(row["pull_policy"]),
-            concurrency_policy=ConcurrencyPolicy(row["concurrency_policy"]),
-            timeout_seconds=row["timeout_seconds"],
-            stop_grace_seconds=row["stop_grace_seconds"],
-            max_retries=row["max_retries"],
-            retry_backoff_seconds=row["retry_backoff_seconds"],
-            retry_on=tuple(FailReason(reason) for reason in row["retry_on"]),
-            priority=row["priority"],
-            log_limit_bytes=row["log_limit_bytes"],
-            labels=row["labels"],
-            **container_options(row),
-        ),
-        status=ExecStatus(row["status"]),
-        trigger_mode=TriggerMode(row["trigger_mode"]),
-        created_by=row["created_by"],
-        created_at=row["created_at"],
-        scheduled_for=row["scheduled_for"],
-        attempt=row["attempt"],
-        retry_of=row["retry_of"],
-        replay_of=row["replay_of"],
-        not_before=row["not_before"],
-        owner=row["owner"],
-        dispatched_at=row["dispatched_at"],
-        stop_requested_at=row["stop_requested_at"],
-        stop_reason=row["stop_reason"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        exit_code=row["exit_code"],
-        fail_reason=None if row["fail_reason"] is None else FailReason(row["fail_reason"]),
-        error=row["error"],
-        image_digest=row["image_digest"],
-        node=row["node"],
-        number=row["number"],
-    )
+#: The run in a row.
+from_row = reader(Exec)
 
 
 def insert(connection: Connection, new: Iterable[Exec]) -> None:
@@ -86,12 +32,10 @@ def insert(connection: Connection, new: Iterable[Exec]) -> None:
     rows, labels = [], []
     new = list(new)
     first = counters.take(connection, "execs", len(new)) if new else 0
-    for number, one in enumerate(new, first):
-        row = {**columns_of(one), "number": number}
-        row.update(columns_of(row.pop("spec")))
-        rows.append(row)
-        for name, value in one.spec.labels.items():
-            labels.append({"exec_id": one.id, "name": name, "value": value, "created_at": one.created_at})
+    for number, run in enumerate(new, first):
+        rows.append(values_of(run) | {"number": number})
+        for name, value in run.spec.labels.items():
+            labels.append({"exec_id": run.id, "name": name, "value": value, "created_at": run.created_at})
     if rows:
         connection.execute(execs.insert(), rows)
     if labels:

@@ -9,26 +9,16 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.domain.errors import ConflictError
 from scheduler.domain.filters import JobFilter
-from scheduler.domain.job import (
-    ConcurrencyPolicy,
-    FailReason,
-    Job,
-    JobDefinition,
-    MisfirePolicy,
-    PullPolicy,
-    ScheduleCursor,
-    ScheduleState,
-)
+from scheduler.domain.job import Job, JobDefinition, ScheduleCursor, ScheduleState
 from scheduler.domain.secret import secrets_of
+from scheduler.store.rows import reader, values_of
 from scheduler.store.tables import (
     Moment,
-    columns_of,
-    container_options,
     deliveries,
     hooks,
     job_labels,
@@ -43,48 +33,8 @@ IDS_PER_STATEMENT = 500
 _there = jobs.c.deleted_at.is_(None)
 
 
-def from_row(row: RowMapping) -> Job:
-    """The job that a row holds."""
-    return Job(
-        id=row["id"],
-        definition=JobDefinition(
-            name=row["name"],
-            namespace=row["namespace"],
-            docker_image_repo=row["docker_image_repo"],
-            docker_image_tag=row["docker_image_tag"],
-            command=row["command"],
-            resource_size=row["resource_size"],
-            region_name=row["region_name"],
-            runtime_vars=row["runtime_vars"],
-            labels=row["labels"],
-            email_enabled=row["email_enabled"],
-            is_schedule_active=row["is_schedule_active"],
-            schedule_mode=row["schedule_mode"],
-            schedule_timezone=row["schedule_timezone"],
-            misfire_policy=MisfirePolicy(row["misfire_policy"]),
-            misfire_grace_seconds=row["misfire_grace_seconds"],
-            concurrency_policy=ConcurrencyPolicy(row["concurrency_policy"]),
-            timeout_seconds=row["timeout_seconds"],
-            stop_grace_seconds=row["stop_grace_seconds"],
-            max_retries=row["max_retries"],
-            retry_backoff_seconds=row["retry_backoff_seconds"],
-            retry_on=tuple(FailReason(reason) for reason in row["retry_on"]),
-            priority=row["priority"],
-            max_running=row["max_running"],
-            pull_policy=PullPolicy(row["pull_policy"]),
-            log_limit_bytes=row["log_limit_bytes"],
-            retention_days=row["retention_days"],
-            retention_count=row["retention_count"],
-            retention_log_bytes=row["retention_log_bytes"],
-            **container_options(row),
-        ),
-        cursor=ScheduleCursor(
-            revision=row["revision"], active_since=row["active_since"], next_due_at=row["next_due_at"]
-        ),
-        created_by=row["created_by"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
+#: The job in a row.
+from_row = reader(Job)
 
 
 def insert(
@@ -100,7 +50,7 @@ def insert(
     Raises:
         ConflictError: the namespace has a job of that name.
     """
-    values = {**columns_of(definition), **columns_of(cursor)}
+    values = values_of(definition) | values_of(cursor)
     statement = jobs.insert().values(**values, created_by=created_by, created_at=now, updated_at=now)
     try:
         with connection.begin_nested():
@@ -161,7 +111,7 @@ def update(
     Raises:
         ConflictError: the namespace has another job of that name.
     """
-    values = {**columns_of(definition), **columns_of(cursor)}
+    values = values_of(definition) | values_of(cursor)
     try:
         with connection.begin_nested():
             connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values, updated_at=now))

@@ -13,7 +13,10 @@ from sqlalchemy.engine import Connection
 
 from scheduler.domain.execution import Occurrence, Outcome
 from scheduler.store.inserting import insert_into
-from scheduler.store.tables import columns_of, occurrences
+from scheduler.store.rows import reader, values_of
+from scheduler.store.tables import occurrences
+
+_entry = reader(Occurrence)
 
 
 def record(connection: Connection, entries: Sequence[Occurrence]) -> set[tuple[int, datetime]]:
@@ -25,7 +28,7 @@ def record(connection: Connection, entries: Sequence[Occurrence]) -> set[tuple[i
         .on_conflict_do_nothing()
         .returning(occurrences.c.job_id, occurrences.c.due_at)
     )
-    rows = connection.execute(statement, [columns_of(entry) for entry in entries])
+    rows = connection.execute(statement, [values_of(entry) for entry in entries])
     return {(job_id, due_at) for job_id, due_at in rows}
 
 
@@ -67,14 +70,4 @@ def page(
         .offset(offset)
         .limit(limit)
     )
-    return count, [
-        Occurrence(
-            job_id=row["job_id"],
-            due_at=row["due_at"],
-            outcome=Outcome(row["outcome"]),
-            exec_id=row["exec_id"],
-            reason=row["reason"],
-            decided_at=row["decided_at"],
-        )
-        for row in rows.mappings()
-    ]
+    return count, [_entry(row) for row in rows.mappings()]

@@ -445,7 +445,7 @@ async def test_a_replaced_run_says_which_run_replaced_it(api: Api):
 
     for earlier, later in pairwise(runs):
         ended = await api.until_ended(job["id"], earlier["id"])
-        assert ended["stop_reason"] == f"replaced by exec {later['id']}"
+        assert ended["stop_reason"] == f"replaced by run {later['id']}"
         assert ended["stop_reason"] in ended["error"]
     messages = [line["message"] for line in await api.logs(job["id"], runs[0]["id"])]
-    assert f"Stopping: replaced by exec {runs[1]['id']}" in messages
+    assert f"Stopping: replaced by run {runs[1]['id']}" in messages

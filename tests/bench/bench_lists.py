@@ -26,7 +26,8 @@ from scheduler.domain.job import STANDARD_SIZES, Job, JobDefinition, ScheduleCur
 from scheduler.store import jobs, spans
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
-from scheduler.store.tables import columns_of, exec_labels, execs, to_micros
+from scheduler.store.rows import values_of
+from scheduler.store.tables import exec_labels, execs, to_micros
 from tests.bench.figures import Figure, median, percentile
 from tests.lab.timeball import Timeball
 
@@ -95,8 +96,7 @@ def fill(path: Path) -> None:
 
     def row(number: int) -> tuple[dict[str, Any], str]:
         draft = drafts[chance.randrange(JOBS)]
-        values = columns_of(draft)
-        values |= columns_of(values.pop("spec"))
+        values = values_of(draft)
         created = NOW - timedelta(days=10) + timedelta(seconds=number * 0.864)
         status = chance.choices(list(ExecStatus), (0, 0, 90, 8, 2))[0]
         if number > TOTAL - 50:

@@ -15,7 +15,8 @@ from sqlalchemy.dialects import sqlite
 from scheduler.domain.job import JobDefinition, ScheduleCursor
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
-from scheduler.store.tables import columns_of, jobs, to_micros
+from scheduler.store.rows import values_of
+from scheduler.store.tables import jobs, to_micros
 
 
 def _bound(name: str, value: Any) -> Any:
@@ -54,8 +55,8 @@ def fill(
         is_schedule_active=True,
     )
     values = {
-        **columns_of(definition),
-        **columns_of(ScheduleCursor()),
+        **values_of(definition),
+        **values_of(ScheduleCursor()),
         "revision": 0,
         "created_by": "bench",
         "created_at": datetime.now(UTC),

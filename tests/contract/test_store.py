@@ -376,7 +376,7 @@ async def test_replace_asks_the_earlier_runs_to_stop(database: Database) -> None
     claims = await claim_all(database, due(job, NOW))
 
     [newer] = claims.execs
-    reason = f"replaced by exec {newer.id}"
+    reason = f"replaced by run {newer.id}"
     assert claims.replaced == {earlier.id: reason}
     stored = await database.read(lambda c: execs.get(c, earlier.id))
     assert stored is not None

@@ -21,7 +21,6 @@ from scheduler.store.tables.columns import (
     EPOCH,
     MICROSECOND,
     Moment,
-    columns_of,
     from_micros,
     metadata,
     to_micros,
@@ -35,7 +34,6 @@ from scheduler.store.tables.logs import (
     log_chunks,
 )
 from scheduler.store.tables.runs import (
-    container_options,
     exec_labels,
     execs,
     job_labels,
@@ -49,8 +47,6 @@ __all__ = [
     "MICROSECOND",
     "Moment",
     "audit",
-    "columns_of",
-    "container_options",
     "counters",
     "deliveries",
     "discarded_logs",

@@ -6,7 +6,6 @@ on PostgreSQL.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -25,11 +24,6 @@ def to_micros(moment: datetime) -> int:
 def from_micros(micros: int) -> datetime:
     """The moment that many microseconds after 1970, aware UTC."""
     return EPOCH + timedelta(microseconds=micros)
-
-
-def columns_of(one: Any) -> dict[str, Any]:
-    """A dataclass's fields by name, as columns take them; unlike `dataclasses.asdict` it copies nothing."""
-    return {field.name: getattr(one, field.name) for field in fields(one)}
 
 
 class Moment(sa.types.TypeDecorator[datetime]):

@@ -8,40 +8,41 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import RowMapping
 
 from scheduler.domain.execution import ExecStatus, Outcome, TriggerMode
-from scheduler.domain.job import Mount
 from scheduler.store.tables.columns import Moment, metadata, one_of
 
 
-def _container_columns() -> list[sa.Column[Any]]:
-    """What a job asks of its containers, and a run has of it; the fields of `ContainerOptions`."""
+def _run_options() -> list[sa.Column[Any]]:
+    """The columns of `RunOptions`, which jobs and runs have alike."""
     return [
+        sa.Column("docker_image_repo", sa.Text, nullable=False),
+        sa.Column("docker_image_tag", sa.Text, nullable=False),
+        sa.Column("docker_image_digest", sa.Text, nullable=True),
+        sa.Column("pin_digest", sa.Boolean, nullable=False),
+        sa.Column("pull_policy", sa.Text, nullable=False),
+        sa.Column("command", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("runtime_vars", sa.JSON, nullable=False),
+        sa.Column("labels", sa.JSON, nullable=False),
+        sa.Column("resource_size", sa.Text, nullable=False),
+        sa.Column("region_name", sa.Text, nullable=False),
+        sa.Column("concurrency_policy", sa.Text, nullable=False),
+        sa.Column("timeout_seconds", sa.Integer, nullable=True),
+        sa.Column("stop_grace_seconds", sa.Integer, nullable=False),
+        sa.Column("max_retries", sa.Integer, nullable=False),
+        sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
+        sa.Column("retry_on", sa.JSON, nullable=False),
+        sa.Column("priority", sa.Integer, nullable=False),
+        sa.Column("log_limit_bytes", sa.BigInteger, nullable=True),
         sa.Column("capabilities", sa.JSON, nullable=False),
-        # Each [source, target, read_only].
+        # Each mount is [source, target, read_only].
         sa.Column("mounts", sa.JSON, nullable=False),
-        # The secret's name, by the file's path in the container.
+        # The secret's name by the file's path in the container.
         sa.Column("secret_files", sa.JSON, nullable=False),
         sa.Column("user", sa.Text, nullable=True),
         sa.Column("read_only_root", sa.Boolean, nullable=False),
         sa.Column("network", sa.Text, nullable=True),
-        sa.Column("pin_digest", sa.Boolean, nullable=False),
-        sa.Column("docker_image_digest", sa.Text, nullable=True),
     ]
-
-
-def container_options(row: RowMapping) -> dict[str, Any]:
-    """The fields of `ContainerOptions` that a row holds."""
-    return {
-        "capabilities": tuple(row["capabilities"]),
-        "mounts": tuple(Mount(*mount) for mount in row["mounts"]),
-        "secret_files": row["secret_files"],
-        **{
-            name: row[name]
-            for name in ("user", "read_only_root", "network", "pin_digest", "docker_image_digest")
-        },
-    }
 
 
 jobs = sa.Table(
@@ -50,33 +51,17 @@ jobs = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("namespace", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("docker_image_repo", sa.Text, nullable=False),
-    sa.Column("docker_image_tag", sa.Text, nullable=False),
-    sa.Column("command", sa.JSON(none_as_null=True), nullable=True),
-    sa.Column("resource_size", sa.Text, nullable=False),
-    sa.Column("region_name", sa.Text, nullable=False),
-    sa.Column("runtime_vars", sa.JSON, nullable=False),
-    sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("email_enabled", sa.Boolean, nullable=False),
     sa.Column("is_schedule_active", sa.Boolean, nullable=False),
     sa.Column("schedule_mode", sa.Text, nullable=True),
     sa.Column("schedule_timezone", sa.Text, nullable=True),
     sa.Column("misfire_policy", sa.Text, nullable=False),
     sa.Column("misfire_grace_seconds", sa.Integer, nullable=False),
-    sa.Column("concurrency_policy", sa.Text, nullable=False),
-    sa.Column("timeout_seconds", sa.Integer, nullable=True),
-    sa.Column("stop_grace_seconds", sa.Integer, nullable=False),
-    sa.Column("max_retries", sa.Integer, nullable=False),
-    sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
-    sa.Column("retry_on", sa.JSON, nullable=False),
-    sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("max_running", sa.Integer, nullable=True),
-    sa.Column("log_limit_bytes", sa.BigInteger, nullable=True),
-    sa.Column("pull_policy", sa.Text, nullable=False),
     sa.Column("retention_days", sa.Integer, nullable=True),
     sa.Column("retention_count", sa.Integer, nullable=True),
     sa.Column("retention_log_bytes", sa.BigInteger, nullable=True),
-    *_container_columns(),
+    *_run_options(),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("active_since", Moment, nullable=True),
     sa.Column("next_due_at", Moment, nullable=True),
@@ -120,25 +105,9 @@ execs = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     sa.Column("namespace", sa.Text, nullable=False),
-    sa.Column("docker_image_repo", sa.Text, nullable=False),
-    sa.Column("docker_image_tag", sa.Text, nullable=False),
-    sa.Column("command", sa.JSON(none_as_null=True), nullable=True),
-    sa.Column("runtime_vars", sa.JSON, nullable=False),
-    sa.Column("resource_size", sa.Text, nullable=False),
     sa.Column("cpus", sa.Float, nullable=False),
     sa.Column("memory_bytes", sa.BigInteger, nullable=False),
-    sa.Column("region_name", sa.Text, nullable=False),
-    sa.Column("pull_policy", sa.Text, nullable=False),
-    sa.Column("concurrency_policy", sa.Text, nullable=False),
-    sa.Column("timeout_seconds", sa.Integer, nullable=True),
-    sa.Column("stop_grace_seconds", sa.Integer, nullable=False),
-    sa.Column("max_retries", sa.Integer, nullable=False),
-    sa.Column("retry_backoff_seconds", sa.Integer, nullable=False),
-    sa.Column("retry_on", sa.JSON, nullable=False),
-    sa.Column("priority", sa.Integer, nullable=False),
-    sa.Column("log_limit_bytes", sa.BigInteger, nullable=True),
-    sa.Column("labels", sa.JSON, nullable=False),
-    *_container_columns(),
+    *_run_options(),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("trigger_mode", sa.Text, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),

@@ -15,4 +15,4 @@ CHOICE = {"pin_digest", "docker_image_digest"}
 
 def test_every_field_of_a_run_is_compared() -> None:
     """A new one has to be put into its place among the others."""
-    assert {field.name for field in fields(ExecSpec)} - ENTRIES - CHOICE == set(comparing._ASKED)
+    assert {field.name for field in fields(ExecSpec)} - ENTRIES - CHOICE == set(comparing._OPTIONS)

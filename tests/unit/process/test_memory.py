@@ -74,7 +74,8 @@ def test_what_only_some_daemons_use_is_not_loaded_for_all() -> None:
         "sqlalchemy.orm",
     }
     program = (
-        "import sys; from scheduler.process import light_imports; light_imports.load(); import api.server.serve; print(*sys.modules)"
+        "import sys; from scheduler.process import light_imports; light_imports.load(); "
+        "import api.server.serve; print(*sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
