@@ -55,14 +55,30 @@ class Filter(Input):
 
 
 class ExplorerError(TypedDict):
-    """How Explorer refuses: the code begins with the HTTP status."""
+    """How Explorer refuses: the code begins with the HTTP status.
+
+    Attributes:
+        code: the error code.
+        message: what is wrong, and what to do.
+    """
 
     code: int
     message: str
 
 
 class ExplorerJob(TypedDict):
-    """A job of Explorer's: a run. `status` is 0 preparing, 1 running, 2 succeeded, 3 failed, 4 interrupted."""
+    """A job of Explorer's: a run. `status` is 0 preparing, 1 running, 2 succeeded, 3 failed, 4 interrupted.
+
+    Attributes:
+        id: the run's number.
+        name: the run's name.
+        workflowId: the job's id.
+        workflowName: the job's name.
+        status: the status of the run, as a number.
+        runBeginTime: when the run started, in milliseconds since 1970; null before that.
+        runEndTime: when the run ended, in milliseconds since 1970; null before that.
+        createTime: when the run was created, in milliseconds since 1970.
+    """
 
     id: int
     name: str
@@ -75,7 +91,14 @@ class ExplorerJob(TypedDict):
 
 
 class ExplorerPage(TypedDict):
-    """One page of jobs, and how many there are in all."""
+    """One page of jobs, and how many there are in all.
+
+    Attributes:
+        items: the runs of this page.
+        total: total number of runs.
+        Page: the number of this page.
+        PageSize: the size of a page.
+    """
 
     items: list[ExplorerJob]
     total: int
@@ -84,7 +107,13 @@ class ExplorerPage(TypedDict):
 
 
 class ExplorerJobAnswer(TypedDict):
-    """A job, in Explorer's envelope."""
+    """A job, in Explorer's envelope.
+
+    Attributes:
+        code: always 0.
+        message: always `Success`.
+        data: the run.
+    """
 
     code: Literal[0]
     message: Literal["Success"]
@@ -92,7 +121,13 @@ class ExplorerJobAnswer(TypedDict):
 
 
 class ExplorerJobsAnswer(TypedDict):
-    """A page of jobs, in Explorer's envelope."""
+    """A page of jobs, in Explorer's envelope.
+
+    Attributes:
+        code: always 0.
+        message: always `Success`.
+        data: the page.
+    """
 
     code: Literal[0]
     message: Literal["Success"]

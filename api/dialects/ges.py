@@ -41,7 +41,13 @@ ALL_GRAPHS: Final = "-"
 
 
 class GesError(TypedDict):
-    """How GES refuses."""
+    """How GES refuses.
+
+    Attributes:
+        errorMessage: what is wrong, and what to do.
+        errorCode: the error code.
+        result: always `failed`.
+    """
 
     errorMessage: str
     errorCode: str
@@ -49,7 +55,19 @@ class GesError(TypedDict):
 
 
 class GesJob(TypedDict):
-    """A job of GES's: a run. `rawRequest` is JSON as text, `progress` a number as text."""
+    """A job of GES's: a run. `rawRequest` is JSON as text, `progress` a number as text.
+
+    Attributes:
+        jobId: the run's id.
+        rawRequest: the request of the run, as a JSON text.
+        taskType: always `Container`.
+        canStop: whether the run can be stopped.
+        progress: progress in percent, as a text.
+        startTime: when the run started; empty before that.
+        endTime: when the run ended; empty before that.
+        status: the status of the run.
+        failReason: why the run failed.
+    """
 
     jobId: str
     rawRequest: str
@@ -63,14 +81,24 @@ class GesJob(TypedDict):
 
 
 class GesJobs(TypedDict):
-    """A list of jobs, and how many there are in all."""
+    """A list of jobs, and how many there are in all.
+
+    Attributes:
+        jobs: the runs.
+        jobCount: total number of runs.
+    """
 
     jobs: list[GesJob]
     jobCount: int
 
 
 class GesStopped(TypedDict):
-    """That the job is being stopped."""
+    """That the job is being stopped.
+
+    Attributes:
+        result: always `success`.
+        jobId: the run's id.
+    """
 
     result: Literal["success"]
     jobId: str

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dialects.dialect import Dialect, as_json
@@ -54,40 +55,66 @@ _LEVEL: Final = {Stream.STDERR: "error"}
 class OrdineRunIn(Input):
     """The body of `POST /api/pipelines/{id}/run`: variables for this run."""
 
-    inputPath: Text | None = None  # noqa: N815 - the wire's name
-    inputs: Variables | None = None
+    inputPath: Text | None = Field(  # noqa: N815 - the wire's name
+        default=None, description="The path of the input; the run has it as the variable `INPUT_PATH`."
+    )
+    inputs: Variables | None = Field(default=None, description="Environment variables for this run.")
 
 
 class OrdineJobIn(OrdineRunIn):
     """The body of `POST /api/jobs`."""
 
-    id: Text | None = None
-    pipelineId: Text  # noqa: N815
-    projectId: Text | None = None  # noqa: N815
-    status: Literal["pending"] = "pending"
+    id: Text | None = Field(default=None, description="An id of the client's own, kept as a label of the run.")
+    pipelineId: Text = Field(description="The job's id or name.")  # noqa: N815
+    projectId: Text | None = Field(default=None, description="The job's namespace.")  # noqa: N815
+    status: Literal["pending"] = Field(default="pending", description="Always `pending`.")
 
 
 class OrdineJobChange(Input):
     """The body of `PATCH /api/jobs/{id}`."""
 
-    status: Annotated[Text, shown_as(enum=list(_STATUS))]
+    status: Annotated[Text, shown_as(enum=list(_STATUS))] = Field(
+        description="The new status: `cancelled` stops the run."
+    )
 
 
 class OrdineError(TypedDict):
-    """How Ordine refuses."""
+    """How Ordine refuses.
+
+    Attributes:
+        error: what is wrong.
+    """
 
     error: str
 
 
 class OrdineResult(TypedDict):
-    """How a job ended."""
+    """How a job ended.
+
+    Attributes:
+        summary: the result in words.
+        exitCode: exit code of the container's process; null if unknown.
+    """
 
     summary: str
     exitCode: int | None
 
 
 class OrdineJob(TypedDict):
-    """A job of Ordine's: a run."""
+    """A job of Ordine's: a run.
+
+    Attributes:
+        id: the run's id.
+        pipelineId: the job's id.
+        pipelineName: the job's name.
+        projectId: the namespace.
+        status: the status of the run.
+        result: the result; null before the end.
+        error: what went wrong; null if nothing did.
+        startedAt: when the run started; null before that.
+        completedAt: when the run ended; null before that.
+        createdAt: when the run was created.
+    """
 
     id: str
     pipelineId: str
@@ -102,7 +129,15 @@ class OrdineJob(TypedDict):
 
 
 class OrdineTrace(TypedDict):
-    """A line of a job's log."""
+    """A line of a job's log.
+
+    Attributes:
+        id: the line's id.
+        jobId: the run's id.
+        level: the level of the line.
+        message: the text of the line.
+        createdAt: when the line was written.
+    """
 
     id: str
     jobId: str
@@ -112,7 +147,11 @@ class OrdineTrace(TypedDict):
 
 
 class OrdineTriggered(TypedDict):
-    """Which job was made."""
+    """Which job was made.
+
+    Attributes:
+        jobId: the run's id.
+    """
 
     jobId: str
 

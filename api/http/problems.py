@@ -53,7 +53,14 @@ _OUT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQU
 
 
 class ProblemField(TypedDict):
-    """One field of the input that is wrong: with its value, what is wrong with it, and what to write instead."""
+    """One field of the input that is wrong: with its value, what is wrong with it, and what to write instead.
+
+    Attributes:
+        field: the field's name, with dots for nesting.
+        value: the value that was sent, shortened if it is long.
+        message: what is wrong with the value.
+        remedy: what to do.
+    """
 
     field: str
     value: Any
@@ -62,7 +69,15 @@ class ProblemField(TypedDict):
 
 
 class Problem(TypedDict):
-    """Problem details, as RFC 9457 has them: a name for what went wrong, and words for people."""
+    """Problem details, as RFC 9457 has them: a name for what went wrong, and words for people.
+
+    Attributes:
+        type: the kind of problem, as a URN.
+        title: the HTTP status in words.
+        status: the HTTP status.
+        detail: what is wrong and what to do.
+        errors: one entry for each field of the input that is wrong.
+    """
 
     type: str
     title: str

@@ -19,7 +19,6 @@ from pydantic import BaseModel, TypeAdapter
 from api.dialects import dialect_of
 from api.dialects.dialect import Dialect
 from api.http.problems import CONTENT_TYPE, Problem
-from api.openapi.glossary import FIELDS
 from api.operations.operation import JSON, Answer, Body, Operation, Parameter, operation_of
 from api.operations.parameters import PATH
 from api.operations.tags import TAGS
@@ -350,11 +349,6 @@ def _tidied(name: str, schema: dict[str, Any], *, is_input: bool) -> dict[str, A
     """A schema as people want to read it: no machine-made titles, no placeholders for defaults, words for fields."""
     found = {key: value for key, value in schema.items() if key != "title"}
     text, meanings = _told(found.get("description", ""))
-    meanings |= {
-        field: FIELDS[f"{name}.{field}"]
-        for field in found.get("properties", ())
-        if f"{name}.{field}" in FIELDS
-    }
     if text:
         found["description"] = text
     if not is_input and found.get("additionalProperties") is False:
@@ -374,9 +368,8 @@ def _tidied_field(
     found = _without_titles(schema)
     if not keeps_default or found.get("default") == "":
         found.pop("default", None)
-    meaning = meanings.get(field) or FIELDS.get(field)
-    if meaning is not None:
-        found.setdefault("description", meaning)
+    if field in meanings:
+        found.setdefault("description", meanings[field])
     return found
 
 

@@ -54,7 +54,7 @@ async def list_entries(request: web.Request) -> web.Response:
         outcome=outcome,
     )
     count, found = await request.app[SERVICE].audit.list(request[CALLER], wanted, page=page)
-    return envelope(request, page, count, [AuditOut.of(entry) for entry in found])
+    return envelope(request, page, count, [AuditOut.of_entry(entry) for entry in found])
 
 
 ROUTES: Final = (web.get("/v1/audit", list_entries),)

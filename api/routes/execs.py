@@ -79,7 +79,7 @@ async def replay_exec(request: web.Request) -> web.Response:
 
 def _made(view: ExecView) -> web.Response:
     where = f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"
-    return answer(ExecOut.of(view), status=201, headers={"Location": where})
+    return answer(ExecOut.of_view(view), status=201, headers={"Location": where})
 
 
 @described(
@@ -104,7 +104,7 @@ async def list_execs(request: web.Request) -> web.Response:
         page=page,
         statuses=filter_of({}, several).statuses,
     )
-    return envelope(request, page, count, [ExecOut.of(view) for view in found])
+    return envelope(request, page, count, [ExecOut.of_view(view) for view in found])
 
 
 @described(
@@ -137,7 +137,7 @@ async def stop_exec(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].execs.stop(
         request[CALLER], request.match_info["job_id"], request.match_info["exec_id"]
     )
-    return answer(ExecOut.of(view), status=202)
+    return answer(ExecOut.of_view(view), status=202)
 
 
 @described(

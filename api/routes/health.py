@@ -15,13 +15,22 @@ from scheduler.process.metrics import REGISTRY
 
 
 class Health(TypedDict):
-    """That the daemon is alive."""
+    """That the daemon is alive.
+
+    Attributes:
+        status: always `ok`.
+    """
 
     status: Literal["ok"]
 
 
 class Readiness(TypedDict):
-    """Whether the daemon can work, and how each of the parts is that it needs."""
+    """Whether the daemon can work, and how each of the parts is that it needs.
+
+    Attributes:
+        status: `ok` if all checks passed.
+        checks: the result of each check: the database and the engines.
+    """
 
     status: Literal["ok", "unavailable"]
     checks: dict[str, str]

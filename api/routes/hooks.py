@@ -40,7 +40,7 @@ async def create_hook(request: web.Request) -> web.Response:
     query_of(request)
     body = await body_of(request, HookCreate, what="hook", read_only=READ_ONLY, hidden=HIDDEN)
     hook = await request.app[SERVICE].hooks.create(request[CALLER], body.given())
-    return answer(HookOut.of(hook), status=201, headers={"Location": f"/v1/hooks/{hook.id}"})
+    return answer(HookOut.of_hook(hook), status=201, headers={"Location": f"/v1/hooks/{hook.id}"})
 
 
 @described(
@@ -66,7 +66,7 @@ async def list_hooks(request: web.Request) -> web.Response:
         subject=query.get("subject"),
         page=page,
     )
-    return answer_all([HookOut.of(hook) for hook in found])
+    return answer_all([HookOut.of_hook(hook) for hook in found])
 
 
 @described("Read a hook", tag=HOOKS, answers={200: Answer("The hook.", HookOut)})
@@ -74,7 +74,7 @@ async def get_hook(request: web.Request) -> web.Response:
     """`GET /v1/hooks/{hook_id}`: 200 with the hook."""
     query_of(request)
     hook = await request.app[SERVICE].hooks.get(request[CALLER], request.match_info["hook_id"])
-    return answer(HookOut.of(hook))
+    return answer(HookOut.of_hook(hook))
 
 
 @described(
@@ -93,7 +93,7 @@ async def change_hook(request: web.Request) -> web.Response:
     hook = await request.app[SERVICE].hooks.update(
         request[CALLER], request.match_info["hook_id"], body.given()
     )
-    return answer(HookOut.of(hook))
+    return answer(HookOut.of_hook(hook))
 
 
 @described(
@@ -119,7 +119,7 @@ async def test_hook(request: web.Request) -> web.Response:
     """`POST /v1/hooks/{hook_id}/test`: sends a test now; 200 with the delivery, whatever came of it."""
     query_of(request)
     delivery = await request.app[SERVICE].deliveries.test(request[CALLER], request.match_info["hook_id"])
-    return answer(DeliveryDetailOut.of(delivery))
+    return answer(DeliveryDetailOut.of_delivery(delivery))
 
 
 @described(
@@ -138,7 +138,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
         status=None if status is None else DeliveryStatus(status),
         page=page,
     )
-    return envelope(request, page, count, [DeliveryOut.of(delivery) for delivery in found])
+    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in found])
 
 
 @described(
@@ -150,7 +150,7 @@ async def get_delivery(request: web.Request) -> web.Response:
     delivery = await request.app[SERVICE].deliveries.get(
         request[CALLER], request.match_info["hook_id"], request.match_info["delivery_id"]
     )
-    return answer(DeliveryDetailOut.of(delivery))
+    return answer(DeliveryDetailOut.of_delivery(delivery))
 
 
 @described(
@@ -165,7 +165,7 @@ async def redeliver(request: web.Request) -> web.Response:
     delivery = await request.app[SERVICE].deliveries.redeliver(
         request[CALLER], request.match_info["hook_id"], request.match_info["delivery_id"]
     )
-    return answer(DeliveryDetailOut.of(delivery), status=202)
+    return answer(DeliveryDetailOut.of_delivery(delivery), status=202)
 
 
 @described(
@@ -184,7 +184,7 @@ async def list_mails(request: web.Request) -> web.Response:
         status=None if status is None else DeliveryStatus(status),
         page=page,
     )
-    return envelope(request, page, count, [DeliveryOut.of(delivery) for delivery in found])
+    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in found])
 
 
 def _choice(query: Mapping[str, str], name: str, choices: type[DeliveryStatus | SubjectType]) -> str | None:

@@ -38,7 +38,7 @@ async def create_job(request: web.Request) -> web.Response:
     query_of(request)
     body = await body_of(request, JobCreate, what="job", read_only=READ_ONLY)
     view = await request.app[SERVICE].jobs.create(request[CALLER], body.given())
-    return answer(JobOut.of(view), status=201, headers={"Location": f"/v1/jobs/{view.job.id}"})
+    return answer(JobOut.of_view(view), status=201, headers={"Location": f"/v1/jobs/{view.job.id}"})
 
 
 @described(
@@ -64,7 +64,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     single, several = parameters_of(request.query, query_names_of(request))
     page, wanted = page_of(single), _filter_of(single, several)
     count, found = await request.app[SERVICE].jobs.list(request[CALLER], wanted, page=page)
-    return envelope(request, page, count, [JobOut.of(view) for view in found])
+    return envelope(request, page, count, [JobOut.of_view(view) for view in found])
 
 
 def _filter_of(single: Mapping[str, str], several: Mapping[str, Sequence[str]]) -> JobFilter:
@@ -92,7 +92,7 @@ async def get_job(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}`: 200 with the job."""
     query_of(request)
     view = await request.app[SERVICE].jobs.get(request[CALLER], request.match_info["job_id"])
-    return answer(JobOut.of(view))
+    return answer(JobOut.of_view(view))
 
 
 @described(
@@ -109,7 +109,7 @@ async def change_job(request: web.Request) -> web.Response:
     query_of(request)
     body = await body_of(request, JobChange, what="job", read_only=READ_ONLY)
     view = await request.app[SERVICE].jobs.update(request[CALLER], request.match_info["job_id"], body.given())
-    return answer(JobOut.of(view))
+    return answer(JobOut.of_view(view))
 
 
 @described(

@@ -115,7 +115,7 @@ async def compare_execs(request: web.Request) -> web.Response:
     first, second, found = await request.app[SERVICE].overview.compare(
         request[CALLER], request.match_info["exec_id"], request.match_info["other_exec_id"]
     )
-    return answer(ExecDiffOut.of(first, second, found))
+    return answer(ExecDiffOut.of_runs(first, second, found))
 
 
 @described(
@@ -135,7 +135,7 @@ async def stop_execs(request: web.Request) -> web.Response:
     result = await request.app[SERVICE].overview.stop_many(
         request[CALLER], wanted, dry_run=dry_run, limit=limit
     )
-    return answer(BulkOut.of(result, dry_run=dry_run), status=200 if dry_run else 202)
+    return answer(BulkOut.of_result(result, dry_run=dry_run), status=200 if dry_run else 202)
 
 
 @described(
@@ -152,7 +152,7 @@ async def delete_execs(request: web.Request) -> web.Response:
     result = await request.app[SERVICE].overview.delete_many(
         request[CALLER], wanted, dry_run=dry_run, limit=limit
     )
-    return answer(BulkOut.of(result, dry_run=dry_run))
+    return answer(BulkOut.of_result(result, dry_run=dry_run))
 
 
 def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool, int]:
@@ -199,7 +199,7 @@ async def get_stats(request: web.Request) -> web.Response:
         end=end,
         limit=number_of(query, "limit", DEFAULT_JOBS, MOST_JOBS),
     )
-    return answer(StatsOut.of(stats))
+    return answer(StatsOut.of_window(stats))
 
 
 ROUTES: Final = (

@@ -145,7 +145,7 @@ async def list_occurrences(request: web.Request) -> web.Response:
         outcomes=_outcomes_of(query),
         page=page,
     )
-    return envelope(request, page, count, [OccurrenceOut.of(one) for one in found])
+    return envelope(request, page, count, [OccurrenceOut.of_entry(one) for one in found])
 
 
 def _outcomes_of(query: Mapping[str, str]) -> list[Outcome] | None:

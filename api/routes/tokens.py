@@ -51,7 +51,7 @@ async def create_token(request: web.Request) -> web.Response:
     body = await body_of(request, TokenCreate, what="token", read_only=TOKEN_READ_ONLY)
     stored, token = await service.tokens.create(request[CALLER], body.given(service.now()))
     return answer(
-        NewTokenOut.with_secret(stored, token), status=201, headers={"Location": f"/v1/tokens/{stored.id}"}
+        NewTokenOut.of(stored, token=token), status=201, headers={"Location": f"/v1/tokens/{stored.id}"}
     )
 
 
@@ -117,7 +117,7 @@ async def log_in(request: web.Request) -> web.Response:
 async def get_me(request: web.Request) -> web.Response:
     """`GET /v1/me`: 200 with who asks, and what they may do."""
     query_of(request)
-    return answer(MeOut.of(request[CALLER]))
+    return answer(MeOut.of_caller(request[CALLER]))
 
 
 ROUTES: Final = (

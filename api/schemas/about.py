@@ -1,39 +1,25 @@
-"""What a daemon tells about itself."""
+"""Information about the daemon."""
 
 from __future__ import annotations
 
-from typing import Self
+from pydantic import Field
 
 from api.schemas.common import Moment, Output
-from scheduler.domain.views import About
 
 
 class AboutOut(Output):
-    """Which daemon answers.
+    """The daemon that answers."""
 
-    Attributes:
-        version: of Timeball.
-        instance: this data directory's daemon, the same after every start.
-        installation: the id that its containers carry.
-        database: `sqlite` or `postgresql`.
-        started_at: when it was started.
-        now: its clock.
-        clock_jumped_seconds: by how much its clock has been set since its start.
-        default_size: of jobs that name none.
-        default_region: likewise.
-    """
-
-    version: str
-    instance: str
-    installation: str
-    database: str
-    started_at: Moment
-    now: Moment
-    clock_jumped_seconds: float
-    default_size: str
-    default_region: str
-
-    @classmethod
-    def of(cls, about: About) -> Self:
-        """The shape of it."""
-        return cls(**{name: getattr(about, name) for name in cls.model_fields})
+    version: str = Field(description="The version of Timeball.")
+    instance: str = Field(
+        description="The daemon's id; it belongs to the data directory and survives restarts."
+    )
+    installation: str = Field(description="The installation's id, which its containers carry as a label.")
+    database: str = Field(description="`sqlite` or `postgresql`.")
+    started_at: Moment = Field(description="When the daemon was started (UTC).")
+    now: Moment = Field(description="The daemon's time (UTC).")
+    clock_jumped_seconds: float = Field(
+        description="By how many seconds the clock was set since the daemon was started."
+    )
+    default_size: str = Field(description="The size of jobs that do not name one.")
+    default_region: str = Field(description="The region of jobs that do not name one.")

@@ -1,4 +1,4 @@
-"""Tokens, users and the audit on the wire: what callers send, and what they receive."""
+"""Tokens, users and the audit log on the wire: what callers send, and what they receive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AliasChoices, AwareDatetime, Field, StringC
 from api.schemas.common import BREAKS, ONE_LINE, SPACES, Input, Moment, Output, Whole, refuse, shown_as
 from api.schemas.fields import Namespace, Text
 from scheduler.access.callers import Caller
-from scheduler.domain.account import AuditEntry, StoredToken, StoredUser
+from scheduler.domain.account import AuditEntry
 
 SHORTEST_PASSWORD: Final = 8
 LONGEST_PASSWORD: Final = 1_000
@@ -79,12 +79,23 @@ Label = Annotated[
 class TokenCreate(Input):
     """The body of `POST /v1/tokens`."""
 
-    name: Label = ""
-    role: RoleName = "viewer"
-    namespace: Namespace | None = None
-    username: Username | None = None
-    expires_at: AwareDatetime | None = None
-    expires_in_seconds: Whole | None = Field(default=None, ge=1, le=100 * 366 * 24 * 3600)
+    name: Label = Field(default="", description="The token's name.")
+    role: RoleName = Field(
+        default="viewer", description="The token's role. Each role includes the rights of the ones before it."
+    )
+    namespace: Namespace | None = Field(
+        default=None, description="The namespace that the token is limited to; null for all namespaces."
+    )
+    username: Username | None = Field(default=None, description="The user that the token acts for.")
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="When the token expires (UTC); null for never."
+    )
+    expires_in_seconds: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=100 * 366 * 24 * 3600,
+        description="Seconds until the token expires; an alternative to `expires_at`.",
+    )
 
     def given(self, now: datetime) -> dict[str, Any]:
         """The fields that the request named, as the use case takes them."""
@@ -95,60 +106,62 @@ class TokenCreate(Input):
 
 
 class TokenOut(Output):
-    """A token without its secret, as administrators see it."""
+    """A token, as administrators see it: without the token itself."""
 
-    id: int
+    described_like = (TokenCreate,)
+
+    id: int = Field(description="The token's id.")
     name: str
-    prefix: str
+    prefix: str = Field(description="The first characters of the token, to recognise it.")
     username: str
     namespace: str | None
     role: str
-    kind: str
-    created_by: str
-    created_at: Moment
+    kind: str = Field(
+        description="How the token was created: by a user, by logging in, or at the daemon's first start."
+    )
+    created_by: str = Field(description="The user that created the token.")
+    created_at: Moment = Field(description="When the token was created (UTC).")
     expires_at: Moment | None
-    last_used_at: Moment | None
-
-    @classmethod
-    def of(cls, token: StoredToken) -> Self:
-        """The shape of a token."""
-        return cls(**{name: getattr(token, name) for name in TokenOut.model_fields})
+    last_used_at: Moment | None = Field(
+        description="When the token was last used, to the minute (UTC); null for never."
+    )
 
 
 class NewTokenOut(TokenOut):
-    """A token at the one time that it is shown itself."""
+    """A token right after it was created, the only time that the token itself is shown."""
 
-    token: str
-
-    @classmethod
-    def with_secret(cls, stored: StoredToken, token: str) -> Self:
-        """The shape of a token that was just made."""
-        return cls(**{name: getattr(stored, name) for name in TokenOut.model_fields}, token=token)
+    token: str = Field(description="The token. It is only shown once.")
 
 
 class LogIn(Input):
     """The body of `POST /v1/generate-api-token/`."""
 
-    username: Text
-    password: Text
+    username: Text = Field(description="The user's name.")
+    password: Text = Field(description="The user's password.")
 
 
 class LogInOut(Output):
-    """The answer to it."""
+    """The answer to a login."""
 
-    token: str
-    expires_at: Moment | None
+    token: str = Field(description="The token. It is only shown once.")
+    expires_at: Moment | None = Field(description="When the token expires (UTC); null for never.")
 
 
 class UserCreate(Input):
     """The body of `POST /v1/users`."""
 
-    username: Username = Field(validation_alias=AliasChoices("username", "name"))
-    password: Password
-    role: RoleName = "viewer"
-    namespace: Namespace | None = None
-    email: Email | None = None
-    is_active: bool = True
+    username: Username = Field(
+        validation_alias=AliasChoices("username", "name"), description="The user's name."
+    )
+    password: Password = Field(description="The user's password, 8 to 1000 characters; never returned.")
+    role: RoleName = Field(
+        default="viewer", description="The user's role. Each role includes the rights of the ones before it."
+    )
+    namespace: Namespace | None = Field(
+        default=None, description="The namespace that the user is limited to; null for all namespaces."
+    )
+    email: Email | None = Field(default=None, description="The user's mail address; null for none.")
+    is_active: bool = Field(default=True, description="Whether the user can log in and use tokens.")
 
     def given(self) -> dict[str, Any]:
         """The fields that the request named, as the use case takes them."""
@@ -156,10 +169,15 @@ class UserCreate(Input):
 
 
 class UserChange(Input):
-    """The body of `PUT` and `PATCH /v1/users/{username}`: what it names changes, the rest stays."""
+    """The body of `PUT` and `PATCH /v1/users/{username}`: fields that are left out stay as they are."""
+
+    described_like = (UserCreate,)
 
     password: Password = ""
-    current_password: Text | None = None
+    current_password: Text | None = Field(
+        default=None,
+        description="The user's current password; required when users change their own password.",
+    )
     role: RoleName = "viewer"
     namespace: Namespace | None = None
     email: Email | None = None
@@ -173,36 +191,35 @@ class UserChange(Input):
 class UserOut(Output):
     """A user, as administrators and the user see it."""
 
+    described_like = (UserCreate,)
+
     username: str
     role: str
     namespace: str | None
     email: str | None
     is_active: bool
-    created_by: str
-    created_at: Moment
-    updated_at: Moment
-
-    @classmethod
-    def of(cls, user: StoredUser) -> Self:
-        """The shape of a user."""
-        return cls(**{name: getattr(user, name) for name in UserOut.model_fields})
+    created_by: str = Field(description="The user that created this user.")
+    created_at: Moment = Field(description="When the user was created (UTC).")
+    updated_at: Moment = Field(description="When the user was last changed (UTC).")
 
 
 class MeOut(Output):
-    """Who asks, as the daemon sees it; `token` is the id of what it came with."""
+    """The caller, as the daemon sees it."""
 
-    username: str
-    namespace: str | None
-    role: str
-    is_user: bool
-    token: int | None
+    username: str = Field(description="The name of the caller.")
+    namespace: str | None = Field(
+        description="The namespace that the caller is limited to; null for all namespaces."
+    )
+    role: str = Field(description="The caller's role. Each role includes the rights of the ones before it.")
+    is_user: bool = Field(description="Whether the token belongs to a user.")
+    token: int | None = Field(description="The id of the token that was sent; null for none.")
 
     @classmethod
-    def of(cls, caller: Caller) -> Self:
+    def of_caller(cls, caller: Caller) -> Self:
         """The shape of a caller."""
-        return cls(
+        return cls.of(
+            caller,
             username=caller.user,
-            namespace=caller.namespace,
             role=caller.role.name.lower(),
             is_user=caller.account is not None,
             token=caller.token_id,
@@ -212,33 +229,32 @@ class MeOut(Output):
 class NamespaceOut(Output):
     """A namespace with the number of its jobs."""
 
-    name: str
-    job_count: int
+    name: str = Field(description="The namespace's name.")
+    job_count: int = Field(description="Number of jobs in the namespace.")
 
 
 class AuditOut(Output):
-    """An entry of the audit."""
+    """An entry of the audit log."""
 
-    id: int
-    time: Moment
-    user: str | None
-    token_prefix: str | None
-    remote: str | None
-    request_id: str | None
-    method: str | None
-    path: str | None
-    namespace: str | None
-    action: str
-    object: str | None
-    outcome: str
+    id: int = Field(description="The entry's id.")
+    time: Moment = Field(description="When it happened (UTC).")
+    user: str | None = Field(description="The name of the caller; null if unknown.")
+    token_prefix: str | None = Field(description="The first characters of the token that was sent.")
+    remote: str | None = Field(description="The client's address.")
+    request_id: str | None = Field(description="The request's id, from the header `X-Request-Id`.")
+    method: str | None = Field(description="The HTTP method.")
+    path: str | None = Field(description="The path of the request, without its query.")
+    namespace: str | None = Field(description="The namespace of the object; null for none.")
+    action: str = Field(description="What was done, such as `job.create`.")
+    object: str | None = Field(description="The object of the action, such as `job 12`; null for none.")
+    outcome: str = Field(description="The result of the request.")
 
     @classmethod
-    def of(cls, entry: AuditEntry) -> Self:
+    def of_entry(cls, entry: AuditEntry) -> Self:
         """The shape of an entry."""
-        same = set(AuditOut.model_fields) - {"time", "user"}
-        return cls(**{name: getattr(entry, name) for name in same}, time=entry.at, user=entry.username)
+        return cls.of(entry, time=entry.at, user=entry.username)
 
 
-#: Fields that only answers have.
+#: Fields that only exist in answers.
 TOKEN_READ_ONLY: Final = tuple(sorted(set(NewTokenOut.model_fields) - set(TokenCreate.model_fields)))
 USER_READ_ONLY: Final = tuple(sorted(set(UserOut.model_fields) - set(UserCreate.model_fields)))

@@ -9,9 +9,17 @@ import difflib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from scheduler.domain.errors import FieldError, InvalidInputError
@@ -39,16 +47,65 @@ def _as_whole(value: object) -> object:
 Whole = Annotated[int, BeforeValidator(_as_whole)]
 
 
-class Input(BaseModel):
-    """A shape that users send: its types are taken literally and unknown fields are refused."""
+class _Shape(BaseModel):
+    """What both directions share.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+    Attributes:
+        described_like: models that describe the fields of the same names, so that this one need not.
+    """
+
+    described_like: ClassVar[tuple[type[BaseModel], ...]] = ()
 
 
-class Output(BaseModel):
+def _describe(schema: dict[str, Any], model: type[_Shape]) -> None:
+    """Adds the descriptions that a model takes from others to its JSON Schema."""
+    for name, field in schema.get("properties", {}).items():
+        for other in model.described_like:
+            described = other.model_fields.get(name)
+            if described is not None and described.description:
+                field.setdefault("description", described.description)
+
+
+class Input(_Shape):
+    """A shape that users send. Types are not converted, and unknown fields are rejected."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, defer_build=True, json_schema_extra=_describe
+    )
+
+
+class _Attributes:
+    """The attributes of several objects as those of one; pydantic reads models from it."""
+
+    def __init__(self, sources: tuple[object, ...], values: Mapping[str, Any]) -> None:
+        self._sources = sources
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        for source in self._sources:
+            if hasattr(source, name):
+                return getattr(source, name)
+        raise AttributeError(name)
+
+
+class Output(_Shape):
     """A shape that users receive."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, defer_build=True, from_attributes=True, json_schema_extra=_describe
+    )
+
+    @classmethod
+    def of(cls, *sources: object, **values: Any) -> Self:
+        """The shape of objects of the core.
+
+        Args:
+            sources: each field has the value of the first object with an attribute of that name.
+            values: fields that have another name or form in the core; they take precedence.
+        """
+        return cls.model_validate(_Attributes(sources, values))
 
 
 #: How checks of our own look in the API's description: as patterns of ECMA-262 with its flag `u` (JSON Schema
@@ -78,10 +135,10 @@ T = TypeVar("T")
 class ListOut(Output, Generic[T]):
     """One page of a list: how many there are in all, and where the pages beside it are."""
 
-    count: int
-    previous: str | None
-    next: str | None
-    results: list[T]
+    count: int = Field(description="Total number of entries.")
+    previous: str | None = Field(description="URL of the previous page; null on the first page.")
+    next: str | None = Field(description="URL of the next page; null on the last page.")
+    results: list[T] = Field(description="The entries of this page.")
 
 
 def refuse(message: str, remedy: str) -> PydanticCustomError:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from api.schemas.common import SECRET_REFERENCE, Input, Output, refuse, shown_as
-from scheduler.domain.job import ContainerOptions, Mount
+from scheduler.domain.job import Mount
 from scheduler.domain.secret import NAME_REMEDY, REFERENCE, is_name
 from scheduler.domain.secret_files import MOST_FILES
 
@@ -49,9 +50,13 @@ _PATH: Final = shown_as(maxLength=LONGEST_PATH, pattern=r"^/[^\u0000-\u001f\u007
 class MountIn(Input):
     """One mount of a job."""
 
-    source: Annotated[str, AfterValidator(_check_path), _PATH]
-    target: Annotated[str, AfterValidator(_check_path), AfterValidator(_check_target), _PATH]
-    read_only: bool = True
+    source: Annotated[str, AfterValidator(_check_path), _PATH] = Field(
+        description="A path on the engine's host."
+    )
+    target: Annotated[str, AfterValidator(_check_path), AfterValidator(_check_target), _PATH] = Field(
+        description="A path in the container."
+    )
+    read_only: bool = Field(default=True, description="Whether the mount is read-only.")
 
     def as_mount(self) -> Mount:
         """As a job's definition has it."""
@@ -152,35 +157,60 @@ Network = Annotated[str, AfterValidator(_check_network), shown_as(pattern=f"^{_N
 Digest = Annotated[str, AfterValidator(_check_digest), shown_as(pattern=f"^{_DIGEST.pattern}$")]
 
 
+class ContainerIn(Input):
+    """The container settings of a job."""
+
+    capabilities: Capabilities = Field(
+        default=(),
+        description="Linux capabilities in addition to those that the container policy grants every container.",
+    )
+    mounts: Mounts = Field(
+        default_factory=list,
+        description="Directories and files of the engine's host; the container policy defines which are allowed.",
+    )
+    secret_files: SecretFiles = Field(
+        default_factory=dict,
+        description='Secrets as files in memory: `{"/run/secrets/db": {"secret": "db"}}`.',
+    )
+    user: User | None = Field(
+        default=None,
+        description="The user that the container's processes run as, such as `1000:1000`; null for the image's user.",
+    )
+    read_only_root: bool = Field(default=False, description="Whether only mounts and `/tmp` are writable.")
+    network: Network | None = Field(
+        default=None,
+        description="A network of the engine, or `none`; null for the default of the container policy.",
+    )
+    pin_digest: bool = Field(
+        default=False, description="Whether all later runs use the same image as the first one."
+    )
+    docker_image_digest: Digest | None = Field(
+        default=None, description="The image's digest. If it is given, the tag is only a name."
+    )
+
+
 class MountOut(Output):
     """One mount, as users receive it."""
+
+    described_like = (MountIn,)
 
     source: str
     target: str
     read_only: bool
 
 
+def _as_references(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    return {path: {REFERENCE: name} for path, name in files.items()}
+
+
 class ContainerOut(Output):
-    """What jobs and runs say alike of their containers."""
+    """The container settings of a job or a run."""
 
     capabilities: list[str]
     mounts: list[MountOut]
-    secret_files: dict[str, dict[str, str]]
+    secret_files: Annotated[dict[str, dict[str, str]], BeforeValidator(_as_references)]
     user: str | None
     read_only_root: bool
     network: str | None
     pin_digest: bool
     docker_image_digest: str | None
-
-
-def container_values(options: ContainerOptions) -> dict[str, Any]:
-    """The values of those fields."""
-    return {
-        **{
-            name: getattr(options, name)
-            for name in ("user", "read_only_root", "network", "pin_digest", "docker_image_digest")
-        },
-        "capabilities": list(options.capabilities),
-        "secret_files": {path: {REFERENCE: name} for path, name in options.secret_files.items()},
-        "mounts": [MountOut(**mount._asdict()) for mount in options.mounts],
-    }

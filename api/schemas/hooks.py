@@ -1,4 +1,4 @@
-"""Hooks and deliveries on the wire: what users send to define a hook, and what they receive."""
+"""Webhooks and deliveries on the wire: what users send to define a webhook, and what they receive."""
 
 from __future__ import annotations
 
@@ -78,8 +78,14 @@ Events = Annotated[
 
 
 class _HookFields(Input):
-    secret: Secret = None
-    is_active: bool = True
+    secret: Secret = Field(
+        default=None,
+        description="The secret that deliveries are signed with, never returned; null for no signature.",
+    )
+    is_active: bool = Field(
+        default=True,
+        description="Whether the webhook is active. Inactive webhooks are kept but receive nothing.",
+    )
 
     def given(self) -> dict[str, Any]:
         """The fields that the request named."""
@@ -89,15 +95,17 @@ class _HookFields(Input):
 class HookCreate(_HookFields):
     """The body of `POST /v1/hooks`."""
 
-    name: Name
-    url: Annotated[str, shown_as(format="uri")]
-    subject_type: SubjectType
-    subject: Subject
-    events: Events
+    name: Name = Field(description="The webhook's name.")
+    url: Annotated[str, shown_as(format="uri")] = Field(description="The URL that deliveries are posted to.")
+    subject_type: SubjectType = Field(description="What the webhook watches: a job or a namespace.")
+    subject: Subject = Field(description="The id of the job, or the name of the namespace.")
+    events: Events = Field(description="The events that are delivered.")
 
 
 class HookChange(_HookFields):
-    """The body of `PUT /v1/hooks/{id}`: what it names changes, the rest stays."""
+    """The body of `PUT /v1/hooks/{id}`: fields that are left out stay as they are."""
+
+    described_like = (HookCreate,)
 
     name: Name = ""
     url: Annotated[str, shown_as(format="uri")] = ""
@@ -107,91 +115,73 @@ class HookChange(_HookFields):
 
 
 class HookOut(Output):
-    """A hook, as users receive it: without its secret."""
+    """A webhook, as users receive it: without its secret."""
 
-    id: int
+    described_like = (HookCreate,)
+
+    id: int = Field(description="The webhook's id.")
     name: str
     url: str
     subject_type: SubjectType
     subject: int | str
     events: list[HookEvent]
-    is_active: bool
-    has_secret: bool
-    created_by: str
-    created_at: Moment
-    updated_at: Moment
+    is_active: bool = Field(
+        description="Whether the webhook is active. Inactive webhooks are kept but receive nothing."
+    )
+    has_secret: bool = Field(description="Whether deliveries are signed.")
+    created_by: str = Field(description="The user that created the webhook.")
+    created_at: Moment = Field(description="When the webhook was created (UTC).")
+    updated_at: Moment = Field(description="When the webhook was last changed (UTC).")
 
     @classmethod
-    def of(cls, hook: Hook) -> Self:
-        """The shape of a hook."""
-        return cls(
-            id=hook.id,
-            name=hook.name,
-            url=hook.url,
-            subject_type=hook.subject_type,
-            subject=hook.subject,
-            events=list(hook.events),
-            is_active=hook.is_active,
-            has_secret=hook.sealed_secret is not None,
-            created_by=hook.created_by,
-            created_at=hook.created_at,
-            updated_at=hook.updated_at,
-        )
+    def of_hook(cls, hook: Hook) -> Self:
+        """The shape of a webhook."""
+        return cls.of(hook, has_secret=hook.sealed_secret is not None)
 
 
 class AttemptOut(Output):
-    """One try at a delivery; `duration` in seconds."""
+    """One attempt of a delivery."""
 
-    at: Moment
-    duration: float
-    status_code: int | None
-    error: str | None
+    at: Moment = Field(description="When the attempt was made (UTC).")
+    duration: float = Field(description="Duration of the attempt, in seconds.")
+    status_code: int | None = Field(
+        description="The HTTP status of the receiver's answer; null if there was none."
+    )
+    error: str | None = Field(description="What went wrong, in words; null if nothing did.")
 
 
 class DeliveryOut(Output):
-    """A delivery in lists: what happened, and what became of telling it."""
+    """A delivery in lists: the event and the status of its delivery."""
 
-    id: str
-    event: str
-    event_time: Moment
-    status: DeliveryStatus
-    attempts: list[AttemptOut]
-    next_attempt_at: Moment | None
-    ended_at: Moment | None
-    reason: str | None
+    id: str = Field(description="The delivery's id.")
+    event: str = Field(description="The event, such as `job:fail`.")
+    event_time: Moment = Field(description="When the event happened (UTC).")
+    status: DeliveryStatus = Field(description="The status of the delivery.")
+    attempts: list[AttemptOut] = Field(description="All attempts, the first one first.")
+    next_attempt_at: Moment | None = Field(
+        description="When the next attempt is made (UTC); null if there is none."
+    )
+    ended_at: Moment | None = Field(description="When the delivery ended (UTC); null before that.")
+    reason: str | None = Field(
+        description="Why the delivery has this status, in words; null if there is nothing to explain."
+    )
 
     @classmethod
-    def of(cls, delivery: Delivery) -> Self:
+    def of_delivery(cls, delivery: Delivery) -> Self:
         """The shape of a delivery."""
-        return cls(**_values(delivery))
+        return cls.of(delivery, event_time=delivery.event_at)
 
 
 class DeliveryDetailOut(DeliveryOut):
-    """A delivery in detail: with what is sent."""
+    """A delivery in detail, with its body."""
 
-    body: Any
+    body: Any = Field(description="The body of the delivery.")
 
     @classmethod
-    def of(cls, delivery: Delivery) -> Self:
+    def of_delivery(cls, delivery: Delivery) -> Self:
         """The shape of a delivery with its body."""
-        return cls(**_values(delivery), body=json.loads(delivery.body or "null"))
+        return cls.of(delivery, event_time=delivery.event_at, body=json.loads(delivery.body or "null"))
 
 
-def _values(delivery: Delivery) -> dict[str, Any]:
-    return {
-        "id": delivery.id,
-        "event": delivery.event,
-        "event_time": delivery.event_at,
-        "status": delivery.status,
-        "attempts": [
-            AttemptOut(at=one.at, duration=one.duration, status_code=one.status_code, error=one.error)
-            for one in delivery.attempts
-        ],
-        "next_attempt_at": delivery.next_attempt_at,
-        "ended_at": delivery.ended_at,
-        "reason": delivery.reason,
-    }
-
-
-#: Fields that only answers have.
+#: Fields that only exist in answers.
 READ_ONLY: Final = tuple(sorted(set(HookOut.model_fields) - set(HookCreate.model_fields)))

@@ -35,7 +35,7 @@ class LineOut(Output):
     exec: str | None = Field(None, description="The run, where more than one is read.")
 
     @classmethod
-    def of(cls, line: Line) -> Self:
+    def of_line(cls, line: Line) -> Self:
         """The shape of a line."""
         return cls.model_validate(json.loads(json_lines([line])[0]))
 

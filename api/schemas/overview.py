@@ -1,203 +1,194 @@
-"""Many runs on the wire: lists across jobs, figures, and what was done to many at once."""
+"""Many runs on the wire: lists across jobs, statistics, comparisons, and results of bulk changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from api.schemas.common import Moment, Output
-from api.schemas.execs import ExecOut, exec_values
+from api.schemas.execs import ExecOut, duration_of, exec_sources
 from scheduler.domain.comparing import Change, Difference
 from scheduler.domain.execution import ExecStatus, TriggerMode
 from scheduler.domain.views import BulkResult, Durations, JobStats, ListedExec, Stats
 
 
 class ListedExecOut(ExecOut):
-    """A run in a list across jobs: with its namespace and its job's name."""
+    """A run in a list across jobs, with its namespace and the name of its job."""
 
-    namespace: str
-    job_name: str
+    namespace: str = Field(description="The namespace of the run.")
+    job_name: str = Field(description="The job's name.")
 
     @classmethod
     def of_listed(cls, listed: ListedExec) -> Self:
         """The shape of a run in such a list."""
-        one = listed.view.exec
-        return cls(
-            **exec_values(listed.view), job=one.job_id, namespace=one.namespace, job_name=listed.job_name
-        )
+        run = listed.view.exec
+        return cls.of(listed, *exec_sources(listed.view), job=run.job_id, duration=duration_of(run))
 
 
 class ExecListOut(Output):
-    """Part of a list of runs.
+    """One page of a list of runs.
 
-    `count` is how many match. Where finding out would take long, they are counted in part: `count_is_estimate` is
-    then true, and there are at least so many. `next_cursor` goes on where this part ends, however far that is.
+    Where counting all matches would take long, counting stops early: `count` is then a lower bound, and
+    `count_is_estimate` is true. `next_cursor` continues after this page at the same cost for every page.
     """
 
-    count: int
-    count_is_estimate: bool
-    previous: str | None
-    next: str | None
-    next_cursor: str | None
-    results: list[ListedExecOut]
-
-
-class DurationsOut(Output):
-    """How long ended runs took, in seconds."""
-
-    count: int
-    p50: float
-    p90: float
-    p99: float
-    mean: float
-    max: float
-
-    @classmethod
-    def of(cls, durations: Durations) -> Self:
-        """The shape of durations."""
-        return cls(
-            count=durations.count,
-            p50=_seconds(durations.p50),
-            p90=_seconds(durations.p90),
-            p99=_seconds(durations.p99),
-            mean=_seconds(durations.mean),
-            max=_seconds(durations.longest),
-        )
-
-
-class JobStatsOut(Output):
-    """A job's figures; `success_rate` is the share of ended runs that succeeded, null when none has ended."""
-
-    job: int
-    name: str
-    namespace: str
-    total: int
-    counts: dict[ExecStatus, int]
-    success_rate: float | None
-    durations: DurationsOut | None
-
-    @classmethod
-    def of(cls, stats: JobStats) -> Self:
-        """The shape of a job's figures."""
-        return cls(
-            job=stats.job_id,
-            name=stats.name,
-            namespace=stats.namespace,
-            total=sum(stats.counts.values()),
-            counts=_all_counts(stats.counts),
-            success_rate=_success_rate(stats.counts),
-            durations=None if stats.durations is None else DurationsOut.of(stats.durations),
-        )
-
-
-class StatsOut(Output):
-    """Figures over the runs made in a window."""
-
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    start: Moment = Field(alias="from", serialization_alias="from")
-    end: Moment = Field(alias="to", serialization_alias="to")
-    total: int
-    counts: dict[ExecStatus, int]
-    success_rate: float | None
-    jobs: list[JobStatsOut]
-
-    @classmethod
-    def of(cls, stats: Stats) -> Self:
-        """The shape of figures."""
-        return cls(
-            **{"from": stats.start, "to": stats.end},
-            total=sum(stats.counts.values()),
-            counts=_all_counts(stats.counts),
-            success_rate=_success_rate(stats.counts),
-            jobs=[JobStatsOut.of(one) for one in stats.jobs],
-        )
-
-
-class ComparedExecOut(Output):
-    """Which run was compared."""
-
-    id: str
-    job: int
-    job_name: str
-    namespace: str
-    status: ExecStatus
-    trigger_mode: TriggerMode
-    replay_of: str | None
-    created_at: Moment
-
-    @classmethod
-    def of(cls, listed: ListedExec) -> Self:
-        """The shape of a run that was compared."""
-        one = listed.view.exec
-        own = ("id", "namespace", "status", "trigger_mode", "replay_of", "created_at")
-        return cls(**{name: getattr(one, name) for name in own}, job=one.job_id, job_name=listed.job_name)
-
-
-class DifferenceOut(Output):
-    """One field in which two runs differ; of variables and labels one entry, whose name is `name`.
-
-    `a` and `b` are the values in either run, null where it has none; `duration` is in whole seconds.
-    """
-
-    field: str
-    name: str | None
-    change: Change
-    a: Any
-    b: Any
-
-
-class ExecDiffOut(Output):
-    """In what two runs differ: what they were to do first, what came of them last."""
-
-    a: ComparedExecOut
-    b: ComparedExecOut
-    is_same: bool
-    differences: list[DifferenceOut]
-
-    @classmethod
-    def of(cls, first: ListedExec, second: ListedExec, found: Sequence[Difference]) -> Self:
-        """The shape of a comparison."""
-        return cls(
-            a=ComparedExecOut.of(first),
-            b=ComparedExecOut.of(second),
-            is_same=not found,
-            differences=[
-                DifferenceOut(field=one.field, name=one.name, change=one.change, a=one.first, b=one.second)
-                for one in found
-            ],
-        )
-
-
-class BulkOut(Output):
-    """What was done to many runs at once, or would be: their ids, the oldest first.
-
-    `has_more` says that others match; the same request again takes those.
-    """
-
-    dry_run: bool
-    matched: int
-    has_more: bool
-    execs: list[str]
-
-    @classmethod
-    def of(cls, result: BulkResult, *, dry_run: bool) -> Self:
-        """The shape of such a result."""
-        return cls(dry_run=dry_run, matched=result.matched, has_more=result.has_more, execs=result.exec_ids)
+    count: int = Field(description="Number of runs that match; see `count_is_estimate`.")
+    count_is_estimate: bool = Field(
+        description="Whether `count` is a lower bound, because counting stopped there."
+    )
+    previous: str | None = Field(description="URL of the previous page; null on the first page.")
+    next: str | None = Field(description="URL of the next page; null on the last page.")
+    next_cursor: str | None = Field(
+        description="The `cursor` of the next page, which costs the same for every page; null at the end."
+    )
+    results: list[ListedExecOut] = Field(description="The runs of this page.")
 
 
 def _seconds(duration: timedelta) -> float:
     return duration.total_seconds()
 
 
-def _all_counts(counts: Mapping[ExecStatus, int]) -> dict[ExecStatus, int]:
-    return {status: counts.get(status, 0) for status in ExecStatus}
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+
+
+class DurationsOut(Output):
+    """Durations of ended runs, in seconds."""
+
+    count: int = Field(description="Number of runs that were measured.")
+    p50: Seconds = Field(description="The median, in seconds.")
+    p90: Seconds = Field(description="The 90th percentile, in seconds.")
+    p99: Seconds = Field(description="The 99th percentile, in seconds.")
+    mean: Seconds = Field(description="The mean, in seconds.")
+    max: Seconds = Field(description="The maximum, in seconds.")
+
+    @classmethod
+    def of_durations(cls, durations: Durations) -> Self:
+        """The shape of durations."""
+        return cls.of(durations, max=durations.longest)
+
+
+class JobStatsOut(Output):
+    """Statistics of a job."""
+
+    job: int = Field(description="The job's id.")
+    name: str = Field(description="The job's name.")
+    namespace: str = Field(description="The job's namespace.")
+    total: int = Field(description="Number of runs.")
+    counts: dict[ExecStatus, int] = Field(description="Number of runs by status.")
+    success_rate: float | None = Field(
+        description="Share of ended runs that succeeded, from 0 to 1; null if none has ended."
+    )
+    durations: DurationsOut | None = Field(description="Durations of ended runs; null if none has ended.")
+
+    @classmethod
+    def of_job(cls, stats: JobStats) -> Self:
+        """The statistics of a job."""
+        durations = None if stats.durations is None else DurationsOut.of_durations(stats.durations)
+        return cls.of(stats, job=stats.job_id, durations=durations, **_sums(stats.counts))
+
+
+class StatsOut(Output):
+    """Statistics of the runs that were created in a window."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    start: Moment = Field(alias="from", serialization_alias="from", description="Start of the window (UTC).")
+    end: Moment = Field(alias="to", serialization_alias="to", description="End of the window (UTC).")
+    total: int = Field(description="Number of runs.")
+    counts: dict[ExecStatus, int] = Field(description="Number of runs by status.")
+    success_rate: float | None = Field(
+        description="Share of ended runs that succeeded, from 0 to 1; null if none has ended."
+    )
+    jobs: list[JobStatsOut] = Field(description="Statistics by job.")
+
+    @classmethod
+    def of_window(cls, stats: Stats) -> Self:
+        """The statistics of a window."""
+        window = {"from": stats.start, "to": stats.end}
+        return cls.of(**window, **_sums(stats.counts), jobs=[JobStatsOut.of_job(job) for job in stats.jobs])
+
+
+class ComparedExecOut(Output):
+    """A run that was compared."""
+
+    described_like = (ListedExecOut,)
+
+    id: str = Field(description="The run's id.")
+    job: int = Field(description="The job's id.")
+    job_name: str
+    namespace: str
+    status: ExecStatus = Field(description="The status of the run.")
+    trigger_mode: TriggerMode = Field(description="What triggered the run.")
+    replay_of: str | None = Field(description="For replays, the id of the run that is repeated; else null.")
+    created_at: Moment = Field(description="When the run was created (UTC).")
+
+    @classmethod
+    def of_listed(cls, listed: ListedExec) -> Self:
+        """The shape of a run that was compared."""
+        return cls.of(listed, listed.view.exec, job=listed.view.exec.job_id)
+
+
+class DifferenceOut(Output):
+    """A field in which two runs differ. Entries of variables, secret files and labels are listed one by one.
+
+    A `duration` is in whole seconds.
+    """
+
+    field: str = Field(description="The field that differs.")
+    name: str | None = Field(
+        description="For variables, secret files and labels, the name of the entry; else null."
+    )
+    change: Change = Field(description="How the two runs differ.")
+    a: Any = Field(description="The value in the first run; null if it has none.")
+    b: Any = Field(description="The value in the second run; null if it has none.")
+
+
+class ExecDiffOut(Output):
+    """The differences of two runs: first their options, then their results."""
+
+    a: ComparedExecOut = Field(description="The first run.")
+    b: ComparedExecOut = Field(description="The second run.")
+    is_same: bool = Field(description="Whether there are no differences.")
+    differences: list[DifferenceOut] = Field(description="The differences.")
+
+    @classmethod
+    def of_runs(cls, first: ListedExec, second: ListedExec, differences: Sequence[Difference]) -> Self:
+        """The shape of a comparison."""
+        return cls(
+            a=ComparedExecOut.of_listed(first),
+            b=ComparedExecOut.of_listed(second),
+            is_same=not differences,
+            differences=[DifferenceOut.of(found, a=found.first, b=found.second) for found in differences],
+        )
+
+
+class BulkOut(Output):
+    """The result of a bulk change of runs, or its preview."""
+
+    dry_run: bool = Field(description="Whether nothing was changed because only a preview was requested.")
+    matched: int = Field(description="Number of runs that were changed, or would be with `dry_run`.")
+    has_more: bool = Field(description="Whether more runs match; repeat the request to change those.")
+    execs: list[str] = Field(description="The ids of these runs, the oldest first.")
+
+    @classmethod
+    def of_result(cls, result: BulkResult, *, dry_run: bool) -> Self:
+        """The shape of such a result."""
+        return cls.of(result, dry_run=dry_run, execs=result.exec_ids)
+
+
+def _sums(counts: Mapping[ExecStatus, int]) -> dict[str, Any]:
+    """The fields that follow from the number of runs by status."""
+    return {
+        "total": sum(counts.values()),
+        "counts": {status: counts.get(status, 0) for status in ExecStatus},
+        "success_rate": _success_rate(counts),
+    }
 
 
 def _success_rate(counts: Mapping[ExecStatus, int]) -> float | None:
-    """Of those that ended by themselves; what somebody stopped says nothing of the job."""
+    """The share of successes; runs that were stopped say nothing about the job and do not count."""
     succeeded, failed = counts.get(ExecStatus.SUCCEEDED, 0), counts.get(ExecStatus.FAILED, 0)
     return round(succeeded / (succeeded + failed), 6) if succeeded + failed else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from api.schemas.common import NO_NUL, Input, Moment, Output, refuse, shown_as
-from scheduler.domain.registry import Login, Registry
+from scheduler.domain.registry import Login
 
 LONGEST_USERNAME: Final = 255
 #: Some registries take a whole JSON document for a password.
@@ -42,12 +42,12 @@ class RegistryPut(Input):
         str,
         AfterValidator(_check_username),
         shown_as(minLength=1, maxLength=LONGEST_USERNAME, pattern=r"^[^:\u0000-\u001f\u007f]*$"),
-    ]
+    ] = Field(description="The user name for the registry.")
     password: Annotated[
         str,
         AfterValidator(_check_password),
         shown_as(minLength=1, maxLength=LARGEST_PASSWORD_BYTES, pattern=NO_NUL, format="password"),
-    ]
+    ] = Field(description="The password or access token for the registry; never returned.")
 
     def login(self, host: str) -> Login:
         """As the service takes it."""
@@ -57,15 +57,10 @@ class RegistryPut(Input):
 class RegistryOut(Output):
     """What is known of a credential."""
 
-    host: str
-    namespace: str
-    username: str
-    created_by: str
-    created_at: Moment
-    updated_by: str
-    updated_at: Moment
-
-    @classmethod
-    def of(cls, registry: Registry) -> Self:
-        """The shape of a credential."""
-        return cls(**{name: getattr(registry, name) for name in cls.model_fields})
+    host: str = Field(description="The registry's host, with its port if it has one.")
+    namespace: str = Field(description="The namespace that uses the credential.")
+    username: str = Field(description="The user name for the registry.")
+    created_by: str = Field(description="The user that created the credential.")
+    created_at: Moment = Field(description="When the credential was created (UTC).")
+    updated_by: str = Field(description="The user that last changed the credential.")
+    updated_at: Moment = Field(description="When the credential was last changed (UTC).")

@@ -1,13 +1,14 @@
-"""The shapes of a schedule's preview on the wire: what is asked and what is answered."""
+"""Previews of schedules on the wire, a job's schedule, and the entries of its ledger."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from api.schemas.common import Moment, Output
+from api.schemas.jobs import JobCreate, JobOut
 from scheduler.domain.execution import Occurrence, Outcome
 from scheduler.domain.job import Job, ScheduleState
 from scheduler.timing.preview import Language, describe, preview
@@ -27,22 +28,25 @@ Rfc3339 = Annotated[
 
 
 class PreviewedOccurrence(BaseModel):
-    """One due time; ``note`` marks what daylight saving did to it."""
+    """One due time; ``note`` marks an effect of daylight saving."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    at: Rfc3339
-    local: Rfc3339
-    note: Literal["gap", "fold"] | None
+    at: Rfc3339 = Field(description="The due time (UTC).")
+    local: Rfc3339 = Field(description="The same time on the wall clock of the schedule's time zone.")
+    note: Literal["gap", "fold"] | None = Field(
+        description="`gap`: daylight saving skips this time of day, so the run starts at the first moment after the "
+        "gap. `fold`: this time of day comes twice, and the run starts the first time."
+    )
 
 
 class PreviewAnswer(BaseModel):
-    """What is answered: the next occurrences and a sentence that says what the schedule means."""
+    """A preview: the next due times and the schedule in words."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    occurrences: list[PreviewedOccurrence]
-    description: str
+    occurrences: list[PreviewedOccurrence] = Field(description="The next due times.")
+    description: str = Field(description="The schedule in words.")
 
     @classmethod
     def of(cls, schedule: Schedule, after: datetime, count: int, language: Language = "en") -> PreviewAnswer:
@@ -55,29 +59,29 @@ class PreviewAnswer(BaseModel):
 
 
 class JobScheduleOut(Output):
-    """Where a job's schedule stands, what comes, and what it means."""
+    """A job's schedule: its state, its next due times and its description."""
+
+    described_like = (JobOut, JobCreate)
 
     schedule_mode: str | None
     schedule_timezone: str | None
     is_schedule_active: bool
     schedule_state: ScheduleState
     next_run_at: Moment | None
-    occurrences: list[PreviewedOccurrence]
-    description: str | None
+    occurrences: list[PreviewedOccurrence] = Field(description="The next due times.")
+    description: str | None = Field(description="The schedule in words; null without a schedule.")
 
     @classmethod
     def of_job(cls, job: Job, after: datetime, count: int, language: Language) -> Self:
-        """The schedule of a job; one that is switched off shows what it would do."""
+        """The schedule of a job. A schedule that is off shows what it would do."""
         definition = job.definition
         answer = None
         if definition.schedule_mode is not None:
             schedule = parse_schedule(definition.schedule_mode, definition.schedule_timezone)
             answer = PreviewAnswer.of(schedule, after, count, language)
-        return cls(
-            schedule_mode=definition.schedule_mode,
-            schedule_timezone=definition.schedule_timezone,
-            is_schedule_active=definition.is_schedule_active,
-            schedule_state=job.schedule_state,
+        return cls.of(
+            job,
+            definition,
             next_run_at=job.cursor.next_due_at,
             occurrences=[] if answer is None else answer.occurrences,
             description=None if answer is None else answer.description,
@@ -85,21 +89,15 @@ class JobScheduleOut(Output):
 
 
 class OccurrenceOut(Output):
-    """An entry of the ledger: a due time and what became of it."""
+    """An entry of the ledger: a due time and its outcome."""
 
-    due_at: Moment
-    outcome: Outcome
-    exec: str | None
-    reason: str | None
-    decided_at: Moment
+    due_at: Moment = Field(description="The due time (UTC).")
+    outcome: Outcome = Field(description="The outcome of the due time.")
+    exec: str | None = Field(description="The id of the run; null if there is none.")
+    reason: str | None = Field(description="Why the due time did not run, in words; null if it ran.")
+    decided_at: Moment = Field(description="When the outcome was decided (UTC).")
 
     @classmethod
-    def of(cls, one: Occurrence) -> Self:
+    def of_entry(cls, entry: Occurrence) -> Self:
         """The shape of an entry."""
-        return cls(
-            due_at=one.due_at,
-            outcome=one.outcome,
-            exec=one.exec_id,
-            reason=one.reason,
-            decided_at=one.decided_at,
-        )
+        return cls.of(entry, exec=entry.exec_id)

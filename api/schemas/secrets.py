@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from api.schemas.common import NO_NUL, Input, Moment, Output, refuse, shown_as
-from scheduler.domain.secret import Rotation, Secret
 
 LARGEST_SECRET_BYTES: Final = 64 * 1024
 
@@ -29,7 +28,7 @@ class SecretPut(Input):
         str,
         AfterValidator(_check_value),
         shown_as(minLength=1, maxLength=LARGEST_SECRET_BYTES, pattern=NO_NUL, format="password"),
-    ]
+    ] = Field(description="The secret's value; never returned.")
 
 
 class KeyRotate(Input):
@@ -39,28 +38,18 @@ class KeyRotate(Input):
 class KeyRotationOut(Output):
     """What a new key has taken over."""
 
-    key: str
-    sealed_anew: int
-    cannot_be_opened: int
-
-    @classmethod
-    def of(cls, rotation: Rotation) -> Self:
-        """The shape of it."""
-        return cls(**{name: getattr(rotation, name) for name in cls.model_fields})
+    key: str = Field(description="The fingerprint of the new key.")
+    sealed_anew: int = Field(description="Number of secrets that were encrypted with the new key.")
+    cannot_be_opened: int = Field(description="Number of secrets that cannot be decrypted with any key.")
 
 
 class SecretOut(Output):
     """What is known of a secret."""
 
-    name: str
-    namespace: str
-    used_by: int
-    created_by: str
-    created_at: Moment
-    updated_by: str
-    updated_at: Moment
-
-    @classmethod
-    def of(cls, secret: Secret) -> Self:
-        """The shape of a secret."""
-        return cls(**{name: getattr(secret, name) for name in cls.model_fields})
+    name: str = Field(description="The secret's name, unique in its namespace.")
+    namespace: str = Field(description="The secret's namespace.")
+    used_by: int = Field(description="Number of jobs that refer to the secret.")
+    created_by: str = Field(description="The user that created the secret.")
+    created_at: Moment = Field(description="When the secret was created (UTC).")
+    updated_by: str = Field(description="The user that last changed the secret.")
+    updated_at: Moment = Field(description="When the secret was last changed (UTC).")

@@ -197,7 +197,7 @@ def test_a_line_in_json_says_all_of_it(lines: list[Line]) -> None:
             "stream": line.stream.label,
             "timestamp": line.at.isoformat(timespec="microseconds"),
         }
-        assert LineOut.of(line).message == line.message.decode("utf-8", "replace")
+        assert LineOut.of_line(line).message == line.message.decode("utf-8", "replace")
 
 
 def test_the_time_is_the_whole_second_before() -> None:
