@@ -375,7 +375,7 @@ async def test_a_job_whose_size_is_gone_is_not_run_until_a_size_is_named(
     job = await api.create(command="true", resource_size="L")
     assert api.client.app is not None
     execs = api.client.app[SERVICE].execs
-    monkeypatch.setattr(execs, "_with", replace(execs._with, sizes={"XXS": execs._with.sizes["XXS"]}))
+    monkeypatch.setattr(execs, "_parts", replace(execs._parts, sizes={"XXS": execs._parts.sizes["XXS"]}))
     answer = await api.post(f"/v1/jobs/{job['id']}/execs")
     assert answer.status == 409
     check_problem(answer)

@@ -16,7 +16,8 @@ from api.http import log_events as answers
 from api.http.keys import SERVICE
 from scheduler.domain.errors import UnavailableError
 from scheduler.domain.stream import Stream
-from scheduler.logs import following, live
+from scheduler.logs import followers as limits
+from scheduler.logs import live
 from scheduler.store import execs
 from scheduler.usecases.logs import LogUseCases
 from tests.api.conftest import PATIENCE, Api, World, until
@@ -273,7 +274,7 @@ async def test_silence_is_filled_with_comments(api: Api, talker: Talker, monkeyp
 async def test_followers_of_one_run_share_one_reader(api: Api, talker: Talker):
     """However many; and nothing of it is left when they have gone."""
     one, path = await talking(api, talker)
-    followers = log_cases(api)._with.followers
+    followers = log_cases(api)._parts.followers
 
     async def listen(count: int) -> list[str]:
         async with follow(api, path + "?stream=stdout") as reader:
@@ -303,7 +304,7 @@ async def test_whoever_comes_while_the_lines_are_at_hand_is_given_them_without_r
             event = await first.next()
         assert event is not None
         assert await first.messages(1) == ["two"]
-        monkeypatch.setattr(log_cases(api)._with.followers._reader, "read", None)
+        monkeypatch.setattr(log_cases(api)._parts.followers._reader, "read", None)
         async with follow(api, path, **{"Last-Event-ID": event.id}) as second:
             assert await second.messages(1) == ["two"]
             talker.say(b"three\n")
@@ -314,13 +315,13 @@ async def test_a_slow_follower_is_dropped_with_a_reason_and_can_resume(
     api: Api, talker: Talker, monkeypatch: pytest.MonkeyPatch
 ):
     """It is not waited for; others get every line, and what it missed is there when it comes back."""
-    monkeypatch.setattr(following, "SOURCE_BYTES", 200_000)
-    monkeypatch.setattr(following, "LEAST_SOURCE_BYTES", 200_000)
-    monkeypatch.setattr(following, "MOST_LAGGARDS", 0)
+    monkeypatch.setattr(limits, "SOURCE_BYTES", 200_000)
+    monkeypatch.setattr(limits, "LEAST_SOURCE_BYTES", 200_000)
+    monkeypatch.setattr(limits, "MOST_LAGGARDS", 0)
     one, path = await talking(api, talker)
     line = b"x" * 9_990 + b"\n"
     async with follow(api, path + "?stream=stdout") as slow, follow(api, path + "?stream=stdout") as quick:
-        followers = log_cases(api)._with.followers
+        followers = log_cases(api)._parts.followers
         await until(lambda: asyncio.sleep(0, followers.count), lambda count: count == 2)
         talker.say(b"first\n")
         assert await quick.messages(1) == ["first"]
@@ -349,8 +350,8 @@ async def test_a_burst_that_is_faster_than_a_connection_is_caught_up_with(
     api: Api, talker: Talker, monkeypatch: pytest.MonkeyPatch
 ):
     """Line by line, though the shared source has let go of it."""
-    monkeypatch.setattr(following, "SOURCE_BYTES", 1_000)
-    monkeypatch.setattr(following, "LEAST_SOURCE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "SOURCE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "LEAST_SOURCE_BYTES", 1_000)
     _, path = await talking(api, talker)
     async with follow(api, path + "?stream=stdout") as reader:
         talker.say(b"first\n")
@@ -380,7 +381,7 @@ async def test_a_client_that_takes_nothing_is_dropped(
     engine.programs["much",] = prints_much
     job = await api.create(command="much")
     one = await api.run(job["id"])
-    followers = log_cases(api)._with.followers
+    followers = log_cases(api)._parts.followers
     async with follow(api, f"/v1/jobs/{job['id']}/execs/{one['id']}/logs") as reader:
         await until(lambda: asyncio.sleep(0, followers.count), lambda count: count == 0)
         last = (await reader.rest())[-1]
@@ -448,7 +449,7 @@ async def test_a_database_that_is_away_for_a_moment_interrupts_nothing(
 
 async def test_too_many_followers_are_refused(api: Api, talker: Talker, monkeypatch: pytest.MonkeyPatch):
     """With when to try again."""
-    monkeypatch.setattr(following, "MOST_FOLLOWERS", 1)
+    monkeypatch.setattr(limits, "MOST_FOLLOWERS", 1)
     _, path = await talking(api, talker)
     async with follow(api, path):
         answer = await api.get(path + "?follow=true")
@@ -566,7 +567,7 @@ async def test_followers_of_many_runs_are_limited_and_their_cursors_checked(
     other = (await api.get("/v1/logs?limit=1")).headers.get("X-Next-Cursor", "00000000-0-" + "0" * 32 + "-0")
     refused = await api.get(path, headers={"Last-Event-ID": other})
     assert refused.errors()["Last-Event-ID"]["message"] == "is the cursor of another log"
-    monkeypatch.setattr(following, "MOST_OF_MANY", 1)
+    monkeypatch.setattr(limits, "MOST_OF_MANY", 1)
     async with follow(api, path):
         answer = await api.get(path)
         assert answer.status == 503

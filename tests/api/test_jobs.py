@@ -145,8 +145,8 @@ async def test_a_job_whose_region_is_no_longer_configured_can_be_switched_off(
     path = f"/v1/jobs/{job['id']}"
     assert world.api.client.app is not None
     jobs = world.api.client.app[SERVICE].jobs
-    others = {name: region for name, region in jobs._with.regions.items() if name != "BEIJING1"}
-    monkeypatch.setattr(jobs, "_with", replace(jobs._with, regions=others))
+    others = {name: region for name, region in jobs._parts.regions.items() if name != "BEIJING1"}
+    monkeypatch.setattr(jobs, "_parts", replace(jobs._parts, regions=others))
     answer = await world.api.send("PATCH", path, {"is_schedule_active": False})
     assert (answer.status, answer.body["schedule_state"]) == (200, "inactive")
     assert (await world.api.send("PATCH", path, {"name": "old"})).status == 200

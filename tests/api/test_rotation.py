@@ -84,7 +84,7 @@ async def test_what_is_set_while_the_key_changes_is_sealed_with_the_new_one(worl
 async def test_a_key_from_the_environment_is_not_changed(world: World):
     """The refusal says so, and what to do instead."""
     service = _service(world)
-    service.keys._with = replace(service.keys._with, key_file=None)
+    service.keys._parts = replace(service.keys._parts, key_file=None)
     answer = await world.api.post(ROTATE)
     assert answer.status == 409
     assert "TIMEBALL_SECRET_KEY" in answer.body["detail"]
