@@ -13,7 +13,8 @@ from typing_extensions import TypedDict
 
 from api.dialects.dialect import Dialect, as_json
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import LARGEST_PAGE_SIZE, LAST_PAGE, number_of, query_of
+from api.http.paging import LARGEST_PAGE_SIZE, LAST_PAGE
+from api.http.query import query_of
 from api.operations import examples
 from api.operations.operation import Answer, Parameter, described
 from api.operations.parameters import ID, number, path
@@ -191,8 +192,8 @@ async def list_jobs_of_workflow(request: web.Request) -> web.Response:
 async def _list(request: web.Request, job: Job | None) -> web.Response:
     query = query_of(request)
     given = _filter_of(query)
-    number = number_of(query, "page", 1, LAST_PAGE)
-    size = number_of(query, "pageSize", DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE)
+    number = query.number("page")
+    size = query.number("pageSize")
     wanted = ExecFilter(
         job_id=None if job is None else job.id,
         statuses=frozenset() if given.status is None else frozenset({_STATUS[given.status]}),

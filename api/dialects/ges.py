@@ -10,9 +10,9 @@ from aiohttp import web
 from typing_extensions import TypedDict
 
 from api.dialects.dialect import Dialect, as_json
-from api.http.filters import cursor_after, position_of
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import LAST_PAGE, number_of, query_of
+from api.http.paging import LAST_PAGE
+from api.http.query import query_of
 from api.operations import examples
 from api.operations.operation import Answer, Parameter, described
 from api.operations.parameters import NAMESPACE_SCHEMA, number, path
@@ -21,7 +21,7 @@ from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from scheduler.access.callers import Role
 from scheduler.domain.errors import FieldError, InvalidInputError, NotFoundError
 from scheduler.domain.execution import Exec, ExecStatus
-from scheduler.domain.filters import ExecFilter, Order
+from scheduler.domain.filters import ExecFilter, Order, Position
 from scheduler.domain.views import ListedExec, Page
 
 MOST_JOBS: Final = 100_000
@@ -137,8 +137,8 @@ _PATH: Final = (
 async def list_jobs(request: web.Request) -> web.StreamResponse:
     """`GET …/jobs/status?limit=&offset=&job_id=`: the runs, newest first; written out as they are read."""
     query = query_of(request)
-    limit = number_of(query, "limit", MOST_JOBS, MOST_JOBS)
-    offset = number_of(query, "offset", 0, LAST_PAGE, least=0)
+    limit = query.number("limit")
+    offset = query.number("offset")
     wanted = await _filter_of(request)
     if isinstance(wanted, web.Response):
         return wanted
@@ -166,7 +166,7 @@ async def _write(request: web.Request, wanted: ExecFilter, *, offset: int, limit
         if left <= 0 or not found.has_more:
             break
         last = rest[-1].view.exec
-        after = position_of({"cursor": cursor_after(order, last.created_at, last.id)}, order)
+        after = Position(last.created_at, last.id)
         found = await service.overview.list(request[CALLER], wanted, order, page=Page(1, BATCH), after=after)
         rest = found.found
     await response.write(f'],"jobCount":{count}}}'.encode())

@@ -16,7 +16,7 @@ from api.dialects.dialect import Dialect, as_json
 from api.http.bodies import body_of
 from api.http.filters import cursor_after, position_of
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import number_of, query_of
+from api.http.query import query_of
 from api.operations import examples
 from api.operations.operation import Answer, Body, Parameter, described
 from api.operations.parameters import number, path, words
@@ -64,7 +64,9 @@ class OrdineRunIn(Input):
 class OrdineJobIn(OrdineRunIn):
     """The body of `POST /api/jobs`."""
 
-    id: Text | None = Field(default=None, description="An id of the client's own, kept as a label of the run.")
+    id: Text | None = Field(
+        default=None, description="An id of the client's own, kept as a label of the run."
+    )
     pipelineId: Text = Field(description="The job's id or name.")  # noqa: N815
     projectId: Text | None = Field(default=None, description="The job's namespace.")  # noqa: N815
     status: Literal["pending"] = Field(default="pending", description="Always `pending`.")
@@ -207,7 +209,7 @@ async def list_jobs(request: web.Request) -> web.Response:
         caller,
         ExecFilter(namespace=query.get("projectId"), job_id=job_id, statuses=statuses),
         order,
-        page=Page(1, number_of(query, "limit", DEFAULT_LIMIT, MOST_JOBS)),
+        page=Page(1, query.number("limit")),
         after=position_of(query, order),
     )
     response = as_json([_job(request, one) for one in found.found])
@@ -327,7 +329,7 @@ async def list_traces(request: web.Request) -> web.Response:
     """`GET /api/jobs/{id}/traces?limit=&cursor=`: the run's log, oldest first."""
     query = query_of(request)
     one, job = await _find(request)
-    wanted = LogQuery(limit=number_of(query, "limit", MOST_TRACES, MOST_TRACES), cursor=query.get("cursor"))
+    wanted = LogQuery(limit=query.number("limit"), cursor=query.get("cursor"))
     shown = _id_of(one.view.exec)
     traces: list[OrdineTrace] = []
     _, reading = await request.app[SERVICE].logs.read(request[CALLER], str(job.id), one.view.exec.id, wanted)

@@ -1,39 +1,35 @@
-"""The query parameters that say which runs are meant, and in what order; lists and bulk requests share them."""
+"""The query parameters that select and order runs; lists and bulk requests share them."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
-from multidict import MultiMapping
-
-from api.http.moments import instant_of
+from api.http.query import Query, collect
 from api.operations.operation import Parameter
 from api.operations.parameters import ID, NAMESPACE, instant, repeated
-from api.schemas.fields import NAMESPACE_REMEDY, is_namespace
 from scheduler.access.callers import LARGEST_ID
 from scheduler.domain.errors import FieldError, InvalidInputError
 from scheduler.domain.execution import ExecStatus, TriggerMode
 from scheduler.domain.filters import ExecFilter, Order, Position
 
-#: Labels that one request asks for at most: each is one more condition.
+#: Maximum number of labels in a request; each is one more condition.
 MOST_LABELS: Final = 10
 LABEL: Final = Parameter(
     "label",
     repeated({"type": "string", "format": "label"}, most=MOST_LABELS),
-    "Only what has this label with this value, as `name=value`; several times for several labels.",
+    "Only entries with this label and value, as `name=value`. Repeat it for several labels.",
     ["team=data"],
 )
 STATUS: Final = Parameter(
     "status",
     repeated({"type": "string", "enum": list(ExecStatus)}),
-    "Only runs with one of these statuses: W waiting, R running, S succeeded, F failed, C cancelled. Commas may "
-    "stand between several.",
+    "Only runs with one of these statuses: W waiting, R running, S succeeded, F failed, C cancelled. Repeat it or "
+    "use commas for several.",
     ["F", "C"],
 )
 FILTER: Final = (
@@ -44,18 +40,16 @@ FILTER: Final = (
     Parameter(
         "trigger_mode",
         repeated({"type": "string", "enum": list(TriggerMode)}),
-        "Only runs that were triggered so: M by hand, S by the schedule, R as a retry, D by another job.",
+        "Only runs with this trigger: M manual, S schedule, R retry, D dependency.",
         ["S"],
     ),
-    instant("created_from", "Only runs that were made then or later: ISO 8601, or Unix seconds."),
-    instant("created_to", "Only runs that were made then or earlier.", "2099-12-31T23:59:59Z"),
-    instant("started_from", "Only runs that were started then or later.", "1451350945"),
-    instant("started_to", "Only runs that were started then or earlier.", "4102444800"),
+    instant("created_from", "Only runs created at or after this time: ISO 8601 or Unix seconds."),
+    instant("created_to", "Only runs created at or before this time.", "2099-12-31T23:59:59Z"),
+    instant("started_from", "Only runs started at or after this time.", "1451350945"),
+    instant("started_to", "Only runs started at or before this time.", "4102444800"),
     LABEL,
 )
 FILTERS: Final = tuple(one.name for one in FILTER)
-#: Parameters that may be given more than once.
-SEVERAL: Final = frozenset({"status", "trigger_mode", "label"})
 _ORDERS: Final = {
     "asc": "created_at",
     "desc": "-created_at",
@@ -64,185 +58,161 @@ _ORDERS: Final = {
 ORDER: Final = Parameter(
     "order",
     {"type": "string", "enum": list(_ORDERS)},
-    "By which moment, newest first with `-`; `started_from` and `started_to` go with `started_at` alone.",
+    "The time to order by, with `-` for the latest first. With `started_from` or `started_to`, only `started_at` is "
+    "possible.",
 )
 CURSOR: Final = Parameter(
     "cursor",
     {"type": "string", "format": "cursor"},
-    "Go on where an earlier answer ended, with the `next_cursor` that it had; instead of `page`.",
+    "The `next_cursor` of an earlier answer, to continue after it; an alternative to `page`.",
 )
 _CURSOR: Final = re.compile(r"([cs][ad]):(-?[0-9]{1,19}):([0-9a-f-]{36})", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_Words = TypeVar("_Words", bound=StrEnum)
 
 
-def parameters_of(
-    query: MultiMapping[str], allowed: Collection[str]
-) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """The parameters that come once, and those that may come more often; what is empty counts as not given.
+def filter_of(query: Query) -> ExecFilter:
+    """The runs that a query selects; parameters that the route does not declare are not given.
 
     Raises:
-        InvalidInputError: a parameter does not exist here, or comes twice and may not.
-    """
-    single: dict[str, str] = {}
-    several: dict[str, list[str]] = {}
-    errors = []
-    for name, value in query.items():
-        if name not in allowed:
-            remedy = f"use {', '.join(allowed)}"
-            errors.append(
-                FieldError(name or "query", value, "is not a query parameter of this request", remedy)
-            )
-        elif name in SEVERAL:
-            several.setdefault(name, []).extend([value] if name == "label" else value.split(","))
-        elif name in single:
-            errors.append(FieldError(name, value, "is given twice", "give it once"))
-        else:
-            single[name] = value
-    if errors:
-        raise InvalidInputError(*errors)
-    return (
-        {name: value for name, value in single.items() if value},
-        {name: [value for value in values if value] for name, values in several.items()},
-    )
-
-
-def filter_of(single: Mapping[str, str], several: Mapping[str, Sequence[str]]) -> ExecFilter:
-    """Which runs a query means.
-
-    Raises:
-        InvalidInputError: a parameter cannot be accepted; all that are wrong are named.
+        InvalidInputError: a parameter is invalid; all invalid ones are named.
     """
     errors: list[FieldError] = []
-    moments = {name: _moment(errors, single, name) for name in FILTERS if name.endswith(("_from", "_to"))}
+    moments = {
+        name: collect(errors, partial(query.instant, name))
+        for name in FILTERS
+        if name.endswith(("_from", "_to"))
+    }
     for what in ("created", "started"):
         start, end = moments[f"{what}_from"], moments[f"{what}_to"]
         if start is not None and end is not None and start > end:
             name = f"{what}_from"
             errors.append(
-                FieldError(name, single[name], f"lies after {what}_to={single[f'{what}_to']}", "swap them")
+                FieldError(
+                    name, query[name], f"is later than {what}_to={query[f'{what}_to']}", "swap the two"
+                )
             )
-    wanted = ExecFilter(
-        namespace=namespace_of(errors, single),
-        job_id=_job(errors, single),
-        job_name=single.get("name"),
-        statuses=_words(errors, "status", several, ExecStatus),
-        trigger_modes=_words(errors, "trigger_mode", several, TriggerMode),
-        labels=labels_of(errors, several.get("label", ())),
+    statuses = collect(errors, lambda: query.words("status", ExecStatus))
+    trigger_modes = collect(errors, lambda: query.words("trigger_mode", TriggerMode))
+    selected = ExecFilter(
+        namespace=collect(errors, query.namespace),
+        job_id=collect(errors, partial(_job, query)),
+        job_name=query.get("name"),
+        statuses=statuses or frozenset(),
+        trigger_modes=trigger_modes or frozenset(),
+        labels=collect(errors, partial(labels_of, query)) or {},
         **moments,
     )
     if errors:
         raise InvalidInputError(*errors)
-    return wanted
+    return selected
 
 
-def order_of(single: Mapping[str, str], wanted: ExecFilter) -> Order:
-    """In what order runs are wanted: newest first unless the query says otherwise.
+def order_of(query: Query, selected: ExecFilter) -> Order:
+    """The order in which runs are listed: the latest first unless the query says otherwise.
 
     Raises:
-        InvalidInputError: there is no such order, or not with these filters.
+        InvalidInputError: there is no such order, or it cannot be combined with these filters.
     """
-    text = single.get("order")
+    text = query.get("order")
     if text is None:
-        return Order.STARTED_DESCENDING if wanted.asks_for_start else Order.CREATED_DESCENDING
+        return Order.STARTED_DESCENDING if selected.asks_for_start else Order.CREATED_DESCENDING
     if text not in _ORDERS:
-        raise InvalidInputError(FieldError("order", text, "is not an order", f"use {', '.join(_ORDERS)}"))
-    order = Order(_ORDERS[text])
-    if wanted.asks_for_start and not order.by_start:
-        remedy = "use started_at or -started_at, or leave it out"
         raise InvalidInputError(
-            FieldError("order", text, "does not go with started_from and started_to", remedy)
+            FieldError("order", text, "is not an allowed value", f"use one of {', '.join(_ORDERS)}")
+        )
+    order = Order(_ORDERS[text])
+    if selected.asks_for_start and not order.by_start:
+        raise InvalidInputError(
+            FieldError(
+                "order",
+                text,
+                "cannot be combined with started_from and started_to",
+                "use started_at or -started_at, or remove it",
+            )
         )
     return order
 
 
 def cursor_after(order: Order, at: datetime, exec_id: str) -> str:
-    """The cursor of the place after a run; it fits the same order alone."""
+    """The cursor of the position after a run; it is only valid for the same order."""
     micros = (at - _EPOCH) // timedelta(microseconds=1)
     text = f"{_mark(order)}:{micros}:{exec_id}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def position_of(single: Mapping[str, str], order: Order) -> Position | None:
-    """The place that a query's `cursor` stands for; None if it has none.
+def position_of(query: Query, order: Order) -> Position | None:
+    """The position that the `cursor` of a query stands for; None if it has none.
 
     Raises:
-        InvalidInputError: it is no cursor of such a list.
+        InvalidInputError: it is not a cursor of such a list.
     """
-    text = single.get("cursor")
+    text = query.get("cursor")
     if text is None:
         return None
-    if "page" in single:
-        raise InvalidInputError(FieldError("cursor", text, "does not go with page", "give one of the two"))
+    if "page" in query:
+        raise InvalidInputError(
+            FieldError("cursor", text, "cannot be combined with page", "use only one of the two")
+        )
+    return _position_at(text, order)
+
+
+def _position_at(cursor: str, order: Order) -> Position:
+    """The position that a cursor stands for.
+
+    Raises:
+        InvalidInputError: it is not a cursor of a list in that order.
+    """
     try:
-        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii"))
+        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii"))
         at = found and _EPOCH + timedelta(microseconds=int(found[2]))
     except (binascii.Error, ValueError, OverflowError):
         found = at = None
     if found is None or at is None:
-        remedy = "use the one that the list before answered with, as it is; or leave it out"
-        raise InvalidInputError(FieldError("cursor", text, "is not a cursor", remedy))
+        remedy = "use the next_cursor of an earlier answer without changes, or remove it"
+        raise InvalidInputError(FieldError("cursor", cursor, "is not a valid cursor", remedy))
     if found[1] != _mark(order):
-        remedy = "go on in the order that the list began with; or leave it out"
-        raise InvalidInputError(FieldError("cursor", text, "belongs to a list in another order", remedy))
+        remedy = "use the order that the list began with, or remove it"
+        raise InvalidInputError(FieldError("cursor", cursor, "belongs to a list in another order", remedy))
     return Position(at, found[3])
 
 
-def labels_of(errors: list[FieldError], given: Sequence[str]) -> dict[str, str]:
-    """Labels as ``name=value`` each; what is wrong with them is added to `errors`."""
-    found: dict[str, str] = {}
-    for text in given:
+def labels_of(query: Query) -> dict[str, str]:
+    """The labels of a query, each given as ``name=value``.
+
+    Raises:
+        InvalidInputError: some are invalid; all invalid ones are named.
+    """
+    errors: list[FieldError] = []
+    labels: dict[str, str] = {}
+    for text in query.several("label"):
         name, equals, value = text.partition("=")
         if not name or not equals:
             errors.append(FieldError("label", text, "is not name=value", "write it like label=team=data"))
-        elif found.setdefault(name, value) != value:
+        elif labels.setdefault(name, value) != value:
             errors.append(
-                FieldError("label", text, "contradicts another one of that name", "give each name once")
+                FieldError(
+                    "label", text, "conflicts with another value for this label", "give each label once"
+                )
             )
-    if len(found) > MOST_LABELS:
-        errors.append(FieldError("label", len(found), "is given too often", f"give {MOST_LABELS} at most"))
-    return found
+    if len(labels) > MOST_LABELS:
+        errors.append(
+            FieldError("label", len(labels), "is given too often", f"give at most {MOST_LABELS} labels")
+        )
+    if errors:
+        raise InvalidInputError(*errors)
+    return labels
 
 
 def _mark(order: Order) -> str:
     return ("s" if order.by_start else "c") + ("d" if order.is_descending else "a")
 
 
-def _moment(errors: list[FieldError], single: Mapping[str, str], name: str) -> datetime | None:
-    try:
-        return instant_of(single, name)
-    except InvalidInputError as error:
-        errors.extend(error.errors)
-        return None
-
-
-def namespace_of(errors: list[FieldError], single: Mapping[str, str]) -> str | None:
-    """The namespace that a query names, if any; what is wrong with it is added to `errors`."""
-    name = single.get("namespace")
-    if name is not None and not is_namespace(name):
-        errors.append(FieldError("namespace", name, "is not a namespace's name", NAMESPACE_REMEDY))
-    return name
-
-
-def _job(errors: list[FieldError], single: Mapping[str, str]) -> int | None:
-    text = single.get("job")
+def _job(query: Query) -> int | None:
+    text = query.get("job")
     if text is None:
         return None
     if text.isascii() and text.isdigit() and 0 < int(text[:20]) <= LARGEST_ID:
         return int(text)
-    errors.append(FieldError("job", text, "is not a job's id", "give its number, or its name as name=…"))
-    return None
-
-
-def _words(
-    errors: list[FieldError], name: str, several: Mapping[str, Sequence[str]], words: type[_Words]
-) -> frozenset[_Words]:
-    found = set()
-    known = {word.value: word for word in words}
-    for text in several.get(name, ()):
-        if text in known:
-            found.add(known[text])
-        else:
-            meaning = ", ".join(f"{word.value} ({word.name.lower()})" for word in words)
-            errors.append(FieldError(name, text, f"is not a {name}", f"use {meaning}; several with commas"))
-    return frozenset(found)
+    raise InvalidInputError(
+        FieldError("job", text, "is not the id of a job", "use the job's number, or name=… for its name")
+    )

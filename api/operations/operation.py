@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
@@ -42,6 +41,16 @@ class Parameter:
     is_required: bool = False
     may_be_empty: bool = True
     where: str = "query"
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be given several times."""
+        return self.schema.get("type") == "array"
+
+    @property
+    def has_words(self) -> bool:
+        """Whether its values are words, so that several can also be separated by commas."""
+        return "enum" in self.schema.get("items", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +107,15 @@ class Operation:
 
     @property
     def query_names(self) -> tuple[str, ...]:
-        """The names that its query may have."""
-        if isinstance(self.query, tuple):
-            return tuple(one.name for one in self.query)
-        return tuple(self.query.model_fields)
+        """The names of the parameters of its query."""
+        return tuple(self.parameters) if isinstance(self.query, tuple) else tuple(self.query.model_fields)
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The parameters of its query by name; none where a model declares them."""
+        return (
+            {parameter.name: parameter for parameter in self.query} if isinstance(self.query, tuple) else {}
+        )
 
 
 _OPERATIONS: Final[dict[Handler, Operation]] = {}
@@ -162,16 +176,3 @@ def described(
 def operation_of(handler: Handler) -> Operation | None:
     """What a handler was described as; None if nobody did."""
     return _OPERATIONS.get(handler)
-
-
-def query_names_of(request: web.Request) -> tuple[str, ...]:
-    """The names that the query of a request to this route may have.
-
-    Raises:
-        LookupError: the route is not described; a defect.
-    """
-    operation = operation_of(request.match_info.handler)
-    if operation is None:
-        msg = f"the handler of {request.path} is not described; put @described before it"
-        raise LookupError(msg)
-    return operation.query_names

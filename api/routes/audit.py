@@ -7,12 +7,11 @@ from typing import Final
 from aiohttp import web
 
 from api.http.keys import CALLER, SERVICE
-from api.http.moments import moment_of
-from api.http.paging import PAGE, envelope, page_of, query_of
+from api.http.paging import PAGE, envelope
+from api.http.query import query_of
 from api.operations.operation import Answer, Parameter, described
 from api.operations.parameters import NAMESPACE, moment, words
 from api.operations.tags import ACCESS
-from api.routes.namespaces import namespace_of
 from api.schemas.access import AuditOut
 from api.schemas.common import ListOut
 from scheduler.access.callers import Role
@@ -40,17 +39,17 @@ OUTCOMES: Final = ("done", "unauthorized", "forbidden", "throttled")
 async def list_entries(request: web.Request) -> web.Response:
     """`GET /v1/audit?from=&to=&user=&action=&namespace=&outcome=&page=&page_size=`: 200, newest first."""
     query = query_of(request)
-    page, outcome = page_of(query), query.get("outcome")
+    page, outcome = query.page(), query.get("outcome")
     if outcome is not None and outcome not in OUTCOMES:
         raise InvalidInputError(
             FieldError("outcome", outcome, "is none of the possible values", f"use {', '.join(OUTCOMES)}")
         )
     wanted = AuditQuery(
-        start=moment_of(query, "from"),
-        end=moment_of(query, "to"),
+        start=query.moment("from"),
+        end=query.moment("to"),
         username=query.get("user"),
         action=query.get("action"),
-        namespace=namespace_of(query),
+        namespace=query.namespace(),
         outcome=outcome,
     )
     count, found = await request.app[SERVICE].audit.list(request[CALLER], wanted, page=page)

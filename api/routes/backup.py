@@ -9,7 +9,7 @@ from aiohttp import web
 
 from api.http.answers import answer
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import query_of
+from api.http.query import query_of
 from api.operations.operation import Answer, described
 from api.operations.tags import DAEMON
 from api.schemas.about import AboutOut

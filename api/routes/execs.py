@@ -8,17 +8,19 @@ from aiohttp import web
 
 from api.http.answers import answer
 from api.http.bodies import body_of
-from api.http.filters import STATUS, filter_of, parameters_of
+from api.http.filters import STATUS
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import PAGE, envelope, flag_of, page_of, query_of
+from api.http.paging import PAGE, envelope
+from api.http.query import query_of
 from api.operations import examples
-from api.operations.operation import Answer, Body, described, query_names_of
+from api.operations.operation import Answer, Body, described
 from api.operations.parameters import flag
 from api.operations.tags import RUNS
 from api.routes.paths import EXEC, JOB
 from api.schemas.common import ListOut
 from api.schemas.execs import ExecCreate, ExecDetailOut, ExecOut, ExecStop
 from scheduler.access.callers import Role
+from scheduler.domain.execution import ExecStatus
 from scheduler.domain.views import ExecView
 
 
@@ -41,7 +43,7 @@ async def create_exec(request: web.Request) -> web.Response:
     body = await body_of(request, ExecCreate, what="trigger", optional=True)
     job_id = request.match_info["job_id"]
     view = await request.app[SERVICE].execs.trigger(
-        request[CALLER], job_id, body.overrides(), force=flag_of(query, "force")
+        request[CALLER], job_id, body.overrides(), force=query.flag("force")
     )
     return _made(view)
 
@@ -72,7 +74,7 @@ async def replay_exec(request: web.Request) -> web.Response:
         request.match_info["job_id"],
         request.match_info["exec_id"],
         body.overrides(),
-        force=flag_of(query, "force"),
+        force=query.flag("force"),
     )
     return _made(view)
 
@@ -96,13 +98,13 @@ def _made(view: ExecView) -> web.Response:
 )
 async def list_execs(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/execs?status=&page=&page_size=`: 200 with one page, newest first."""
-    single, several = parameters_of(request.query, query_names_of(request))
-    page = page_of(single)
+    query = query_of(request)
+    page = query.page()
     count, found = await request.app[SERVICE].execs.list(
         request[CALLER],
         request.match_info["job_id"],
         page=page,
-        statuses=filter_of({}, several).statuses,
+        statuses=query.words("status", ExecStatus),
     )
     return envelope(request, page, count, [ExecOut.of_view(view) for view in found])
 
@@ -155,7 +157,7 @@ async def delete_exec(request: web.Request) -> web.Response:
         request[CALLER],
         request.match_info["job_id"],
         request.match_info["exec_id"],
-        force=flag_of(query, "force"),
+        force=query.flag("force"),
     )
     return web.Response(status=204)
 

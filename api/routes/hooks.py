@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -10,7 +9,8 @@ from aiohttp import web
 from api.http.answers import answer, answer_all
 from api.http.bodies import body_of
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import LARGEST_PAGE_SIZE, PAGE, envelope, page_of, query_of
+from api.http.paging import LARGEST_PAGE_SIZE, PAGE, envelope
+from api.http.query import query_of
 from api.operations import examples
 from api.operations.operation import Answer, Body, Parameter, described
 from api.operations.parameters import words
@@ -19,8 +19,8 @@ from api.routes.paths import DELIVERY, HOOK, JOB
 from api.schemas.common import ListOut
 from api.schemas.hooks import READ_ONLY, DeliveryDetailOut, DeliveryOut, HookChange, HookCreate, HookOut
 from scheduler.access.callers import Role
-from scheduler.domain.errors import FieldError, InvalidInputError
 from scheduler.domain.hook import DeliveryStatus, SubjectType
+from scheduler.domain.views import Page
 
 #: Fields whose values are shown to nobody, not even to who sent them.
 HIDDEN: Final = ("secret",)
@@ -58,13 +58,14 @@ async def create_hook(request: web.Request) -> web.Response:
 async def list_hooks(request: web.Request) -> web.Response:
     """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a bare array, oldest first."""
     query = query_of(request)
-    page = page_of({"page_size": str(LARGEST_PAGE_SIZE), **query})
-    kind = _choice(query, "subject_type", SubjectType)
     found = await request.app[SERVICE].hooks.list(
         request[CALLER],
-        subject_type=None if kind is None else SubjectType(kind),
+        subject_type=query.word("subject_type", SubjectType),
         subject=query.get("subject"),
-        page=page,
+        # All of them by default, unlike other lists.
+        page=Page(
+            query.number("page"), query.number("page_size") if "page_size" in query else LARGEST_PAGE_SIZE
+        ),
     )
     return answer_all([HookOut.of_hook(hook) for hook in found])
 
@@ -131,11 +132,11 @@ async def test_hook(request: web.Request) -> web.Response:
 async def list_deliveries(request: web.Request) -> web.Response:
     """`GET /v1/hooks/{hook_id}/deliveries?status=&page=&page_size=`: 200 with one page, newest first."""
     query = query_of(request)
-    page, status = page_of(query), _choice(query, "status", DeliveryStatus)
+    page = query.page()
     count, found = await request.app[SERVICE].deliveries.list(
         request[CALLER],
         request.match_info["hook_id"],
-        status=None if status is None else DeliveryStatus(status),
+        status=query.word("status", DeliveryStatus),
         page=page,
     )
     return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in found])
@@ -177,28 +178,14 @@ async def redeliver(request: web.Request) -> web.Response:
 async def list_mails(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/mails?status=&page=&page_size=`: 200 with one page, newest first."""
     query = query_of(request)
-    page, status = page_of(query), _choice(query, "status", DeliveryStatus)
+    page = query.page()
     count, found = await request.app[SERVICE].deliveries.mails(
         request[CALLER],
         request.match_info["job_id"],
-        status=None if status is None else DeliveryStatus(status),
+        status=query.word("status", DeliveryStatus),
         page=page,
     )
     return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in found])
-
-
-def _choice(query: Mapping[str, str], name: str, choices: type[DeliveryStatus | SubjectType]) -> str | None:
-    """A parameter that is one of a few words; None if not given.
-
-    Raises:
-        InvalidInputError: it is none of them.
-    """
-    text = query.get(name)
-    if text is None or text in set(choices):
-        return text
-    raise InvalidInputError(
-        FieldError(name, text, "is none of the possible values", f"use one of {', '.join(choices)}")
-    )
 
 
 ROUTES: Final = (

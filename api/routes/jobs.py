@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
 
 from api.http.answers import answer
 from api.http.bodies import body_of
-from api.http.filters import LABEL, labels_of, namespace_of, parameters_of
+from api.http.filters import LABEL, labels_of
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import PAGE, envelope, page_of, query_of
+from api.http.paging import PAGE, envelope
+from api.http.query import Query, collect, query_of
 from api.operations import examples
-from api.operations.operation import Answer, Body, Parameter, described, query_names_of
+from api.operations.operation import Answer, Body, Parameter, described
 from api.operations.parameters import NAMESPACE, words
 from api.operations.tags import JOBS
 from api.routes.paths import JOB
@@ -61,30 +61,23 @@ async def create_job(request: web.Request) -> web.Response:
 )
 async def list_jobs(request: web.Request) -> web.Response:
     """`GET /v1/jobs?namespace=&name=&schedule_state=&label=&page=&page_size=`: 200 with one page, oldest first."""
-    single, several = parameters_of(request.query, query_names_of(request))
-    page, wanted = page_of(single), _filter_of(single, several)
-    count, found = await request.app[SERVICE].jobs.list(request[CALLER], wanted, page=page)
+    query = query_of(request)
+    page, selected = query.page(), _filter_of(query)
+    count, found = await request.app[SERVICE].jobs.list(request[CALLER], selected, page=page)
     return envelope(request, page, count, [JobOut.of_view(view) for view in found])
 
 
-def _filter_of(single: Mapping[str, str], several: Mapping[str, Sequence[str]]) -> JobFilter:
+def _filter_of(query: Query) -> JobFilter:
     errors: list[FieldError] = []
-    namespace, state = namespace_of(errors, single), single.get("schedule_state")
-    known = [one.value for one in ScheduleState]
-    if state is not None and state not in known:
-        errors.append(
-            FieldError("schedule_state", state, "is not a schedule's state", f"use {', '.join(known)}")
-        )
-        state = None
-    labels = labels_of(errors, several.get("label", ()))
+    selected = JobFilter(
+        namespace=collect(errors, query.namespace),
+        name=query.get("name"),
+        schedule_state=collect(errors, lambda: query.word("schedule_state", ScheduleState)),
+        labels=collect(errors, lambda: labels_of(query)) or {},
+    )
     if errors:
         raise InvalidInputError(*errors)
-    return JobFilter(
-        namespace=namespace,
-        name=single.get("name"),
-        schedule_state=ScheduleState(state) if state else None,
-        labels=labels,
-    )
+    return selected
 
 
 @described("Read a job", tag=JOBS, answers={200: Answer("The job.", JobOut, examples.JOB)})

@@ -15,7 +15,7 @@ from api.http.compression import add_vary
 from api.http.keys import CALLER, SERVICE
 from api.http.log_answers import File, Readable, page, stream
 from api.http.log_events import AnyFollow, is_wanted, send_events
-from api.http.paging import query_of
+from api.http.query import query_of
 from api.operations import examples
 from api.operations.operation import Answer, Parameter, described
 from api.operations.tags import LOGS

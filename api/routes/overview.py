@@ -16,14 +16,13 @@ from api.http.filters import (
     cursor_after,
     filter_of,
     order_of,
-    parameters_of,
     position_of,
 )
 from api.http.keys import CALLER, SERVICE
-from api.http.moments import instant_of
-from api.http.paging import PAGE, flag_of, number_of, page_of, query_of
+from api.http.paging import PAGE
+from api.http.query import query_of
 from api.operations import examples
-from api.operations.operation import Answer, Parameter, described, query_names_of
+from api.operations.operation import Answer, Parameter, described
 from api.operations.parameters import EXEC_ID, ID, NAMESPACE, flag, instant, number, path
 from api.operations.tags import RUNS
 from api.schemas.execs import ExecDetailOut
@@ -57,11 +56,11 @@ BULK: Final = (
 )
 async def list_all_execs(request: web.Request) -> web.Response:
     """`GET /v1/execs?…&order=&page=&page_size=&cursor=`: 200 with part of the runs, newest first."""
-    single, several = parameters_of(request.query, query_names_of(request))
-    wanted = filter_of(single, several)
-    order = order_of(single, wanted)
-    page, after = page_of(single), position_of(single, order)
-    found = await request.app[SERVICE].overview.list(request[CALLER], wanted, order, page=page, after=after)
+    query = query_of(request)
+    selected = filter_of(query)
+    order = order_of(query, selected)
+    page, after = query.page(), position_of(query, order)
+    found = await request.app[SERVICE].overview.list(request[CALLER], selected, order, page=page, after=after)
     if not found.found and after is None and page.number > 1:
         raise NotFoundError(f"page={page.number} does not exist: the list ends before it")
     cursor = None
@@ -131,9 +130,9 @@ async def compare_execs(request: web.Request) -> web.Response:
 )
 async def stop_execs(request: web.Request) -> web.Response:
     """`POST /v1/execs/stop?…&dry_run=&limit=`: 200 with the runs whose end was asked for, or 202 if there are any."""
-    wanted, dry_run, limit = _bulk_of(request)
+    selected, dry_run, limit = _bulk_of(request)
     result = await request.app[SERVICE].overview.stop_many(
-        request[CALLER], wanted, dry_run=dry_run, limit=limit
+        request[CALLER], selected, dry_run=dry_run, limit=limit
     )
     return answer(BulkOut.of_result(result, dry_run=dry_run), status=200 if dry_run else 202)
 
@@ -148,25 +147,21 @@ async def stop_execs(request: web.Request) -> web.Response:
 )
 async def delete_execs(request: web.Request) -> web.Response:
     """`DELETE /v1/execs?…&dry_run=&limit=`: 200 with the ended runs that were removed with their logs."""
-    wanted, dry_run, limit = _bulk_of(request)
+    selected, dry_run, limit = _bulk_of(request)
     result = await request.app[SERVICE].overview.delete_many(
-        request[CALLER], wanted, dry_run=dry_run, limit=limit
+        request[CALLER], selected, dry_run=dry_run, limit=limit
     )
     return answer(BulkOut.of_result(result, dry_run=dry_run))
 
 
 def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool, int]:
     """Which runs are meant, all of them only if that is said; whether to only look; and how many at most."""
-    single, several = parameters_of(request.query, query_names_of(request))
-    wanted, dry_run, everything = (
-        filter_of(single, several),
-        flag_of(single, "dry_run"),
-        flag_of(single, "all"),
-    )
-    if wanted.is_empty and not everything:
-        remedy = f"give at least one of {', '.join(FILTERS)}; or all=true for all that you may see"
-        raise InvalidInputError(FieldError("query", None, "names no runs", remedy))
-    return wanted, dry_run, number_of(single, "limit", MOST_AT_ONCE, MOST_AT_ONCE)
+    query = query_of(request)
+    selected = filter_of(query)
+    if selected.is_empty and not query.flag("all"):
+        remedy = f"give at least one of {', '.join(FILTERS)}, or all=true for all runs that you can see"
+        raise InvalidInputError(FieldError("query", None, "does not select any runs", remedy))
+    return selected, query.flag("dry_run"), query.number("limit")
 
 
 @described(
@@ -184,20 +179,20 @@ def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool, int]:
 async def get_stats(request: web.Request) -> web.Response:
     """`GET /v1/stats?namespace=&job=&from=&to=&limit=`: 200 with figures of the last day, or of that window."""
     query = query_of(request)
-    wanted = filter_of({name: query[name] for name in ("namespace", "job") if name in query}, {})
-    end = instant_of(query, "to") or request.app[SERVICE].now()
-    start = instant_of(query, "from") or end - DEFAULT_WINDOW
+    selected = filter_of(query)
+    end = query.instant("to") or request.app[SERVICE].now()
+    start = query.instant("from") or end - DEFAULT_WINDOW
     if start > end:
         raise InvalidInputError(
             FieldError("from", query["from"], f"lies after to={query.get('to', 'now')}", "swap them")
         )
     stats = await request.app[SERVICE].overview.stats(
         request[CALLER],
-        namespace=wanted.namespace,
-        job_id=wanted.job_id,
+        namespace=selected.namespace,
+        job_id=selected.job_id,
         start=start,
         end=end,
-        limit=number_of(query, "limit", DEFAULT_JOBS, MOST_JOBS),
+        limit=query.number("limit"),
     )
     return answer(StatsOut.of_window(stats))
 

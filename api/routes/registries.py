@@ -9,11 +9,11 @@ from aiohttp import web
 from api.http.answers import answer
 from api.http.bodies import body_of
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import PAGE, envelope, page_of, query_of
+from api.http.paging import PAGE, envelope
+from api.http.query import query_of
 from api.operations.operation import Answer, Body, described
 from api.operations.parameters import OWN_NAMESPACE
 from api.operations.tags import SECRETS
-from api.routes.namespaces import namespace_of
 from api.schemas.common import ListOut
 from api.schemas.registries import RegistryOut, RegistryPut
 from scheduler.access.callers import Role
@@ -36,7 +36,7 @@ REGISTRY: Final = "/v1/registries/{registry_host}"
 )
 async def put_registry(request: web.Request) -> web.Response:
     """`PUT /v1/registries/{registry_host}?namespace=`: 201 when it is new, else 200; without the password."""
-    namespace = namespace_of(query_of(request))
+    namespace = query_of(request).namespace()
     given = request.match_info["registry_host"]
     host = registry_host(given)
     if host is None:
@@ -55,8 +55,8 @@ async def put_registry(request: web.Request) -> web.Response:
 async def list_registries(request: web.Request) -> web.Response:
     """`GET /v1/registries?namespace=&page=&page_size=`: 200 with one page, by host, without passwords."""
     query = query_of(request)
-    page = page_of(query)
-    count, found = await request.app[SERVICE].registries.list(request[CALLER], namespace_of(query), page=page)
+    page = query.page()
+    count, found = await request.app[SERVICE].registries.list(request[CALLER], query.namespace(), page=page)
     return envelope(request, page, count, [RegistryOut.of(registry) for registry in found])
 
 
@@ -68,7 +68,7 @@ async def list_registries(request: web.Request) -> web.Response:
 )
 async def get_registry(request: web.Request) -> web.Response:
     """`GET /v1/registries/{registry_host}?namespace=`: 200 with what is known of it, without the password."""
-    namespace = namespace_of(query_of(request))
+    namespace = query_of(request).namespace()
     found = await request.app[SERVICE].registries.get(request[CALLER], namespace, _host(request))
     return answer(RegistryOut.of(found))
 
@@ -82,7 +82,7 @@ async def get_registry(request: web.Request) -> web.Response:
 )
 async def delete_registry(request: web.Request) -> web.Response:
     """`DELETE /v1/registries/{registry_host}?namespace=`: 204; pulls go on without it."""
-    namespace = namespace_of(query_of(request))
+    namespace = query_of(request).namespace()
     await request.app[SERVICE].registries.delete(request[CALLER], namespace, _host(request))
     return web.Response(status=204)
 

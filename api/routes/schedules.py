@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import web
 
 from api.http.answers import answer
 from api.http.keys import CALLER, SERVICE
-from api.http.moments import moment_of, with_plus
-from api.http.paging import PAGE, envelope, number_of, page_of, query_of
+from api.http.paging import PAGE, envelope
+from api.http.query import collect, query_of, with_plus
 from api.operations.operation import Answer, Parameter, described
 from api.operations.parameters import moment, number, one_or_several
 from api.operations.tags import SCHEDULES
@@ -23,7 +23,6 @@ from scheduler.domain.execution import Outcome
 from scheduler.timing.preview import MOST_OCCURRENCES, Language
 from scheduler.timing.schedule import Schedule, TimezoneError, check_timezone, parse_schedule
 
-_T = TypeVar("_T")
 DEFAULT_COUNT: Final = 5
 _AFTER: Final = moment("after", "Due times after this moment; now if not given.")
 _COUNT: Final = number("count", "How many due times.", default=DEFAULT_COUNT, largest=MOST_OCCURRENCES)
@@ -69,11 +68,11 @@ async def preview_schedule(request: web.Request) -> web.Response:
     """`GET /v1/schedules/preview?schedule=&timezone=&after=&count=`: 200 with what the schedule will do."""
     query = query_of(request)
     errors: list[FieldError] = []
-    zone = _collect(errors, lambda: _zone_of(query))
+    zone = collect(errors, lambda: _zone_of(query))
     # With a zone that does not exist, the rest is read in UTC, so that its own errors are told as well.
-    schedule = _collect(errors, lambda: _schedule_of(query, zone))
-    after = _collect(errors, lambda: moment_of(query, "after", zone))
-    count = _collect(errors, lambda: _count_of(query))
+    schedule = collect(errors, lambda: _schedule_of(query, zone))
+    after = collect(errors, lambda: query.moment("after", zone))
+    count = collect(errors, lambda: query.number("count"))
     if errors or schedule is None or count is None:
         raise InvalidInputError(*errors)
     after = after or request.app[SERVICE].now()
@@ -101,8 +100,8 @@ async def get_job_schedule(request: web.Request) -> web.Response:
     view = await request.app[SERVICE].jobs.get(request[CALLER], request.match_info["job_id"])
     zone = view.job.definition.schedule_timezone
     errors: list[FieldError] = []
-    after = _collect(errors, lambda: moment_of(query, "after", zone))
-    count = _collect(errors, lambda: _count_of(query))
+    after = collect(errors, lambda: query.moment("after", zone))
+    count = collect(errors, lambda: query.number("count"))
     if errors or count is None:
         raise InvalidInputError(*errors)
     after = after or request.app[SERVICE].now()
@@ -131,46 +130,21 @@ async def list_occurrences(request: web.Request) -> web.Response:
     A `from` or `to` without an offset is in UTC, whatever zone the job's schedule follows.
     """
     query = query_of(request)
-    start, end = moment_of(query, "from"), moment_of(query, "to")
+    start, end = query.moment("from"), query.moment("to")
     if start is not None and end is not None and start > end:
         raise InvalidInputError(
             FieldError("from", query["from"], f"lies after to={query['to']}", "swap them")
         )
-    page = page_of(query)
+    page = query.page()
     count, found = await request.app[SERVICE].occurrences.list(
         request[CALLER],
         request.match_info["job_id"],
         start=start,
         end=end,
-        outcomes=_outcomes_of(query),
+        outcomes=list(query.words("outcome", Outcome)) or None,
         page=page,
     )
     return envelope(request, page, count, [OccurrenceOut.of_entry(one) for one in found])
-
-
-def _outcomes_of(query: Mapping[str, str]) -> list[Outcome] | None:
-    text = query.get("outcome")
-    if text is None:
-        return None
-    known = [outcome.value for outcome in Outcome]
-    wanted = text.split(",")
-    for word in wanted:
-        if word not in known:
-            raise InvalidInputError(
-                FieldError(
-                    "outcome", word, "is not an outcome", f"use {', '.join(known)}; several with commas"
-                )
-            )
-    return [Outcome(word) for word in wanted]
-
-
-def _collect(errors: list[FieldError], read: Callable[[], _T]) -> _T | None:
-    """What `read` gives; if it refuses, None, with its reasons added to `errors`."""
-    try:
-        return read()
-    except InvalidInputError as error:
-        errors.extend(error.errors)
-        return None
 
 
 def _zone_of(query: Mapping[str, str]) -> str | None:
@@ -194,10 +168,6 @@ def _schedule_of(query: Mapping[str, str], zone: str | None) -> Schedule:
     except ScheduleError as error:
         where = f"{error.message} (at position {error.position + 1})"
         raise InvalidInputError(FieldError("schedule", given, where, error.remedy)) from error
-
-
-def _count_of(query: Mapping[str, str]) -> int:
-    return number_of(query, "count", DEFAULT_COUNT, MOST_OCCURRENCES)
 
 
 def _language_of(request: web.Request) -> Language:

@@ -9,11 +9,11 @@ from aiohttp import web
 from api.http.answers import answer
 from api.http.bodies import body_of
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import PAGE, envelope, page_of, query_of
+from api.http.paging import PAGE, envelope
+from api.http.query import query_of
 from api.operations.operation import Answer, Body, described
 from api.operations.parameters import OWN_NAMESPACE
 from api.operations.tags import SECRETS
-from api.routes.namespaces import namespace_of
 from api.schemas.common import ListOut
 from api.schemas.secrets import KeyRotate, KeyRotationOut, SecretOut, SecretPut
 from scheduler.access.callers import Role
@@ -36,7 +36,7 @@ SECRET: Final = "/v1/secrets/{secret_name}"  # noqa: S105 - a path
 )
 async def put_secret(request: web.Request) -> web.Response:
     """`PUT /v1/secrets/{secret_name}?namespace=`: 201 when it is new, else 200; without the value."""
-    namespace = namespace_of(query_of(request))
+    namespace = query_of(request).namespace()
     name = request.match_info["secret_name"]
     if not is_name(name):
         raise InvalidInputError(FieldError("name", name, "is not a secret's name", NAME_REMEDY))
@@ -54,8 +54,8 @@ async def put_secret(request: web.Request) -> web.Response:
 async def list_secrets(request: web.Request) -> web.Response:
     """`GET /v1/secrets?namespace=&page=&page_size=`: 200 with one page, by name, without values."""
     query = query_of(request)
-    page = page_of(query)
-    count, found = await request.app[SERVICE].secrets.list(request[CALLER], namespace_of(query), page=page)
+    page = query.page()
+    count, found = await request.app[SERVICE].secrets.list(request[CALLER], query.namespace(), page=page)
     return envelope(request, page, count, [SecretOut.of(secret) for secret in found])
 
 
@@ -67,7 +67,7 @@ async def list_secrets(request: web.Request) -> web.Response:
 )
 async def get_secret(request: web.Request) -> web.Response:
     """`GET /v1/secrets/{secret_name}?namespace=`: 200 with what is known of it, which its value is not."""
-    namespace = namespace_of(query_of(request))
+    namespace = query_of(request).namespace()
     name = request.match_info["secret_name"]
     return answer(SecretOut.of(await request.app[SERVICE].secrets.get(request[CALLER], namespace, name)))
 
@@ -81,7 +81,7 @@ async def get_secret(request: web.Request) -> web.Response:
 )
 async def delete_secret(request: web.Request) -> web.Response:
     """`DELETE /v1/secrets/{secret_name}?namespace=`: 204; runs of jobs that still name it fail."""
-    namespace = namespace_of(query_of(request))
+    namespace = query_of(request).namespace()
     await request.app[SERVICE].secrets.delete(request[CALLER], namespace, request.match_info["secret_name"])
     return web.Response(status=204)
 

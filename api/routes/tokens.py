@@ -9,12 +9,12 @@ from aiohttp import web
 from api.http.answers import answer
 from api.http.bodies import body_of, form_or_json_of
 from api.http.keys import CALLER, ORIGIN, SERVICE
-from api.http.paging import PAGE, envelope, page_of, query_of
+from api.http.paging import PAGE, envelope
+from api.http.query import query_of
 from api.operations import examples
 from api.operations.operation import Answer, Body, Parameter, described
 from api.operations.parameters import NAMESPACE
 from api.operations.tags import ACCESS
-from api.routes.namespaces import namespace_of
 from api.schemas.access import (
     TOKEN_READ_ONLY,
     LogIn,
@@ -69,9 +69,9 @@ async def create_token(request: web.Request) -> web.Response:
 async def list_tokens(request: web.Request) -> web.Response:
     """`GET /v1/tokens?namespace=&username=&page=&page_size=`: 200 with one page, oldest first."""
     query = query_of(request)
-    page = page_of(query)
+    page = query.page()
     count, found = await request.app[SERVICE].tokens.list(
-        request[CALLER], namespace=namespace_of(query), username=query.get("username"), page=page
+        request[CALLER], namespace=query.namespace(), username=query.get("username"), page=page
     )
     return envelope(request, page, count, [TokenOut.of(token) for token in found])
 

@@ -9,7 +9,8 @@ from aiohttp import web
 from api.http.answers import answer
 from api.http.bodies import body_of
 from api.http.keys import CALLER, SERVICE
-from api.http.paging import PAGE, envelope, page_of, query_of
+from api.http.paging import PAGE, envelope
+from api.http.query import query_of
 from api.operations import examples
 from api.operations.operation import Answer, Body, described
 from api.operations.tags import ACCESS
@@ -47,7 +48,7 @@ async def create_user(request: web.Request) -> web.Response:
 )
 async def list_users(request: web.Request) -> web.Response:
     """`GET /v1/users?page=&page_size=`: 200 with one page, by name."""
-    page = page_of(query_of(request))
+    page = query_of(request).page()
     count, found = await request.app[SERVICE].users.list(request[CALLER], page=page)
     return envelope(request, page, count, [UserOut.of(user) for user in found])
 

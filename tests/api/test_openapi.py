@@ -207,7 +207,9 @@ async def test_the_document_is_sent_once_while_it_stays_the_same(api: Api):
 def test_the_document_is_not_made_before_it_is_asked_for():
     """A daemon that nobody asks does not load what makes it."""
     code = "import sys, api.server.app; print([m for m in sys.modules if m in sys.argv[1:]])"
-    done = subprocess.run([sys.executable, "-c", code, "api.openapi.document"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "api.openapi.document"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
