@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from api.wording import for_the_command
+
 DEFAULT_URL: Final = "http://127.0.0.1:8601"
 DEFAULT_DATA_DIR: Final = "~/.timeball"
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - a file's name
@@ -56,7 +58,9 @@ class ApiError(ClientError):
     def __init__(self, status: int, problem: Mapping[str, Any], text: str) -> None:
         self.status = status
         self.problem = problem
-        super().__init__(str(problem.get("detail") or text or f"The daemon answered with status {status}"))
+        super().__init__(
+            for_the_command(str(problem.get("detail") or text or f"The daemon answered with status {status}"))
+        )
         if status == BAD_REQUEST:
             self.exit_status = UsageError.exit_status
 

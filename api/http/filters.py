@@ -13,7 +13,7 @@ from api.http.query import Query, collect
 from api.operations.operation import Parameter
 from api.operations.parameters import ID, NAMESPACE, instant, repeated
 from scheduler.access.callers import LARGEST_ID
-from scheduler.domain.errors import FieldError, InvalidInputError
+from scheduler.domain.errors import FieldError, How, InvalidInputError
 from scheduler.domain.execution import ExecStatus, TriggerMode
 from scheduler.domain.filters import ExecFilter, Order, Position
 
@@ -214,5 +214,5 @@ def _job(query: Query) -> int | None:
     if text.isascii() and text.isdigit() and 0 < int(text[:20]) <= LARGEST_ID:
         return int(text)
     raise InvalidInputError(
-        FieldError("job", text, "is not the id of a job", "use the job's number, or name=… for its name")
+        FieldError("job", text, "is not the id of a job", f"use the job's number, or {How.NAME} for its name")
     )

@@ -1,7 +1,7 @@
 """Every error becomes RFC 9457 problem details: `application/problem+json`.
 
-A middleware around all handlers. What the core raises is translated by its class; what nobody foresaw is logged
-with its traceback and answered as 500 without its inner words.
+A middleware around all handlers. Errors of the core are translated by their class; unexpected errors are logged with
+their traceback and answered with 500, without details.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from typing_extensions import TypedDict
 
+from api.wording import for_the_api
 from scheduler.domain.errors import (
     ConflictError,
     FieldError,
@@ -28,13 +29,12 @@ from scheduler.domain.errors import (
     TooManyError,
     UnauthorizedError,
     UnavailableError,
+    shown,
 )
 
 log = structlog.get_logger()
 
 CONTENT_TYPE: Final = "application/problem+json"
-#: The most of a refused value that is shown back.
-LONGEST_VALUE: Final = 200
 
 _STATUS: Final[Mapping[type[TimeballError], HTTPStatus]] = {
     InvalidInputError: HTTPStatus.BAD_REQUEST,
@@ -48,12 +48,12 @@ _STATUS: Final[Mapping[type[TimeballError], HTTPStatus]] = {
 }
 
 
-#: What the machine has too little of, not what anybody did wrong.
+#: The machine has run out of something; the request is not at fault.
 _OUT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class ProblemField(TypedDict):
-    """One field of the input that is wrong: with its value, what is wrong with it, and what to write instead.
+    """An invalid field of the input.
 
     Attributes:
         field: the field's name, with dots for nesting.
@@ -69,14 +69,14 @@ class ProblemField(TypedDict):
 
 
 class Problem(TypedDict):
-    """Problem details, as RFC 9457 has them: a name for what went wrong, and words for people.
+    """Problem details as RFC 9457 defines them.
 
     Attributes:
         type: the kind of problem, as a URN.
         title: the HTTP status in words.
         status: the HTTP status.
         detail: what is wrong and what to do.
-        errors: one entry for each field of the input that is wrong.
+        errors: one entry for each invalid field of the input.
     """
 
     type: str
@@ -97,19 +97,24 @@ def problem(
 
     Args:
         status: the HTTP status.
-        detail: what was wrong and what to do, for people.
-        errors: one for each field of the input that is wrong.
+        detail: what is wrong and what to do.
+        errors: one for each invalid field of the input.
         headers: more headers.
     """
     body: Problem = {
         "type": f"urn:timeball:problem:{status.phrase.lower().replace(' ', '-')}",
         "title": status.phrase,
         "status": status.value,
-        "detail": detail,
+        "detail": for_the_api(detail),
     }
     if errors:
         body["errors"] = [
-            {"field": _shown(e.field), "value": _shown(e.value), "message": e.message, "remedy": e.remedy}
+            {
+                "field": shown(e.field),
+                "value": shown(e.value),
+                "message": for_the_api(e.message),
+                "remedy": for_the_api(e.remedy),
+            }
             for e in errors
         ]
     return web.Response(
@@ -120,23 +125,14 @@ def problem(
     )
 
 
-def _shown(value: object) -> Any:
-    """A value as it may be shown back: itself where that is short and JSON has it, else its beginning as text."""
-    if isinstance(value, str):
-        return value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "…"
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError:  # NaN and infinities, which JSON has not
-        return str(value)[:LONGEST_VALUE]
-    return value if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
-
-
 def from_error(error: TimeballError) -> web.Response:
-    """The problem that an error of the core is."""
+    """The problem details of an error of the core."""
     status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         log.error("api.unforeseen", error=str(error), exc_info=error)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Timeball made a mistake; its log says which.")
+        return problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "An internal error occurred. The daemon's log has the details."
+        )
     headers: dict[str, str] = {}
     errors: tuple[FieldError, ...] = ()
     if isinstance(error, InvalidInputError):
@@ -145,18 +141,7 @@ def from_error(error: TimeballError) -> web.Response:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Token realm="timeball"'
-    return problem(status, _detail(error), errors=errors, headers=headers)
-
-
-def _detail(error: TimeballError) -> str:
-    if not isinstance(error, InvalidInputError):
-        return str(error)
-    parts = []
-    for one in error.errors:
-        shown = "" if one.value is None else f" ({json.dumps(_shown(one.value), ensure_ascii=False)})"
-        end = "" if one.remedy.endswith("?") else "."
-        parts.append(f"{_shown(one.field)}{shown}: {one.message}; {one.remedy}{end}")
-    return " ".join(parts)
+    return problem(status, str(error), errors=errors, headers=headers)
 
 
 @web.middleware
@@ -165,8 +150,10 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
     try:
         request.url  # noqa: B018 - made here, where a Host that is none can still be refused (RFC 9112, 3.2)
     except ValueError:
-        host = _shown(request.headers.get("Host", ""))
-        return problem(HTTPStatus.BAD_REQUEST, f"The header 'Host: {host}' names no host; send the real one")
+        host = shown(request.headers.get("Host", ""))
+        return problem(
+            HTTPStatus.BAD_REQUEST, f"The header 'Host: {host}' is not a valid host. Send the daemon's host."
+        )
     try:
         return await handler(request)
     except TimeballError as error:
@@ -175,9 +162,15 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
         return _from_http(request, error)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OUT_OF:
-            return from_error(UnavailableError(f"The daemon cannot do this just now: {error.strerror}"))
+            return from_error(
+                UnavailableError(
+                    f"The daemon cannot process the request now: {error.strerror}. Try again later."
+                )
+            )
         log.exception("api.unforeseen", method=request.method, path=request.path)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Timeball made a mistake; its log says which.")
+        return problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "An internal error occurred. The daemon's log has the details."
+        )
 
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
@@ -185,15 +178,15 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         headers["Allow"] = allowed
-        detail = f"{request.method} is not possible on {request.path}; use one of {allowed}"
+        detail = f"{request.method} is not allowed on {request.path}. Use one of {allowed}."
     elif isinstance(error, web.HTTPNotFound):
-        detail = f"There is nothing at {_shown(request.path)}"
+        detail = f"The path {shown(request.path)} does not exist."
         if request.path.endswith("/"):
-            detail += "; leave out the '/' at its end"
+            detail += " Remove the '/' at its end."
     elif isinstance(error, web.HTTPRequestEntityTooLarge):
         detail = (
-            f"The body is larger than {request.client_max_size} bytes; "
-            "send a smaller one, or have the daemon's max_body_bytes raised"
+            f"The body is larger than {request.client_max_size} bytes. "
+            "Send a smaller body, or ask an administrator to raise max_body_bytes."
         )
     else:
         detail = error.text or error.reason

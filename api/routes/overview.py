@@ -28,7 +28,7 @@ from api.operations.tags import RUNS
 from api.schemas.execs import ExecDetailOut
 from api.schemas.overview import BulkOut, ExecDiffOut, ExecListOut, ListedExecOut, StatsOut
 from scheduler.access.callers import Role
-from scheduler.domain.errors import FieldError, InvalidInputError, NotFoundError
+from scheduler.domain.errors import FieldError, How, InvalidInputError, NotFoundError
 from scheduler.domain.filters import ExecFilter
 
 #: The window of statistics that name none.
@@ -159,7 +159,7 @@ def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool, int]:
     query = query_of(request)
     selected = filter_of(query)
     if selected.is_empty and not query.flag("all"):
-        remedy = f"give at least one of {', '.join(FILTERS)}, or all=true for all runs that you can see"
+        remedy = f"give at least one of {', '.join(FILTERS)}, or {How.ALL} for all runs that you can see"
         raise InvalidInputError(FieldError("query", None, "does not select any runs", remedy))
     return selected, query.flag("dry_run"), query.number("limit")
 

@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 from api.dialects import dialect_of
 from api.http.keys import CALLER, ORIGIN, SERVICE, TOKENS
 from api.routes.tokens import LOG_IN
-from scheduler.domain.errors import ForbiddenError, TooManyError, UnauthorizedError
+from scheduler.domain.errors import ForbiddenError, How, TooManyError, UnauthorizedError
 
 #: Routes that answer without a token: they tell only whether the daemon is well and what every daemon answers, or
 #: take a password instead.
@@ -45,8 +45,8 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
         token = _token_of(request)
         if not token:
             raise UnauthorizedError(
-                "This needs a token: send the header 'Authorization: Token <token>'; "
-                "the first one is in the file admin.token in the daemon's data directory"
+                f"The request requires a token: {How.AUTHENTICATE}. The first token is in the file admin.token in "
+                "the daemon's data directory."
             )
         request[CALLER] = await request.app[TOKENS].caller_of(token, request[ORIGIN])
     return await handler(request)

@@ -1,27 +1,53 @@
-"""One tree of errors. Each says what was wrong, with which value, and what to do about it.
+"""One tree of errors. Each says what is wrong, with which value, and what to do.
 
-Pure: imports nothing of the project. The API turns these into problem details; nothing else in the core
-knows of HTTP statuses.
+Pure: imports nothing of the project. The API turns these errors into problem details; nothing else in the core knows
+about HTTP statuses.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+#: The maximum length of a rejected value that is shown.
+LONGEST_VALUE: Final = 200
+
+
+class How(StrEnum):
+    """Placeholders for what callers do differently in each interface; `api.wording` has the words for them."""
+
+    FORCE = "{how:force}"
+    ALL = "{how:all}"
+    NAME = "{how:name}"
+    AUTHENTICATE = "{how:authenticate}"
+
+
+def shown(value: object) -> Any:
+    """A value as it can be shown: itself if it is short and can be JSON, else the beginning of its text."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "…"
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # JSON has no NaN and no infinity
+        return str(value)[:LONGEST_VALUE]
+    return value if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
 
 
 class TimeballError(Exception):
-    """Any failure that Timeball itself explains to its user."""
+    """A failure that Timeball can explain to its users."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing wrong with one field of an input.
+    """An invalid field of an input. As a text it is: field, value, message and remedy, in sentences.
 
     Attributes:
         field: the field's name as the user wrote it, with dots for nesting (``runtime_vars.DB HOST``).
-        value: the offending value, as given; shortened by whoever shows it.
-        message: what is wrong with it.
-        remedy: what to write instead.
+        value: the invalid value; None if it is missing or must not be shown.
+        message: what is wrong, as a predicate without a full stop: ``is not a configured size``.
+        remedy: what to do, as an imperative without a full stop: ``use one of XXS, XS``.
     """
 
     field: str
@@ -29,21 +55,27 @@ class FieldError:
     message: str
     remedy: str
 
+    def __str__(self) -> str:
+        value = "" if self.value is None else f" {json.dumps(shown(self.value), ensure_ascii=False)}"
+        end = "" if self.remedy.endswith(("?", ".")) else "."
+        remedy = self.remedy[:1].upper() + self.remedy[1:]
+        return f"{shown(self.field)}{value} {self.message}. {remedy}{end}"
+
 
 class InvalidInputError(TimeballError):
-    """Something the user sent cannot be accepted."""
+    """An input is invalid; each error names a field."""
 
     def __init__(self, *errors: FieldError) -> None:
         self.errors = errors
-        super().__init__("; ".join(f"{e.field}: {e.message} ({e.remedy})" for e in errors))
+        super().__init__(" ".join(map(str, errors)))
 
 
 class ScheduleError(TimeballError):
-    """A schedule's text cannot be accepted.
+    """The text of a schedule is invalid.
 
     Attributes:
-        text: the whole text as given.
-        position: where it goes wrong, counted from 0 in ``text``.
+        text: the whole text.
+        position: where the error is, counted from 0.
         message: what is wrong there.
         remedy: what to write instead.
     """
@@ -57,26 +89,26 @@ class ScheduleError(TimeballError):
 
 
 class NotFoundError(TimeballError):
-    """No such thing exists, or not for this caller."""
+    """Something does not exist, or is not visible to the caller."""
 
 
 class ConflictError(TimeballError):
-    """The request contradicts what is already so; the message says how to go on."""
+    """The request conflicts with the current state; the message says what to do."""
 
 
 class UnauthorizedError(TimeballError):
-    """No valid token came with the request."""
+    """The request has no valid token."""
 
 
 class ForbiddenError(TimeballError):
-    """The token is valid, but not for this."""
+    """The token is valid, but does not allow the request."""
 
 
 class TooManyError(TimeballError):
-    """Too many attempts failed; more are not looked at for a while.
+    """Too many attempts have failed, so further attempts are rejected for a while.
 
     Attributes:
-        retry_after: seconds after which another try is looked at.
+        retry_after: seconds until another attempt is accepted.
     """
 
     def __init__(self, message: str, *, retry_after: int) -> None:
@@ -85,10 +117,10 @@ class TooManyError(TimeballError):
 
 
 class UnavailableError(TimeballError):
-    """The request cannot be served just now; trying again later may help.
+    """The request cannot be processed now; a later attempt may succeed.
 
     Attributes:
-        retry_after: seconds after which another try makes sense.
+        retry_after: seconds after which another attempt makes sense.
     """
 
     def __init__(self, message: str, *, retry_after: int = 5) -> None:
@@ -97,4 +129,4 @@ class UnavailableError(TimeballError):
 
 
 class SettingsError(TimeballError):
-    """The daemon's settings cannot be used; the message names the setting and the remedy."""
+    """The settings are invalid; the message names the setting and says what to do."""

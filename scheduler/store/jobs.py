@@ -214,8 +214,8 @@ def _store_uses(connection: Connection, job_id: int, definition: JobDefinition) 
 
 def _name_taken(definition: JobDefinition) -> ConflictError:
     return ConflictError(
-        f"name: the namespace '{definition.namespace}' already has a job named '{definition.name}'; "
-        "choose another name, or change that job with PUT"
+        f"The namespace '{definition.namespace}' already has a job named '{definition.name}'. "
+        "Choose another name, or update that job."
     )
 
 

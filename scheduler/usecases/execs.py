@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from scheduler.access.audit import record_exec
 from scheduler.access.callers import Caller, Role, demand, visible_exec, visible_job
 from scheduler.domain.drafting import NO_OVERRIDES, Overrides, draft_exec, draft_replay
-from scheduler.domain.errors import ConflictError, InvalidInputError
+from scheduler.domain.errors import ConflictError, How, InvalidInputError
 from scheduler.domain.execution import Exec, ExecStatus, TriggerMode, replaced_by, requested_by
 from scheduler.domain.job import ConcurrencyPolicy, Job
 from scheduler.domain.views import ExecView, JobView, Page
@@ -97,8 +97,8 @@ class ExecUseCases:
             demand(caller, Role.OPERATOR, job.definition.namespace)
             if earlier.status is ExecStatus.WAITING:
                 raise ConflictError(
-                    f"exec {earlier.id} has not started yet, so that there is nothing to replay; wait for its "
-                    "start, or trigger the job with POST …/execs"
+                    f"Run {earlier.id} has not started, so it cannot be replayed. Wait until it starts, or trigger "
+                    "another run of the job."
                 )
             return job, draft_replay(
                 earlier, job, self._parts.sizes, created_by=caller.user, now=now, overrides=overrides
@@ -134,8 +134,8 @@ class ExecUseCases:
             if policy is ConcurrencyPolicy.FORBID and not force:
                 if going := execs.open_of_job(connection, job.id):
                     raise ConflictError(
-                        f"concurrency_policy is 'forbid' and exec {going[0].id} has not ended; "
-                        "stop it, wait for its end, or trigger with ?force=true"
+                        f"The job's concurrency_policy is 'forbid' and its run {going[0].id} has not ended. "
+                        f"Stop that run, wait for its end, or use {How.FORCE} to run both."
                     )
             elif policy is ConcurrencyPolicy.REPLACE:
                 earlier = execs.open_of_job(connection, job.id)
@@ -229,8 +229,8 @@ class ExecUseCases:
             if one.ended_at is None:
                 if not force:
                     raise ConflictError(
-                        f"exec {one.id} has not ended (status {one.status.value}); "
-                        "stop it first with POST …/stop, or delete it with ?force=true"
+                        f"Run {one.id} has not ended (status {one.status.value}). "
+                        f"Stop it first, or use {How.FORCE} to stop and delete it."
                     )
                 execs.stop(connection, one, now=now, reason=requested_by(caller.user))
             record_exec(connection, caller, "exec.delete", one, now=now)
