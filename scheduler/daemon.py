@@ -1,7 +1,8 @@
-"""Puts the parts together; starts them in order and stops them in the opposite one.
+"""The daemon: starts its parts in order, and stops them in the opposite order.
 
-A part that dies of a defect stops the whole daemon in order, with its
-traceback in the log; an engine or a database that does not answer never does.
+Every part is entered into one exit stack when it starts, so that stopping needs no order of its own, also when the
+start fails halfway. A part that fails because of a bug stops the whole daemon, with a traceback in the log. An engine
+or a database that does not answer never does.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
-from typing import IO, Any
+from typing import Any
 
 import structlog
-from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError
 
 from scheduler.access.passwords import Passwords
@@ -24,7 +24,7 @@ from scheduler.assembly.notifications import make_deliverer
 from scheduler.domain.clock import Clock, SystemClock
 from scheduler.domain.errors import SettingsError, UnavailableError
 from scheduler.domain.execution import JOB_DELETED
-from scheduler.engine.errors import EngineError
+from scheduler.keeping.audit_retention import keep_audit
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.keeping.retention import Retention
 from scheduler.logs.followers import Followers
@@ -33,10 +33,10 @@ from scheduler.logs.reader import LogReader
 from scheduler.planning.claims import Claims
 from scheduler.planning.planner import Planner
 from scheduler.process import memory
-from scheduler.process.data_dir import instance_id, lock_directory, prepare_directory
-from scheduler.process.faults import Point, point
+from scheduler.process.data_dir import TOKEN_FILE, instance_id, lock_directory, prepare_directory
 from scheduler.running.dispatcher import Dispatcher
 from scheduler.running.lease import Lease
+from scheduler.running.orphans import Orphans
 from scheduler.running.ownership import Ownership
 from scheduler.running.recording import Surroundings
 from scheduler.running.regions import Region
@@ -46,7 +46,7 @@ from scheduler.secrets.vault import Vault
 from scheduler.service import Service
 from scheduler.settings.namespaces import container_policies_of, policies_of
 from scheduler.settings.settings import Settings
-from scheduler.store import audit, execs, identity
+from scheduler.store import identity
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
 from scheduler.usecases.backup import clear_partial
@@ -54,291 +54,235 @@ from scheduler.usecases.parts import Parts
 
 log = structlog.get_logger()
 
-#: Seconds between looks for containers that belong to no exec; they are also looked for when an engine comes up.
-SWEEP_INTERVAL = 60.0
-#: Seconds between looks for entries of the audit whose time is over, and how many go at once.
-AUDIT_INTERVAL = 3600.0
-AUDIT_PIECE = 500
-
 
 class Daemon:
-    """One daemon over one data directory.
+    """One daemon with one data directory.
 
     Args:
-        settings: the operator's.
+        settings: of the operator.
         clock: tells the time.
-        make_engine: makes the engine of a region; tests bring their own.
+        make_engine: creates the engine of a region; tests bring their own.
+        passwords: hashes passwords; tests bring a quick one.
+
+    Attributes:
+        failed: set when a part has failed.
+        failure: the error of the first part that failed.
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, make_engine: EngineFactory = docker_engine
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        make_engine: EngineFactory = docker_engine,
+        passwords: Passwords | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._make_engine = make_engine
-        self._data_dir = settings.resolved_data_dir()
-        self._lock: IO[str] | None = None
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._regions: dict[str, Region] = {}
-        self._database: Database | None = None
-        self._passwords = Passwords()
-        #: Set when a part has died; `failure` says of what.
+        self._passwords = passwords or Passwords()
+        self._started = AsyncExitStack()
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
 
     # ---- starting ----------------------------------------------------------------------------------------
 
     async def start(self) -> tuple[Service, Tokens]:
-        """Bring everything up; returns what the API needs.
+        """Start everything; returns what the API needs. After an error, `stop` stops what was started.
 
         Raises:
             SettingsError: the data directory or the database cannot be used; the message says what to do.
         """
         memory.keep_small()
-        os.umask(0o077)  # what is stored, and what runs print, is nobody else's business
-        self._data_dir = prepare_directory(self._data_dir)
+        os.umask(0o077)  # what is stored, and what runs print, is private
+        data_dir = prepare_directory(self._settings.resolved_data_dir())
         try:
-            self._lock = lock_directory(self._data_dir)
-            self._instance = instance_id(self._data_dir)
-            clear_partial(self._data_dir)
+            self._started.enter_context(lock_directory(data_dir))
+            instance = instance_id(data_dir)
+            clear_partial(data_dir)
         except OSError as error:
             raise SettingsError(
-                f"data_dir {self._data_dir}: nothing can be written there: {error.strerror or error}. "
-                "Make room, mend its mount, or name another with --data-dir"
+                f"data_dir {data_dir}: cannot write to it: {error.strerror or error}. "
+                "Free disk space, check its mount, or choose another directory with --data-dir."
             ) from error
+        database: Database | None = None
         try:
-            self._database = Database(
+            database = Database(
                 self._settings.resolved_database_url(), wait_seconds=self._settings.database_wait_seconds
             )
-            return await self._start(self._database)
+            self._started.push_async_callback(database.close)
+            await asyncio.to_thread(migrate, database)
+            parts = await self._build(database, instance)
+            await self._run(parts)
         except (UnavailableError, ArgumentError, ImportError) as error:
-            raise _unusable(self._database, error) from error
+            raise _unusable(database, error) from error
+        return Service(parts), parts.tokens
 
-    async def _start(self, database: Database) -> tuple[Service, Tokens]:
-        settings = self._settings
-        await asyncio.to_thread(migrate, database)
+    async def _build(self, database: Database, instance: str) -> Parts:
+        """Create the parts. Those that hold something to release are entered into the stack."""
+        settings, clock = self._settings, self._clock
+        data_dir = settings.resolved_data_dir()
         installation = await database.write(identity.installation_id)
-        self._lease = Lease(database, self._clock, instance=self._instance, seconds=settings.lease_seconds)
-        await self._lease.renew()
-        vault = Vault(database, load_keyring(settings, self._data_dir))
+        lease = Lease(database, clock, instance=instance, seconds=settings.lease_seconds)
+        await lease.renew()
+        self._started.push_async_callback(_end_lease, lease)
+        vault = Vault(database, load_keyring(settings, data_dir))
         await vault.renew()
-        tokens = Tokens(database, self._clock)
-        token_file = await tokens.ensure_admin(self._data_dir, self._clock, instance=self._instance)
-
-        self._regions = {
-            name: Region(
-                name,
-                self._make_engine(region, installation),
-                region_limits(region),
-            )
-            for name, region in settings.all_regions().items()
-        }
-        self._hub = CaptureHub(database, self._clock, owner=self._instance)
-        container_policies = container_policies_of(settings)
-        surroundings = Surroundings(
-            database=database,
-            clock=self._clock,
-            hub=self._hub,
-            policy_of=container_policies,
-            vault=vault,
-            log_limit_bytes=settings.log_limit_bytes,
-            lease=self._lease,
-            on_retry=lambda retry: self._dispatcher.offer([retry]),
-            restored_to=await database.read(identity.restored_to),
-        )
-        self._runner = Runner(
-            self._regions,
-            surroundings,
-            on_released=lambda _: self._dispatcher.released(),
+        tokens = Tokens(database, clock)
+        await tokens.ensure_admin(data_dir, clock, instance=instance)
+        self._started.callback(self._passwords.close)
+        regions = {}
+        for name, region in settings.all_regions().items():
+            engine = self._make_engine(region, installation)
+            self._started.push_async_callback(engine.close)
+            regions[name] = Region(name, engine, region_limits(region))
+        hub = CaptureHub(database, clock, owner=instance)
+        self._started.push_async_callback(hub.close_all)
+        policy_of = container_policies_of(settings)
+        runner = Runner(
+            regions,
+            Surroundings(
+                database=database,
+                clock=clock,
+                hub=hub,
+                policy_of=policy_of,
+                vault=vault,
+                log_limit_bytes=settings.log_limit_bytes,
+                lease=lease,
+                on_retry=lambda retry: dispatcher.offer([retry]),
+                restored_to=await database.read(identity.restored_to),
+            ),
+            on_released=lambda _: dispatcher.released(),
             on_defect=self._fail,
         )
-        self._dispatcher = Dispatcher(
-            database,
-            self._clock,
-            self._regions,
-            self._runner,
-            instance=self._instance,
-            policy_of=policies_of(settings),
+        dispatcher = Dispatcher(
+            database, clock, regions, runner, instance=instance, policy_of=policies_of(settings)
         )
-        self._planner = Planner(
-            database,
-            self._clock,
-            settings.all_sizes(),
-            horizon=timedelta(seconds=settings.horizon_seconds),
-            on_claims=self._take_claims,
-        )
-        logs = LogReader(database, self._hub)
-        deliverer = make_deliverer(
-            settings, database, self._clock, logs, vault, instance=self._instance, on_defect=self._fail
-        )
-        self._cleaner = Cleaner(
-            database,
-            self._clock,
-            Retention(settings.retention_days, settings.retention_count, settings.retention_log_bytes),
-            instance=self._instance,
-            interval=timedelta(seconds=settings.retention_interval_seconds),
-            on_stopped=lambda ids: self._stop_all(dict.fromkeys(ids, JOB_DELETED)),
-        )
-        ownership = Ownership(database, self._clock, self._lease, self._dispatcher, self._runner)
-        service = Service(
-            Parts(
-                database=database,
-                clock=self._clock,
-                sizes=settings.all_sizes(),
-                regions=self._regions,
-                default_region=settings.default_region,
-                default_size=settings.default_size,
-                policy_of=container_policies,
-                vault=vault,
-                planner=self._planner,
-                dispatcher=self._dispatcher,
-                runner=self._runner,
-                followers=Followers(database, self._hub, logs),
-                ownership=ownership,
-                tokens=tokens,
-                passwords=self._passwords,
-                login_lifetime=timedelta(days=settings.login_token_days) or None,
-                logs=logs,
-                deliverer=deliverer,
-                cleaner=self._cleaner,
-                data_dir=self._data_dir,
-                instance=self._instance,
-                installation=installation,
-                key_file=key_file(settings, self._data_dir),
-            )
-        )
-        database.on_recovery(self._look_again)
-        await ownership.take_over(at_start=True)
-        self._spawn("captures", self._hub.run())
-        for region in self._regions.values():
-            self._spawn(f"region {region.name}", region.monitor(self._clear_orphans, self._dispatcher.wake))
-        self._spawn("dispatcher", self._dispatcher.run())
-        self._spawn("planner", self._planner.run())
-        self._spawn("deliveries", deliverer.run())
-        self._spawn("lease", ownership.keep())
-        self._spawn("wishes", ownership.watch())
-        self._spawn("sweeper", self._keep_clear())
-        self._spawn("audit", self._keep_audit())
-        self._spawn("cleaner", self._cleaner.run())
-        log.info("daemon.started", data_dir=str(self._data_dir), token_file=str(token_file))
-        return service, tokens
 
-    def _take_claims(self, claims: Claims) -> None:
-        self._stop_all(claims.replaced)
-        self._dispatcher.offer(claims.execs)
+        def stop_all(reasons: Mapping[str, str]) -> None:
+            for exec_id, reason in reasons.items():
+                dispatcher.withdraw(exec_id)
+                runner.stop(exec_id, reason)
 
-    def _stop_all(self, reasons: Mapping[str, str]) -> None:
-        for exec_id, reason in reasons.items():
-            self._dispatcher.withdraw(exec_id)
-            self._runner.stop(exec_id, reason)
+        def take_claims(claims: Claims) -> None:
+            stop_all(claims.replaced)
+            dispatcher.offer(claims.execs)
 
-    def _look_again(self) -> None:
-        """Take up what may have been stored while the database could not say so."""
-        self._planner.look_again()
-        self._dispatcher.look_again()
+        logs = LogReader(database, hub)
+        return Parts(
+            database=database,
+            clock=clock,
+            sizes=settings.all_sizes(),
+            regions=regions,
+            default_region=settings.default_region,
+            default_size=settings.default_size,
+            policy_of=policy_of,
+            vault=vault,
+            planner=Planner(
+                database,
+                clock,
+                settings.all_sizes(),
+                horizon=timedelta(seconds=settings.horizon_seconds),
+                on_claims=take_claims,
+            ),
+            dispatcher=dispatcher,
+            runner=runner,
+            hub=hub,
+            followers=Followers(database, hub, logs),
+            ownership=Ownership(database, clock, lease, dispatcher, runner),
+            tokens=tokens,
+            passwords=self._passwords,
+            login_lifetime=timedelta(days=settings.login_token_days) or None,
+            logs=logs,
+            deliverer=make_deliverer(
+                settings, database, clock, logs, vault, instance=instance, on_defect=self._fail
+            ),
+            cleaner=Cleaner(
+                database,
+                clock,
+                Retention(settings.retention_days, settings.retention_count, settings.retention_log_bytes),
+                instance=instance,
+                interval=timedelta(seconds=settings.retention_interval_seconds),
+                on_stopped=lambda ids: stop_all(dict.fromkeys(ids, JOB_DELETED)),
+            ),
+            data_dir=data_dir,
+            instance=instance,
+            installation=installation,
+            key_file=key_file(settings, data_dir),
+        )
+
+    async def _run(self, parts: Parts) -> None:
+        """Start what runs in the background. What others rely on comes first, so that it is stopped last."""
+
+        def look_again() -> None:
+            """Find what may have been stored while the database did not answer."""
+            parts.planner.look_again()
+            parts.dispatcher.look_again()
+
+        orphans = Orphans(parts.database, parts.regions, parts.runner)
+        parts.database.on_recovery(look_again)
+        self._spawn("captures", parts.hub.run())
+        self._spawn("deliveries", parts.deliverer.run())
+        # Runs in progress are left to the next start, which adopts them.
+        self._started.push_async_callback(parts.runner.close)
+        await parts.ownership.take_over(at_start=True)
+        self._spawn("lease", parts.ownership.keep())
+        self._spawn("wishes", parts.ownership.watch())
+        for region in parts.regions.values():
+            self._spawn(f"region {region.name}", region.monitor(orphans.remove_from, parts.dispatcher.wake))
+        self._spawn("dispatcher", parts.dispatcher.run())
+        self._spawn("planner", parts.planner.run())
+        self._spawn("orphans", orphans.run())
+        self._spawn("memory", memory.keep_giving_back())
+        self._spawn("audit", keep_audit(parts.database, parts.clock, self._settings.audit_days))
+        self._spawn("cleaner", parts.cleaner.run())
+        token_file = parts.data_dir / TOKEN_FILE
+        log.info("daemon.started", data_dir=str(parts.data_dir), token_file=str(token_file))
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
-        self._tasks[name] = task
         task.add_done_callback(self._part_ended)
+        self._started.push_async_callback(_end, task)
 
     def _part_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Note that a part died of a defect; whoever runs the daemon stops it."""
+        """Record that a part has failed because of a bug; the caller of `start` then stops the daemon."""
         log.critical("daemon.part_died", exc_info=error)
         if self.failure is None:
             self.failure = error
         self.failed.set()
 
-    # ---- what belongs to no run ------------------------------------------------------------------------
-
-    async def _clear_orphans(self, region: Region) -> None:
-        """Remove containers of ours that belong to no open exec; what cannot be removed now stays for later."""
-        try:
-            found = await region.engine.list_ours()
-            ids = [own.exec_id for own in found]
-            open_ids = await self._db.read(lambda connection: execs.existing_open(connection, ids))
-            for own in found:
-                if own.exec_id not in open_ids and not self._runner.looks_after(own.exec_id):
-                    point(Point.CLEARING)
-                    await region.engine.remove(own.handle)
-                    log.info("region.orphan_removal_asked", region=region.name, exec=own.exec_id)
-        except (EngineError, UnavailableError) as error:
-            log.warning("region.orphans_left", region=region.name, error=str(error))
-
-    async def _keep_clear(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_INTERVAL)
-            await asyncio.to_thread(memory.give_back)
-            for region in self._regions.values():
-                if region.up.is_set():
-                    await self._clear_orphans(region)
-
-    async def _keep_audit(self) -> None:
-        """Forget entries of the audit whose time is over, in pieces that hold up no other write."""
-
-        def work(connection: Connection) -> int:
-            before = self._clock.now() - timedelta(days=self._settings.audit_days)
-            return audit.forget(connection, before, limit=AUDIT_PIECE)
-
-        while True:
-            gone = 0
-            try:
-                gone = await self._db.write(work)
-            except UnavailableError as error:
-                log.warning("audit.not_cleared", error=str(error))
-            await asyncio.sleep(0 if gone == AUDIT_PIECE else AUDIT_INTERVAL)
-
     # ---- stopping ----------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """Take everything down in order; runs in progress go on, and the next start adopts them."""
-        for name in ("planner", "dispatcher", "lease", "wishes", "sweeper", "audit", "cleaner"):
-            await self._end(name)
-        if hasattr(self, "_runner"):
-            await self._runner.close()
-        for name in list(self._tasks):
-            await self._end(name)
-        if hasattr(self, "_hub"):
-            await self._hub.close_all()
-        for region in self._regions.values():
-            await region.engine.close()
-        self._passwords.close()
-        if self._database is not None:
-            if hasattr(self, "_lease"):
-                with suppress(UnavailableError):
-                    await self._lease.end()
-            await self._database.close()
-        if self._lock is not None:
-            self._lock.close()
+        """Stop everything that was started; runs in progress continue, and the next start adopts them."""
+        await self._started.aclose()
         log.info("daemon.stopped")
 
-    async def _end(self, name: str) -> None:
-        task = self._tasks.pop(name, None)
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
 
-    @property
-    def _db(self) -> Database:
-        assert self._database is not None  # noqa: S101 - `start` opens it first of all
-        return self._database
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+async def _end_lease(lease: Lease) -> None:
+    with suppress(UnavailableError):
+        await lease.end()
 
 
 def _unusable(database: Database | None, error: Exception) -> SettingsError:
-    """What to tell the operator of a database that cannot be opened."""
+    """The error to show to the operator for a database that cannot be opened."""
     if database is None:
-        return SettingsError(f"The database that database_url names cannot be used: {error}")
+        return SettingsError(f"database_url: the database cannot be used: {error}")
     reason = getattr(error.__cause__, "orig", error)
     remedy = (
-        "Mend its permissions or restore a backup; if it is no database of Timeball's, move it away and a new one "
-        "is made, or name another with --database-url"
+        "Check its permissions or restore a backup. If it is not a database of Timeball, move it away so that a new "
+        "one is created, or choose another with --database-url."
         if database.is_sqlite
-        else "See to it that it can be reached, or name another with --database-url"
+        else "Make sure that it can be reached, or choose another with --database-url."
     )
     # The URL is shown as SQLAlchemy shows it: without a password.
     return SettingsError(f"The database {database.url} cannot be used: {reason}. {remedy}")

@@ -7,6 +7,7 @@ See mallopt(3) and malloc_trim(3).
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 from functools import cache
 from typing import Any, Final
@@ -18,6 +19,8 @@ _MMAP_THRESHOLD: Final = -3
 ARENAS: Final = 2
 #: Larger pieces are given back to the system as soon as they are freed.
 LARGE_BYTES: Final = 128 * 1024
+#: Seconds between two times that memory is given back.
+INTERVAL: Final = 60.0
 
 
 @cache
@@ -47,3 +50,10 @@ def give_back() -> None:
     library = _library()
     if library is not None:
         library.malloc_trim(0)
+
+
+async def keep_giving_back() -> None:
+    """Give memory back to the system again and again, until cancelled."""
+    while True:
+        await asyncio.sleep(INTERVAL)
+        await asyncio.to_thread(give_back)

@@ -16,6 +16,7 @@ from scheduler.domain.job import Size
 from scheduler.domain.views import ExecView
 from scheduler.keeping.cleaner import Cleaner
 from scheduler.logs.followers import Followers
+from scheduler.logs.hub import CaptureHub
 from scheduler.logs.reader import LogReader
 from scheduler.notify.deliverer import Deliverer
 from scheduler.planning.planner import Planner
@@ -61,6 +62,7 @@ class Parts:
     dispatcher: Dispatcher
     runner: Runner
     ownership: Ownership
+    hub: CaptureHub
     logs: LogReader
     followers: Followers
     tokens: Tokens

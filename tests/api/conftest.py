@@ -27,6 +27,7 @@ from scheduler.settings.parts import NamespaceSettings, RegionSettings
 from scheduler.settings.settings import Settings
 from scheduler.store.database import Database
 from scheduler.store.migrate import migrate
+from scheduler.usecases.parts import Parts
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import prints, runs_out_of_memory, waits, waits_for_stop
 
@@ -204,14 +205,16 @@ async def until(look: Callable[[], Awaitable[Any]], done: Callable[[Any], bool] 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A daemon and all that tests may turn about it.
+    """A daemon and everything about it that tests may use.
 
     Attributes:
+        parts: of the daemon.
         engines: the engine of every region, by the region's name.
     """
 
     api: Api
     daemon: Daemon
+    parts: Parts
     engines: Mapping[str, FakeEngine]
 
     @property
@@ -283,13 +286,12 @@ async def world(
         engines[name] = furnish(FakeEngine(installation=installation, cpus=64, memory_bytes=64 << 30))
         return engines[name]
 
-    daemon = Daemon(settings, make_engine=make_engine)
-    daemon._passwords = quick_passwords()
+    daemon = Daemon(settings, make_engine=make_engine, passwords=quick_passwords())
     service, tokens = await daemon.start()
     app = build_app(service, tokens, max_body_bytes=LARGEST_BODY)
     client = await aiohttp_client(Server(app))
     api = Api(client, (tmp_path / "admin.token").read_text().strip())
-    yield World(api, daemon, engines)
+    yield World(api, daemon, service._parts, engines)
     await client.close()
     await daemon.stop()
     assert daemon.failure is None, daemon.failure

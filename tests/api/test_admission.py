@@ -27,7 +27,7 @@ async def small(world: World) -> World:
     """A world whose default region has one processor."""
     world.engine._capacity = Capacity(cpus=1, memory_bytes=1 << 30)
     world.engine.break_streams()
-    region = world.daemon._regions["LOCAL"]
+    region = world.parts.regions["LOCAL"]
 
     async def cpus() -> float:
         return region.capacity.cpus if region.up.is_set() else 0
@@ -132,23 +132,23 @@ async def test_a_huge_backlog_behind_a_limit_holds_up_nobody(world: World) -> No
     def draft(connection: Connection) -> Exec:
         stored = jobs.get(connection, job["id"])
         assert stored is not None
-        now = world.daemon._clock.now()
+        now = world.parts.clock.now()
         mode = TriggerMode.MANUAL
         return draft_exec(stored, STANDARD_SIZES, trigger_mode=mode, created_by="admin", now=now)
 
-    one = await world.daemon._db.read(draft)
+    one = await world.parts.database.read(draft)
     for start in range(0, BACKLOG, PIECE):
         some = [replace(one, id=f"{n:08x}-0000-4000-8000-000000000000") for n in range(start, start + PIECE)]
-        await world.daemon._db.write(partial(execs.insert, new=some))
+        await world.parts.database.write(partial(execs.insert, new=some))
     first = await api.trigger(job["id"])
-    held = world.daemon._dispatcher._waiting["LOCAL"]
+    held = world.parts.dispatcher._waiting["LOCAL"]
     await until(lambda: api.get(f"/v1/jobs/{job['id']}"), lambda seen: seen.body["last_exec"] is not None)
     other = await api.create("other", command="true")
 
     assert (await api.run(other["id"]))["status"] == "S"
 
     async def started() -> int:
-        return world.daemon._regions["LOCAL"].holding
+        return world.parts.regions["LOCAL"].holding
 
     await until(started, lambda count: count == 1)
     assert len(held) <= HELD

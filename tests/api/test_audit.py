@@ -9,6 +9,7 @@ from typing import Any
 from api.http.keys import SERVICE
 from scheduler.access.throttle import Throttle
 from scheduler.domain.account import AuditEntry
+from scheduler.keeping.audit_retention import keep_audit
 from scheduler.store import audit
 from tests.api.conftest import REPO, Api, World, until
 
@@ -128,10 +129,10 @@ async def test_a_flood_of_refusals_does_not_fill_the_disk(api: Api):
 async def test_entries_whose_time_is_over_are_forgotten(api: Api, world: World):
     """And none besides."""
     old = AuditEntry(at=datetime(2020, 1, 1, tzinfo=UTC), action="job.create", outcome="done")
-    await world.daemon._db.write(lambda connection: audit.add(connection, old))
+    await world.parts.database.write(lambda connection: audit.add(connection, old))
     await api.create("a")
     assert len(await entries(api)) == 2
-    task = asyncio.create_task(world.daemon._keep_audit())
+    task = asyncio.create_task(keep_audit(world.parts.database, world.parts.clock, days=365))
     try:
         [left] = await until(lambda: entries(api), lambda seen: len(seen) == 1)
     finally:

@@ -92,7 +92,7 @@ async def test_a_deleted_job_is_gone_at_once_and_nothing_of_it_is_left_soon(worl
     assert again["id"] != job["id"]
 
     async def left() -> int:
-        return await world.daemon._db.read(
+        return await world.parts.database.read(
             lambda c: sum(
                 c.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()  # noqa: S608
                 for table in ("execs", "log_chunks", "discarded_logs")

@@ -415,7 +415,7 @@ async def test_a_run_is_started_although_its_trigger_did_not_wait_for_the_answer
 ):
     """A client that leaves between the commit and the answer leaves no run behind that nobody starts."""
     job = await api.create(command="true")
-    database = world.daemon._db
+    database = world.parts.database
     write, committed, go_on = database.write, asyncio.Event(), asyncio.Event()
 
     async def write_and_wait(work: Any, **more: Any) -> Any:

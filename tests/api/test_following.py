@@ -395,7 +395,7 @@ async def test_a_run_of_another_daemon_is_followed_by_looking(
     """Nobody here tells of what that one stores."""
     monkeypatch.setattr(live, "POLL_SECONDS", 0.01)
     _, path = await talking(api, talker)
-    hub = world.daemon._hub
+    hub = world.parts.hub
     monkeypatch.setattr(hub, "follow", lambda *_: None)
     monkeypatch.setattr(type(hub), "get", lambda *_: None)
     async with follow(api, path + "?stream=stdout") as reader:

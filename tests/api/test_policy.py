@@ -177,5 +177,5 @@ def _tighten(world: World, **rules: Any) -> None:
     policy_of = container_policies_of(settings)
     app = world.api.client.app
     assert app is not None
-    for part in (world.daemon._runner._surroundings, app[SERVICE]._parts):
+    for part in (world.parts.runner._surroundings, app[SERVICE]._parts):
         object.__setattr__(part, "policy_of", policy_of)

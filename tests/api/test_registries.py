@@ -167,7 +167,7 @@ async def test_an_image_made_on_the_engine_needs_nobodys_leave(world: World):
 
 async def test_a_new_key_seals_credentials_anew(world: World, tmp_path: Path):
     """They are opened afterwards without the former key, and an error says what to do where none opens them."""
-    api, database = world.api, world.daemon._db
+    api, database = world.api, world.parts.database
     await api.put(f"/v1/registries/{HOST}", LOGIN)
     former, present = (tmp_path / "secret.key").read_text().strip(), new_key()
     await Vault(database, Keyring([present, former])).renew()

@@ -36,7 +36,7 @@ def _keys(tmp_path: Path, pattern: str = "secret.key") -> list[str]:
 
 async def test_a_new_key_seals_everything_and_the_former_one_is_forgotten(world: World, tmp_path: Path):
     """What a daemon finds that starts afterwards opens all of it with the one key that is left."""
-    api, database = world.api, world.daemon._db
+    api, database = world.api, world.parts.database
     await _make_all(api)
     [former] = _keys(tmp_path)
     answer = await api.post(ROTATE)
@@ -68,7 +68,7 @@ async def test_a_new_key_seals_everything_and_the_former_one_is_forgotten(world:
 
 async def test_what_is_set_while_the_key_changes_is_sealed_with_the_new_one(world: World, tmp_path: Path):
     """However the requests fall; nothing stays behind that only the former key opens."""
-    api, database = world.api, world.daemon._db
+    api, database = world.api, world.parts.database
 
     async def put(number: int) -> None:
         answer = await api.put(f"/v1/secrets/s{number}", {"value": f"{VALUE}-{number}"})
@@ -108,7 +108,7 @@ async def test_a_file_that_cannot_be_replaced_is_left_as_it_is(
     assert "Read-only file system" in answer.body["detail"]
     assert _keys(tmp_path) == before
     assert not _keys(tmp_path, "secret.key.*")
-    assert await Vault(world.daemon._db, Keyring(before)).values("admin", ["db"]) == {"db": VALUE}
+    assert await Vault(world.parts.database, Keyring(before)).values("admin", ["db"]) == {"db": VALUE}
 
 
 @pytest.mark.parametrize("text", ["no key at all\n", "", "B" * 43 + "\n", None])
@@ -123,19 +123,19 @@ async def test_a_file_that_was_changed_since_is_not_written_to(
     assert answer.status == 409, answer.text
     assert str(path) in answer.body["detail"]
     assert "no key at all" not in answer.text
-    assert await Vault(world.daemon._db, Keyring([key])).values("admin", ["db"]) == {"db": VALUE}
+    assert await Vault(world.parts.database, Keyring([key])).values("admin", ["db"]) == {"db": VALUE}
 
 
 async def test_another_daemon_on_the_database_is_in_the_way(world: World, tmp_path: Path):
     """It would not have the new key."""
     before = _keys(tmp_path)
-    clock = world.daemon._clock
+    clock = world.parts.clock
 
     def join(connection: Connection) -> None:
         now = clock.now()
         identity.renew_lease(connection, "another", now=now, until=now.replace(year=now.year + 1))
 
-    await world.daemon._db.write(join)
+    await world.parts.database.write(join)
     answer = await world.api.post(ROTATE)
     assert answer.status == 409
     assert "1 more daemon(s)" in answer.body["detail"]
@@ -145,16 +145,16 @@ async def test_another_daemon_on_the_database_is_in_the_way(world: World, tmp_pa
 async def test_what_no_key_opens_is_counted_and_left(world: World):
     """It would not be any better for it; the daemon's log names it."""
     await _make_all(world.api)
-    other = Vault(world.daemon._db, Keyring(["A" * 43]))
+    other = Vault(world.parts.database, Keyring(["A" * 43]))
 
     def strangers(connection: Connection) -> None:
         (namespace, name, stored), *_ = secrets.all_sealed(connection)
         secrets.reseal(connection, namespace, name, stored, other.sealed(namespace, name, VALUE))
 
-    await world.daemon._db.write(strangers)
+    await world.parts.database.write(strangers)
     answer = await world.api.post(ROTATE)
     assert (answer.body["sealed_anew"], answer.body["cannot_be_opened"]) == (2, 1)
-    assert len(await world.daemon._db.read(registries.all_sealed)) == 1
+    assert len(await world.parts.database.read(registries.all_sealed)) == 1
 
 
 def _service(world: World) -> Any:

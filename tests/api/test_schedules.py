@@ -461,7 +461,7 @@ async def fill(world: World, job_id: int) -> list[datetime]:
         )
         for at, outcome in zip(moments, list(Outcome) * 2, strict=True)
     ]
-    await world.daemon._db.write(lambda connection: ledger.record(connection, entries))
+    await world.parts.database.write(lambda connection: ledger.record(connection, entries))
     return moments
 
 

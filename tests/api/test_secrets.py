@@ -155,7 +155,7 @@ async def test_a_new_key_takes_over_and_the_former_one_can_go(world: World, tmp_
     hook = {"name": "h", "url": "http://127.0.0.1:1025/", "subject_type": "job", "subject": job["id"]}
     assert (await api.post("/v1/hooks", {**hook, "events": ["job:fail"], "secret": VALUE})).status == 201
     assert not _holds(tmp_path, VALUE)
-    database, former, present = world.daemon._db, (tmp_path / "secret.key").read_text().strip(), new_key()
+    database, former, present = world.parts.database, (tmp_path / "secret.key").read_text().strip(), new_key()
     await Vault(database, Keyring([present, former])).renew()
     alone = Vault(database, Keyring([present]))
     assert await alone.values("admin", ["db"]) == {"db": VALUE}

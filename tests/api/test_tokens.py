@@ -77,7 +77,7 @@ async def test_a_token_ends_when_it_was_to(api: Api, world: World, monkeypatch: 
         (end + timedelta(days=1), 401),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(type(world.daemon._clock), "now", lambda _self, at=moment: at)
+            patch.setattr(type(world.parts.clock), "now", lambda _self, at=moment: at)
             answer = await api.get("/v1/me", token=made["token"])
         assert answer.status == status
     assert "expired at" in answer.body["detail"]

@@ -121,14 +121,14 @@ class House:
 
     async def runs(self, job: int) -> list[Exec]:
         """All runs of a job, oldest first."""
-        assert self._daemon is not None
-        found = await self._daemon._db.read(lambda c: execs.page(c, job_id=job, offset=0, limit=10_000))
+        assert self.service is not None
+        found = await self.service._parts.database.read(lambda c: execs.page(c, job_id=job, offset=0, limit=10_000))
         return found[1][::-1]
 
     async def entries(self, job: int) -> list[Occurrence]:
         """The job's ledger, oldest first."""
-        assert self._daemon is not None
-        found = await self._daemon._db.read(
+        assert self.service is not None
+        found = await self.service._parts.database.read(
             lambda c: ledger.page(c, job_id=job, start=None, end=None, outcomes=None, offset=0, limit=10_000)
         )
         return found[1][::-1]

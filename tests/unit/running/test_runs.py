@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from scheduler import daemon as daemon_module
 from scheduler.access.callers import Caller, Role
 from scheduler.daemon import Daemon
 from scheduler.domain.execution import Exec, ExecStatus, FailReason
@@ -24,7 +23,7 @@ from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import RunState
 from scheduler.logs.chunks import STREAM_BITS, decode
-from scheduler.running import recording, regions, run
+from scheduler.running import orphans, recording, regions, run
 from scheduler.service import Service
 from scheduler.settings.settings import Settings
 from scheduler.store import execs
@@ -117,7 +116,7 @@ class Stage:
         assert self.daemon is not None
         assert self.job is not None
         job_id = self.job.id
-        _, found = await self.daemon._db.read(
+        _, found = await self.service._parts.database.read(
             lambda connection: execs.page(connection, job_id=job_id, offset=0, limit=1000)
         )
         return found[-1].id
@@ -125,7 +124,7 @@ class Stage:
     async def stored(self, exec_id: str) -> Exec:
         """The run as it is stored."""
         assert self.daemon is not None
-        found = await self.daemon._db.read(lambda connection: execs.get(connection, exec_id))
+        found = await self.service._parts.database.read(lambda connection: execs.get(connection, exec_id))
         assert found is not None
         return found
 
@@ -161,7 +160,7 @@ class Stage:
             )
 
         assert self.daemon is not None
-        return await self.daemon._db.read(work)
+        return await self.service._parts.database.read(work)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +182,7 @@ async def stage(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(recording, "RETRY_INTERVAL", 0.01)
     monkeypatch.setattr(run, "INSPECT_INTERVAL", 0.1)
     monkeypatch.setattr(regions, "RETRY_FIRST", 0.01)
-    monkeypatch.setattr(daemon_module, "SWEEP_INTERVAL", 0.05)
+    monkeypatch.setattr(orphans, "INTERVAL", 0.05)
     made = Stage(tmp_path)
     await made.start()
     yield made
@@ -445,7 +444,9 @@ async def test_a_stop_that_comes_while_the_end_is_decided_prevents_the_next_atte
     while (one := await stage.stored(exec_id)).status is not ExecStatus.RUNNING:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.005)
     now = datetime.now(UTC)
-    await stage.daemon._db.write(lambda c: execs.stop(c, one, now=now, reason="requested by ada"))
+    await stage.service._parts.database.write(
+        lambda c: execs.stop(c, one, now=now, reason="requested by ada")
+    )
     failing.set()
 
     one = await stage.ended(exec_id)
