@@ -1,15 +1,14 @@
 """Schedules written as crontab expressions, in a time zone.
 
-cronsim finds the matching wall-clock times of a day; the days are found here, because cronsim walks through all
-those between, which makes rare ones slow (``0 0 29 2 SAT``). Daylight saving is settled here as well, because
-cronsim skips a job such as ``0 */2 * * *`` where the clocks go forward and repeats it where they go back. Pure.
+Days and times are found directly in the sets of the fields, so that rare ones (``0 0 29 2 SAT``) cost no more than
+others. Pure.
 
-Two kinds of job follow two rules, as crontab(5) has it:
+Daylight saving follows crontab(5), which has a rule for each of two kinds of job:
 
-- a job that does not run in every hour runs once for each wall-clock time it names: at the first moment after
-  the gap if that time is skipped, the first time only if it comes twice;
-- a job that runs in every hour (``*/5 * * * *``) runs at every real moment at which the clock shows a time it
-  names, so that it neither pauses nor crowds.
+- A job that does not run every hour runs once for each wall-clock time it names. If daylight saving skips that time,
+  it runs at the first moment after the gap; if the time comes twice, it runs only the first time.
+- A job that runs every hour (``*/5 * * * *``) runs at every real moment at which the clock shows a time it names, so
+  that it neither pauses nor runs more often.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from functools import lru_cache
 from itertools import accumulate
-
-from cronsim import CronSim
 
 from scheduler.timing.cron_fields import CronFields, read_cron
 from scheduler.timing.instants import (
@@ -37,16 +34,16 @@ from scheduler.timing.instants import (
 )
 from scheduler.timing.zones import Oddity, wall_clock
 
-# Within which the zone is asked for its next or last change of offset (a year, less some margin).
+# How far ahead the zone knows its next change of offset: a year, with a margin.
 _CHANGES_KNOWN = 200 * DAY
 
 
 class CronSchedule:
-    """A crontab expression in a time zone; see ``schedule.Schedule`` for what its methods promise.
+    """A crontab expression in a time zone; see ``schedule.Schedule`` for the contract of its methods.
 
     Attributes:
-        fields: what the expression names.
-        in_every_hour: which of the two rules above it follows.
+        fields: the values that the expression names.
+        in_every_hour: whether the second of the two rules above applies.
     """
 
     __slots__ = ("_clock", "_text", "_timezone", "fields", "in_every_hour")
@@ -65,12 +62,12 @@ class CronSchedule:
 
     @property
     def timezone(self) -> str | None:
-        """The IANA zone whose wall clock the schedule follows, or None for UTC."""
+        """The IANA time zone of the schedule, or None for UTC."""
         return self._timezone
 
     @property
     def needs_start(self) -> bool:
-        """Never: a crontab expression has no start."""
+        """Always false: a crontab expression has no start."""
         return False
 
     def next_after(self, moment: datetime) -> datetime | None:
@@ -94,7 +91,7 @@ class CronSchedule:
         return None if at is None or at < self._clock.first else moment_of(at)
 
     def count_between(self, after: datetime, until: datetime) -> int:
-        """How many occurrences lie in (after, until]."""
+        """The number of occurrences in (after, until]."""
         low = max(ticks_of(after), self._clock.first - 1)
         high = min(ticks_of(until), self._clock.last)
         if high <= low:
@@ -108,7 +105,7 @@ class CronSchedule:
                 for start, end, offset in zip(edges[:-1], edges[1:], offsets, strict=True)
             )
         named = self._named_through(self._clock.reached(high)) - self._named_through(self._clock.reached(low))
-        # All that a gap skips falls on the first moment after it, which runs once.
+        # All times that a gap skips fall on the first moment after it, which runs once.
         for transition in transitions:
             if transition.after > transition.before:
                 skipped_from = transition.at + transition.before
@@ -126,7 +123,7 @@ class CronSchedule:
             moment = self.next_after(moment)
 
     def oddity(self, moment: datetime) -> Oddity | None:
-        """What daylight saving did to the occurrence at ``moment``; None for any other moment."""
+        """How daylight saving affected the occurrence at ``moment``; None for any other moment."""
         at = ticks_of(moment)
         if self.in_every_hour or self._next_named(at - 1) != at:
             return None
@@ -147,8 +144,8 @@ class CronSchedule:
             at = wall - offset
             change = self._clock.transition_after(after + 1)
             if change is not None and at >= change.at:
-                # Nothing before the change. One that is near can bring back times already past; over later
-                # ones the candidate is approached in one leap.
+                # There is nothing before the change. A change that is near can bring back times that have
+                # passed; a later one is approached in one step.
                 near = change.at - after <= 2 * DAY
                 after = change.at - 1 if near else max(change.at - 1, at - 2 * DAY)
             elif at - after > _CHANGES_KNOWN:
@@ -183,16 +180,29 @@ class CronSchedule:
     def _search(self, wall: int, *, reverse: bool) -> int | None:
         start = naive_of(min(max(wall, FIRST_TICK), LAST_TICK // SECOND * SECOND))
         pick = max if reverse else min
-        # The named time of a day that comes first in the direction of the search, and the one that comes last.
+        # The named times of a day that come first and last in the direction of the search.
         entry = pick(self.fields.hours) * HOUR + pick(self.fields.minutes) * MINUTE
         pick = min if reverse else max
         final = pick(self.fields.hours) * HOUR + pick(self.fields.minutes) * MINUTE
         today, time_of_day = divmod(ticks_of_naive(start), DAY)
         left_today = time_of_day > final if reverse else time_of_day < final
         if left_today and self.fields.matches_day(start.month, start.day, start.toordinal() % 7):
-            return ticks_of_naive(next(CronSim(self.fields.canonical, start, reverse=reverse)))
+            return today * DAY + self._time_beyond(time_of_day, reverse=reverse)
         day = self._day_beyond(start, reverse=reverse)
         return None if day is None else (today + day - start.toordinal()) * DAY + entry
+
+    def _time_beyond(self, time_of_day: int, *, reverse: bool) -> int:
+        """The nearest named time of day after ``time_of_day``, or before it if ``reverse``; there must be one."""
+        hours = sorted(self.fields.hours, reverse=reverse)
+        minutes = sorted(self.fields.minutes, reverse=reverse)
+        farthest = minutes[-1] * MINUTE
+        for hour in hours:
+            begin = hour * HOUR
+            if (begin + farthest < time_of_day) if reverse else (begin + farthest > time_of_day):
+                times = (begin + minute * MINUTE for minute in minutes)
+                return next(at for at in times if (at < time_of_day if reverse else at > time_of_day))
+        msg = f"no named time of day beyond {time_of_day}"
+        raise ValueError(msg)
 
     def _day_beyond(self, reading: datetime, *, reverse: bool) -> int | None:
         """The ordinal of the nearest matching day after that of ``reading``, or before it if ``reverse``."""
@@ -217,7 +227,7 @@ class CronSchedule:
         return None
 
     def _named_through(self, wall: int) -> int:
-        """How many named wall-clock times there are from the year 1 through ``wall``."""
+        """The number of named wall-clock times from the year 1 through ``wall``."""
         if wall < FIRST_TICK:
             return 0
         reading = naive_of(min(wall, LAST_TICK))
@@ -237,9 +247,9 @@ class CronSchedule:
 
 @lru_cache(maxsize=64)
 def _day_counts(fields: CronFields) -> tuple[tuple[int, ...], dict[tuple[int, bool], tuple[int, ...]]]:
-    """How many days match before each year (index: year less one) and each day of the 14 kinds of year.
+    """The number of matching days before each year (index: year - 1) and before each day of the 14 kinds of year.
 
-    A kind of year is the weekday of its 1 January (Sunday is 0) and whether it is a leap year.
+    A kind of year is defined by the weekday of its 1 January (Sunday is 0) and by whether it is a leap year.
     """
     kinds: dict[tuple[int, bool], tuple[int, ...]] = {}
     for year in range(2000, 2028):
@@ -258,11 +268,11 @@ def _day_counts(fields: CronFields) -> tuple[tuple[int, ...], dict[tuple[int, bo
 
 
 def parse_cron(text: str, timezone: str | None) -> CronSchedule:
-    """Reads a crontab expression and puts it into a zone.
+    """Parse a crontab expression in a time zone.
 
     Raises:
-        ScheduleError: the text is no crontab expression, or never runs.
-        TimezoneError: there is no such zone.
+        ScheduleError: the text is not a valid crontab expression, or never runs.
+        TimezoneError: the zone does not exist.
     """
     wall_clock(timezone)
     return CronSchedule(text, timezone, read_cron(text))

@@ -1,7 +1,7 @@
-"""Reads crontab expressions, strictly, into the sets of minutes, hours, days and months they name. Pure.
+"""Parses crontab expressions strictly into the sets of minutes, hours, days and months that they name. Pure.
 
 The grammar is that of Debian's crontab(5): five fields of lists, ranges, steps and English names, or one of
-the ``@`` words. Extensions of other systems (``L``, ``W``, ``#``, ``?``, seconds) are refused by name.
+the ``@`` words. Extensions of other systems (``L``, ``W``, ``#``, ``?``, seconds) are rejected by name.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _MONTHS = {
 _WEEKDAYS = {"SUN": 0, "MON": 1, "TUE": 2, "WED": 3, "THU": 4, "FRI": 5, "SAT": 6}
 _LONGEST_MONTH = {month: 30 if month in {4, 6, 9, 11} else 29 if month == 2 else 31 for month in range(1, 13)}
 _FOREIGN = {
-    "?": "'?' is no part of crontab",
-    "#": "'#' (the n-th weekday) is no part of crontab",
-    "L": "'L' (the last) is no part of crontab",
-    "W": "'W' (the nearest weekday) is no part of crontab",
-    "H": "'H' is no part of crontab",
+    "?": "crontab does not support '?'",
+    "#": "crontab does not support '#' (the n-th weekday)",
+    "L": "crontab does not support 'L' (the last)",
+    "W": "crontab does not support 'W' (the nearest weekday)",
+    "H": "crontab does not support 'H'",
     "~": "'~' (a random value) is not supported",
 }
 _FOREIGN_REMEDIES = {
     "?": "write *",
-    "L": "for a month's last day write R/2026-01-31T09:00:00/P1M",
+    "L": "for the last day of the month, write R/2026-01-31T09:00:00/P1M",
 }
 _MOST_DIGITS = 4
 
@@ -71,7 +71,7 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class CronFields:
-    """What a crontab expression names.
+    """The values that a crontab expression names.
 
     Attributes:
         minutes: of an hour.
@@ -79,9 +79,8 @@ class CronFields:
         days: of a month.
         months: of a year, from 1.
         weekdays: Sunday is 0.
-        both_days: whether a day must match both its fields; otherwise one of them suffices. In crontab both
-            must as soon as one of the two begins with a star.
-        canonical: the expression with the meaning spelt out, as cronsim reads it.
+        both_days: whether a day must match both of its fields. In crontab it must if one of the two begins with a
+            star; otherwise one match is enough.
     """
 
     minutes: frozenset[int]
@@ -90,7 +89,6 @@ class CronFields:
     months: frozenset[int]
     weekdays: frozenset[int]
     both_days: bool
-    canonical: str
 
     def matches_day(self, month: int, day: int, weekday: int) -> bool:
         """Whether the job runs on a day; ``weekday`` counts from Sunday, 0."""
@@ -116,14 +114,14 @@ def read_cron(text: str) -> CronFields:
         _Field(text, word.start(), word.group(), kind).read()
         for word, kind in zip(words, _KINDS, strict=True)
     ]
-    (minutes, _), (hours, _), (days, day_text), (months, _), (weekdays, weekday_text) = sets
-    both = day_text.startswith("*") or weekday_text.startswith("*")
+    minutes, hours, days, months, weekdays = sets
+    both = any(words[field].group().startswith("*") for field in (2, 4))
     if both and min(days) > max(_LONGEST_MONTH[month] for month in months):
         raise ScheduleError(
             text,
             words[2].start(),
-            f"the months named have no day {min(days)}, so this never runs",
-            "name a day that some of the months have",
+            f"these months have no day {min(days)}, so the schedule never runs",
+            "use a day that exists in at least one of the months",
         )
     return CronFields(
         minutes=minutes,
@@ -132,7 +130,6 @@ def read_cron(text: str) -> CronFields:
         months=months,
         weekdays=frozenset(day % 7 for day in weekdays),
         both_days=both,
-        canonical=" ".join(canonical for _, canonical in sets),
     )
 
 
@@ -140,13 +137,15 @@ def _read_alias(text: str) -> CronFields:
     if text in ALIASES:
         return read_cron(ALIASES[text])
     if text.lower() in ALIASES:
-        raise ScheduleError(text, 1, "this word has small letters only", f"write {text.lower()}")
+        raise ScheduleError(text, 1, "this word must be in lower case", f"write {text.lower()}")
     if text == "@reboot":
         remedy = "write R1//PT0S to run once when the schedule is switched on"
-        raise ScheduleError(text, 0, "@reboot names no time", remedy)
+        raise ScheduleError(text, 0, "@reboot does not name a time", remedy)
     if text.startswith("@every"):
-        raise ScheduleError(text, 0, "@every is no part of crontab", "write R//PT5M for every five minutes")
-    raise ScheduleError(text, 0, "there is no such word", f"write one of {', '.join(ALIASES)}")
+        raise ScheduleError(
+            text, 0, "crontab does not support @every", "write R//PT5M for every five minutes"
+        )
+    raise ScheduleError(text, 0, "this word is unknown", f"use one of {', '.join(ALIASES)}")
 
 
 def _refuse_count(text: str, words: list[re.Match[str]]) -> NoReturn:
@@ -154,14 +153,14 @@ def _refuse_count(text: str, words: list[re.Match[str]]) -> NoReturn:
         raise ScheduleError(
             text,
             words[5].start(),
-            f"there are {len(words)} fields and a crontab expression has five",
-            "leave out seconds, years and commands; for steps of seconds write R//PT10S",
+            f"the expression has {len(words)} fields, but crontab has five",
+            "remove seconds, years and commands; for steps of seconds, write R//PT10S",
         )
     missing = _KINDS[len(words)].name
     raise ScheduleError(
         text,
         len(text),
-        f"there are {len(words)} fields and a crontab expression has five; the {missing} is missing",
+        f"the expression has {len(words)} fields, but crontab has five; the {missing} is missing",
         "write minute, hour, day of month, month and day of week, such as 0 9 * * MON-FRI",
     )
 
@@ -175,42 +174,38 @@ class _Field:
         self._written = written.upper()
         self._kind = kind
 
-    def read(self) -> tuple[frozenset[int], str]:
-        """The values named, and the field as cronsim is to read it."""
+    def read(self) -> frozenset[int]:
+        """The values that the field names."""
         values: set[int] = set()
-        terms = []
         at = 0
         for term in self._written.split(","):
-            named, canonical = self._read_term(at, term)
-            values |= named
-            terms.append(canonical)
+            values.update(self._read_term(at, term))
             at += len(term) + 1
-        return frozenset(values), ",".join(terms)
+        return frozenset(values)
 
-    def _read_term(self, at: int, term: str) -> tuple[set[int], str]:
+    def _read_term(self, at: int, term: str) -> range:
         kind = self._kind
         span, slash, step_text = term.partition("/")
         if not span:
-            self._refuse(at, f"the {kind.name} has an empty part", f"write * or {kind.low}-{kind.high}")
+            self._refuse(at, f"the {kind.name} has an empty entry", f"write * or {kind.low}-{kind.high}")
         step = self._read_step(at + len(span) + 1, step_text) if slash else 1
         if span == "*":
-            return set(range(kind.low, kind.high + 1, step)), term
+            return range(kind.low, kind.high + 1, step)
         first_text, dash, last_text = span.partition("-")
         first = self._read_value(at, first_text)
         if not dash:
             # As in cronie: a single value with a step runs to the field's end.
             last = kind.high if slash else first
-            return set(range(first, last + 1, step)), term
+            return range(first, last + 1, step)
         last_at = at + len(first_text) + 1
         last = self._read_value(last_at, last_text)
         if last < first:
             self._refuse(
                 last_at,
-                f"the range {span} ends before it begins",
+                f"the range {span} ends before it starts",
                 f"write two ranges: {first_text}-{kind.high},{kind.low}-{last_text}",
             )
-        # cronsim takes a stepped range of one value for a single value with a step.
-        return set(range(first, last + 1, step)), first_text if first == last else term
+        return range(first, last + 1, step)
 
     def _read_value(self, at: int, written: str) -> int:
         kind = self._kind
@@ -233,14 +228,14 @@ class _Field:
         )
         if foreign:
             self._refuse(at, _FOREIGN[foreign], _FOREIGN_REMEDIES.get(foreign, remedy))
-        self._refuse(at + wrong, f"{written[:9]!r} is no {self._kind.name}", remedy)
+        self._refuse(at + wrong, f"{written[:9]!r} is not a valid {self._kind.name}", remedy)
 
     def _read_step(self, at: int, written: str) -> int:
         if not written or re.search(r"[^0-9]", written):
-            self._refuse(at, f"the step of the {self._kind.name} is no number", "write it such as */5")
+            self._refuse(at, f"the step of the {self._kind.name} is not a number", "write it like */5")
         digits = written.lstrip("0")
         if not digits:
-            self._refuse(at, f"the step of the {self._kind.name} is zero", "write at least 1")
+            self._refuse(at, f"the step of the {self._kind.name} is zero", "use at least 1")
         if len(digits) > _MOST_DIGITS:
             self._refuse(
                 at, f"the step of the {self._kind.name} is too long", f"write 1 to {self._kind.high}"

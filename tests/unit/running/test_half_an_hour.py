@@ -122,7 +122,9 @@ class House:
     async def runs(self, job: int) -> list[Exec]:
         """All runs of a job, oldest first."""
         assert self.service is not None
-        found = await self.service._parts.database.read(lambda c: execs.page(c, job_id=job, offset=0, limit=10_000))
+        found = await self.service._parts.database.read(
+            lambda c: execs.page(c, job_id=job, offset=0, limit=10_000)
+        )
         return found[1][::-1]
 
     async def entries(self, job: int) -> list[Occurrence]:
