@@ -257,7 +257,7 @@ async def test_a_job_has_a_limit_of_hooks(api: Api):
     body = {"name": "n", "url": "http://a.example", "subject_type": "job", "subject": job["id"]}
     answer = await api.post("/v1/hooks", {**body, "events": ["job:fail"]})
     assert answer.status == 409
-    assert "50 hooks" in answer.text
+    assert "50 webhooks" in answer.text
 
 
 # ---- being told --------------------------------------------------------------------------------------------
