@@ -1,1 +1,1 @@
-"""The daemon's core: what is due, what runs, what is remembered. It knows nothing of HTTP."""
+"""The daemon's core: schedules jobs, runs them and stores their history. It does not depend on HTTP."""

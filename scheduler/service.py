@@ -1,4 +1,4 @@
-"""The one door for the API: every use case, by resource, each with the caller it serves."""
+"""The API's only entry to the core: every use case, grouped by resource."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from scheduler.usecases.users import UserUseCases
 
 
 class Service:
-    """All use cases over one daemon's parts.
+    """All use cases of one daemon.
 
     Attributes:
-        jobs: what callers do with jobs.
-        execs: with runs.
-        logs: with what runs wrote.
-        occurrences: with the ledger.
-        overview: with many runs at once, whatever their job.
-        tokens: with tokens, and logging in.
-        users: with users.
-        namespaces: with namespaces.
-        audit: with the record of who did what.
-        secrets: with secrets.
-        keys: with the key that secrets are sealed with.
-        registries: with credentials for registries.
-        hooks: with hooks.
-        deliveries: with what hooks and owners were told.
-        backup: copies of all of it.
+        jobs: use cases for jobs.
+        execs: for runs.
+        logs: for the output of runs.
+        occurrences: for the ledger.
+        overview: for many runs at once, across jobs.
+        tokens: for tokens and logins.
+        users: for users.
+        namespaces: for namespaces.
+        audit: for the audit log.
+        secrets: for secrets.
+        keys: for the key that seals secrets.
+        registries: for credentials for registries.
+        hooks: for webhooks.
+        deliveries: for deliveries to webhooks and owners.
+        backup: for backups.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -66,11 +66,11 @@ class Service:
         self._started = (parts.clock.now(), parts.clock.steady())
 
     def now(self) -> datetime:
-        """The present by the daemon's clock (UTC)."""
+        """The daemon's current time (UTC)."""
         return self._parts.clock.now()
 
     def about(self) -> About:
-        """Which daemon this is, and what has become of its clock since its start."""
+        """Information about this daemon, and by how much its clock was set since its start."""
         started_at, steady = self._started
         now = self._parts.clock.now()
         passed = self._parts.clock.steady() - steady
@@ -87,5 +87,5 @@ class Service:
         )
 
     async def readiness(self) -> ReadinessReport:
-        """Whether database and engines answer."""
+        """Whether the database and the engines answer."""
         return await readiness(self._parts.database, self._parts.regions)

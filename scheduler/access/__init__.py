@@ -1,1 +1,1 @@
-"""Who may do what: callers and roles, tokens, passwords, throttles and the audit."""
+"""Access control: callers and roles, tokens, passwords, throttling and the audit log."""

@@ -1,6 +1,7 @@
-"""The audit: who did what, from where. Each use case that changes something records it in its own transaction.
+"""The audit log: who did what, and from where.
 
-Secrets, bodies and queries are never in it.
+Every use case that changes something writes an entry in its own transaction. Entries never
+contain secrets, request bodies or queries.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from scheduler.domain.execution import Exec
 from scheduler.store import audit
 
 DONE: Final = "done"
-#: Of what a client sends, so much is kept.
+#: Longest text from a client that is stored.
 LONGEST: Final = 300
 
 
 def record(
     connection: Connection, caller: Caller, action: str, thing: str, *, now: datetime, namespace: str | None
 ) -> None:
-    """Note in the transaction of a change who made it.
+    """Add an entry to the audit log, in the transaction of the change.
 
     Args:
-        connection: of the transaction that changes something.
-        caller: who does it.
-        action: what, such as ``job.create``: the kind of thing and the verb of its use case.
-        thing: with which, such as ``job 12``; never anything secret.
-        now: the moment.
-        namespace: where it lies; None if it belongs to none. Its administrators can read the entry.
+        connection: the transaction that makes the change.
+        caller: who makes it.
+        action: the kind of object and the verb of its use case, such as ``job.create``.
+        thing: the object, such as ``job 12``; never anything secret.
+        now: the current time.
+        namespace: the object's namespace, whose administrators can read the entry; None if it has none.
     """
     entry = _entry(now, action, DONE, caller.origin)
     audit.add(
@@ -47,24 +48,24 @@ def record(
     )
 
 
-def record_exec(connection: Connection, caller: Caller, action: str, one: Exec, *, now: datetime) -> None:
-    """Note what was done with a run; the arguments are those of `record`."""
-    thing = f"exec {one.id} of job {one.job_id}"
-    record(connection, caller, action, thing, now=now, namespace=one.namespace)
+def record_exec(connection: Connection, caller: Caller, action: str, run: Exec, *, now: datetime) -> None:
+    """Add an entry about a run; the arguments are those of `record`."""
+    thing = f"exec {run.id} of job {run.job_id}"
+    record(connection, caller, action, thing, now=now, namespace=run.namespace)
 
 
 def record_refusal(
     connection: Connection, origin: Origin, caller: Caller | None, outcome: str, *, route: str, now: datetime
 ) -> None:
-    """Note what was not let through.
+    """Add an entry about a request that was refused.
 
     Args:
         connection: inside a transaction.
-        origin: where it came from.
-        caller: who it was, if that is known.
+        origin: where the request came from.
+        caller: who sent it, if known.
         outcome: ``unauthorized``, ``forbidden`` or ``throttled``.
-        route: what was asked for, such as ``DELETE /v1/jobs/{job_id}``.
-        now: the moment.
+        route: the requested route, such as ``DELETE /v1/jobs/{job_id}``.
+        now: the current time.
     """
     entry = _entry(now, route, outcome, origin)
     if caller is not None:
@@ -82,7 +83,7 @@ def _entry(now: datetime, action: str, outcome: str, origin: Origin) -> AuditEnt
         remote=origin.remote or None,
         request_id=origin.request_id,
         method=origin.method,
-        # PostgreSQL stores no NUL, and neither database a lone surrogate.
+        # PostgreSQL cannot store NUL characters, and neither database can store lone surrogates.
         path=None
         if origin.path is None
         else origin.path.encode("ascii", "backslashreplace").decode()[:LONGEST].replace("\x00", "\\x00"),

@@ -1,7 +1,6 @@
-"""Who asks, what they may do, and which jobs and runs they can see.
+"""Callers: who they are, what they may do, and which jobs and runs they can see.
 
-What a caller may not see does not exist for them: it is not found. Reads the store, inside the use case's own
-transaction.
+Callers get 'not found' for anything they may not see. Reads the store inside the use case's own transaction.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from scheduler.domain.filters import JobFilter
 from scheduler.domain.job import Job
 from scheduler.store import execs, jobs
 
-#: Ids are 64-bit in the database; a larger number in a path is the id of nothing.
+#: The database's ids are 64-bit integers; no object has a larger id.
 LARGEST_ID: Final = 2**63 - 1
-#: Of an id that is none, so much is shown.
+#: Longest part of an invalid id that is shown in an error.
 LONGEST_SHOWN_ID: Final = 100
 _JOB_ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _EXEC_ID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 class Role(IntEnum):
-    """What a caller may do; each may do what the lower ones may."""
+    """What a caller may do; each role includes the lower ones."""
 
     VIEWER = 1  # read
     OPERATOR = 2  # trigger and stop runs
-    EDITOR = 3  # define and delete jobs, delete runs
-    ADMIN = 4  # all of that, and hand out tokens; with a token for all namespaces, users as well
+    EDITOR = 3  # create, change and delete jobs, delete runs
+    ADMIN = 4  # manage tokens as well; with a token for all namespaces, users too
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,9 @@ class Origin:
 
     Attributes:
         remote: the client's address.
-        request_id: the request's own id.
-        method: HTTP's.
-        path: without the query.
+        request_id: the request's id.
+        method: the HTTP method.
+        path: the path without the query.
     """
 
     remote: str = ""
@@ -58,15 +57,15 @@ NOWHERE: Final = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """The user or program that sent a request.
 
     Attributes:
-        user: the name that is recorded as `created_by`.
-        namespace: the one it is bound to; None for all.
-        role: what it may do there.
-        account: the user whose token it is; None if no user owns it.
-        token_id: which token came along.
-        token_prefix: the token's recognisable beginning.
+        user: the name stored as `created_by`.
+        namespace: the namespace that the caller is limited to; None for all namespaces.
+        role: the caller's role there.
+        account: the user who owns the token; None if no user does.
+        token_id: the token's id.
+        token_prefix: the token's first characters, by which people recognise it.
         origin: where the request comes from.
     """
 
@@ -80,49 +79,51 @@ class Caller:
 
     @property
     def home(self) -> str:
-        """The namespace of what it makes without naming one."""
+        """The default namespace of objects that the caller creates."""
         return self.namespace or self.user
 
 
 def demand(caller: Caller, role: Role, namespace: str) -> None:
-    """Let pass a caller who has the role in the namespace.
+    """Require a role in a namespace.
 
     Raises:
-        ForbiddenError: the caller is bound to another namespace, or may do less.
+        ForbiddenError: the caller is limited to another namespace, or its role is too low.
     """
     if caller.namespace not in (None, namespace):
-        raise ForbiddenError(f"This token is for the namespace '{caller.namespace}', not for '{namespace}'")
+        raise ForbiddenError(f"This token is for namespace '{caller.namespace}', not for '{namespace}'")
     demand_role(caller, role)
 
 
 def demand_everywhere(caller: Caller) -> None:
-    """Let pass an administrator of all namespaces.
+    """Require an administrator of all namespaces.
 
     Raises:
-        ForbiddenError: the caller is bound to a namespace, or may do less.
+        ForbiddenError: the caller is limited to a namespace, or its role is too low.
     """
     if caller.namespace is not None:
-        raise ForbiddenError(f"This token is for the namespace '{caller.namespace}'; this needs one for all")
+        raise ForbiddenError(
+            f"This token is for namespace '{caller.namespace}'; this requires a token for all namespaces"
+        )
     demand_role(caller, Role.ADMIN)
 
 
 def demand_role(caller: Caller, role: Role) -> None:
-    """Let pass a caller who has the role wherever it is.
+    """Require a role, in whichever namespaces the caller may use.
 
     Raises:
-        ForbiddenError: it may do less.
+        ForbiddenError: the caller's role is too low.
     """
     if caller.role < role:
         raise ForbiddenError(
-            f"This needs the role {role.name.lower()}; this token has {caller.role.name.lower()}"
+            f"This requires the role {role.name.lower()}; this token's role is {caller.role.name.lower()}"
         )
 
 
 def visible_job(connection: Connection, caller: Caller, job_id: str) -> Job:
-    """The job of that id, as it stands in a path.
+    """The job with an id as it is written in a path.
 
     Raises:
-        NotFoundError: there is none that the caller may see, or the text is no id.
+        NotFoundError: the text is not an id, or the caller can see no job with this id.
     """
     job = None
     if _JOB_ID.fullmatch(job_id) and int(job_id) <= LARGEST_ID:
@@ -133,17 +134,17 @@ def visible_job(connection: Connection, caller: Caller, job_id: str) -> Job:
 
 
 def job_called(connection: Connection, caller: Caller, text: str, *, namespace: str | None = None) -> Job:
-    """The job of that id or that name, for clients that know it by either.
+    """The job with an id or a name, for clients that may use either.
 
     Args:
         connection: inside a transaction.
-        caller: whoever asks.
-        text: an id, or else a name.
-        namespace: where it is looked for; None for all that the caller may see.
+        caller: who asks.
+        text: an id or a name.
+        namespace: the namespace to search; None for all namespaces that the caller can see.
 
     Raises:
-        NotFoundError: there is none that the caller may see.
-        ConflictError: several namespaces have a job of that name.
+        NotFoundError: the caller can see no such job.
+        ConflictError: jobs in several namespaces have this name.
     """
     if _JOB_ID.fullmatch(text) and int(text) <= LARGEST_ID:
         job = jobs.get(connection, int(text))
@@ -154,41 +155,41 @@ def job_called(connection: Connection, caller: Caller, text: str, *, namespace: 
         ):
             return job
     where = caller.namespace or namespace
-    _, found = jobs.page(connection, JobFilter(namespace=where, name=text), offset=0, limit=2)
-    if not found or namespace not in (None, where):
+    _, matching = jobs.page(connection, JobFilter(namespace=where, name=text), offset=0, limit=2)
+    if not matching or namespace not in (None, where):
         raise NotFoundError(f"There is no job with the id or name '{text[:LONGEST_SHOWN_ID]}'")
-    if len(found) > 1:
+    if len(matching) > 1:
         raise ConflictError(
-            f"Several namespaces have a job named '{text[:LONGEST_SHOWN_ID]}'; use its id, or name the namespace"
+            f"Several namespaces have a job named '{text[:LONGEST_SHOWN_ID]}'; use its id, or specify the namespace"
         )
-    return found[0]
+    return matching[0]
 
 
 def exec_called(connection: Connection, caller: Caller, text: str) -> tuple[Job, Exec]:
-    """The run of that id or that number, whatever its job, with its job.
+    """The run with an id or a number, and its job.
 
     Raises:
-        NotFoundError: there is none that the caller may see.
+        NotFoundError: the caller can see no such run.
     """
-    one = None
+    run = None
     if _EXEC_ID.fullmatch(text):
-        one = execs.get(connection, text.lower())
+        run = execs.get(connection, text.lower())
     elif _JOB_ID.fullmatch(text) and int(text) <= LARGEST_ID:
-        one = execs.by_number(connection, int(text))
-    job = None if one is None else jobs.get(connection, one.job_id)
-    if one is None or job is None or caller.namespace not in (None, job.definition.namespace):
-        raise NotFoundError(f"There is no exec with the id '{text[:LONGEST_SHOWN_ID]}'")
-    return job, one
+        run = execs.by_number(connection, int(text))
+    job = None if run is None else jobs.get(connection, run.job_id)
+    if run is None or job is None or caller.namespace not in (None, job.definition.namespace):
+        raise NotFoundError(f"There is no run with the id '{text[:LONGEST_SHOWN_ID]}'")
+    return job, run
 
 
 def visible_exec(connection: Connection, caller: Caller, job_id: str, exec_id: str) -> tuple[Job, Exec]:
-    """The run of that id with its job, as they stand in a path.
+    """The run with its job, by their ids as they are written in a path.
 
     Raises:
-        NotFoundError: there is none that the caller may see, it is another job's, or the text is no id.
+        NotFoundError: a text is not an id, the run belongs to another job, or the caller cannot see it.
     """
     job = visible_job(connection, caller, job_id)
-    one = execs.get(connection, exec_id.lower()) if _EXEC_ID.fullmatch(exec_id) else None
-    if one is None or one.job_id != job.id:
-        raise NotFoundError(f"Job {job.id} has no exec with the id '{exec_id[:LONGEST_SHOWN_ID]}'")
-    return job, one
+    run = execs.get(connection, exec_id.lower()) if _EXEC_ID.fullmatch(exec_id) else None
+    if run is None or run.job_id != job.id:
+        raise NotFoundError(f"Job {job.id} has no run with the id '{exec_id[:LONGEST_SHOWN_ID]}'")
+    return job, run

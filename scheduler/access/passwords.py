@@ -1,7 +1,7 @@
-"""Passwords: hashed with argon2id, slowly and on a thread of their own, never on the event loop.
+"""Passwords are hashed with argon2id, which is slow, so this happens on its own thread and never on the event loop.
 
-What is stored is a PHC string that carries its parameters, so that they can be raised later: a hash made with
-others is made anew when its owner logs in.
+The stored value is a PHC string that includes the parameters. They can be raised later: a hash with other
+parameters is replaced when its user logs in.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Above the least that OWASP's password storage cheat sheet asks for; one hash at a time bounds the memory.
+#: Above the minimum of OWASP's password storage cheat sheet. Hashing one password at a time limits the memory.
 TIME_COST: Final = 3
 MEMORY_KIB: Final = 32 * 1024
-#: Log-ins that may wait for their turn; each takes some tens of milliseconds.
+#: Logins that may wait for their turn; each takes a few tens of milliseconds.
 MOST_WAITING: Final = 20
 
 
 class Passwords:
-    """Makes and checks hashes.
+    """Creates and checks password hashes.
 
     Args:
-        time_cost: rounds.
+        time_cost: number of argon2 passes.
         memory_kib: memory for one hash, in KiB.
     """
 
@@ -42,27 +42,27 @@ class Passwords:
         self._waiting = 0
 
     async def hashed(self, password: str) -> str:
-        """A password's hash, to be stored.
+        """The hash of a password, as it is stored.
 
         Raises:
-            TooManyError: too many others wait for theirs.
+            TooManyError: too many other passwords are waiting.
         """
         return await self._in_turn(self._hash, password)
 
     async def check(self, password: str, stored: str | None) -> tuple[bool, str | None]:
-        """Whether a password is the one of a hash; takes as long where there is none to compare with.
+        """Check a password against a stored hash; takes the same time if there is no hash.
 
         Returns:
-            Whether it is, and a new hash if the stored one was made with other parameters than today's.
+            Whether the password is correct, and a new hash if the stored one has outdated parameters.
 
         Raises:
-            TooManyError: too many others wait for theirs.
+            TooManyError: too many other passwords are waiting.
         """
         return await self._in_turn(self._verify, password, stored)
 
     async def _in_turn(self, work: Callable[..., T], *given: str | None) -> T:
         if self._waiting >= MOST_WAITING:
-            raise TooManyError("Too many passwords are being checked; try again in a moment", retry_after=2)
+            raise TooManyError("Too many logins at the same time; try again in a moment", retry_after=2)
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
@@ -85,7 +85,7 @@ class Passwords:
     def _verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
         from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415
 
-        nobodys = self._nobodys  # made first, so that the first attempt takes as long whoever it is for
+        nobodys = self._nobodys  # computed first, so that the first login takes the same time for every user
         try:
             self._hasher.verify(nobodys if stored is None else stored, password)
         except (VerificationError, InvalidHashError):
@@ -95,5 +95,5 @@ class Passwords:
         return True, self._hash(password) if self._hasher.check_needs_rehash(stored) else None
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,6 @@
-"""Slows down whoever guesses: after some failures, further attempts have to wait.
+"""Slows down guessing: after a number of failures, a client must wait before it tries again.
 
-Pure but for the clock it is given. Remembers a bounded number of keys, the ones that failed last.
+Pure, except for the clock it is given. Remembers a limited number of keys, those with the latest failures.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Final
 
 from scheduler.domain.errors import TooManyError
 
-#: Keys remembered; beyond that the one is forgotten that failed longest ago.
+#: Number of keys remembered; beyond that, the key whose last failure is oldest is forgotten.
 REMEMBERED: Final = 10_000
-#: An IPv6 customer is given a network of this size at least, so a single address means nothing.
+#: Providers assign IPv6 networks of at least this size, so a single address identifies nobody.
 _IPV6_NETWORK: Final = 64
 
 
 class Throttle:
-    """Failures by key: `limit` may come at once, and one more each time that `seconds` / `limit` have passed.
+    """Counts failures by key: `limit` are allowed at once, then one more each `seconds` / `limit`.
 
     Args:
-        limit: how many failures are free.
-        seconds: after which all of them are forgotten.
-        clock: tells seconds, monotonic.
+        limit: number of failures allowed at once.
+        seconds: time after which all failures are forgotten.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,16 +36,16 @@ class Throttle:
         self._seen: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key: (failures, when)
 
     def check(self, key: str) -> None:
-        """Let pass a key with few failures.
+        """Check that a key may try again.
 
         Raises:
-            TooManyError: it has to wait.
+            TooManyError: the key had too many failures and must wait.
         """
         excess = self._level(key) - self._limit + 1
         if excess > 0:
             seconds = max(1, math.ceil(excess * self._pace))
             raise TooManyError(
-                f"Too many attempts have failed; try again in {seconds} seconds", retry_after=seconds
+                f"Too many failed attempts; try again in {seconds} seconds", retry_after=seconds
             )
 
     def fail(self, key: str) -> None:
@@ -56,7 +56,7 @@ class Throttle:
             self._seen.popitem(last=False)
 
     def forget(self, key: str) -> None:
-        """Start anew with a key that has proved itself."""
+        """Forget the failures of a key that has authenticated."""
         self._seen.pop(key, None)
 
     def _level(self, key: str) -> float:
@@ -65,13 +65,13 @@ class Throttle:
 
 
 def network_of(address: str) -> str:
-    """What an address is throttled as: itself, or the network of an IPv6 one."""
+    """The key under which an address is throttled: the address itself, or its network for IPv6."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, _IPV6_NETWORK), strict=False))
-    return str(found)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, _IPV6_NETWORK), strict=False))
+    return str(parsed)

@@ -1,6 +1,7 @@
-"""Access tokens: made at random, stored as a hash, looked up for every request.
+"""Access tokens: random, stored as a hash, checked on every request.
 
-The first start makes an administrator's token and leaves it in the data directory for its owner alone.
+The first start creates an administrator's token and writes it to a file in the data directory that only its owner
+can read.
 """
 
 from __future__ import annotations
@@ -31,27 +32,27 @@ from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
-#: So that a token is recognised where it should not be, in a log or a repository.
+#: Makes a token recognisable in places where it should not be, such as a log or a repository.
 PREFIX: Final = "tbl_"
 ADMIN: Final = "admin"
-#: What a token looks like; Timeball's own have 43 characters after the prefix.
+#: The format of a token; Timeball's own have 43 characters after the prefix.
 _TOKEN: Final = re.compile(PREFIX + r"[A-Za-z0-9_-]{32,200}")
-#: Seconds for which a looked-up token is believed, and how many are remembered.
+#: Seconds for which a checked token is cached, and the number of tokens cached.
 BELIEVED: Final = 4.0
 REMEMBERED: Final = 1_000
 NOTED_EVERY: Final = timedelta(minutes=1)
-#: Different wrong tokens that may come from an address at once, and the seconds after which they are forgotten.
+#: Number of different invalid tokens allowed at once per address, and seconds after which they are forgotten.
 FREE_FAILURES: Final = 30
 FAILURES_FORGOTTEN: Final = 60.0
 
 
 class Tokens:
-    """Finds out whom a token stands for.
+    """Authenticates tokens.
 
     Args:
-        database: where they are stored.
-        clock: tells the time.
-        throttle: slows down whoever tries one token after the other.
+        database: where tokens are stored.
+        clock: the source of the current time.
+        throttle: slows down clients that try many tokens.
     """
 
     def __init__(
@@ -61,49 +62,49 @@ class Tokens:
         self._clock = clock or SystemClock()
         self._throttle = throttle or Throttle(FREE_FAILURES, FAILURES_FORGOTTEN)
         self._seen: dict[str, tuple[float, Caller, datetime | None]] = {}
-        self._generation = 0  # counts what may have changed whom a token stands for
+        self._generation = 0  # increases whenever cached callers may be outdated
         self._tried: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._used: dict[int, datetime] = {}
         self._notes: set[asyncio.Task[None]] = set()
 
     async def caller_of(self, token: str, origin: Origin = NOWHERE) -> Caller:
-        """Whom the token stands for.
+        """The caller that a token belongs to.
 
-        A valid token is always let through, whatever else came from the same address.
+        A valid token is always accepted, whatever else came from the same address.
 
         Raises:
-            UnauthorizedError: nobody.
-            TooManyError: nobody, and too many others were tried from there.
+            UnauthorizedError: the token is not valid.
+            TooManyError: the token is not valid, and too many others from the same address were not either.
         """
         digest, now = digest_of(token), self._clock.now()
         seen = self._seen.get(digest)
         if seen is None or time.monotonic() - seen[0] >= BELIEVED:
             generation = self._generation
-            found = await self._database.read(lambda connection: accounts.find_token(connection, digest))
-            if found is None:
+            stored = await self._database.read(lambda connection: accounts.find_token(connection, digest))
+            if stored is None:
                 self._seen.pop(digest, None)
                 self._count_failure(digest, origin)
                 raise UnauthorizedError(
-                    "This token is not valid; it may have been revoked, or cut when it was copied"
+                    "This token is not valid; it may have been revoked, or copied incompletely"
                 )
-            seen = (time.monotonic(), caller_of(*found), found[0].expires_at)
+            seen = (time.monotonic(), caller_of(*stored), stored[0].expires_at)
             if generation == self._generation:
                 if len(self._seen) >= REMEMBERED:
                     self._seen.clear()
                 self._seen[digest] = seen
-            self._note_use(found[0], now)
+            self._note_use(stored[0], now)
         _, caller, expires_at = seen
         if expires_at is not None and expires_at <= now:
             raise UnauthorizedError(f"This token expired at {expires_at.isoformat(timespec='seconds')}")
         return replace(caller, origin=origin)
 
     def forget(self) -> None:
-        """Believe nothing any more that was looked up before: a token or a user has changed."""
+        """Clear the cache: a token or a user has changed."""
         self._generation += 1
         self._seen.clear()
 
     def _count_failure(self, digest: str, origin: Origin) -> None:
-        """Count each wrong token once an address: a program that goes on with a revoked one guesses nothing."""
+        """Count each invalid token once per address: a program that keeps using a revoked token is not guessing."""
         key = network_of(origin.remote)
         self._throttle.check(key)
         if (key, digest) not in self._tried:
@@ -113,7 +114,7 @@ class Tokens:
             self._throttle.fail(key)
 
     def _note_use(self, token: StoredToken, now: datetime) -> None:
-        """Store that a token is in use, at most once a minute; nobody waits for it."""
+        """Record that a token is in use, at most once a minute, in the background."""
         last = max(
             (moment for moment in (token.last_used_at, self._used.get(token.id)) if moment), default=None
         )
@@ -133,22 +134,22 @@ class Tokens:
             log.warning("tokens.use_not_noted", token=token_id, error=str(error))
 
     async def ensure_admin(self, data_dir: Path, clock: Clock, *, instance: str = "") -> Path:
-        """See to it that an administrator's token is in the data directory and in the database.
+        """Ensure that the data directory and the database have the same administrator's token.
 
-        A missing file is made anew. A file that the database does not know yet (it is new, or the database is)
-        replaces the administrator's tokens of before, which stop working; unless another daemon uses the same
-        database, whose token one of them may be.
+        Creates the file if it is missing. If the database does not know the file's token, because the file or the
+        database is new, it replaces the previous administrator's tokens, which stop working. They are kept while
+        another daemon uses the same database, because one of them may be that daemon's.
 
         Args:
-            data_dir: where the file is.
-            clock: tells the time.
+            data_dir: the directory that contains the file.
+            clock: the source of the current time.
             instance: the daemon's own id.
 
         Returns:
-            The file's path; its mode is 0600 when it is made.
+            The file's path; a new file has mode 0600.
 
         Raises:
-            SettingsError: the file holds something else.
+            SettingsError: the file cannot be read, or does not contain a token.
         """
         path = data_dir / TOKEN_FILE
         token = _read_token(path)
@@ -182,18 +183,20 @@ class Tokens:
 
 
 def caller_of(token: StoredToken, user: StoredUser | None) -> Caller:
-    """Whom a stored token stands for: what both the token and the user whose it is may do.
+    """The caller of a stored token: its rights are the intersection of the token's and its user's.
 
     Raises:
-        UnauthorizedError: the user is disabled, or may not act in the token's namespace any more.
+        UnauthorizedError: the user is disabled, or no longer belongs to the token's namespace.
     """
     role, namespace = Role[token.role.upper()], token.namespace
     if user is not None:
         if not user.is_active:
-            raise UnauthorizedError(f"The user '{user.username}' is disabled, and all tokens with it")
+            raise UnauthorizedError(
+                f"The user '{user.username}' is disabled, so all tokens of this user are rejected"
+            )
         if user.namespace is not None and namespace not in (None, user.namespace):
             raise UnauthorizedError(
-                f"This token is for the namespace '{namespace}', and its user now belongs to another"
+                f"This token is for namespace '{namespace}', but its user now belongs to another namespace"
             )
         role, namespace = min(role, Role[user.role.upper()]), user.namespace or namespace
     return Caller(
@@ -202,17 +205,17 @@ def caller_of(token: StoredToken, user: StoredUser | None) -> Caller:
 
 
 def new_token() -> str:
-    """A token that nobody has seen: 256 random bits."""
+    """A new token: 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def prefix_of(token: str) -> str:
-    """The beginning of a token by which people recognise it."""
+    """The first characters of a token, by which people recognise it."""
     return token[: len(PREFIX) + 4]
 
 
 def digest_of(token: str) -> str:
-    """What is stored of a token."""
+    """The hash of a token, as it is stored."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -222,17 +225,17 @@ def _read_token(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}. Remove it, and a new token is made") from error
+        raise SettingsError(f"{path} cannot be read: {error}. Delete it to get a new token") from error
     if token and not _TOKEN.fullmatch(token):
         raise SettingsError(
-            f"{path} holds no token: one begins with {PREFIX} and goes on with 32 or more letters, digits, - and _. "
-            "Remove it, and a new token is made"
+            f"{path} does not contain a token: a token is {PREFIX} followed by 32 or more letters, digits, - and _. "
+            "Delete the file to get a new token"
         )
     return token or None
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else could read at any moment, whole or not at all."""
+    """Write a file that nobody else can read at any moment, completely or not at all."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

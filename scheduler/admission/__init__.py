@@ -1,1 +1,1 @@
-"""Which waiting run starts next, and what the others are waiting for. Pure."""
+"""Decides which waiting run starts next, and explains what the others are waiting for. Pure."""

@@ -1,9 +1,9 @@
 """Which waiting runs start next.
 
-Pure: facts in, decisions out. Higher priority goes first; among equal priorities the namespace that holds the least
-of the region for its weight; within a namespace and a priority, first come is first served. What is over a limit of
-its job or namespace is passed by. What does not fit into the free capacity may be overtaken by others so many
-times, and then holds the region until it fits; see `docs/decisions/0009-who-starts-next.md`.
+Pure: facts in, decisions out. Higher priority goes first; with equal priority, the namespace that uses least of the
+region relative to its weight; within a namespace and priority, first come, first served. Runs over a limit of their
+job or namespace are skipped. A run that does not fit into the free capacity may be overtaken by a limited number of
+others and then blocks the region until it fits; see `docs/decisions/0009-who-starts-next.md`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from typing import Final
 
 from scheduler.admission.facts import Candidate, Lane, PolicyOf, RegionCapacity
 
-#: So many runs may start before one that came to its turn and did not fit; then nothing of its priority or a
-#: lower one starts in its region until it does.
+#: Number of runs that may start before a run that is next but does not fit; after that, nothing of its priority or
+#: a lower one starts in its region until it does.
 MOST_OVERTAKING: Final = 10
 
 
 @dataclass(slots=True)
 class FairShares:
-    """What is remembered of a region between decisions.
+    """The state of a region that is kept between decisions.
 
     Attributes:
         clock: the tag of the namespace that was served last.
-        tags: where each namespace stands; among those that hold equally little, the lowest is served first.
-        overtaken: how many runs have started before one that was in turn and did not fit, by its id.
-        holder: the run that has been overtaken often enough and holds the region; None when there is none.
+        tags: the tag of each namespace; of namespaces that use equally little, the one with the lowest tag goes
+            first.
+        overtaken: how many runs have started before a run that was next but did not fit, by its id.
+        holder: the run that was overtaken too often and now blocks the region; None if there is none.
     """
 
     clock: float = 0.0
@@ -38,11 +39,11 @@ class FairShares:
     holder: Candidate | None = None
 
     def tag(self, namespace: str) -> float:
-        """Where a namespace stands; one that was idle has saved up nothing."""
+        """The tag of a namespace; an idle namespace accumulates no credit."""
         return max(self.tags.get(namespace, 0.0), self.clock)
 
     def serve(self, namespace: str, cost: float) -> None:
-        """Note that a run of a namespace starts, at that cost."""
+        """Record that a run of a namespace starts, at a cost."""
         self.clock = self.tag(namespace)
         self.tags[namespace] = self.clock + cost
         self.tags = {name: tag for name, tag in self.tags.items() if tag > self.clock}
@@ -50,13 +51,13 @@ class FairShares:
 
 @dataclass(slots=True)
 class Choice:
-    """What was decided.
+    """The result of a decision.
 
     Attributes:
         chosen: the runs that start now, in order.
-        hopeless: those that are larger than the whole region.
-        blocked: the first of each namespace and priority that found no room.
-        is_thirsty: a job whose runs have not all been read came to the end of those that have.
+        hopeless: runs that are larger than the whole region.
+        blocked: the first run of each namespace and priority that does not fit.
+        is_thirsty: whether all loaded runs of a job were used although it has more waiting.
     """
 
     chosen: list[Candidate] = field(default_factory=list)
@@ -66,15 +67,15 @@ class Choice:
 
 
 def head(lane: Lane, now: datetime, start: int = 0) -> int | None:
-    """The index of the next run of a job that may start by its back-off, from `start` on; None if none may.
+    """The index of the job's next run whose back-off is over, from `start` on; None if there is none.
 
-    A job whose runs go one after the other waits for the back-off of the first.
+    A job whose runs execute one at a time waits for the back-off of its first run.
     """
     for index in range(start, len(lane.waiting)):
-        one = lane.waiting[index]
-        if one.not_before is None or one.not_before <= now:
+        run = lane.waiting[index]
+        if run.not_before is None or run.not_before <= now:
             return index
-        if one.is_alone:
+        if run.is_alone:
             return None
     return None
 
@@ -91,18 +92,18 @@ def choose(
     """Decide which runs of a region start now.
 
     Args:
-        lanes: what waits there, by job.
-        room: what there is; what is chosen is taken from it.
-        turns: of the region; brought up to date.
-        policy_of: what a namespace is allowed.
-        now: the present (UTC).
-        most: how many to choose at most.
+        lanes: the waiting runs of the region, by job.
+        room: the region's capacity, from which the chosen runs are deducted.
+        turns: the region's state, which is updated.
+        policy_of: returns a namespace's limits.
+        now: the current time (UTC).
+        most: maximum number of runs to choose.
     """
     return _Decision(lanes, room, turns, policy_of, now).make(most)
 
 
 class _Decision:
-    """The lines in front of a region, one for each priority and namespace, while one decision is made."""
+    """The queues for a region, one per priority and namespace, during one decision."""
 
     def __init__(
         self,
@@ -115,13 +116,13 @@ class _Decision:
         self._lanes, self._room, self._turns = lanes, room, turns
         self._policy_of, self._now = policy_of, now
         self._choice = Choice()
-        # By priority, then by namespace: (run's age, its id, its job, its index in the lane), the first first.
+        # By priority, then by namespace: a heap of (creation time, run id, job id, index in the lane).
         self._lines: dict[int, dict[str, list[tuple[datetime, str, int, int]]]] = {}
         for job_id in lanes:
             self._enter(job_id, 0)
 
     def _enter(self, job_id: int, start: int) -> None:
-        """Put the next run of a job in line, unless it is over a limit."""
+        """Queue the next run of a job, unless it is over a limit."""
         lane = self._lanes[job_id]
         if start and self._room.is_over_job_limit(lane.waiting[start - 1], lane.max_running):
             return
@@ -130,11 +131,11 @@ class _Decision:
             if start and not lane.is_complete:
                 self._choice.is_thirsty = True
             return
-        one = lane.waiting[index]
-        if self._room.is_over_job_limit(one, lane.max_running):
+        run = lane.waiting[index]
+        if self._room.is_over_job_limit(run, lane.max_running):
             return
-        line = self._lines.setdefault(one.priority, {}).setdefault(one.namespace, [])
-        heapq.heappush(line, (one.created_at, one.id, job_id, index))
+        line = self._lines.setdefault(run.priority, {}).setdefault(run.namespace, [])
+        heapq.heappush(line, (run.created_at, run.id, job_id, index))
 
     def make(self, most: int) -> Choice:
         choice = self._choice
@@ -151,7 +152,7 @@ class _Decision:
         return choice
 
     def _keep_turns(self) -> None:
-        """Forget how often runs were overtaken that wait no more."""
+        """Forget the overtaking counts of runs that no longer wait."""
         if self._turns.overtaken:
             first = {lane.waiting[0].id for lane in self._lanes.values() if lane.waiting}
             self._turns.overtaken = {
@@ -159,14 +160,14 @@ class _Decision:
             }
 
     def _is_in_turn(self, holder: Candidate) -> bool:
-        """Whether the run that holds the region still waits for nothing but room."""
+        """Whether the run that blocks the region is waiting only for capacity."""
         line = self._lines.get(holder.priority, {}).get(holder.namespace, [])
         return any(entry[1] == holder.id for entry in line) and not self._room.is_over_namespace_limit(
             holder.namespace, self._policy_of(holder.namespace)
         )
 
     def _best(self) -> tuple[int, str] | None:
-        """The line that is served next: its priority and namespace."""
+        """The queue that is served next: its priority and namespace."""
         while self._lines:
             priority = max(self._lines)
             names = self._lines[priority]
@@ -185,48 +186,48 @@ class _Decision:
         return None
 
     def _rank(self, name: str, first: tuple[datetime, str, int, int]) -> tuple[float, float, datetime, str]:
-        # Rounded, so that shares which differ in the last bit alone are equal.
+        # Rounded, so that shares which differ only in the last bit are equal.
         share = round(self._room.share(name) / self._policy_of(name).weight, 9)
         return share, self._turns.tag(name), first[0], first[1]
 
     def _take_up(self, priority: int, name: str) -> None:
-        """Start the first run of a line, or find that it cannot."""
+        """Start the first run of a queue, unless it does not fit or is over a limit."""
         line = self._lines[priority][name]
         holder = self._turns.holder
         entry = line[0]
         if holder is not None and holder.namespace == name and holder.priority == priority:
-            entry = next((one for one in line if one[1] == holder.id), entry)
+            entry = next((queued for queued in line if queued[1] == holder.id), entry)
         _, _, job_id, index = entry
-        one = self._lanes[job_id].waiting[index]
-        if not self._room.fits_at_all(one):
-            self._choice.hopeless.append(one)
-        elif not self._room.fits(one):
-            self._choice.blocked[name, priority] = one
+        run = self._lanes[job_id].waiting[index]
+        if not self._room.fits_at_all(run):
+            self._choice.hopeless.append(run)
+        elif not self._room.fits(run):
+            self._choice.blocked[name, priority] = run
             del self._lines[priority][name]
             return
-        elif not self._room.is_over_job_limit(one, self._lanes[job_id].max_running):
-            self._start(one)
+        elif not self._room.is_over_job_limit(run, self._lanes[job_id].max_running):
+            self._start(run)
         line.remove(entry)
         heapq.heapify(line)
         self._enter(job_id, index + 1)
 
-    def _start(self, one: Candidate) -> None:
+    def _start(self, run: Candidate) -> None:
         turns = self._turns
-        self._room.take(one)
-        self._choice.chosen.append(one)
-        cost = self._room.part(one.cpus, one.memory_bytes)
-        turns.serve(one.namespace, cost / self._policy_of(one.namespace).weight)
-        turns.overtaken.pop(one.id, None)
-        if turns.holder is not None and turns.holder.id == one.id:
+        self._room.take(run)
+        self._choice.chosen.append(run)
+        cost = self._room.part(run.cpus, run.memory_bytes)
+        turns.serve(run.namespace, cost / self._policy_of(run.namespace).weight)
+        turns.overtaken.pop(run.id, None)
+        if turns.holder is not None and turns.holder.id == run.id:
             turns.holder = None
 
     def _count_overtaking(self) -> None:
-        """Note which runs were in turn, found no room, and saw others of no higher priority start."""
+        """Count, for each run that was next but did not fit, the runs of no higher priority that started."""
         turns, blocked = self._turns, self._choice.blocked.values()
         for other in blocked:
-            count = sum(one.priority <= other.priority for one in self._choice.chosen)
+            count = sum(run.priority <= other.priority for run in self._choice.chosen)
             turns.overtaken[other.id] = turns.overtaken.get(other.id, 0) + count
         if turns.holder is None and blocked:
-            most = max(blocked, key=lambda one: (one.priority, turns.overtaken[one.id]))
+            most = max(blocked, key=lambda run: (run.priority, turns.overtaken[run.id]))
             if turns.overtaken[most.id] >= MOST_OVERTAKING:
                 turns.holder = most

@@ -1,4 +1,4 @@
-"""Users, their tokens, and the record of what they did: as they are stored, and shown without their secrets.
+"""Users, tokens and audit entries, as they are stored and as they are shown without secrets.
 
 Pure data.
 """
@@ -11,7 +11,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token without its secret; `namespace` None means all of them, `account` None that no user owns it."""
+    """A token without its secret. `namespace` is None for all namespaces, `account` None if no user owns it."""
 
     username: str
     namespace: str | None
@@ -29,7 +29,7 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
-    """A user; `namespace` None means all of them."""
+    """A user; `namespace` is None for all namespaces."""
 
     username: str
     password: str
@@ -44,7 +44,7 @@ class StoredUser:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what, or tried to: `outcome` is done, unauthorized, forbidden or throttled."""
+    """Who did what, or tried to; `outcome` is done, unauthorized, forbidden or throttled."""
 
     at: datetime
     action: str
@@ -62,7 +62,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Which entries are asked for; None where it does not matter. Both ends are inclusive."""
+    """Filters for audit entries; None means any. Both ends of the period are inclusive."""
 
     start: datetime | None = None
     end: datetime | None = None

@@ -1,4 +1,4 @@
-"""The one clock: every 'now' inside comes from here, so that tests can bring their own."""
+"""The clock. Every current time in the core comes from here, so that tests can replace it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The present moment by the wall clock, as an aware UTC datetime; it can be set and so jump."""
+        """The current time of the wall clock, as an aware UTC datetime; jumps when the clock is set."""
         ...
 
     def steady(self) -> float:
-        """Seconds since some fixed moment; never set, and at rest while the machine sleeps."""
+        """Seconds since some fixed moment; never set, and paused while the machine sleeps."""
         ...
 
 
@@ -23,9 +23,9 @@ class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> datetime:
-        """The present moment by the wall clock, as an aware UTC datetime."""
+        """The current time of the wall clock, as an aware UTC datetime."""
         return datetime.now(UTC)
 
     def steady(self) -> float:
-        """Seconds since the machine started, its sleep left out."""
+        """Seconds since the machine started, without the time it slept."""
         return time.monotonic()

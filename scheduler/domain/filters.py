@@ -1,6 +1,6 @@
-"""Which runs and which jobs a list is asked for, and in what order.
+"""Filters and sort orders for lists of runs and jobs.
 
-Pure data: the API reads it from a query, the store turns it into conditions.
+Pure data: the API reads it from a query, the store translates it into conditions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scheduler.domain.job import ScheduleState
 
 
 class Order(StrEnum):
-    """By which of its moments a run is put in order; `-` is newest first."""
+    """The sort order of a list of runs; `-` means newest first."""
 
     CREATED = "created_at"
     CREATED_DESCENDING = "-created_at"
@@ -29,17 +29,17 @@ class Order(StrEnum):
 
     @property
     def by_start(self) -> bool:
-        """Whether runs that have not started have no place in it."""
+        """Whether the list is sorted by start time, and so leaves out runs that have not started."""
         return self.value.endswith("started_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in an ordered list of runs: what comes after it is what follows the last run seen.
+    """A position in a sorted list of runs: the next page begins after it.
 
     Attributes:
-        at: that run's moment, the one the list is ordered by.
-        exec_id: its id, which tells runs of the same moment apart.
+        at: the time of the last run seen, by which the list is sorted.
+        exec_id: the id of that run, which distinguishes runs with the same time.
     """
 
     at: datetime
@@ -48,19 +48,19 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecFilter:
-    """Runs that fulfil all of it; what is None or empty asks for nothing.
+    """Conditions for runs, all of which must match; None or empty means any.
 
     Attributes:
-        namespace: of the run.
-        job_id: of which job.
-        job_name: of jobs with exactly that name.
-        statuses: in one of these.
-        trigger_modes: made by one of these.
-        created_from: made then or later (UTC).
-        created_to: made then or earlier.
-        started_from: started then or later; what has not started is not among them.
-        started_to: started then or earlier; likewise.
-        labels: that have all of these, as the job had them when the run was made.
+        namespace: the run's namespace.
+        job_id: the job's id.
+        job_name: the job's exact name.
+        statuses: one of these statuses.
+        trigger_modes: one of these trigger modes.
+        created_from: created at or after this time (UTC).
+        created_to: created at or before this time.
+        started_from: started at or after this time; excludes runs that have not started.
+        started_to: started at or before this time; excludes runs that have not started.
+        labels: all of these labels, as the job had them when the run was created.
     """
 
     namespace: str | None = None
@@ -76,24 +76,24 @@ class ExecFilter:
 
     @property
     def asks_for_start(self) -> bool:
-        """Whether it is about when runs started."""
+        """Whether a condition concerns the start time."""
         return self.started_from is not None or self.started_to is not None
 
     @property
     def is_empty(self) -> bool:
-        """Whether every run fulfils it."""
-        return not any(getattr(self, one.name) for one in fields(self))
+        """Whether every run matches."""
+        return not any(getattr(self, condition.name) for condition in fields(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Jobs that fulfil all of it; what is None or empty asks for nothing.
+    """Conditions for jobs, all of which must match; None or empty means any.
 
     Attributes:
-        namespace: of the job.
-        name: exactly that.
-        schedule_state: where its schedule stands.
-        labels: that have all of these.
+        namespace: the job's namespace.
+        name: the exact name.
+        schedule_state: the state of the job's schedule.
+        labels: all of these labels.
     """
 
     namespace: str | None = None

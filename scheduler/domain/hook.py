@@ -1,8 +1,7 @@
-"""Who is told of what: hooks, the events they may want, and the deliveries that events become.
+"""Webhooks, the events that they can subscribe to, and the deliveries that events create.
 
-Pure data, and the shape in which an event goes on the wire. That shape is fixed when the event happens, in the
-transaction that changes the state, so it is made here, where the store can reach it; a test compares it with what
-the API answers.
+Pure data, and the wire format of an event. The body is fixed when the event happens, in the transaction that changes
+the state, so the format is defined here, where the store can use it; a test compares it with the API's responses.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from scheduler.domain.execution import Exec, ExecStatus, Outcome
 
 
 class HookEvent(StrEnum):
-    """What a hook can ask to be told of."""
+    """An event that a webhook can subscribe to."""
 
     START = "job:start"  # a run's container was started
-    SUCCEED = "job:succeed"  # a run ended with 0
+    SUCCEED = "job:succeed"  # a run ended with exit code 0
     FAIL = "job:fail"  # a run failed; each attempt is a run of its own
     CANCEL = "job:cancel"  # a run was stopped or replaced
     MISS = "job:miss"  # due times did not run: missed, skipped or expired
 
 
-#: Sent by hand, to see whether a receiver answers; no hook needs to ask for it.
+#: Sent on request, to test whether a receiver answers; webhooks need not subscribe to it.
 TEST_EVENT: Final = "hook:test"
 EVENT_OF_STATUS: Final[Mapping[ExecStatus, HookEvent]] = MappingProxyType(
     {
@@ -38,38 +37,38 @@ EVENT_OF_STATUS: Final[Mapping[ExecStatus, HookEvent]] = MappingProxyType(
         ExecStatus.CANCELLED: HookEvent.CANCEL,
     }
 )
-#: Events that a job's owner can get mail about.
+#: Events that a job's owner can be notified of by mail.
 MAILED: Final = frozenset({HookEvent.SUCCEED, HookEvent.FAIL, HookEvent.CANCEL})
 
 
 class SubjectType(StrEnum):
-    """What a hook watches."""
+    """The kind of object that a webhook watches."""
 
     JOB = "job"  # one job, by its id
     NAMESPACE = "namespace"  # all jobs of a namespace, by its name
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
+    """The status of a delivery."""
 
-    PENDING = "pending"  # not tried yet, or to be tried again
-    DELIVERED = "delivered"  # the receiver answered with 2xx, or the mail server took it
+    PENDING = "pending"  # not attempted yet, or to be retried
+    DELIVERED = "delivered"  # the receiver answered with 2xx, or the mail server accepted the message
     FAILED = "failed"  # given up; `reason` says why
 
 
 class DeliveryKind(StrEnum):
-    """How somebody is told."""
+    """How a notification is sent."""
 
-    HOOK = "hook"  # a POST to a hook's URL
+    HOOK = "hook"  # a POST request to a webhook's URL
     MAIL = "mail"  # mail to the job's owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
-    """A stored hook. All times are aware UTC.
+    """A stored webhook. All times are aware UTC.
 
     Attributes:
-        sealed_secret: what deliveries are signed with, as `scheduler.secrets.vault` seals it; None if unsigned.
+        sealed_secret: the signing secret, sealed by `scheduler.secrets.vault`; None if deliveries are not signed.
         job_id: the job that it watches; None if it watches a namespace.
         namespace: the namespace that it watches; None if it watches a job.
         is_active: whether new events are sent.
@@ -89,7 +88,7 @@ class Hook:
 
     @property
     def subject_type(self) -> SubjectType:
-        """What kind of thing it watches."""
+        """The kind of object that it watches."""
         return SubjectType.NAMESPACE if self.job_id is None else SubjectType.JOB
 
     @property
@@ -100,13 +99,13 @@ class Hook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try at a delivery.
+    """One attempt at a delivery.
 
     Attributes:
         at: when it began (UTC).
-        duration: seconds that it took.
+        duration: how long it took, in seconds.
         status_code: the HTTP status, or the mail server's reply code; None without an answer.
-        error: what went wrong, for people; None if nothing did.
+        error: what went wrong, for people; None on success.
     """
 
     at: datetime
@@ -120,17 +119,17 @@ class Delivery:
     """One message to one receiver, as stored. All times are aware UTC.
 
     Attributes:
-        number: its place in the order of events.
-        id: the message's id, the same each time it is sent.
-        hook_id: the hook it goes to; None for mail.
-        job_id: the job that mail is about; None for hooks.
+        number: its position in the order of events.
+        id: the message's id, the same in every attempt.
+        hook_id: the webhook that it is sent to; None for mail.
+        job_id: the job that the mail is about; None for webhooks.
         event: a `HookEvent`, or `TEST_EVENT`.
         event_at: when the event happened.
-        body: what is sent; None where it was not read along.
-        tries: how often it was tried since it was last made pending.
-        first_tried_at: the first of these.
-        attempts: all, oldest first, as far as they are kept.
-        next_attempt_at: when it is tried next; None if not pending, or at once.
+        body: the message's body; None if it was not loaded.
+        tries: number of attempts since the delivery last became pending.
+        first_tried_at: when the first of these attempts began.
+        attempts: all attempts that are still stored, oldest first.
+        next_attempt_at: when the next attempt is due; None if not pending, or if it is due now.
         ended_at: when it was delivered or given up.
         reason: why it was given up, for people.
     """
@@ -153,7 +152,7 @@ class Delivery:
 
 
 def moment_text(moment: datetime) -> str:
-    """A moment as the API writes it: RFC 3339 in UTC with microseconds."""
+    """A time as the API writes it: RFC 3339 in UTC with microseconds."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -161,14 +160,14 @@ def _optional(moment: datetime | None) -> str | None:
     return None if moment is None else moment_text(moment)
 
 
-def exec_data(one: Exec) -> dict[str, Any]:
+def exec_data(run: Exec) -> dict[str, Any]:
     """A run as the API shows it in lists."""
-    spec, duration = one.spec, None
-    if one.started_at is not None and one.ended_at is not None:
-        minutes, seconds = divmod(int((one.ended_at - one.started_at).total_seconds()), 60)
+    spec, duration = run.spec, None
+    if run.started_at is not None and run.ended_at is not None:
+        minutes, seconds = divmod(int((run.ended_at - run.started_at).total_seconds()), 60)
         duration = {"hours": minutes // 60, "minutes": minutes % 60, "seconds": seconds}
     return {
-        "id": one.id,
+        "id": run.id,
         "docker_image_repo": spec.docker_image_repo,
         "docker_image_tag": spec.docker_image_tag,
         "command": spec.command,
@@ -185,30 +184,30 @@ def exec_data(one: Exec) -> dict[str, Any]:
         "resource_size": spec.resource_size,
         "region_name": spec.region_name,
         "priority": spec.priority,
-        "status": one.status.value,
-        "trigger_mode": one.trigger_mode.value,
-        "created_by": one.created_by,
-        "created_at": moment_text(one.created_at),
-        "started_at": _optional(one.started_at),
-        "ended_at": _optional(one.ended_at),
+        "status": run.status.value,
+        "trigger_mode": run.trigger_mode.value,
+        "created_by": run.created_by,
+        "created_at": moment_text(run.created_at),
+        "started_at": _optional(run.started_at),
+        "ended_at": _optional(run.ended_at),
         "duration": duration,
-        "exit_code": one.exit_code,
-        "fail_reason": None if one.fail_reason is None else one.fail_reason.value,
-        "error": one.error,
-        "stop_reason": one.stop_reason,
-        "scheduled_for": _optional(one.scheduled_for),
-        "attempt": one.attempt,
-        "retry_of": one.retry_of,
-        "replay_of": one.replay_of,
-        "image_digest": one.image_digest,
-        "node": one.node,
+        "exit_code": run.exit_code,
+        "fail_reason": None if run.fail_reason is None else run.fail_reason.value,
+        "error": run.error,
+        "stop_reason": run.stop_reason,
+        "scheduled_for": _optional(run.scheduled_for),
+        "attempt": run.attempt,
+        "retry_of": run.retry_of,
+        "replay_of": run.replay_of,
+        "image_digest": run.image_digest,
+        "node": run.node,
         "waiting_for": None,
-        "job": one.job_id,
+        "job": run.job_id,
     }
 
 
 def retry_data(retry: Exec | None) -> dict[str, Any] | None:
-    """The attempt that follows a failed one; None if none does."""
+    """The attempt that follows a failed one; None if there is none."""
     if retry is None:
         return None
     return {"exec": retry.id, "attempt": retry.attempt, "not_before": _optional(retry.not_before)}
@@ -221,8 +220,8 @@ class NotRun:
     Attributes:
         first: the earliest of them (UTC).
         last: the latest.
-        count: how many.
-        reason: of the first, for people.
+        count: how many there are.
+        reason: the reason for the first one, for people.
     """
 
     job_id: int
@@ -236,7 +235,7 @@ class NotRun:
     decided_at: datetime
 
     def data(self) -> dict[str, Any]:
-        """As the ledger's entry of the first, with how many there are and which is the last."""
+        """The ledger's entry of the first due time, with their number and the last one."""
         return {
             "job": self.job_id,
             "due_at": moment_text(self.first),
@@ -259,7 +258,7 @@ def hook_body(
     username: str,
     retry: Any = None,
 ) -> str:
-    """The body of a delivery to a hook, as JSON; `job` has the id, name and namespace of the job it is about."""
+    """The body of a webhook delivery, as JSON; `job` has the id, name and namespace of the job it is about."""
     body = {
         "hook": {"id": hook_id, "subject_type": subject_type.value, "subject": subject},
         "job": None if job is None else dict(job),
@@ -271,5 +270,5 @@ def hook_body(
 
 
 def mail_body(*, job: Mapping[str, Any], data: Any) -> str:
-    """What is kept of an event until its mail is written, as JSON."""
+    """The data of an event that is stored until its mail is written, as JSON."""
     return json.dumps({"job": dict(job), "exec": data}, ensure_ascii=False)

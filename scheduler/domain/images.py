@@ -1,6 +1,6 @@
-"""Which repository an image's name means, and whether a pattern of the operator's allows it.
+"""Which repository an image name refers to, and whether a pattern of the container policy allows it.
 
-Pure. One image has several names (`busybox`, `docker.io/library/busybox`); what is compared is always the full one.
+Pure. An image has several names (`busybox`, `docker.io/library/busybox`); comparisons always use the full name.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: The registry of names that name none, and the folder there of names that have none.
+#: The registry of names without a registry, and the folder there of names without a folder.
 DEFAULT_HOST: Final = "docker.io"
 DEFAULT_FOLDER: Final = "library"
-#: Other names of the default registry, which engines take for the same.
+#: Other names of the default registry, which engines treat as the same.
 _ALIASES: Final = frozenset({"index.docker.io"})
 _PATTERN = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._*/-]*(?::(?:[0-9]{1,5}|\*)/[A-Za-z0-9._*/-]+)?", re.ASCII)
 
@@ -38,7 +38,7 @@ def host_of(repository: str) -> str:
 
 
 def matches(pattern: str, repository: str) -> bool:
-    """Whether a pattern allows a repository; `*` stands for any characters, `/` among them."""
+    """Whether a pattern allows a repository; `*` matches any characters, including `/`."""
     if pattern == "*":
         return True
     parts = (re.escape(part) for part in full_name(pattern).split("*"))
@@ -46,14 +46,14 @@ def matches(pattern: str, repository: str) -> bool:
 
 
 def check_pattern(pattern: str) -> str:
-    """A pattern that can match something.
+    """The pattern, if it is valid.
 
     Raises:
-        ValueError: it is none; the message says what to write.
+        ValueError: it is not; the message says what to write.
     """
     if not _PATTERN.fullmatch(pattern):
         msg = (
-            f"'{pattern}' is no pattern of image repositories; write it without a tag or a digest, like "
+            f"'{pattern}' is not a valid image pattern; write a repository without a tag or digest, such as "
             "registry.example.com/team/* or busybox"
         )
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Registries as users name them: their hosts, and what is known of a credential but for its password. Pure."""
+"""Registries: their host names, and credentials for them without the passwords. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from scheduler.domain.images import DEFAULT_HOST, host_of
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::[1-9][0-9]{{0,4}})?", re.ASCII)
 _LONGEST: Final = 260
-#: Other names by which the default registry is known.
+#: Other names of the default registry.
 _ALIASES: Final = frozenset({"index.docker.io", "registry-1.docker.io", "hub.docker.com"})
 HOST_REMEDY: Final = (
-    "write it as it stands in the image's name, such as registry.example.com, 127.0.0.1:5000 or docker.io, "
-    "without a scheme or a path"
+    "write it as in the image's name, without a scheme or path, such as registry.example.com, 127.0.0.1:5000 "
+    "or docker.io"
 )
 
 
 def registry_host(text: str) -> str | None:
-    """The registry that is meant, as credentials are stored for it; None if the text names none.
+    """The registry's name under which credentials are stored; None if the text is not a registry.
 
     >>> registry_host('Registry.Example.COM:5000'), registry_host('index.docker.io'), registry_host('busybox')
     ('registry.example.com:5000', 'docker.io', None)
@@ -36,13 +36,13 @@ def registry_host(text: str) -> str | None:
 
 
 def registry_of(repository: str) -> str | None:
-    """The registry that an image is pulled from, as credentials are stored for it; None for a name that has none."""
+    """The registry that an image is pulled from, as credentials are stored for it; None if there is none."""
     return registry_host(host_of(repository))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """What is known of a credential for a registry; its password is not."""
+    """A credential for a registry, without its password."""
 
     namespace: str
     host: str
@@ -55,7 +55,7 @@ class Registry:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A credential as a registry is shown it."""
+    """A credential as it is sent to a registry."""
 
     host: str
     username: str

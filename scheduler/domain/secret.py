@@ -1,4 +1,4 @@
-"""Secrets as users name them: what a variable refers to, and what is known of a secret but for its value. Pure."""
+"""Secrets: references to them in variables, and what is known about a secret without its value. Pure."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 NAME_REMEDY: Final = (
     "use letters, digits, '.', '_' and '-', at most 128, beginning with a letter, digit or '_'"
 )
-#: The one key of a variable's value that refers to a secret.
+#: The only key of a variable's value that refers to a secret.
 REFERENCE: Final = "secret"
 
 
 def is_name(text: str) -> bool:
-    """Whether a secret could have that name."""
+    """Whether a text is a valid name for a secret."""
     return _NAME.fullmatch(text) is not None
 
 
 def names_in(variables: Iterable[Variable]) -> set[str]:
-    """The secrets that variables' values refer to."""
+    """The names of the secrets that variables refer to."""
     return {value[REFERENCE] for value in variables if not isinstance(value, str)}
 
 
 def secrets_of(variables: Mapping[str, Variable], files: Mapping[str, str]) -> set[str]:
-    """All secrets that a job or a run names, in its variables or as files."""
+    """The names of all secrets that a job or a run uses, in variables or as files."""
     return names_in(variables.values()) | set(files.values())
 
 
 def resolved(variables: Mapping[str, Variable], values: Mapping[str, str]) -> dict[str, str]:
-    """The variables with the secrets' values in the place of their names."""
+    """The variables with references replaced by the secrets' values."""
     return {
         name: value if isinstance(value, str) else values[value[REFERENCE]]
         for name, value in variables.items()
@@ -43,10 +43,10 @@ def resolved(variables: Mapping[str, Variable], values: Mapping[str, str]) -> di
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """What is known of a secret; its value is not.
+    """A secret without its value.
 
     Attributes:
-        used_by: how many jobs of its namespace name it.
+        used_by: number of jobs in its namespace that use it.
     """
 
     namespace: str
@@ -60,12 +60,12 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What a new key has taken over.
+    """The result of a key rotation.
 
     Attributes:
-        key: the id of the new one.
-        sealed_anew: how many secrets, credentials and hooks' secrets were sealed with it.
-        cannot_be_opened: how many were left, as none of the former keys opens them.
+        key: the new key's id.
+        sealed_anew: number of secrets, credentials and webhook secrets that were sealed with the new key.
+        cannot_be_opened: number of secrets that none of the previous keys opens, and which were left unchanged.
     """
 
     key: str

@@ -1,6 +1,6 @@
-"""Secrets as files: which directories in memory hold them, and whose they are. Pure.
+"""Secrets as files: the in-memory directories that contain them, and the files' owners. Pure.
 
-Each directory that holds one is a file system in memory of its own, mounted over whatever the image has there.
+Each directory is a separate in-memory file system, mounted over what the image has at that path.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from scheduler.domain.errors import FieldError
 from scheduler.domain.job import ContainerOptions
 
 MOST_FILES: Final = 32
-#: Each is a mount, and takes a moment at the start.
+#: Each directory is a mount, which adds a moment to the start.
 MOST_DIRECTORIES: Final = 4
-#: The most that all files of a run can take up, and what the file system itself needs.
+#: Maximum size of all files of a run, and of what the file system itself needs.
 DIRECTORY_BYTES: Final = 4 * 1024 * 1024
-#: Directories that an image needs for itself, or that are mounted by the engine.
+#: Directories that an image needs itself, or that the engine mounts.
 _NEEDED: Final = frozenset(
     {
         *("/", "/bin", "/boot", "/etc", "/home", "/lib", "/lib64", "/opt", "/root", "/run", "/sbin", "/srv"),
@@ -29,20 +29,20 @@ _NEEDED: Final = frozenset(
         *("/usr/local/lib", "/usr/sbin", "/usr/share", "/var", "/var/lib", "/var/run"),
     }
 )
-#: Whom a number means is known outside of the image; a name, only inside.
+#: A number identifies a user outside the image; a name only inside it.
 _NUMBERS: Final = re.compile(r"(\d{1,9})(?::(\d{1,9}))?(?::.*)?", re.ASCII)
-#: A tar's last blocks (POSIX.1-2017, pax, ustar Interchange Format): two of zeros.
+#: The end of a tar archive (POSIX.1-2017, pax, ustar Interchange Format): two blocks of zeros.
 ARCHIVE_END: Final = bytes(1024)
 
 
 @dataclass(frozen=True, slots=True)
 class SecretFile:
-    """A file in memory that a container finds at its start.
+    """An in-memory file that a container finds when it starts.
 
     Attributes:
-        path: absolute, in the container.
-        content: its bytes.
-        owner: user and group; None if everybody in the container may read it.
+        path: absolute path in the container.
+        content: the file's bytes.
+        owner: user and group; None if everyone in the container may read it.
     """
 
     path: str
@@ -51,44 +51,44 @@ class SecretFile:
 
 
 def directories_of(paths: Iterable[str]) -> tuple[str, ...]:
-    """The directories in memory that files need, sorted; one below another is a part of that."""
-    found: list[str] = []
+    """The in-memory directories that files need, sorted; a directory below another one is part of it."""
+    directories: list[str] = []
     for directory in sorted({posixpath.dirname(path) for path in paths}):
-        if not any(is_within(directory, other) for other in found):
-            found.append(directory)
-    return tuple(found)
+        if not any(is_within(directory, other) for other in directories):
+            directories.append(directory)
+    return tuple(directories)
 
 
 def is_within(path: str, directory: str) -> bool:
-    """Whether a path is the directory or lies below it."""
+    """Whether a path is the directory or is below it."""
     return path == directory or path.startswith(f"{directory.rstrip('/')}/")
 
 
 def owner_of(user: str | None) -> tuple[int, int] | None:
-    """Whose a file is that a container's user is to read alone; None if that is not known outside of the image."""
-    found = _NUMBERS.fullmatch(user or "")
-    return None if found is None else (int(found[1]), int(found[2] or 0))
+    """The owner of a file that only the container's user may read; None if it is not known outside the image."""
+    match = _NUMBERS.fullmatch(user or "")
+    return None if match is None else (int(match[1]), int(match[2] or 0))
 
 
 def files_of(paths: Mapping[str, str], values: Mapping[str, str], user: str | None) -> tuple[SecretFile, ...]:
     """The files of a run, sorted by path.
 
     Args:
-        paths: the secret's name, by the file's path.
-        values: the secrets.
-        user: whom the run's processes run as, as its job says it.
+        paths: secret names by file path.
+        values: secret values by name.
+        user: the user of the run's processes, as the job specifies it.
     """
     owner = owner_of(user)
     return tuple(SecretFile(path, values[name].encode(), owner) for path, name in sorted(paths.items()))
 
 
 def archive_of(files: Sequence[SecretFile], directory: str, *, mtime: int) -> bytes:
-    """The files below a directory as a tar without its end, in their order.
+    """The files below a directory as a tar archive without its end, in their order.
 
     Args:
-        files: of which those elsewhere are left out.
-        directory: what their paths are relative to.
-        mtime: when they were last changed, in seconds since 1970.
+        files: files elsewhere are left out.
+        directory: the directory that the paths in the archive are relative to.
+        mtime: the files' modification time, in seconds since 1970.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -118,7 +118,7 @@ def _above(name: str) -> list[str]:
 
 
 def check_secret_files(options: ContainerOptions) -> list[FieldError]:
-    """What is wrong with where the files are to be; empty if nothing is."""
+    """The errors in the paths of secret files; empty if there are none."""
     errors = []
     directories = directories_of(options.secret_files)
     if len(directories) > MOST_DIRECTORIES:
@@ -126,8 +126,8 @@ def check_secret_files(options: ContainerOptions) -> list[FieldError]:
             FieldError(
                 "secret_files",
                 list(directories),
-                f"needs {len(directories)} directories in memory",
-                f"use {MOST_DIRECTORIES} at most, such as /run/secrets; others may lie below one of them",
+                f"needs {len(directories)} in-memory directories",
+                f"use at most {MOST_DIRECTORIES}, such as /run/secrets; directories below another one do not count",
             )
         )
     for directory in directories:
@@ -138,16 +138,16 @@ def check_secret_files(options: ContainerOptions) -> list[FieldError]:
                 FieldError(
                     name,
                     first,
-                    f"would hide all that the image has in {directory}, as a directory in memory is put over it",
-                    "choose a directory of their own, such as /run/secrets/db",
+                    f"would hide all files of the image in {directory}: an in-memory directory is mounted there",
+                    "choose a separate directory, such as /run/secrets/db",
                 )
             )
         errors += [
             FieldError(
                 name,
                 first,
-                f"lies in {directory}, which the mount at {mount.target} meets",
-                "choose a directory that is neither below nor above a mount",
+                f"is in {directory}, which overlaps the mount at {mount.target}",
+                "choose a directory that is neither above nor below a mount",
             )
             for mount in options.mounts
             if is_within(directory, mount.target) or is_within(mount.target, directory)

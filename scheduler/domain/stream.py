@@ -1,4 +1,4 @@
-"""The streams that a run's log is made of; the numbers are those of the engine's own framing."""
+"""The streams of a run's log; the numbers are those of the engine's own framing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Stream(IntEnum):
-    """Where a piece of output came from."""
+    """The stream that a piece of output belongs to."""
 
     SYSTEM = 0  # Timeball's own lines about the run
     STDOUT = 1

@@ -1,4 +1,4 @@
-"""What the use cases answer beside plain jobs and runs: things put together for whoever asked.
+"""Results of use cases that combine several objects.
 
 Pure data.
 """
@@ -15,7 +15,7 @@ from scheduler.domain.job import Job
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job with its newest run, as users see it."""
+    """A job with its latest run."""
 
     job: Job
     last_exec: Exec | None
@@ -23,7 +23,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class ExecView:
-    """A run with what it waits for, if it does."""
+    """A run, and what it is waiting for."""
 
     exec: Exec
     waiting_for: str | None
@@ -31,14 +31,14 @@ class ExecView:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for."""
+    """A page of a list."""
 
     number: int
     size: int
 
     @property
     def offset(self) -> int:
-        """How many entries come before it."""
+        """Number of entries before this page."""
         return (self.number - 1) * self.size
 
 
@@ -52,13 +52,13 @@ class ListedExec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecList:
-    """Part of a list of runs.
+    """A part of a list of runs.
 
     Attributes:
         found: the runs, in order.
-        has_more: whether others follow.
-        count: how many match in all.
-        is_estimate: whether `count` is only as far as was counted; there may be more.
+        has_more: whether more runs follow.
+        count: total number of matching runs.
+        is_estimate: whether counting stopped at `count`, so that there may be more.
     """
 
     found: list[ListedExec]
@@ -69,7 +69,7 @@ class ExecList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """How long ended runs took, from start to end; percentiles by nearest rank."""
+    """Durations of ended runs, from start to end; percentiles use the nearest rank."""
 
     count: int
     p50: timedelta
@@ -81,7 +81,7 @@ class Durations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStats:
-    """A job's figures over a window; `durations` is None when none of its runs has ended after starting."""
+    """A job's figures for a period; `durations` is None if none of its started runs has ended."""
 
     job_id: int
     name: str
@@ -92,7 +92,7 @@ class JobStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """Figures over the runs made from `start` to `end` (UTC), the end not included."""
+    """Figures for runs created between `start` and `end` (UTC), excluding `end`."""
 
     start: datetime
     end: datetime
@@ -102,12 +102,12 @@ class Stats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkResult:
-    """What was done to many runs at once, or would be.
+    """The result of an action on many runs, or of its dry run.
 
     Attributes:
-        matched: how many were found, up to the limit of one request.
-        exec_ids: which they are, the oldest first.
-        has_more: whether others match that were left for another request.
+        matched: number of matching runs, up to the limit of one request.
+        exec_ids: their ids, oldest first.
+        has_more: whether more runs match than one request processes.
     """
 
     matched: int
@@ -117,14 +117,14 @@ class BulkResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """Which daemon answers; times are aware UTC.
+    """Information about the daemon; times are aware UTC.
 
     Attributes:
-        instance: this data directory's daemon, the same after every start.
-        installation: the id that its containers carry.
-        clock_jumped_seconds: by how much its clock has been set since its start.
-        default_size: of jobs that name none.
-        default_region: likewise.
+        instance: the id of this data directory's daemon, the same after every start.
+        installation: the id in the labels of its containers.
+        clock_jumped_seconds: by how much the clock was set since the daemon started.
+        default_size: size of jobs that specify none.
+        default_region: region of jobs that specify none.
     """
 
     version: str

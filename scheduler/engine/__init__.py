@@ -1,1 +1,1 @@
-"""Where containers run: the Engine protocol and its implementations."""
+"""Container engines: the Engine protocol and its implementations."""

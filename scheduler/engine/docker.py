@@ -1,7 +1,7 @@
-"""Runs containers on one Docker Engine, near or far: the `Engine` protocol in the Engine's own terms.
+"""Runs containers on a local or remote Docker Engine: implements the `Engine` protocol with the Engine's API.
 
-Control calls go through the Docker SDK in threads; output, events, pulls and stops are read with asyncio.
-Nothing here knows of jobs, the database or what becomes of the output.
+Control calls use the Docker SDK in threads; output, events, pulls and stops are read with asyncio. This module does
+not depend on jobs or the database, nor on what is done with the output.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from scheduler.engine.protocol import (
     container_name,
 )
 
-_NEVER = "0001-01-01"  # how the engine writes a time that has not come
+_NEVER = "0001-01-01"  # how the engine writes a time that is not set
 _STATES = {
     "created": RunState.CREATED,
     "running": RunState.RUNNING,
@@ -74,17 +74,17 @@ _STATES = {
 
 
 class DockerEngine:
-    """One Docker Engine. Making it touches nothing; the engine may come later.
+    """One Docker Engine. Creating the object does not connect; the engine may become available later.
 
     Args:
         base_url: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host[:port][/path/of/docker.sock]``.
-        installation: which of several Timeballs on the engine this is; it sees only its own containers.
+        installation: the id of this Timeball installation; only its own containers are visible.
         tls: the files for TLS, for ``tcp://``.
-        ssh_config: an ssh configuration file instead of the user's own, for ``ssh://``.
-        limits: how long the engine is waited for.
+        ssh_config: an ssh configuration file to use instead of the user's, for ``ssh://``.
+        limits: timeouts of the engine.
 
     Raises:
-        SettingsError: the address is of no such kind.
+        SettingsError: the address is invalid.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class DockerEngine:
         self._memory_deaths = MemoryDeaths(self._api)
 
     async def ping(self) -> None:
-        """Return when the engine answers."""
-        # Not through the SDK: its threads may all be held by calls that hang.
+        """Return when the engine has answered."""
+        # Not with the SDK: all of its threads may be blocked by calls that hang.
         try:
             response = await self._api.open("GET", "/_ping", params={}, idle_seconds=self._api.limits.control)
             async with response:
@@ -110,24 +110,24 @@ class DockerEngine:
         except EngineRefusedError as error:
             raise EngineTroubledError(str(error)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise EngineUnavailableError(f"the connection to the engine broke: {error}") from error
+            raise EngineUnavailableError(f"the connection to the engine was lost: {error}") from error
 
     async def now(self) -> datetime:
-        """The present moment by the engine's clock."""
+        """The engine's current time."""
         info = await self._quick(lambda client: client.info())
         return parse_time(info["SystemTime"])
 
     async def capacity(self) -> Capacity:
-        """What the engine's machine has in all."""
+        """The total capacity of the engine's host."""
         info = await self._quick(lambda client: client.info())
         return Capacity(cpus=float(info["NCPU"]), memory_bytes=int(info["MemTotal"]))
 
     async def examine(self) -> EngineFacts:
-        """What there is to know of the engine; its own clock stands in its description."""
+        """Facts about the engine; its time is part of its description."""
         info = await self._quick(lambda client: client.info())
         version = await self._quick(lambda client: client.version())
         filters = {"label": LABEL_INSTALLATION}
-        found = await self._quick(lambda client: client.containers(all=True, filters=filters))
+        containers = await self._quick(lambda client: client.containers(all=True, filters=filters))
         return EngineFacts(
             version=str(version.get("Version", "?")),
             api_version=str(version.get("ApiVersion", "?")),
@@ -139,7 +139,7 @@ class DockerEngine:
                     installation=entry["Labels"][LABEL_INSTALLATION],
                     exec_id=entry["Labels"].get(LABEL_EXEC, ""),
                 )
-                for entry in found
+                for entry in containers
                 if LABEL_HOLDER not in entry["Labels"]
             ],
         )
@@ -147,14 +147,14 @@ class DockerEngine:
     async def ensure_image(
         self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
-        """See to it that the image is on the engine."""
+        """Ensure that the image is on the engine."""
         return await ensure_image(self._api, image, policy, progress, login)
 
     async def create(self, spec: LaunchSpec) -> Handle:
-        """Make the container, or find the one that an earlier call made."""
+        """Create the container, or find the one that an earlier call created."""
         name = container_name(spec.exec_id)
         try:
-            made = await self._api.quick(lambda client: self._create(client, name, spec))
+            created = await self._api.quick(lambda client: self._create(client, name, spec))
         except EngineRefusedError as error:
             if error.in_trouble:
                 raise EngineTroubledError(str(error)) from error
@@ -162,31 +162,31 @@ class DockerEngine:
                 return await self._holder(name, spec.exec_id, error)
             if error.status == 404:
                 raise ImageMissingError(f"no container from image {spec.image}: {error.words}") from error
-            raise LaunchError(f"the engine makes no such container: {_blamed(error)}") from error
-        return Handle(str(made["Id"]), name, secret_directories=len(spec.secret_directories))
+            raise LaunchError(f"the engine cannot create the container: {_explained(error)}") from error
+        return Handle(str(created["Id"]), name, secret_directories=len(spec.secret_directories))
 
     async def find(self, exec_id: str) -> Handle | None:
-        """The container of an exec, if there is one."""
+        """The container of a run, if there is one."""
         name = container_name(exec_id)
-        found = await self._inspect(name)
-        if found is not None and self._is_ours(found, exec_id):
-            return _handle(found["Id"], found["Config"]["Labels"], name)
-        # Somebody may have renamed it: what it is labelled with cannot be changed.
+        container = await self._inspect(name)
+        if container is not None and self._is_ours(container, exec_id):
+            return _handle(container["Id"], container["Config"]["Labels"], name)
+        # The container may have been renamed; labels cannot be changed.
         label = [f"{LABEL_INSTALLATION}={self._installation}", f"{LABEL_EXEC}={exec_id}"]
         renamed = await self._quick(lambda client: client.containers(all=True, filters={"label": label}))
         return _handle(renamed[0]["Id"], renamed[0]["Labels"], name) if renamed else None
 
     async def attach(self, handle: Handle) -> DockerFrameStream:
-        """Listen to a container's output from now on.
+        """Read a container's output from now on.
 
-        The engine subscribes the connection to the container's pipes before it sends the headers that this
-        waits for (moby, daemon/attach.go), so a start that follows loses nothing.
+        The engine subscribes the connection to the container's pipes before it sends the headers that this call
+        waits for (moby, daemon/attach.go), so no output of a later start is lost.
         """
         params = {"stream": "1", "stdout": "1", "stderr": "1"}
         return await self._frames("POST", handle, "attach", params, timestamps=False)
 
     async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
-        """Start a container's main process; one that runs already is left alone."""
+        """Start a container's main process; does nothing if it is already running."""
         async with in_place(self._api, handle, files, installation=self._installation):
             await self._start(handle)
 
@@ -200,17 +200,17 @@ class DockerEngine:
                 raise _gone(handle) from error
             if error.names_forgotten_process:
                 raise LaunchForgottenError(
-                    "the engine died while it started the container, and does not know what became of its process, "
-                    f"which may still run on its machine: {error.words}"
+                    "the engine was killed while it started the container, and does not know its process, "
+                    f"which may still be running on the engine's host: {error.words}"
                 ) from error
-            raise LaunchError(f"the container cannot be started: {_blamed(error)}") from error
+            raise LaunchError(f"the container cannot be started: {_explained(error)}") from error
 
     async def inspect(self, handle: Handle) -> RunStatus:
-        """What the engine knows about a container; `RunState.GONE` if that is nothing."""
-        found = await self._inspect(handle.engine_id)
-        if found is None:
+        """The engine's state of a container; `RunState.GONE` if there is no such container."""
+        container = await self._inspect(handle.engine_id)
+        if container is None:
             return RunStatus(state=RunState.GONE)
-        status = _status(found)
+        status = _status(container)
         if await self._memory_deaths.killed(handle.engine_id, status) != status.oom_killed:
             status = replace(status, oom_killed=True)
         return status
@@ -218,7 +218,7 @@ class DockerEngine:
     async def logs(
         self, handle: Handle, *, follow: bool, timestamps: bool = False, since: datetime | None = None
     ) -> DockerFrameStream:
-        """A container's output from the beginning, as the engine has kept it."""
+        """A container's output from the beginning, as stored by the engine."""
         params = {
             "stdout": "1",
             "stderr": "1",
@@ -230,10 +230,10 @@ class DockerEngine:
         return await self._frames("GET", handle, "logs", params, timestamps=timestamps)
 
     async def stop(self, handle: Handle, grace_seconds: int) -> None:
-        """SIGTERM, and SIGKILL after the grace period; return when it ended.
+        """Send SIGTERM, and SIGKILL after the grace period; return when the container has ended.
 
-        The engine itself keeps to the grace period, so that a stop begun is finished even if the daemon dies;
-        and it is waited for without a thread, as it may take long.
+        The engine itself waits for the grace period, so a stop is completed even if the daemon dies. The call does
+        not use a thread, because it may take long.
         """
         self._memory_deaths.note_killed_by_us(handle.engine_id)
         try:
@@ -249,31 +249,31 @@ class DockerEngine:
                 raise EngineTroubledError(str(error)) from error
 
     async def kill(self, handle: Handle) -> None:
-        """SIGKILL at once. One that has ended or is gone is fine."""
+        """Send SIGKILL. A container that has ended or does not exist is not an error."""
         self._memory_deaths.note_killed_by_us(handle.engine_id)
         try:
             await self._api.quick(lambda client: client.kill(handle.engine_id))
         except EngineRefusedError as error:
-            if error.status not in (404, 409):  # 409: it does not run
+            if error.status not in (404, 409):  # 409: not running
                 raise EngineTroubledError(str(error)) from error
 
     async def remove(self, handle: Handle) -> None:
-        """Remove a container with its anonymous volumes, running or not. One that is gone is fine."""
+        """Remove a container with its anonymous volumes, running or not. A missing container is not an error."""
         if is_holder(handle):
             await remove_with_volume(self._api, handle)
             return
         try:
-            for name in holder_names(handle):  # else its volumes would be in use, and stay
+            for name in holder_names(handle):  # otherwise its volumes would still be in use and remain
                 await remove_holder(self._api, name)
             await self._api.removing(
                 lambda client: client.remove_container(handle.engine_id, v=True, force=True)
             )
         except EngineRefusedError as error:
-            if error.status not in (404, 409):  # 409: someone is removing it just now
+            if error.status not in (404, 409):  # 409: is being removed
                 raise EngineTroubledError(str(error)) from error
 
     async def events(self) -> DockerEventStream:
-        """Subscribe to what happens to this installation's containers, from now on."""
+        """Subscribe to the events of this installation's containers, from now on."""
         filters = {
             "type": ["container"],
             "event": [kind.value for kind in EventKind],
@@ -286,25 +286,25 @@ class DockerEngine:
         return DockerEventStream(response)
 
     async def list_ours(self) -> list[OwnRun]:
-        """All containers of this installation, in whatever state."""
+        """All containers of this installation, in any state."""
         label = f"{LABEL_INSTALLATION}={self._installation}"
-        found = await self._quick(lambda client: client.containers(all=True, filters={"label": label}))
+        containers = await self._quick(lambda client: client.containers(all=True, filters={"label": label}))
         return [
             OwnRun(
                 exec_id=entry["Labels"][LABEL_EXEC],
                 handle=_handle(entry["Id"], entry["Labels"], container_name(entry["Labels"][LABEL_EXEC])),
                 state=_STATES.get(entry["State"], RunState.RUNNING),
             )
-            for entry in found
+            for entry in containers
             if LABEL_EXEC in entry["Labels"]
-        ] + lonely_holders(found)
+        ] + lonely_holders(containers)
 
     async def close(self) -> None:
-        """Let go of connections and threads; containers go on."""
+        """Close connections and threads; containers continue to run."""
         await self._api.close()
 
     async def _quick(self, call: Callable[[APIClient], Any]) -> Any:
-        """What the SDK answers to a call that an engine in order does not refuse."""
+        """The result of an SDK call that a healthy engine does not refuse."""
         try:
             return await self._api.quick(call)
         except EngineRefusedError as error:
@@ -312,28 +312,28 @@ class DockerEngine:
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = await self._api.quick(lambda client: client.inspect_container(name))
+            container: dict[str, Any] = await self._api.quick(lambda client: client.inspect_container(name))
         except EngineRefusedError as error:
             if error.status == 404:
                 return None
             raise EngineTroubledError(str(error)) from error
-        return found
+        return container
 
     async def _holder(self, name: str, exec_id: str, refusal: EngineRefusedError) -> Handle:
-        """The container for whose sake another of its name was refused, if it is the exec's own."""
-        found = await self._inspect(name)
-        if found is None:
-            # An earlier call that was given up is still at work on a slow engine: the name is held before
-            # there is a container to be seen.
+        """The container that already has the name, if it belongs to the run."""
+        container = await self._inspect(name)
+        if container is None:
+            # An earlier call that was given up is still in progress on a slow engine: the name is reserved before
+            # the container becomes visible.
             raise EngineTroubledError(
-                f"the engine holds the container's name, but shows no container yet: {refusal.words}"
+                f"the engine has reserved the container's name, but the container is not visible yet: {refusal.words}"
             ) from refusal
-        if not self._is_ours(found, exec_id):
-            raise LaunchError(f"the engine makes no such container: {refusal.words}") from refusal
-        return _handle(found["Id"], found["Config"]["Labels"], name)
+        if not self._is_ours(container, exec_id):
+            raise LaunchError(f"the engine cannot create the container: {refusal.words}") from refusal
+        return _handle(container["Id"], container["Config"]["Labels"], name)
 
-    def _is_ours(self, found: dict[str, Any], exec_id: str) -> bool:
-        labels = found["Config"].get("Labels") or {}
+    def _is_ours(self, container: dict[str, Any], exec_id: str) -> bool:
+        labels = container["Config"].get("Labels") or {}
         return labels.get(LABEL_INSTALLATION) == self._installation and labels.get(LABEL_EXEC) == exec_id
 
     async def _frames(
@@ -356,7 +356,7 @@ class DockerEngine:
         }
         if spec.secret_directories:
             labels[LABEL_DIRECTORIES] = str(len(spec.secret_directories))
-        made: dict[str, Any] = client.create_container(
+        created: dict[str, Any] = client.create_container(
             spec.image,
             command=list(spec.command) if spec.command is not None else None,
             name=name,
@@ -365,29 +365,29 @@ class DockerEngine:
             labels=labels,
             host_config=host_config(client, spec),
         )
-        return made
+        return created
 
 
-def _status(found: dict[str, Any]) -> RunStatus:
-    told = found["State"]
-    state = _STATES.get(told["Status"], RunState.RUNNING)
-    started_at = _time(told.get("StartedAt"))
-    finished_at = _time(told.get("FinishedAt"))
-    if state is RunState.ENDED and started_at is None:  # is being removed without ever having run
+def _status(container: dict[str, Any]) -> RunStatus:
+    state_facts = container["State"]
+    state = _STATES.get(state_facts["Status"], RunState.RUNNING)
+    started_at = _time(state_facts.get("StartedAt"))
+    finished_at = _time(state_facts.get("FinishedAt"))
+    if state is RunState.ENDED and started_at is None:  # is being removed without having run
         state = RunState.GONE
     ended = state is RunState.ENDED
     if ended and started_at and finished_at:
-        # The engine notes the start after the fact: a process of a millisecond ends before it 'started'.
+        # The engine records the start afterwards: a process that runs for a millisecond ends before it 'started'.
         started_at = min(started_at, finished_at)
     return RunStatus(
         state=state,
-        exit_code=told["ExitCode"] if ended else None,
-        oom_killed=bool(told.get("OOMKilled")),
+        exit_code=state_facts["ExitCode"] if ended else None,
+        oom_killed=bool(state_facts.get("OOMKilled")),
         started_at=started_at,
         finished_at=finished_at if ended else None,
-        error=readable(told.get("Error") or "") or None,
-        image_id=found.get("Image"),
-        environment=dict(entry.partition("=")[::2] for entry in found.get("Config", {}).get("Env") or ()),
+        error=readable(state_facts.get("Error") or "") or None,
+        image_id=container.get("Image"),
+        environment=dict(entry.partition("=")[::2] for entry in container.get("Config", {}).get("Env") or ()),
     )
 
 
@@ -397,8 +397,8 @@ def _time(text: str | None) -> datetime | None:
     return parse_time(text).astimezone(UTC)
 
 
-def _blamed(error: EngineRefusedError) -> str:
-    """The engine's words, after what is behind them where they do not say it to everybody."""
+def _explained(error: EngineRefusedError) -> str:
+    """The engine's message, preceded by an explanation if the message alone is not clear."""
     return f"the engine's disk is full: {error.words}" if is_disk_full(error.words) else error.words
 
 
@@ -408,4 +408,4 @@ def _handle(engine_id: str, labels: Mapping[str, str], name: str) -> Handle:
 
 
 def _gone(handle: Handle) -> RunGoneError:
-    return RunGoneError(f"container {handle.name} is not on the engine (any more)")
+    return RunGoneError(f"container {handle.name} does not exist on the engine (any more)")

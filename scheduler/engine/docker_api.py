@@ -1,7 +1,7 @@
-"""The connection to one Docker Engine: the SDK for control calls, aiohttp for whatever lasts long.
+"""The connection to one Docker Engine: the SDK for control calls, aiohttp for everything that takes long.
 
-Knows addresses, TLS, versions and time limits, and nothing of containers. Every failure leaves here as
-`EngineUnavailableError` (nothing is known) or `EngineRefusedError` (the engine said no).
+Handles addresses, TLS, API versions and timeouts, but knows nothing about containers. Every failure is raised as
+`EngineUnavailableError` (the result is unknown) or `EngineRefusedError` (the engine answered with an error).
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from scheduler.engine.ssh import SshTunnel
 T = TypeVar("T")
 
 QUICK_CALLS = 8
-"""Calls such as inspect and create that run at once; each takes the engine a few milliseconds."""
+"""Concurrent calls such as inspect and create; each takes the engine a few milliseconds."""
 START_CALLS = 16
-"""Starts that run at once; each takes the engine some 200 ms."""
+"""Concurrent starts; each takes the engine about 200 ms."""
 REMOVE_CALLS = 8
-"""Removals that run at once; apart from the starts, so that neither waits for the other."""
+"""Concurrent removals; separate from the starts, so that neither waits for the other."""
 READ_BYTES = 256 * 1024
-"""What a stream reads ahead before the engine has to wait."""
+"""Size of a stream's read-ahead buffer before the engine has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """The files with which a ``tcp://`` engine and Timeball recognise each other.
+    """The files for mutual TLS with a ``tcp://`` engine.
 
     Attributes:
         ca: the authority that signed the engine's certificate.
         certificate: Timeball's own certificate.
-        key: its private key.
+        key: the private key of Timeball's certificate.
     """
 
     ca: Path
@@ -60,12 +60,12 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTimeLimits:
-    """How long an engine is waited for, in seconds.
+    """Timeouts of an engine, in seconds.
 
     Attributes:
-        control: for the answer to a call; the engine counts as hung after that.
+        control: for the answer to a call; after that, the engine counts as hanging.
         connect: for a connection.
-        pull_idle: for any progress of a pull; how long it may take as a whole is for its caller to say.
+        pull_idle: for progress of a pull; the caller limits its total duration.
     """
 
     control: float = 60
@@ -74,18 +74,18 @@ class EngineTimeLimits:
 
 
 class DockerApi:
-    """One engine, spoken to by the SDK in threads and by aiohttp on the event loop.
+    """One engine, accessed with the SDK in threads and with aiohttp on the event loop.
 
-    Making it touches nothing: the engine may be absent, and is looked for with every call.
+    Creating the object does not connect; the engine may be unavailable, and every call tries again.
 
     Args:
         base_url: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host``.
-        tls: the files for TLS; without them ``tcp://`` is not encrypted.
-        ssh_config: an ssh configuration file instead of the user's own.
-        limits: how long to wait.
+        tls: the files for TLS; without them, ``tcp://`` is not encrypted.
+        ssh_config: an ssh configuration file to use instead of the user's.
+        limits: timeouts.
 
     Raises:
-        SettingsError: the address is of no such kind.
+        SettingsError: the address is invalid.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class DockerApi:
         scheme, _, rest = base_url.partition("://")
         if scheme not in ("unix", "tcp", "http", "https", "ssh") or not rest.strip("/"):
             raise SettingsError(
-                f"engine address {base_url!r}: write unix:///path/to/docker.sock, tcp://host:port or ssh://user@host"
+                f"engine address {base_url!r}: use unix:///path/to/docker.sock, tcp://host:port or ssh://user@host"
             )
         self.base_url = base_url
         self.limits = limits
@@ -121,20 +121,20 @@ class DockerApi:
         self._removals = CallPool("engine-remove", size=REMOVE_CALLS, seconds=limits.control)
 
     async def quick(self, call: Callable[[APIClient], T]) -> T:
-        """What the SDK answers to a call that takes the engine a few milliseconds.
+        """The result of an SDK call that takes the engine a few milliseconds.
 
         Raises:
-            EngineUnavailableError: no answer.
-            RefusedError: the engine's answer is an error.
+            EngineUnavailableError: there is no answer.
+            EngineRefusedError: the engine answered with an error.
         """
         return await self._run(self._quick, call)
 
     async def starting(self, call: Callable[[APIClient], T]) -> T:
-        """As `quick`, for starts."""
+        """Like `quick`, for starts."""
         return await self._run(self._starts, call)
 
     async def removing(self, call: Callable[[APIClient], T]) -> T:
-        """As `quick`, for removals."""
+        """Like `quick`, for removals."""
         return await self._run(self._removals, call)
 
     async def open(
@@ -148,20 +148,20 @@ class DockerApi:
         idle_seconds: float | None = None,
         data: AsyncIterator[bytes] | None = None,
     ) -> aiohttp.ClientResponse:
-        """Send a request whose answer takes long or never ends; return when the answer begins.
+        """Send a request whose response takes long or never ends; returns when the response begins.
 
         Args:
             method: the HTTP method.
-            path: below the API's version, with a slash before it.
+            path: the path below the API's version, with a leading slash.
             params: the query.
             headers: further headers.
-            answer_seconds: how long to wait for the beginning; `Limits.control` unless told.
-            idle_seconds: how long the body may bring nothing; for ever unless told.
-            data: the request's own body, in pieces.
+            answer_seconds: how long to wait for the beginning of the response; default: `limits.control`.
+            idle_seconds: how long to wait for more of the body; default: no limit.
+            data: the request's body, in pieces.
 
         Raises:
-            EngineUnavailableError: no answer.
-            RefusedError: the answer is an error (304 among them).
+            EngineUnavailableError: there is no answer.
+            EngineRefusedError: the answer is an error (including 304).
         """
         version = self._version
         if version is None:
@@ -190,7 +190,7 @@ class DockerApi:
         raise EngineRefusedError(response.status, _message(body))
 
     async def close(self) -> None:
-        """Close all connections; calls that still run in threads are left to end by themselves."""
+        """Close all connections; calls still running in threads are left to finish by themselves."""
         for pool in (self._quick, self._starts, self._removals):
             pool.close()
         if self._session is not None:
@@ -210,12 +210,12 @@ class DockerApi:
         except APIError as error:
             status = error.status_code or 500
             raise EngineRefusedError(status, str(error.explanation or error)) from error
-        # ValueError: something answered that is no Docker Engine.
+        # ValueError: something other than a Docker Engine answered.
         except (requests.RequestException, DockerException, OSError, ValueError) as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> NoReturn:
-        # An engine that comes back may be another version of itself, so ask it again.
+        # An engine may come back with another version, so ask for it again.
         self._version = None
         words = (
             "no answer in time" if isinstance(error, TimeoutError) and not str(error) else _innermost(error)
@@ -227,11 +227,11 @@ class DockerApi:
         raise EngineUnavailableError(f"the engine at {self.base_url} cannot be reached: {words}") from error
 
     def _ready_client(self) -> APIClient:
-        """The SDK's client with the version agreed on; runs in a thread."""
+        """The SDK's client with the negotiated version; runs in a thread."""
         client = self._client
         if client is not None and self._version is not None:
             return client
-        # The SDK would ask for the version in its constructor, with its own idea of proxies and time limits.
+        # The SDK would ask for the version in its constructor, with its own proxies and timeouts.
         with self._build_client(MINIMUM_DOCKER_API_VERSION, self.limits.control / 2) as probe:
             offered = str(probe.version(api_version=False)["ApiVersion"])
         version = min(offered, DEFAULT_DOCKER_API_VERSION, key=_version_number)
@@ -248,11 +248,11 @@ class DockerApi:
         client = APIClient(
             self._sdk_url,
             version,
-            timeout=seconds,  # type: ignore[arg-type] # requests takes a float, the stubs do not say so
+            timeout=seconds,  # type: ignore[arg-type] # requests accepts a float, which the stubs do not declare
             tls=config,
             max_pool_size=pool,
         )
-        # The address is given: neither a proxy nor a .netrc of the environment has a say in it.
+        # The address is explicit: neither proxies nor a .netrc file of the environment may affect it.
         client.trust_env = False
         if self._socket_path is not None:
             adapter = UnixAdapter(f"http+unix://{self._socket_path}", math.ceil(seconds), max_pool_size=pool)
@@ -262,10 +262,10 @@ class DockerApi:
         return client
 
     def _session_here(self) -> aiohttp.ClientSession:
-        """The session for streams, made on the event loop that uses it."""
+        """The session for streams, created on the event loop that uses it."""
         if self._session is None or self._session.closed:
             connector: aiohttp.BaseConnector
-            # No limit to connections: every attached container holds one for as long as it runs.
+            # No limit for connections: every attached container uses one for as long as it runs.
             if self._socket_path is not None:
                 connector = aiohttp.UnixConnector(self._socket_path, limit=0)
             else:
@@ -298,7 +298,7 @@ def _message(body: str) -> str:
 
 
 def _innermost(error: BaseException) -> str:
-    """The words of the error at the bottom: 'No such file or directory', not how requests came upon it."""
+    """The message of the innermost error, such as 'No such file or directory', without that of requests."""
     seen: BaseException = error
     while True:
         cause = (

@@ -1,7 +1,7 @@
-"""Runs the Docker SDK's blocking calls in threads of their own, so that they never hold up the event loop.
+"""Runs the Docker SDK's blocking calls in separate threads, so that they never block the event loop.
 
-The threads are daemons: a call that hangs in an engine must not keep the process from ending, which is why
-this is no ThreadPoolExecutor (the interpreter waits for those at its end). Every wait is bounded.
+The threads are daemon threads: a call that hangs must not prevent the process from ending. That rules out
+ThreadPoolExecutor, because the interpreter waits for its threads at exit. All waiting is limited.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scheduler.engine.errors import EngineTimeoutError, EngineUnavailableError
 T = TypeVar("T")
 
 MOST_LOST = 4
-"""So many times its size may a pool have threads in calls that nobody waits for any more."""
+"""Maximum number of threads in abandoned calls, as a multiple of the pool's size."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,12 +35,12 @@ class _Call:
 
 
 class CallPool:
-    """A few threads for one kind of blocking call; calls beyond their number wait their turn.
+    """A few threads for one kind of blocking call; further calls wait for their turn.
 
     Args:
-        name: what its threads are called.
-        size: how many calls run at once.
-        seconds: how long one call may take, and how long one waits for its turn while none is finished.
+        name: prefix of the threads' names.
+        size: maximum number of concurrent calls.
+        seconds: maximum duration of a call, and maximum wait for a turn while no call finishes.
     """
 
     def __init__(self, name: str, *, size: int, seconds: float) -> None:
@@ -49,7 +49,7 @@ class CallPool:
         self._seconds = seconds
         self._queue: SimpleQueue[_Call | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._lost = 0  # threads that are still at a call which was given up
+        self._lost = 0  # number of threads that are still in an abandoned call
         self._lock = threading.Lock()
         self._unfinished = 0
         self._finished_at = time.monotonic()
@@ -57,7 +57,7 @@ class CallPool:
         self._closed = False
 
     async def run(self, function: Callable[[], T]) -> T:
-        """What the function returns or raises, run in one of the threads.
+        """Run the function in one of the threads, and return its result or raise its exception.
 
         Cancelling does not interrupt a call that has begun.
 
@@ -77,8 +77,8 @@ class CallPool:
         try:
             await self._wait(call)
             answer: T = call.answer.result()
-            # Only a good answer counts as progress for those who wait their turn: in an engine that hangs,
-            # each would otherwise wait for the failures of all before it.
+            # Only a successful answer counts as progress for waiting calls: if the engine hangs, each of them
+            # would otherwise wait for the failures of all calls before it.
             self._finished_at = time.monotonic()
             return answer
         finally:
@@ -86,13 +86,13 @@ class CallPool:
             self._unfinished -= 1
 
     def close(self) -> None:
-        """Let the threads end after the calls that they are at; nobody waits for those."""
+        """Let the threads end after their current calls, without waiting for them."""
         self._closed = True
         for _ in self._threads:
             self._queue.put(None)
 
     def _abandon(self, call: _Call) -> None:
-        """Wait for a call no more; one that hangs must not keep others from their turn once the engine answers."""
+        """Stop waiting for a call; one that hangs must not block others once the engine answers again."""
         with self._lock:
             call.abandoned = True
             if call.begun_at is None or call.ended or self._lost >= MOST_LOST * self._size:
@@ -129,25 +129,25 @@ class CallPool:
             failure: Exception | None = None
             try:
                 result = call.function()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
+            except Exception as error:  # noqa: BLE001 - passed on to the caller
                 failure = error
             if self._has_been_replaced(call):
                 return
             _answer(call, result, failure)
 
     def _has_been_replaced(self, call: _Call) -> bool:
-        """Whether the thread that has ended this call is one too many now."""
+        """Whether the thread that has finished this call is no longer needed."""
         with self._lock:
             call.ended = True
             if not call.lost:
                 return False
             self._lost -= 1
             self._threads.remove(threading.current_thread())
-            return not self._closed  # else its share of the words to end is in the queue
+            return not self._closed  # otherwise the queue contains a sentinel for it
 
 
 def _answer(call: _Call, result: object, error: Exception | None) -> None:
-    def tell() -> None:
+    def deliver() -> None:
         if call.abandoned or call.answer.done():
             return
         if error is None:
@@ -155,5 +155,5 @@ def _answer(call: _Call, result: object, error: Exception | None) -> None:
         else:
             call.answer.set_exception(error)
 
-    with suppress(RuntimeError):  # the event loop has ended, so nobody waits
-        call.loop.call_soon_threadsafe(tell)
+    with suppress(RuntimeError):  # the event loop has ended, so nobody is waiting
+        call.loop.call_soon_threadsafe(deliver)

@@ -1,4 +1,4 @@
-"""How a Docker Engine is told what a container may use and do: limits, powers, what it sees of its machine."""
+"""The host configuration of a container: limits, capabilities, and what it can access on the engine's host."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ LOG_FILE_MEGABYTES = 64
 LOG_FILES = 2
 """The engine keeps between 64 and 128 MiB of each container's output (driver ``local``, uncompressed).
 
-It is only read after a crash, for what the attached stream had not delivered; more than this, printed while
-no daemon listened, is lost at its oldest end.
+It is only read after a crash, for output that the attached stream had not delivered. If a container prints more
+while no daemon is reading, the oldest output is lost.
 """
-#: What programs find writable where the root is read-only; it counts as the container's memory.
+#: Writable directories for containers with a read-only root; they count towards the container's memory.
 _TEMPORARY: Final = {"/tmp": "rw,nosuid,nodev,mode=1777"}  # noqa: S108 - a path within the container
 
 
 def host_config(client: APIClient, spec: LaunchSpec) -> dict[str, Any]:
-    """The host's side of a container. Privileges and namespaces of the host are not among what a spec can ask for."""
+    """The host configuration of a container. A spec cannot request privileges or namespaces of the host."""
     config: dict[str, Any] = client.create_host_config(
         nano_cpus=round(spec.cpus * 1_000_000_000),
         mem_limit=spec.memory_bytes,
-        memswap_limit=spec.memory_bytes,  # the same: no swap beside the memory
+        memswap_limit=spec.memory_bytes,  # the same value: no swap in addition to the memory
         pids_limit=spec.pids_limit,
         ulimits=None
         if spec.nofile_limit is None
@@ -42,7 +42,7 @@ def host_config(client: APIClient, spec: LaunchSpec) -> dict[str, Any]:
         cap_drop=["ALL"],
         cap_add=list(spec.capabilities) or None,
         security_opt=["no-new-privileges"] if spec.no_new_privileges else None,
-        # As mounts and not as binds: a source that is missing is an error then, and is not made by the engine.
+        # Mounts, not binds: a missing source is then an error, instead of being created by the engine.
         mounts=[
             *(Mount(m.target, m.source, type="bind", read_only=m.read_only) for m in spec.mounts),
             *secret_mounts(spec.secret_directories),
@@ -51,7 +51,7 @@ def host_config(client: APIClient, spec: LaunchSpec) -> dict[str, Any]:
         read_only=spec.read_only_root,
         tmpfs=_TEMPORARY if spec.read_only_root else None,
         network_mode=spec.network,
-        # With an init process a command that does not exist would start well and then exit with 127.
+        # With an init process, a command that does not exist would start and then exit with 127.
         init=False,
     )
     return config

@@ -1,6 +1,6 @@
-"""Sees to it that an image is on a Docker Engine, and tells how its pull goes on in a few readable lines.
+"""Ensures that an image is on a Docker Engine, and summarises the progress of its pull in a few readable lines.
 
-Pulls are read with asyncio and not by the SDK, which waits for ever when a registry stalls.
+Pulls are read with asyncio instead of the SDK, which waits forever if a registry stalls.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scheduler.engine.errors import EngineTroubledError, EngineUnavailableError,
 from scheduler.engine.protocol import ImageInfo
 
 PROGRESS_SECONDS = 2.0
-"""How far apart the lines about a pull's progress are at least."""
+"""Minimum interval between lines about the progress of a pull."""
 MEGABYTE = 1_000_000
 
 
@@ -44,48 +44,48 @@ async def ensure_image(
     progress: Callable[[str], None],
     login: Login | None = None,
 ) -> ImageInfo:
-    """As `Engine.ensure_image`, on this engine."""
+    """Like `Engine.ensure_image`, on this engine."""
     if policy is not PullPolicy.ALWAYS:
-        found = await _find_image(api, image, pulled=False)
-        if found is not None:
-            return found
+        found_image = await _find_image(api, image, pulled=False)
+        if found_image is not None:
+            return found_image
         if policy is PullPolicy.NEVER:
             raise ImagePullError(
-                f"image {image} is not on the engine, and the pull policy 'never' forbids to ask its "
-                "registry; load it there, or use 'if_not_present'"
+                f"image {image} is not on the engine, and the pull policy 'never' does not allow pulling it; "
+                "load the image on the engine, or use 'if_not_present'"
             )
     await _pull(api, image, progress, login)
-    found = await _find_image(api, image, pulled=True)
-    if found is None:
-        raise ImagePullError(f"image {image} was pulled, but is not on the engine; was it removed just now?")
-    return found
+    found_image = await _find_image(api, image, pulled=True)
+    if found_image is None:
+        raise ImagePullError(f"image {image} was pulled, but is not on the engine; it may have been removed")
+    return found_image
 
 
 class PullProgress:
-    """Turns the engine's many messages about a pull's layers into a line now and then.
+    """Summarises the engine's many messages about the layers of a pull in occasional lines.
 
-    Pure but for the clock it is given, which counts seconds.
+    Pure, except for the clock it is given, which counts seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._told_at = clock()
-        self._layers: dict[str, tuple[int, int]] = {}  # of each layer: bytes here, bytes in all
+        self._layers: dict[str, tuple[int, int]] = {}  # by layer: bytes downloaded, total bytes
         self._done: set[str] = set()
         self._moved = True
-        self._last: dict[str, tuple[str, int]] = {}  # of each layer: its status and the bytes here
+        self._last: dict[str, tuple[str, int]] = {}  # by layer: its status and the bytes downloaded
 
     @property
     def has_moved(self) -> bool:
-        """Whether anything has come of the pull since this was asked last: messages alone do not count."""
+        """Whether the pull has made progress since the last check; messages without change do not count."""
         moved, self._moved = self._moved, False
         return moved
 
     def feed(self, message: dict[str, Any]) -> str | None:
-        """A line worth showing after this message of the engine, or None.
+        """A line to show after this message of the engine, or None.
 
         Raises:
-            ImagePullError: the message says that the pull failed.
+            ImagePullError: the message reports that the pull failed.
         """
         if error := message.get("error"):
             raise ImagePullError(readable(str(error)))
@@ -107,7 +107,7 @@ class PullProgress:
         )
 
     def _watch(self, layer: str, status: str, detail: dict[str, Any]) -> None:
-        if status.startswith(("Retrying", "Waiting")):  # it says so every second
+        if status.startswith(("Retrying", "Waiting")):  # repeated every second
             return
         now = (status, int(detail.get("current") or 0))
         if self._last.get(layer) != now:
@@ -127,19 +127,19 @@ class PullProgress:
 
 async def _find_image(api: DockerApi, image: str, *, pulled: bool) -> ImageInfo | None:
     def inspect(client: APIClient) -> dict[str, Any]:
-        found: dict[str, Any] = client.inspect_image(image)  # type: ignore[no-untyped-call] # stubs are vague
-        return found
+        image_facts: dict[str, Any] = client.inspect_image(image)  # type: ignore[no-untyped-call] # stubs are vague
+        return image_facts
 
     try:
-        found = await api.quick(inspect)
+        image_facts = await api.quick(inspect)
     except EngineRefusedError as error:
         if error.status == 404:
             return None
         raise ImagePullError(f"image {image}: {error.words}") from error
-    image_id = str(found["Id"])
+    image_id = str(image_facts["Id"])
     repository, _ = parse_repository_tag(image)
-    known = (entry.split("@", 1) for entry in found.get("RepoDigests") or () if "@" in entry)
-    # An image that was given another name has a digest in the repository of its first name alone.
+    known = (entry.split("@", 1) for entry in image_facts.get("RepoDigests") or () if "@" in entry)
+    # An image that was tagged with another name has a digest only in the repository of its first name.
     same = (digest for name, digest in known if full_name(name) == full_name(repository))
     digest = next(same, image_id)
     return ImageInfo(digest=digest, image_id=image_id, pulled=pulled)
@@ -169,10 +169,10 @@ async def _pull(
     except ImagePullError as error:
         raise _failed(image, str(error)) from error
     except (aiohttp.ClientError, OSError, EngineUnavailableError) as error:
-        # The engine is silent while its registry is: what answers this tells whose fault it is.
+        # The engine is silent while its registry is; whether it answers a ping shows which of them is at fault.
         await api.quick(lambda client: client.ping())
         if not _is_timeout(error):
-            raise EngineUnavailableError(f"the engine broke off the pull of {image}: {error}") from error
+            raise EngineUnavailableError(f"the engine aborted the pull of {image}: {error}") from error
         raise ImagePullError(
             f"image {image} cannot be pulled: no progress for {idle:g} s", has_stalled=True
         ) from error
@@ -207,20 +207,20 @@ def _is_timeout(error: BaseException) -> bool:
 
 
 def _header(login: Login) -> dict[str, str]:
-    """The header with a credential of our own; it goes to the engine, and from there to the registry alone."""
-    found = {
+    """The header with our own credential; it goes to the engine, and from there only to the registry."""
+    credential = {
         "username": login.username,
         "password": login.password,
         "serveraddress": login.server_address,
     }
-    return {"X-Registry-Auth": auth.encode_header(found).decode("ascii")}
+    return {"X-Registry-Auth": auth.encode_header(credential).decode("ascii")}
 
 
 def _credentials(repository: str) -> dict[str, str]:
-    """The header with what ``docker login`` has stored for the image's registry; read anew for every pull."""
+    """The header with the credential that ``docker login`` has stored for the registry; read for every pull."""
     try:
         registry, _ = auth.resolve_repository_name(repository)
-        found = auth.resolve_authconfig(auth.load_config(), registry)
+        credential = auth.resolve_authconfig(auth.load_config(), registry)
     except (DockerException, StoreError) as error:
         raise ImagePullError(f"credentials for the registry of {repository}: {error}") from error
-    return {"X-Registry-Auth": auth.encode_header(found).decode("ascii")} if found else {}
+    return {"X-Registry-Auth": auth.encode_header(credential).decode("ascii")} if credential else {}

@@ -1,9 +1,9 @@
-"""Puts secrets into a container's memory before it is started, on any Docker Engine, near or far.
+"""Puts secrets into a container's memory before it is started, on any local or remote Docker Engine.
 
-Each directory of secret files is an anonymous volume of the local driver that is a tmpfs: it is never on a disk,
-and goes with its container. The engine mounts it only while somebody uses it, so that what is put into it before the
-start would be lost again. A second container, the holder, which is never started, has the same volume: the files are
-sent to it as a tar whose end is held back until the run's own container has been started.
+Each directory of secret files is an anonymous volume of the local driver with a tmpfs: it is never written to a disk,
+and is removed with its container. The engine mounts it only while it is in use, so anything put into it before the
+start would be lost. A second container, the holder, which is never started, uses the same volume: the files are sent
+to it as a tar archive whose end is held back until the run's own container has been started.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ from scheduler.process.faults import Point, point
 
 log = structlog.get_logger()
 
-#: Label of a run's container: in how many directories it has secret files.
+#: Label of a run's container: its number of directories with secret files.
 LABEL_DIRECTORIES: Final = "io.timeball.secret-directories"
-#: Label of a holder: the exec that it is there for. It has no label of an exec's container.
+#: Label of a holder: the run that it belongs to. A holder does not have the labels of a run's container.
 LABEL_HOLDER: Final = "io.timeball.holder"
-#: In seconds since 1970: a moment in 2001.
+#: Seconds since 1970: a time in 2001.
 LONG_AGO: Final = 10**9
 _HOLDER: Final = "-holder-"
 _TARGET: Final = "/timeball-secrets"
 _OPTIONS: Final = f"size={DIRECTORY_BYTES},mode=0755,nosuid,nodev,noexec"
-#: Seconds between looks whether the files have arrived: the first and the longest pause.
+#: Seconds between checks whether the files have arrived: the first and the longest pause.
 _FIRST_LOOK, _LONGEST_LOOK = 0.005, 0.1
 
 
 def secret_mounts(directories: Sequence[str]) -> list[Mount]:
-    """The mounts of a run's container."""
+    """The mounts for the secret files of a run's container."""
     options = {"type": "tmpfs", "device": "tmpfs", "o": _OPTIONS}
     return [
         Mount(target, None, type="volume", no_copy=True, driver_config=DriverConfig("local", options))
@@ -71,7 +71,7 @@ def secret_mounts(directories: Sequence[str]) -> list[Mount]:
 
 
 def holder_names(handle: Handle) -> list[str]:
-    """The holders that a container may have, one for each of its directories."""
+    """The names of the holders that a container may have, one per directory."""
     return [f"{handle.name}{_HOLDER}{number}" for number in range(handle.secret_directories)]
 
 
@@ -79,29 +79,31 @@ def holder_names(handle: Handle) -> list[str]:
 async def in_place(
     api: DockerApi, handle: Handle, files: Sequence[SecretFile], *, installation: str
 ) -> AsyncIterator[None]:
-    """The files in the container's memory, where they stay if it is started within.
+    """Context in which the files are in the container's memory; they stay there if it is started in this context.
 
     Raises:
-        LaunchError: the engine does not take them.
+        LaunchError: the engine refuses the files.
         EngineUnavailableError: the engine does not answer, or not in time.
     """
     if not files:
         yield
         return
     try:
-        found: dict[str, Any] = await api.quick(lambda client: client.inspect_container(handle.engine_id))
-        volumes = {mount["Destination"]: mount.get("Name") for mount in found["Mounts"]}
+        container: dict[str, Any] = await api.quick(lambda client: client.inspect_container(handle.engine_id))
+        volumes = {mount["Destination"]: mount.get("Name") for mount in container["Mounts"]}
         async with AsyncExitStack() as stack:
             for number, directory in enumerate(directories_of(file.path for file in files)):
                 volume = volumes.get(directory)
                 if volume is None:
-                    raise LaunchError(f"the container has no directory in memory at {directory}")
+                    raise LaunchError(f"the container has no in-memory directory at {directory}")
                 name = f"{handle.name}{_HOLDER}{number}"
                 labels = {
                     LABEL_INSTALLATION: installation,
-                    LABEL_HOLDER: str(found["Config"]["Labels"][LABEL_EXEC]),
+                    LABEL_HOLDER: str(container["Config"]["Labels"][LABEL_EXEC]),
                 }
-                await stack.enter_async_context(_holder(api, name, str(found["Image"]), str(volume), labels))
+                await stack.enter_async_context(
+                    _holder(api, name, str(container["Image"]), str(volume), labels)
+                )
                 await stack.enter_async_context(_filled(api, name, handle, files, directory))
             point(Point.SECRETS_PLACED)
             yield
@@ -115,13 +117,13 @@ async def in_place(
 async def _holder(
     api: DockerApi, name: str, image: str, volume: str, labels: dict[str, str]
 ) -> AsyncIterator[None]:
-    """A container that is never started, with the volume; another of its name is what a daemon left that died."""
+    """A container with the volume that is never started; replaces one that a dead daemon left behind."""
 
     def make(client: APIClient) -> None:
         config = client.create_host_config(
             mounts=[Mount(_TARGET, volume, type="volume", no_copy=True)],
             network_mode="none",
-            read_only=True,  # what did not go into the volume would be refused, not written to the engine's disk
+            read_only=True,  # files outside the volume would be refused instead of being written to the engine's disk
         )
         client.create_container(image, command=["true"], name=name, labels=labels, host_config=config)
 
@@ -140,7 +142,7 @@ async def _holder(
 
 
 async def remove_holder(api: DockerApi, name: str) -> None:
-    """Remove a holder; one that is not there is fine."""
+    """Remove a holder; a missing holder is not an error."""
     try:
         await api.removing(lambda client: client.remove_container(name, v=False, force=True))
     except EngineRefusedError as error:
@@ -149,15 +151,15 @@ async def remove_holder(api: DockerApi, name: str) -> None:
 
 
 def is_holder(handle: Handle) -> bool:
-    """Whether a handle, as `lonely_holders` makes it, is of a holder."""
+    """Whether a handle, as created by `lonely_holders`, refers to a holder."""
     return _HOLDER in handle.name
 
 
 def lonely_holders(found: Sequence[dict[str, Any]]) -> list[OwnRun]:
-    """The holders whose run's container is gone, so that nobody would remove them with it.
+    """The holders whose run's container no longer exists, so that they would not be removed with it.
 
     Args:
-        found: all containers of this installation, as the engine lists them.
+        found: all containers of this installation, as listed by the engine.
     """
     execs = {entry["Labels"].get(LABEL_EXEC) for entry in found}
     return [
@@ -168,12 +170,12 @@ def lonely_holders(found: Sequence[dict[str, Any]]) -> list[OwnRun]:
 
 
 async def remove_with_volume(api: DockerApi, handle: Handle) -> None:
-    """Remove a lonely holder, and its volume, which goes with no other container any more."""
+    """Remove a lonely holder and its volume, which is not removed with any other container."""
 
     def remove(client: APIClient) -> None:
-        found = client.inspect_container(handle.engine_id)
+        holder = client.inspect_container(handle.engine_id)
         client.remove_container(handle.engine_id, force=True)
-        for mount in found["Mounts"]:
+        for mount in holder["Mounts"]:
             client.remove_volume(mount["Name"])
 
     try:
@@ -187,9 +189,9 @@ async def remove_with_volume(api: DockerApi, handle: Handle) -> None:
 async def _filled(
     api: DockerApi, holder: str, handle: Handle, files: Sequence[SecretFile], directory: str
 ) -> AsyncIterator[None]:
-    """The files of one directory in its volume, for as long as the tar that brought them has not ended."""
-    # Long ago, so that no file has that time before it is whole, and another each time.
-    mtime = random.randrange(1, LONG_AGO)  # noqa: S311 - nothing is guarded by it
+    """Context in which the files of a directory are in its volume, while the tar archive has not ended yet."""
+    # In the past, so that no file has this time before it is complete, and different for each archive.
+    mtime = random.randrange(1, LONG_AGO)  # noqa: S311 - not used for security
     archive, may_end = archive_of(files, directory, mtime=mtime), asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -198,7 +200,7 @@ async def _filled(
         yield ARCHIVE_END
 
     async def send() -> None:
-        limit = api.limits.control * 3  # as long as a start may take, and some more
+        limit = api.limits.control * 3  # as long as a start may take, and a bit more
         path = f"/containers/{holder}/archive"
         headers = {"Content-Type": "application/x-tar"}
         response = await api.open(
@@ -209,17 +211,17 @@ async def _filled(
     last = [file.path for file in files if is_within(file.path, directory)][-1]
     sending = asyncio.create_task(send())
     try:
-        # An archive is unpacked file by file, and the time of each is set at last (moby, pkg/archive).
+        # An archive is unpacked file by file, and the time of each file is set last (moby, pkg/archive).
         if not await _came(api, handle, last, mtime, sending):
-            # An engine that cannot unpack an archive says so when it has read all of it (seen on Engine 20.10).
+            # An engine that cannot unpack an archive reports it after reading all of it (seen on Engine 20.10).
             may_end.set()
             await sending
-            raise EngineTroubledError("the engine did not take the secret files in time")
+            raise EngineTroubledError("the engine did not accept the secret files in time")
         yield
         may_end.set()
         with suppress(
             EngineRefusedError, EngineUnavailableError
-        ):  # they are there, however the rest is taken
+        ):  # the files are in place, whatever happens to the rest of the request
             await sending
     finally:
         sending.cancel()
@@ -229,7 +231,7 @@ async def _filled(
 
 
 async def _came(api: DockerApi, handle: Handle, path: str, mtime: int, sending: asyncio.Task[None]) -> bool:
-    """Whether the last file of an archive has come, whole and in time."""
+    """Whether the last file of an archive arrives, complete and in time."""
     loop = asyncio.get_running_loop()
     deadline, pause = loop.time() + api.limits.control / 4, _FIRST_LOOK
     while await _changed_at(api, handle, path) != mtime:
@@ -241,7 +243,7 @@ async def _came(api: DockerApi, handle: Handle, path: str, mtime: int, sending: 
 
 
 async def _changed_at(api: DockerApi, handle: Handle, path: str) -> int | None:
-    """When a file in the container was changed, in seconds since 1970; None if it is not there."""
+    """When a file in the container was changed, in seconds since 1970; None if it does not exist."""
     try:
         response = await api.open("HEAD", f"/containers/{handle.engine_id}/archive", params={"path": path})
     except EngineRefusedError as error:
@@ -250,7 +252,7 @@ async def _changed_at(api: DockerApi, handle: Handle, path: str) -> int | None:
         raise
     response.release()
     try:
-        told = json.loads(base64.b64decode(response.headers["X-Docker-Container-Path-Stat"]))
-        return int(parse_time(told["mtime"]).timestamp())
+        file_facts = json.loads(base64.b64decode(response.headers["X-Docker-Container-Path-Stat"]))
+        return int(parse_time(file_facts["mtime"]).timestamp())
     except (KeyError, ValueError, TypeError) as error:
-        raise EngineTroubledError(f"the engine says nothing of {path}: {error}") from error
+        raise EngineTroubledError(f"the engine does not report the state of {path}: {error}") from error

@@ -1,7 +1,7 @@
-"""What a Docker Engine sends for as long as it lasts: a container's output, and the engine's events.
+"""Long-lived responses of a Docker Engine: a container's output, and the engine's events.
 
-Each stream is one aiohttp response that is read as fast as its user asks for more; the engine waits
-meanwhile, so nothing piles up here.
+Each stream is one aiohttp response that is read as fast as the caller asks for more; meanwhile the engine waits, so
+nothing accumulates here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scheduler.engine.protocol import LABEL_EXEC, EngineEvent, EventKind, LogFra
 
 
 class _Reading:
-    """The part that all streams share: reading pieces, and closing."""
+    """The common part of all streams: reading and closing."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -38,28 +38,28 @@ class _Reading:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection; the container goes on. Closing twice is fine."""
+        """Close the connection; the container continues to run. Closing twice is not an error."""
         self._closed = True
         self._response.close()
 
     async def _read(self) -> bytes:
-        """The next bytes as they come; empty at the end, and once the stream has been closed."""
+        """The next bytes as they arrive; empty at the end, and after the stream was closed."""
         if self._closed:
             return b""
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            if self._was_closed():  # by another task, while this one waited
+            if self._was_closed():  # by another task while this one was waiting
                 return b""
             self._response.close()
-            raise EngineUnavailableError(f"the connection to the engine broke: {error}") from error
+            raise EngineUnavailableError(f"the connection to the engine was lost: {error}") from error
 
     def _was_closed(self) -> bool:
         return self._closed
 
 
 class DockerFrameStream(_Reading):
-    """A container's output; one batch of frames for each read."""
+    """A container's output; one batch of frames per read."""
 
     def __init__(self, response: aiohttp.ClientResponse, *, timestamps: bool) -> None:
         super().__init__(response)
@@ -76,7 +76,7 @@ class DockerFrameStream(_Reading):
 
 
 class DockerEventStream(_Reading):
-    """The events of this installation's containers; the engine sends one JSON object a line."""
+    """The events of this installation's containers; the engine sends one JSON object per line."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         super().__init__(response)
@@ -90,7 +90,7 @@ class DockerEventStream(_Reading):
                 if self._closed:
                     raise StopAsyncIteration
                 self._response.close()
-                raise EngineUnavailableError("the engine ended the stream of its events")
+                raise EngineUnavailableError("the engine ended its event stream")
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
                 if line.strip():
@@ -103,7 +103,7 @@ class DockerEventStream(_Reading):
             kind = EventKind(message["Action"])
             attributes: dict[str, str] = message["Actor"]["Attributes"]
             exec_id = attributes.get(LABEL_EXEC)
-            if exec_id is None:  # someone else's container that carries our installation's label
+            if exec_id is None:  # another container that has our installation's label
                 return
             event = EngineEvent(
                 kind=kind,
@@ -112,5 +112,5 @@ class DockerEventStream(_Reading):
                 exit_code=int(attributes["exitCode"]) if kind is EventKind.DIE else None,
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise StreamBrokenError(f"the engine sent what is no event: {line[:300]!r}") from error
+            raise StreamBrokenError(f"the engine sent an invalid event: {line[:300]!r}") from error
         self._events.append(event)

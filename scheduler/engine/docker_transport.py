@@ -1,6 +1,6 @@
-"""The Docker SDK's way to a unix socket, but for one thing: a socket that cannot be connected is closed.
+"""The Docker SDK's transport for unix sockets, except that a socket that cannot be connected is closed.
 
-The SDK leaves that to the garbage collector, which warns of it whenever an engine is away.
+The SDK leaves this to the garbage collector, which logs a warning whenever an engine is unavailable.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixH
 
 class _Connection(UnixHTTPConnection):
     def connect(self) -> None:
-        """As the SDK's own, without its leak."""
+        """Like the SDK's own method, without its leak."""
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             unix.settimeout(self.timeout)
@@ -24,8 +24,8 @@ class _Connection(UnixHTTPConnection):
 
 
 class _Pool(UnixHTTPConnectionPool):
-    def _new_conn(self) -> _Connection:  # type: ignore[override] # as the SDK's own; urllib3 asks for a protocol
-        # The SDK keeps plain seconds where urllib3 has a Timeout.
+    def _new_conn(self) -> _Connection:  # type: ignore[override] # same as the SDK's; urllib3 expects a protocol
+        # The SDK stores plain seconds where urllib3 has a Timeout.
         return _Connection(self.base_url, self.socket_path, self.timeout)  # type: ignore[arg-type]
 
 
@@ -34,7 +34,7 @@ class UnixAdapter(UnixHTTPAdapter):
 
     def get_connection(self, url: bytes | str, proxies: object = None) -> _Pool:
         """The pool of connections for an address."""
-        del proxies  # they have no part in a unix socket
+        del proxies  # not used with a unix socket
         with self.pools.lock:
             pool: _Pool | None = self.pools.get(url)
             if pool is None:

@@ -1,7 +1,7 @@
-"""Reads what a Docker Engine says when it refuses something: whether the run or the engine is to blame.
+"""Interprets the error messages of a Docker Engine: whether the cause is the run or the engine.
 
-Pure. The engine's statuses alone do not tell: a command that does not exist is 400 or 500, and so is a
-containerd that does not answer; its words do.
+Pure. The status alone is not sufficient: a command that does not exist may be reported as 400 or 500, and so may a
+containerd that does not answer; the message distinguishes them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 from scheduler.engine.errors import EngineError
 
-# What stands in the words of an engine that is itself in trouble; only looked for where its status is 5xx.
+# Phrases of an engine that has problems itself; only considered if the status is 5xx.
 _TROUBLE = (
     "context canceled",
     "context deadline exceeded",
@@ -22,23 +22,23 @@ _TROUBLE = (
     "shutting down",
 )
 
-# What an engine says of a registry that may answer soon ...
+# Phrases for a registry that may answer soon ...
 _PASSING = re.compile(
     r"connection re(fused|set)|no such host|server misbehaving|temporary failure|no route to host"
     r"|network is unreachable|i/o timeout|timeout|request canceled|deadline exceeded|unexpected eof|: eof\b"
     r"|toomanyrequests|too many requests|received unexpected http status: 5\d\d|\b50[0234] |internal server error"
     r"|bad gateway|service unavailable|gateway time|broken pipe",
 )
-# ... and of one that has answered for good, whatever else stands beside it.
+# ... for one that has answered definitively, whatever else the message contains ...
 _LASTING = re.compile(
     r"manifest unknown|not found|denied|unauthorized|authentication|no basic auth|invalid reference"
     r"|no matching manifest|x509|no space left"
 )
 
-# ... and what it says of one that does not know who asks, or does not let them.
+# ... and for one that does not accept the caller's credential.
 _DENIED = re.compile(r"denied|unauthorized|authentication|no basic auth|incorrect username or password")
 
-# The runtime's own call stack, in the forms of runc up to 1.0 and since, that stands before what went wrong.
+# The runtime's own call stack before the actual error, in the formats of runc up to 1.0 and since.
 _RUNTIME_PREFIX = re.compile(
     r"(failed to create (shim )?task: |failed to create task for container: "
     r"|OCI runtime create failed: |runc create failed: |unable to start container process: "
@@ -51,8 +51,8 @@ class EngineRefusedError(EngineError):
     """The engine answered a call with an error.
 
     Attributes:
-        status: the HTTP status of its answer.
-        words: its own words, shortened to what matters.
+        status: the HTTP status of the answer.
+        words: the engine's message, shortened to the essential part.
     """
 
     def __init__(self, status: int, words: str) -> None:
@@ -62,22 +62,22 @@ class EngineRefusedError(EngineError):
 
     @property
     def names_forgotten_process(self) -> bool:
-        """Whether a container is not started because containerd runs it already, of which the engine knows nothing.
+        """Whether a container cannot be started because containerd already runs it without the engine's knowledge.
 
-        That is so when the engine was killed between starting a process and noting it (seen on Engine 20.10; newer
-        ones pass on containerd's own words).
+        This happens if the engine was killed between starting a process and recording it (seen on Engine 20.10; newer
+        versions pass on containerd's message).
         """
         words = self.words.lower()
         return "id already in use" in words or (": already exists" in words and "container" in words)
 
     @property
     def in_trouble(self) -> bool:
-        """Whether the engine is to blame, so that the same call may do later."""
+        """Whether the engine is at fault, so that the same call may succeed later."""
         return self.status == 503 or (self.status >= 500 and any(t in self.words.lower() for t in _TROUBLE))
 
 
 def readable(words: str) -> str:
-    """An engine's words without its runtime's call stack.
+    """An engine's message without its runtime's call stack.
 
     >>> readable('OCI runtime create failed: container_linux.go:380: starting container process caused: '
     ...          'exec: "nope": executable file not found in $PATH: unknown')
@@ -87,7 +87,7 @@ def readable(words: str) -> str:
 
 
 def is_passing_registry_trouble(words: str) -> bool:
-    """Whether a pull that failed with these words may do better soon.
+    """Whether a pull that failed with this message may succeed soon.
 
     >>> is_passing_registry_trouble('dial tcp 10.0.0.1:5000: connect: connection refused')
     True
@@ -99,7 +99,7 @@ def is_passing_registry_trouble(words: str) -> bool:
 
 
 def is_denial(words: str) -> bool:
-    """Whether a pull failed with these words because of who asked.
+    """Whether a pull failed with this message because of the credential.
 
     >>> is_denial('Head "http://127.0.0.1:5000/v2/a/manifests/1": no basic auth credentials')
     True
@@ -108,5 +108,5 @@ def is_denial(words: str) -> bool:
 
 
 def is_disk_full(words: str) -> bool:
-    """Whether the engine's disk has no room."""
+    """Whether the engine's disk is full."""
     return "no space left on device" in words.lower() or "disk quota exceeded" in words.lower()

@@ -1,6 +1,6 @@
-"""What can go wrong between Timeball and an engine, told apart by what its caller should do next.
+"""Errors between Timeball and an engine, distinguished by what the caller should do next.
 
-Pure. `EngineUnavailableError` means: wait and try again; every other one is a fact about this run.
+Pure. `EngineUnavailableError` means: wait and try again; every other error is a fact about the run.
 """
 
 from __future__ import annotations
@@ -9,36 +9,36 @@ from scheduler.domain.errors import TimeballError
 
 
 class EngineError(TimeballError):
-    """Any failure of a call to an engine."""
+    """Any failed call to an engine."""
 
 
 class EngineUnavailableError(EngineError):
-    """The engine cannot be reached, does not answer in time, or broke the connection.
+    """The engine cannot be reached, does not answer in time, or the connection was lost.
 
-    Nothing is known about the run that the call was about: the call may or may not have taken effect, so ask
-    again (`Engine.find`, `Engine.inspect`) once the engine is back.
+    The call may or may not have taken effect, so check again (`Engine.find`, `Engine.inspect`) when the engine is
+    back.
     """
 
 
 class EngineTimeoutError(EngineUnavailableError):
-    """The engine was reached, or seemed to be, but gave no answer in time."""
+    """The engine was reached, or seemed to be, but did not answer in time."""
 
 
 class EngineTroubledError(EngineUnavailableError):
-    """The engine answered that it cannot do this now: it is there, but something of it is in trouble."""
+    """The engine answered that it cannot do this now: it is running, but has a problem."""
 
 
 class StreamBrokenError(EngineUnavailableError):
-    """A stream of the engine ended in the middle of a frame, or holds what is no frame."""
+    """A stream of the engine ended in the middle of a frame, or contains an invalid frame."""
 
 
 class ImagePullError(EngineError):
-    """The image cannot be had; the message carries the registry's or the engine's own words.
+    """The image is not available; the message contains the registry's or the engine's own message.
 
     Attributes:
-        is_transient: whether another try, soon, may have it.
-        has_stalled: whether it was given up for want of progress.
-        is_denied: whether the registry denies it to who asked.
+        is_transient: whether another attempt may soon succeed.
+        has_stalled: whether the pull was cancelled because it made no progress.
+        is_denied: whether the registry denied access.
     """
 
     def __init__(
@@ -55,30 +55,30 @@ class ImagePullError(EngineError):
         super().__init__(message)
 
     def saying(self, message: str) -> ImagePullError:
-        """The same end in other words."""
+        """The same error with another message."""
         return ImagePullError(
             message, is_transient=self.is_transient, has_stalled=self.has_stalled, is_denied=self.is_denied
         )
 
 
 class LaunchError(EngineError):
-    """The container cannot be made or started, and trying again would change nothing.
+    """The container cannot be created or started, and another attempt would not help.
 
-    The message carries the engine's own reason: a command that does not exist, a limit the machine cannot
-    give, an image without a command.
+    The message contains the engine's own reason: a command that does not exist, a limit that the host cannot
+    provide, an image without a command.
     """
 
 
 class ImageMissingError(LaunchError):
-    """The container cannot be made because its image is not on the engine (any more)."""
+    """The container cannot be created because its image is not on the engine (any more)."""
 
 
 class LaunchForgottenError(LaunchError):
-    """The engine died while it started the container: it neither knows the process nor starts another.
+    """The engine was killed while it started the container: it does not know the process, and cannot start another.
 
-    The process did start, and may still be running on the engine's machine, out of the engine's reach.
+    The process did start, and may still be running on the engine's host without the engine's control.
     """
 
 
 class RunGoneError(EngineError):
-    """The container that the call is about is not on the engine (any more)."""
+    """The container does not exist on the engine (any more)."""

@@ -1,9 +1,9 @@
-"""Takes apart the stream in which a Docker Engine sends both outputs of a container over one connection.
+"""Decodes the stream in which a Docker Engine sends both outputs of a container over one connection.
 
-Pure: bytes in, `LogFrame`s out. Each frame of the wire is a header of eight bytes (stream, three zeros,
-length as big-endian 32 bits) and that many bytes of output; see 'Stream format' under ContainerAttach in the
-Engine API's manual. Reads cut the stream anywhere, so the decoder is fed with whatever came and keeps what is
-incomplete.
+Pure: bytes in, `LogFrame`s out. Each frame on the wire consists of a header of eight bytes (stream, three zeros,
+length as a big-endian 32-bit integer) and the given number of bytes of output; see 'Stream format' under
+ContainerAttach in the Engine API's manual. Reads may split the stream anywhere, so the decoder accepts any pieces and
+keeps what is incomplete.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from scheduler.engine.protocol import LogFrame
 
 HEADER_BYTES = 8
 TIMESTAMP_LIMIT = 64
-"""Bytes within which the space after a timestamp must come; the engine's own format takes 31."""
+"""Maximum position of the space after a timestamp; the engine's own format takes 31 bytes."""
 
 _HEADER = struct.Struct(">II")
 _ERROR_HEADER = 3 << 24
-# The header's first four bytes as one number. 0 is stdin, which the engine's own client shows as stdout.
+# The header's first four bytes as a number. 0 is stdin, which the engine's own client shows as stdout.
 _STREAMS = {0: Stream.STDOUT, 1 << 24: Stream.STDOUT, 2 << 24: Stream.STDERR}
 
 
 class FrameDecoder:
-    """Turns the pieces of one multiplexed stream into frames, as far as they are complete.
+    """Decodes the pieces of one multiplexed stream into frames, as far as they are complete.
 
-    The bytes of a frame are handed on as they come, so a frame of any length takes no memory; and
-    neighbouring frames of one stream that came with the same piece are joined. With timestamps every frame of
-    the wire stays one of its own, or several that carry the same time.
+    The bytes of a frame are passed on as they arrive, so a frame of any length takes no memory. Adjacent frames of
+    the same stream that arrive in one piece are joined. With timestamps, every frame on the wire remains separate, or
+    becomes several frames with the same time.
     """
 
     def __init__(self, *, timestamps: bool = False) -> None:
@@ -41,10 +41,10 @@ class FrameDecoder:
         self._at: datetime | None = None
 
     def feed(self, data: bytes) -> list[LogFrame]:
-        """The frames, whole or in part, that these further bytes give.
+        """The complete or partial frames in these further bytes.
 
         Raises:
-            StreamBrokenError: there is no frame where one should begin, or the engine reports an error.
+            StreamBrokenError: the bytes are not a frame, or the engine reports an error.
         """
         if self._rest:
             data = self._rest + data
@@ -52,7 +52,7 @@ class FrameDecoder:
         return self._feed(data)
 
     def finish(self) -> None:
-        """Say that nothing more will come.
+        """Check the end of the stream.
 
         Raises:
             StreamBrokenError: the stream ended in the middle of a frame.
@@ -60,7 +60,7 @@ class FrameDecoder:
         if self._left or self._rest:
             missing = f"{self._left} bytes of output" if self._left else "the rest of a header"
             raise StreamBrokenError(
-                f"the engine's stream ended in the middle of a frame: {missing} did not come"
+                f"the engine's stream ended in the middle of a frame: {missing} are missing"
             )
 
     def _feed_plain(self, data: bytes) -> list[LogFrame]:
@@ -135,17 +135,15 @@ class FrameDecoder:
 
 
 def parse_time(text: str) -> datetime:
-    """An engine's time (``2026-01-31T09:54:00.123456789Z``) as aware UTC; what is below a microsecond is cut.
+    """An engine's time (``2026-01-31T09:54:00.123456789Z``) as aware UTC; truncated to microseconds.
 
     Raises:
-        StreamBrokenError: that is no time.
+        StreamBrokenError: the text is not a time.
     """
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
-        raise StreamBrokenError(
-            f"the engine sent {text[:TIMESTAMP_LIMIT]!r} where a time should stand"
-        ) from None
+        raise StreamBrokenError(f"the engine sent {text[:TIMESTAMP_LIMIT]!r} instead of a time") from None
 
 
 def _not_a_frame(data: bytes, position: int) -> StreamBrokenError:
@@ -155,5 +153,5 @@ def _not_a_frame(data: bytes, position: int) -> StreamBrokenError:
         words = data[begin : begin + min(size, 500)].decode("utf-8", "replace")
         return StreamBrokenError(f"the engine reports an error in its stream: {words}")
     return StreamBrokenError(
-        f"the engine sent {data[position : position + HEADER_BYTES].hex(' ')} where a frame should begin"
+        f"the engine sent {data[position : position + HEADER_BYTES].hex(' ')} instead of a frame"
     )

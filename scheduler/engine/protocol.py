@@ -1,8 +1,8 @@
-"""What Timeball asks of a place where containers run, and the words it uses for it.
+"""The interface that Timeball requires of a container engine, and its data types.
 
-Pure: data and a Protocol, no I/O. `docker.py` fulfils it with a Docker Engine; a Swarm fits as well, so
-nothing here assumes that a container is local: a handle names its node, logs are read from the engine, ends
-are told by events.
+Pure: data and a Protocol, no I/O. `docker.py` implements it for a Docker Engine. A Swarm could implement it as well,
+so nothing here assumes that containers are local: a handle names its node, logs are read from the engine, and ends
+are reported by events.
 """
 
 from __future__ import annotations
@@ -20,55 +20,55 @@ from scheduler.domain.secret_files import SecretFile
 from scheduler.domain.stream import Stream
 
 LABEL_EXEC = "io.timeball.exec"
-"""Label that carries the exec's id."""
+"""Label with the run's id."""
 LABEL_JOB = "io.timeball.job"
-"""Label that carries the job's id."""
+"""Label with the job's id."""
 LABEL_INSTALLATION = "io.timeball.installation"
-"""Label that carries the installation's id: two Timeballs on one engine leave each other's runs alone."""
+"""Label with the installation's id: Timeball installations on the same engine ignore each other's runs."""
 OWN_LABELS = frozenset({LABEL_EXEC, LABEL_JOB, LABEL_INSTALLATION})
-"""Labels that the engine sets itself; a spec's own labels cannot replace them."""
+"""Labels that the engine's implementation sets; a spec's own labels cannot replace them."""
 
 
 def container_name(exec_id: str) -> str:
-    """The name of an exec's container (or service), the same every time."""
+    """The name of a run's container (or service), always the same."""
     return f"timeball-{exec_id}"
 
 
 class RunState(StrEnum):
-    """Where a container is in its life."""
+    """The state of a container."""
 
     CREATED = "created"
-    """Made, never ran. A container whose start failed stays here."""
+    """Created, never ran. A container whose start failed remains in this state."""
     RUNNING = "running"
-    """Its main process runs (or is paused)."""
+    """Its main process is running (or paused)."""
     ENDED = "ended"
-    """Its main process has ended; it still has an exit code and logs."""
+    """Its main process has ended; its exit code and logs are still available."""
     GONE = "gone"
     """The engine does not know it."""
 
 
 class EventKind(StrEnum):
-    """What an engine tells about a container without being asked."""
+    """The kind of an engine's event about a container."""
 
     START = "start"
-    """Its main process runs now."""
+    """Its main process has started."""
     DIE = "die"
-    """Its main process has ended; the event has the exit code."""
+    """Its main process has ended; the event contains the exit code."""
     OOM = "oom"
-    """A process in it was killed for want of memory; may come shortly after `DIE`."""
+    """A process in it was killed for lack of memory; may follow shortly after `DIE`."""
     DESTROY = "destroy"
     """It was removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """Which container (or service) on an engine is meant.
+    """Identifies a container (or service) on an engine.
 
     Attributes:
-        engine_id: the engine's own id of it.
+        engine_id: the engine's id of the container.
         name: its name, from `container_name`.
-        node: the machine it runs on where the engine has several, else None.
-        secret_directories: how many directories in memory it has for secret files.
+        node: the machine that it runs on if the engine has several, otherwise None.
+        secret_directories: number of its in-memory directories for secret files.
     """
 
     engine_id: str
@@ -79,26 +79,26 @@ class Handle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSpec:
-    """All that is needed to make one container.
+    """Everything that is needed to create a container.
 
     Attributes:
-        exec_id: the exec it belongs to; its name is derived from this.
-        job_id: the job the exec belongs to.
+        exec_id: the run that it belongs to, from which its name is derived.
+        job_id: the run's job.
         image: ``repo:tag`` or ``repo@sha256:…``.
-        command: the words to run; None runs the image's own command.
-        environment: variables, added to the image's own.
-        cpus: processors it may use at most, 0.01 and up.
-        memory_bytes: memory it may use at most, swap included; the engine asks for 6 MiB at least.
-        pids_limit: processes and threads it may have at most.
-        nofile_limit: files that a process may have open; None for the engine's own limit.
-        capabilities: all that it keeps of root's powers, without ``CAP_``.
-        no_new_privileges: whether programs can gain nothing by set-user-id files.
-        mounts: what it sees of the engine's machine.
-        secret_directories: directories in memory that `Engine.start` puts secret files into.
-        user: whom it runs as; None for the image's own user.
-        read_only_root: whether nothing but mounts and a /tmp in memory can be written to.
+        command: the words of the command; None for the image's own command.
+        environment: variables, in addition to the image's own.
+        cpus: maximum number of processors, at least 0.01.
+        memory_bytes: maximum memory, including swap; the engine requires at least 6 MiB.
+        pids_limit: maximum number of processes and threads.
+        nofile_limit: maximum number of open files of a process; None for the engine's default.
+        capabilities: all Linux capabilities that it keeps, without ``CAP_``.
+        no_new_privileges: whether programs cannot gain privileges, for example through set-user-id files.
+        mounts: files and directories of the engine's host.
+        secret_directories: in-memory directories into which `Engine.start` puts secret files.
+        user: the user of its processes; None for the image's own user.
+        read_only_root: whether only mounts and an in-memory /tmp are writable.
         network: the engine's network, or ``none``; None for the engine's default.
-        labels: labels beside Timeball's own.
+        labels: labels in addition to Timeball's own.
     """
 
     exec_id: str
@@ -122,18 +122,18 @@ class LaunchSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """What an engine knows about one container.
+    """The engine's information about a container.
 
     Attributes:
-        state: where it is in its life.
-        exit_code: of its main process, when it has ended; 128 + n when signal n ended it.
-        oom_killed: whether the kernel killed a process in it for want of memory.
+        state: the container's state.
+        exit_code: of its main process, if it has ended; 128 + n if signal n ended it.
+        oom_killed: whether the kernel killed a process in it for lack of memory.
         started_at: when its main process began; aware UTC by the engine's clock.
-        finished_at: when its main process ended; likewise.
-        error: the engine's own words when it could not run it.
-        image_id: the id of the image it was made from (a digest of the image's configuration).
-        node: the machine it runs on where the engine has several, else None.
-        environment: the variables it was made with, secrets and all; empty where the engine does not say.
+        finished_at: when its main process ended; aware UTC by the engine's clock.
+        error: the engine's message if it could not run it.
+        image_id: the id of the image that it was created from (a digest of the image's configuration).
+        node: the machine that it runs on if the engine has several, otherwise None.
+        environment: the variables that it was created with, including secrets; empty if the engine does not say.
     """
 
     state: RunState
@@ -149,13 +149,13 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """An image that is on the engine.
+    """An image on the engine.
 
     Attributes:
-        digest: what identifies its content: the registry's digest of the manifest where it came from a
-            registry, else the image's id; ``sha256:…`` both.
-        image_id: the engine's id of it, as `RunStatus.image_id`.
-        pulled: whether the registry was asked for it just now.
+        digest: identifies the image's content: the registry's manifest digest if it came from a registry,
+            otherwise the image's id; both are written as ``sha256:…``.
+        image_id: the engine's id of the image, as in `RunStatus.image_id`.
+        pulled: whether the registry was just asked for it.
     """
 
     digest: str
@@ -164,25 +164,25 @@ class ImageInfo:
 
     @property
     def is_from_registry(self) -> bool:
-        """Whether the digest is a registry's, so that the same image can be asked for by it."""
+        """Whether the digest is the registry's, so that the same image can be pulled by it."""
         return self.digest != self.image_id
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What an engine's machine has in all, whoever uses it."""
+    """The total capacity of an engine's host, including what others use."""
 
     cpus: float
     memory_bytes: int
 
 
 class LogFrame(NamedTuple):
-    """Some bytes of one stream, in the order they were written; cut anywhere, also within a character.
+    """Some bytes of one stream, in the order of output; may be split anywhere, even within a character.
 
     Attributes:
-        stream: where they were written, `Stream.STDOUT` or `Stream.STDERR`.
+        stream: `Stream.STDOUT` or `Stream.STDERR`.
         data: the bytes, never empty.
-        at: the engine's time of them, where it was asked for.
+        at: the engine's time of the bytes, if it was requested.
     """
 
     stream: Stream
@@ -192,12 +192,12 @@ class LogFrame(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineEvent:
-    """Something that happened to one of our containers.
+    """An event of one of our containers.
 
     Attributes:
-        kind: what happened.
-        exec_id: the exec whose container it is.
-        at: when, by the engine's clock; aware UTC.
+        kind: the kind of event.
+        exec_id: the run that the container belongs to.
+        at: when it happened, by the engine's clock; aware UTC.
         exit_code: of its main process, for `EventKind.DIE`.
     """
 
@@ -209,7 +209,7 @@ class EngineEvent:
 
 @dataclass(frozen=True, slots=True)
 class OwnRun:
-    """One of our containers, as `Engine.list_ours` finds it."""
+    """One of our containers, as found by `Engine.list_ours`."""
 
     exec_id: str
     handle: Handle
@@ -218,7 +218,7 @@ class OwnRun:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A container of some Timeball's, ours or another's."""
+    """A container of any Timeball installation, ours or another one."""
 
     name: str
     installation: str
@@ -227,14 +227,14 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
-    """What an engine tells about itself.
+    """Information about an engine.
 
     Attributes:
-        version: of its software.
-        api_version: the newest that it speaks.
-        time: its clock; aware UTC. None if it does not tell.
-        capacity: what its machine has.
-        containers: those of all Timeballs.
+        version: the engine's version.
+        api_version: the newest API version that it supports.
+        time: the engine's time, aware UTC; None if it does not report it.
+        capacity: the capacity of its host.
+        containers: the containers of all Timeball installations.
     """
 
     version: str
@@ -245,16 +245,16 @@ class EngineFacts:
 
 
 class FrameStream(Protocol):
-    """An open stream of output; iterating gives what came with one read, in batches.
+    """An open stream of output; iterating returns batches, one per read.
 
-    An end says nothing about the container (a connection that drops can look the same): inspect after it.
-    Iterating raises `EngineUnavailableError` when the connection is seen to break.
+    The end of the stream does not mean that the container has ended (a lost connection can look the same), so
+    inspect it afterwards. Iterating raises `EngineUnavailableError` if the connection is lost.
     """
 
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> list[LogFrame]: ...
     async def aclose(self) -> None:
-        """Close the connection; the container goes on. Closing twice is fine."""
+        """Close the connection; the container continues to run. Closing twice is not an error."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -266,14 +266,14 @@ class FrameStream(Protocol):
 class EventStream(Protocol):
     """An open subscription to an engine's events.
 
-    It has no end but its closing: iterating raises `EngineUnavailableError` when the connection breaks.
-    Events missed meanwhile are not told again; ask `Engine.list_ours` after every subscription.
+    It only ends by being closed: iterating raises `EngineUnavailableError` if the connection is lost. Events that
+    were missed are not repeated, so call `Engine.list_ours` after every subscription.
     """
 
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> EngineEvent: ...
     async def aclose(self) -> None:
-        """End the subscription. Closing twice is fine."""
+        """End the subscription. Closing twice is not an error."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -283,62 +283,62 @@ class EventStream(Protocol):
 
 
 class Engine(Protocol):
-    """A place where containers run.
+    """A container engine.
 
-    Every call raises `EngineUnavailableError` when the engine cannot be reached or does not answer within a
-    bounded time. A call that is cancelled may still take effect on the engine.
+    Every call raises `EngineUnavailableError` if the engine cannot be reached or does not answer within a limited
+    time. A cancelled call may still take effect on the engine.
     """
 
     async def ping(self) -> None:
-        """Return when the engine answers."""
+        """Return when the engine has answered."""
         ...
 
     async def now(self) -> datetime:
-        """The present moment by the engine's clock, which may be far from ours; aware UTC."""
+        """The engine's current time, which may differ considerably from ours; aware UTC."""
         ...
 
     async def capacity(self) -> Capacity:
-        """What the engine's machine has in all."""
+        """The total capacity of the engine's host."""
         ...
 
     async def examine(self) -> EngineFacts:
-        """What there is to know of the engine, for people who look after it."""
+        """Information about the engine, for operators."""
         ...
 
     async def ensure_image(
         self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
-        """See to it that the image is on the engine, asking its registry as the policy says.
+        """Ensure that the image is on the engine, pulling it according to the policy.
 
         Args:
             image: ``repo:tag`` or ``repo@sha256:…``.
-            policy: when the registry is asked.
-            progress: is called on the event loop with a readable line now and then.
-            login: what the registry is shown; None for what the engine's own configuration has.
+            policy: when the image is pulled.
+            progress: called on the event loop with occasional readable lines.
+            login: the credential for the registry; None for that in the engine's own configuration.
 
         Raises:
-            ImagePullError: it cannot be had, or the pull makes no progress.
+            ImagePullError: the image is not available, or the pull makes no progress.
         """
         ...
 
     async def create(self, spec: LaunchSpec) -> Handle:
-        """Make the container, or find the one that an earlier call made; it does not run yet.
+        """Create the container, or find the one that an earlier call created; does not start it.
 
         Raises:
             ImageMissingError: its image is not on the engine.
-            LaunchError: the engine refuses it.
+            LaunchError: the engine refuses to create it.
         """
         ...
 
     async def find(self, exec_id: str) -> Handle | None:
-        """The container of an exec, if there is one."""
+        """The container of a run, if there is one."""
         ...
 
     async def attach(self, handle: Handle) -> FrameStream:
-        """Listen to a container's output from now on; nothing is lost from the moment this returns.
+        """Read a container's output from now on; no output is lost after this has returned.
 
-        For a container that has not been started: with one that has ended already the stream may stay open
-        for ever.
+        For containers that have not been started: if the container has already ended, the stream may stay open
+        forever.
 
         Raises:
             RunGoneError: there is no such container.
@@ -346,34 +346,34 @@ class Engine(Protocol):
         ...
 
     async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
-        """Start a container's main process; one that runs already is left alone.
+        """Start a container's main process; does nothing if it is already running.
 
-        Files are in its memory before its process begins, and gone with it. They are given with every start: one
-        that did not come about has left none.
+        The files are in its memory before its process begins, and are removed with it. Pass them with every start:
+        a start that failed leaves no files.
 
-        A container that has ended would run again: where that is possible (after a crash, after
-        `EngineUnavailableError`) inspect first.
+        A container that has ended would run again, so inspect it first if that is possible (after a crash, or after
+        `EngineUnavailableError`).
 
         Raises:
-            LaunchError: its command cannot be run, or the engine does not take the files.
+            LaunchError: its command cannot be run, or the engine refuses the files.
             RunGoneError: there is no such container.
         """
         ...
 
     async def inspect(self, handle: Handle) -> RunStatus:
-        """What the engine knows about a container; `RunState.GONE` if that is nothing."""
+        """The engine's state of a container; `RunState.GONE` if there is no such container."""
         ...
 
     async def logs(
         self, handle: Handle, *, follow: bool, timestamps: bool = False, since: datetime | None = None
     ) -> FrameStream:
-        """A container's output from the beginning, as the engine has kept it.
+        """A container's output from the beginning, as stored by the engine.
 
         Args:
-            handle: which container.
-            follow: go on until it ends, instead of ending with what is there.
-            timestamps: give every frame the engine's time.
-            since: leave out what was written before.
+            handle: the container.
+            follow: continue until the container ends, instead of ending with the current output.
+            timestamps: whether to set the engine's time of every frame.
+            since: leave out earlier output.
 
         Raises:
             RunGoneError: there is no such container.
@@ -381,28 +381,28 @@ class Engine(Protocol):
         ...
 
     async def stop(self, handle: Handle, grace_seconds: int) -> None:
-        """SIGTERM (or the image's own stop signal), and SIGKILL after the grace period; return when it ended.
+        """Send SIGTERM (or the image's stop signal), and SIGKILL after the grace period; return when it has ended.
 
-        One that has ended or is gone is fine.
+        A container that has ended or does not exist is not an error.
         """
         ...
 
     async def kill(self, handle: Handle) -> None:
-        """SIGKILL at once. One that has ended or is gone is fine."""
+        """Send SIGKILL. A container that has ended or does not exist is not an error."""
         ...
 
     async def remove(self, handle: Handle) -> None:
-        """Remove a container with its anonymous volumes, running or not. One that is gone is fine."""
+        """Remove a container with its anonymous volumes, running or not. A missing container is not an error."""
         ...
 
     async def events(self) -> EventStream:
-        """Subscribe to what happens to this installation's containers, from now on."""
+        """Subscribe to the events of this installation's containers, from now on."""
         ...
 
     async def list_ours(self) -> list[OwnRun]:
-        """All containers of this installation, in whatever state."""
+        """All containers of this installation, in any state."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections and threads; containers go on. The engine is of no use afterwards."""
+        """Close connections and threads; containers continue to run. The object cannot be used afterwards."""
         ...

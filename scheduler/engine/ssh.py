@@ -1,8 +1,8 @@
-"""Makes an engine behind ``ssh://user@host`` look like a local one: a unix socket that ssh carries over.
+"""Makes an engine behind ``ssh://user@host`` available as a local unix socket that ssh forwards.
 
-One ssh process carries every connection to the engine as a channel of its own, so a stream costs no further
-handshake (the SDK's way is a process and a handshake for each connection). Keys, known hosts and jumps are
-those of the operator's own ssh configuration; nobody is asked for anything.
+A single ssh process carries every connection to the engine as a separate channel, so streams need no further
+handshakes (the SDK starts a process and a handshake for each connection). Keys, known hosts and jump hosts come from
+the operator's own ssh configuration; ssh never prompts.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from scheduler.domain.errors import SettingsError
 from scheduler.engine.errors import EngineUnavailableError
 
 REMOTE_SOCKET = "/var/run/docker.sock"
-"""Where the engine listens over there, unless the address ends with another path."""
+"""The engine's socket on the remote machine, unless the address specifies another path."""
 ALIVE_SECONDS = 15
-"""How often ssh asks the other side for a sign of life; three without one end the tunnel."""
+"""Interval of ssh's keep-alive messages; the tunnel ends after three without an answer."""
 _SIGN = b"timeball\n"
 
 
 class SshTunnel:
-    """The tunnel to one engine; opened when it is first needed, and again after every break.
+    """The tunnel to one engine; opened on first use, and again whenever it breaks.
 
     Args:
         url: ``ssh://[user@]host[:port][/path/of/docker.sock]``.
-        config: an ssh configuration file instead of the user's own.
-        seconds: how long a connection may take.
+        config: an ssh configuration file to use instead of the user's.
+        seconds: maximum duration of connecting.
 
     Raises:
-        SettingsError: the address is not of that form.
+        SettingsError: the address is invalid.
     """
 
     def __init__(self, url: str, *, config: Path | None, seconds: float) -> None:
@@ -53,14 +53,14 @@ class SshTunnel:
 
     @property
     def last_words(self) -> str:
-        """What ssh said last, for errors."""
+        """The last messages of ssh, for errors."""
         return " ".join(self._words)
 
     async def ready(self) -> None:
-        """Return when the socket leads to the other machine.
+        """Return when the socket is connected to the remote machine.
 
         Raises:
-            EngineUnavailableError: ssh cannot connect; with its own words.
+            EngineUnavailableError: ssh cannot connect; contains ssh's message.
         """
         if self._process is not None and self._process.returncode is None:
             return
@@ -69,14 +69,14 @@ class SshTunnel:
                 await self._open()
 
     async def close(self) -> None:
-        """End ssh and remove the socket."""
+        """Stop ssh and remove the socket."""
         process, self._process = self._process, None
         if process is not None:
             with suppress(ProcessLookupError):
                 process.terminate()
             await process.wait()
         if self._listening is not None:
-            # Its last words come at once, but a helper that ssh has started may keep the pipe open.
+            # Its last messages arrive at once, but a helper process of ssh may keep the pipe open.
             await asyncio.wait({self._listening}, timeout=1)
             self._listening.cancel()
             self._listening = None
@@ -98,10 +98,10 @@ class SshTunnel:
             )
         except OSError as error:
             raise EngineUnavailableError(
-                f"ssh cannot be run: {error.strerror}; install openssh-client"
+                f"cannot run ssh: {error.strerror}; install openssh-client"
             ) from error
         self._listening = asyncio.create_task(self._listen(process))
-        assert process.stdin is not None  # noqa: S101 - a pipe, as asked for
+        assert process.stdin is not None  # noqa: S101 - a pipe, as requested
         assert process.stdout is not None  # noqa: S101
         try:
             async with asyncio.timeout(self._seconds):
@@ -115,22 +115,22 @@ class SshTunnel:
         if echo != _SIGN:
             self._process = process
             await self.close()
-            words = self.last_words or "it ended without a word"
+            words = self.last_words or "it ended without a message"
             raise EngineUnavailableError(f"the engine at {self._where} cannot be reached: ssh: {words}")
         self._process = process
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Take down what ssh complains about, so that its pipe never fills."""
-        assert process.stderr is not None  # noqa: S101 - a pipe, as asked for
+        """Record the error messages of ssh, so that its pipe never fills up."""
+        assert process.stderr is not None  # noqa: S101 - a pipe, as requested
         while words := await process.stderr.read(4096):
             self._words.extend(words.decode("utf-8", "replace").splitlines())
 
 
 def _command(url: str, config: Path | None, seconds: float) -> list[str]:
-    """The words that run ssh; the last three are where to, and what runs there.
+    """The ssh command; its last three words are the host and the remote command.
 
-    What runs there is ``cat``: it answers when the tunnel stands, and ends (and ssh with it) when this process is
-    gone, however it went.
+    The remote command is ``cat``: its echo shows that the tunnel is ready, and it ends (and ssh with it) when this
+    process ends, for whatever reason.
     """
     try:
         parts = urlsplit(url)
@@ -138,7 +138,7 @@ def _command(url: str, config: Path | None, seconds: float) -> list[str]:
     except ValueError as error:
         raise SettingsError(f"engine address {url!r}: {error}") from error
     if parts.scheme != "ssh" or not host or host.startswith("-") or parts.password or parts.query:
-        raise SettingsError(f"engine address {url!r}: write ssh://user@host[:port][/path/of/docker.sock]")
+        raise SettingsError(f"engine address {url!r}: use ssh://user@host[:port][/path/of/docker.sock]")
     options = [
         "BatchMode=yes",
         "ExitOnForwardFailure=yes",

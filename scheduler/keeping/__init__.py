@@ -1,1 +1,1 @@
-"""How long things are kept: retention, backup, restore and the doctor."""
+"""Retention, backup, restore and the doctor."""

@@ -1,8 +1,7 @@
-"""Clears away what need not be kept: old runs with their logs, old ledger entries, what users have deleted.
+"""Deletes data that need not be kept: old runs with their logs, old ledger entries, and what users have deleted.
 
-One daemon at a time does it for all that share the database. It works in batches of some milliseconds with pauses
-between them, so that what is due never waits for it, and it begins where it stands: whatever was interrupted is
-found again by the next round.
+One daemon at a time does this for all that share the database. It works in batches of some milliseconds with pauses
+between them, so that due runs never wait for it. It keeps no state: the next round finds whatever was interrupted.
 """
 
 from __future__ import annotations
@@ -34,32 +33,32 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 DUTY: Final = "cleaning"
-#: For how long a daemon that says nothing keeps the duty.
+#: How long a daemon that shows no sign of life keeps the duty.
 HELD: Final = timedelta(seconds=60)
-#: A round over everything begins so many times its own length after its end, at least.
+#: The minimum pause between full rounds, as a multiple of the duration of the last one.
 REST: Final = 10
-#: Seconds that a daemon has to itself after its start.
+#: Seconds after the start of the daemon before the first round.
 FIRST_PAUSE: Final = 2.0
-#: Seconds before the next try after the database refused, at most.
+#: Maximum pause after a database error, in seconds.
 RETRY_INTERVAL: Final = 10.0
-#: Jobs that one look takes up at most; how many it is goes by how long the last look took.
+#: Maximum number of jobs that are examined at once; the actual number depends on how long the last query took.
 MOST_JOBS: Final = 500
 
 
 class _DutyLostError(Exception):
-    """Another daemon does it now."""
+    """Another daemon has taken over the duty."""
 
 
 class Cleaner:
-    """Keeps what has to be kept, and no more.
+    """Deletes what need not be kept.
 
     Args:
-        database: what it clears.
-        clock: tells how old things are.
-        retention: what is kept of jobs that do not say.
+        database: the database to clean.
+        clock: the source of the current time.
+        retention: the limits of jobs that do not set their own.
         instance: this daemon's id.
-        interval: between two looks at everything.
-        on_stopped: is told of runs that were asked to stop, because their job was deleted.
+        interval: pause between two full rounds.
+        on_stopped: called with runs that were asked to stop because their job was deleted.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Cleaner:
         self._done = {"execs": 0, "occurrences": 0, "log_bytes": 0}
 
     def wake(self) -> None:
-        """Clear away soon what was deleted just now."""
+        """Delete soon what users have just deleted."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -104,7 +103,7 @@ class Cleaner:
             try:
                 if await self.clean(everything=whole) and whole:
                     length = self._clock.steady() - began
-                    # Not at the same moment on every machine that was started together.
+                    # Randomised, so that machines that were started together do not clean at the same moment.
                     pause = max(self._interval, REST * length) * random.uniform(0.9, 1.1)  # noqa: S311
                     next_look = self._clock.steady() + pause
             except UnavailableError as error:
@@ -117,13 +116,13 @@ class Cleaner:
                 pass
 
     async def clean(self, *, everything: bool = True) -> bool:
-        """One round; answers whether it is this daemon's to do.
+        """Perform one round; returns whether this daemon has the duty.
 
         Args:
-            everything: look at what every job keeps, besides clearing away what was deleted.
+            everything: whether to check the limits of every job, instead of only deleting what users have deleted.
 
         Raises:
-            UnavailableError: the database is in trouble; the next round goes on.
+            UnavailableError: the database failed; the next round continues.
         """
         began = self._clock.steady()
         self._done = dict.fromkeys(self._done, 0)
@@ -145,10 +144,10 @@ class Cleaner:
                 log.info("retention.cleaned", **self._done, seconds=round(seconds, 3))
         return True
 
-    # ---- what jobs keep ------------------------------------------------------------------------------------
+    # ---- the limits of jobs --------------------------------------------------------------------------------
 
     async def _measure(self) -> None:
-        """Note what the logs of ended runs take up, so that summing up reads no log."""
+        """Store the log sizes of ended runs, so that sums need not read the logs."""
         pace = self._paces["sizes"]
         while exec_ids := await self._database.read(partial(clearing.unmeasured, limit=pace.size)):
             sizes = await self._database.read(partial(clearing.log_sizes, exec_ids=exec_ids))
@@ -158,21 +157,21 @@ class Cleaner:
         after = 0
         while True:
             began = time.perf_counter()
-            found = await self._database.read(partial(clearing.stocks, after=after, limit=self._looks.size))
+            stocks = await self._database.read(partial(clearing.stocks, after=after, limit=self._looks.size))
             pause = self._looks.took(time.perf_counter() - began)
-            if not found:
+            if not stocks:
                 return
-            for job in found:
+            for job in stocks:
                 await self._trim(job)
-            after = found[-1].job_id
+            after = stocks[-1].job_id
             await asyncio.sleep(pause)
 
     async def _trim(self, job: Stock) -> None:
-        """Delete what a job keeps too much of, oldest first."""
+        """Delete the oldest runs and entries of a job that are beyond its limits."""
         kept = self._retention.of(job)
         before = kept.oldest(self._clock.now())
         is_old = before is not None and job.oldest_exec is not None and job.oldest_exec < before
-        if is_old and job.execs > 1:  # the newest one stays
+        if is_old and job.execs > 1:  # the latest run is kept
             await self._delete_execs(
                 "age", lambda c, limit: clearing.oldest_execs(c, job.job_id, before=before, limit=limit)
             )
@@ -196,9 +195,9 @@ class Cleaner:
             )
 
     async def _again(self, job: Stock) -> Stock:
-        """What the job keeps by now; as it was if it is gone."""
-        found = await self._database.read(partial(clearing.stocks, after=job.job_id - 1, limit=1))
-        return found[0] if found and found[0].job_id == job.job_id else job
+        """The job's current figures; unchanged ones if it no longer exists."""
+        stocks = await self._database.read(partial(clearing.stocks, after=job.job_id - 1, limit=1))
+        return stocks[0] if stocks and stocks[0].job_id == job.job_id else job
 
     async def _delete_execs(
         self,
@@ -208,18 +207,18 @@ class Cleaner:
         most: int | None = None,
         most_bytes: int | None = None,
     ) -> None:
-        """Delete execs batch by batch until none is found, or so many or so many bytes have gone."""
+        """Delete runs in batches until there are none left, or a number of runs or bytes is reached."""
         pace = self._paces["execs"]
 
         def work(connection: Connection) -> tuple[Cleared, int]:
             limit = pace.size if most is None else min(pace.size, most)
             old = find(connection, limit)
             sizes = 0
-            for number, one in enumerate(old):
+            for number, run in enumerate(old):
                 if most_bytes is not None and sizes >= most_bytes:
                     old = old[:number]
                     break
-                sizes += one.log_bytes or 0
+                sizes += run.log_bytes or 0
             return clearing.delete_execs(connection, old), sizes
 
         while (most is None or most > 0) and (most_bytes is None or most_bytes > 0):
@@ -243,10 +242,10 @@ class Cleaner:
         self._done["occurrences"] += cleared.rows
         return cleared
 
-    # ---- what users deleted --------------------------------------------------------------------------------
+    # ---- what users have deleted ---------------------------------------------------------------------------
 
     async def _clear_job(self, job_id: int) -> None:
-        """Delete what is left of a job that nobody sees any more, and at last its row."""
+        """Delete the remaining data of a deleted job, and finally its row."""
         await self._delete_execs("deleted", lambda c, limit: clearing.any_execs(c, job_id, limit=limit))
         await self._delete_occurrences(
             lambda c, limit: clearing.delete_occurrences(c, job_id, before=None, limit=limit)
@@ -254,13 +253,13 @@ class Cleaner:
         now = self._clock.now()
 
         def finish(connection: Connection) -> list[str]:
-            # A run that was made while the job was being deleted ends first; the next round takes it along.
+            # A run that was created while the job was being deleted ends first; the next round deletes it.
             going = execs.open_of_job(connection, job_id)
-            for one in going:
-                execs.stop(connection, one, now=now, reason=JOB_DELETED)
+            for run in going:
+                execs.stop(connection, run, now=now, reason=JOB_DELETED)
             if not going and not clearing.any_execs(connection, job_id, limit=1):
                 jobs.delete(connection, job_id)
-            return [one.id for one in going]
+            return [run.id for run in going]
 
         if going := await self._batch(finish):
             self._on_stopped(going)
@@ -275,10 +274,10 @@ class Cleaner:
     # ---- batches -------------------------------------------------------------------------------------------
 
     async def _batch(self, work: Callable[[Connection], T], pace: Pace | None = None) -> T:
-        """Do some of the work in a transaction, if it is this daemon's to do, and give others their turn.
+        """Do part of the work in a transaction, if this daemon has the duty, and pause to let others work.
 
         Raises:
-            UnavailableError: the database is in trouble.
+            UnavailableError: the database failed.
         """
         now = self._clock.now()
 
@@ -288,7 +287,7 @@ class Cleaner:
                 raise _DutyLostError
             return work(connection), time.perf_counter() - began
 
-        # What a power cut brings back is cleared away again.
+        # Not synced: what a power cut restores is deleted again.
         result, seconds = await self._database.write(guarded, durable=False)
         if pace is not None:
             await asyncio.sleep(pace.took(seconds))

@@ -1,26 +1,26 @@
-"""How large the next batch may be, so that none holds the database for long.
+"""Adapts the size of batches, so that none of them holds the database for long.
 
-Pure: it is told how long each batch took.
+Pure: it is given the duration of each batch.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Seconds that a batch should take. The database has one writer: what is due waits for a batch that has begun.
+#: Target duration of a batch in seconds. The database has one writer, so due runs wait for a batch in progress.
 TARGET: Final = 0.006
-#: Of each second, clearing takes so much at most.
+#: Maximum share of the time that deleting may take.
 SHARE: Final = 0.25
 #: The shortest pause between two batches, in seconds.
 SHORTEST_PAUSE: Final = 0.004
 
 
 class Pace:
-    """The size of the batches of one kind of work.
+    """The batch size of one kind of work.
 
     Args:
-        first: how many things the first batch takes.
-        most: how many any batch takes at most.
+        first: size of the first batch.
+        most: maximum size of a batch.
     """
 
     def __init__(self, first: int, most: int) -> None:
@@ -28,7 +28,7 @@ class Pace:
         self._most = most
 
     def took(self, seconds: float) -> float:
-        """Adapt to how long a batch took; answers for how many seconds to pause after it."""
+        """Adapt to the duration of a batch; returns the seconds to pause after it."""
         if seconds > TARGET:
             self.size = max(1, int(self.size * TARGET / seconds))
         elif seconds < TARGET / 2:

@@ -1,7 +1,7 @@
-"""Puts a backup in the place of a data directory's database, while no daemon uses it.
+"""Replaces the database of a data directory with a backup, while no daemon uses it.
 
-The backup is checked first, and copied to a temporary name. The earlier database is kept beside it. The last step is
-one renaming: whatever ends the command before it leaves everything as it was.
+The backup is checked first and copied under a temporary name. The old database is kept next to it. The last step is a
+single rename: if the command is interrupted before it, nothing has changed.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from scheduler.process.data_dir import LOCK_FILE, TOKEN_FILE
 from scheduler.store.migrate import HEAD, VERSION_TABLE
 from scheduler.store.tables import from_micros
 
-#: What SQLite's files begin with (https://www.sqlite.org/fileformat2.html, 1.3).
+#: The first bytes of SQLite files (https://www.sqlite.org/fileformat2.html, 1.3).
 MAGIC: Final = b"SQLite format 3\x00"
 OWN_TABLES: Final = frozenset({"facts", "jobs", "execs", "occurrences", "log_chunks", VERSION_TABLE})
-#: Of what is wrong with a damaged file, so many lines are shown.
+#: Number of lines that are shown of the errors in a damaged file.
 LINES_SHOWN: Final = 3
-#: Bytes that are copied at a time.
+#: Number of bytes copied at a time.
 PIECE: Final = 1024 * 1024
 
 
 class RestoreError(TimeballError):
-    """The backup cannot be put in place; nothing was changed."""
+    """The backup cannot be restored; nothing was changed."""
 
 
 class NotForcedError(RestoreError):
-    """There is a database already, and it was not said that it may be replaced."""
+    """There is already a database, and replacing it was not forced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupFacts:
-    """What a backup is.
+    """The properties of a backup.
 
     Attributes:
-        version: of its tables.
+        version: version of its schema.
         taken_at: when it was taken (UTC); None if the file is a plain copy of a database.
-        installation: the id that its containers carry.
-        jobs: how many there are.
-        execs: how many runs there are, and of them not ended: `open_execs`.
+        installation: the id in the labels of its containers.
+        jobs: number of jobs.
+        execs: number of runs; `open_execs` of them have not ended.
     """
 
     version: str
@@ -62,7 +62,7 @@ class BackupFacts:
 
 
 def examine_backup(file: Path) -> BackupFacts:
-    """Check that the file is a whole backup that this version can take up, and say what it is.
+    """Check that the file is an intact backup that this version can use, and describe it.
 
     Raises:
         RestoreError: it is not; the message says why, and what to do.
@@ -73,14 +73,14 @@ def examine_backup(file: Path) -> BackupFacts:
     except OSError as error:
         raise RestoreError(f"{file} cannot be read: {error.strerror or error}") from error
     if begins != MAGIC:
-        raise RestoreError(f"{file} is no backup of Timeball's: it is no SQLite database")
+        raise RestoreError(f"{file} is not a Timeball backup: it is not a SQLite database")
     if file.with_name(file.name + "-wal").exists():
         raise RestoreError(
-            f"{file} has a write-ahead log beside it ({file.name}-wal): it is a database that is or was in use, "
-            "not a backup. Take one with 'timeball backup'"
+            f"{file} has a write-ahead log next to it ({file.name}-wal): it is a database that is or was in use, "
+            "not a backup. Take a backup with 'timeball backup'"
         )
     try:
-        # Immutable: nothing is made beside it, and a file that may only be read can be used.
+        # Immutable: no files are created next to it, and a read-only file can be used.
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as backup:
             return _examine(file, backup)
     except sqlite3.Error as error:
@@ -90,25 +90,26 @@ def examine_backup(file: Path) -> BackupFacts:
 def _examine(file: Path, backup: sqlite3.Connection) -> BackupFacts:
     tables = {name for (name,) in backup.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if missing := sorted(OWN_TABLES - tables):
-        raise RestoreError(f"{file} is no backup of Timeball's: it has no table {missing[0]}")
-    found = backup.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
-    version = str(found[0]) if found else ""
+        raise RestoreError(f"{file} is not a Timeball backup: the table {missing[0]} is missing")
+    row = backup.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
+    version = str(row[0]) if row else ""
     if version not in known_versions():
-        newer = f"from a newer Timeball (tables {version}, ours {HEAD}): update this one first"
+        newer = f"from a newer version of Timeball (schema {version}, ours {HEAD}): update Timeball first"
         raise RestoreError(
-            f"{file} is {newer if version > HEAD else f'no backup of Timeball (tables {version!r})'}"
+            f"{file} is {newer if version > HEAD else f'not a Timeball backup (schema {version!r})'}"
         )
-    wrong = [row[0] for row in backup.execute("PRAGMA integrity_check(100)") if row[0] != "ok"]
-    wrong += [
-        f"a row of {row[0]} refers to none of {row[2]}" for row in backup.execute("PRAGMA foreign_key_check")
+    errors = [row[0] for row in backup.execute("PRAGMA integrity_check(100)") if row[0] != "ok"]
+    errors += [
+        f"a row of {row[0]} refers to a missing row of {row[2]}"
+        for row in backup.execute("PRAGMA foreign_key_check")
     ]
-    if wrong:
-        raise RestoreError(f"{file} is damaged: {'; '.join(wrong[:LINES_SHOWN])}. Use another backup")
+    if errors:
+        raise RestoreError(f"{file} is damaged: {'; '.join(errors[:LINES_SHOWN])}. Use another backup")
     facts = dict(backup.execute("SELECT name, value FROM facts").fetchall())
     taken_at = facts.get(TAKEN_AT)
 
     def count(what: str) -> int:
-        return int(backup.execute(f"SELECT count(*) FROM {what}").fetchone()[0])  # noqa: S608 - our own words
+        return int(backup.execute(f"SELECT count(*) FROM {what}").fetchone()[0])  # noqa: S608 - fixed texts
 
     return BackupFacts(
         version=version,
@@ -121,7 +122,7 @@ def _examine(file: Path, backup: sqlite3.Connection) -> BackupFacts:
 
 
 def known_versions() -> frozenset[str]:
-    """The forms of the tables that this version can bring to its own."""
+    """The schema versions that this version can migrate."""
     steps = resources.files("scheduler.store") / "migrations" / "versions"
     return frozenset(step.name.split("_")[0] for step in steps.iterdir() if step.name[:1].isdigit())
 
@@ -135,21 +136,21 @@ def restore(
     force: bool,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Path | None:
-    """Put a checked backup in the database's place.
+    """Replace the database with a backup that was checked.
 
     Args:
         file: the backup; see `examine_backup`.
-        data_dir: the daemon's directory; made if there is none.
-        database: the database's file, usually in it.
-        now: the present (UTC), for the name under which the earlier database is kept.
-        force: replace a database that is there.
-        progress: is told how many bytes more are copied.
+        data_dir: the daemon's data directory; created if it is missing.
+        database: the database file, usually in the data directory.
+        now: the current time (UTC), for the name of the old database.
+        force: replace an existing database.
+        progress: called with the number of bytes copied since the last call.
 
     Returns:
-        Where the earlier database is kept; None if there was none.
+        The path of the old database; None if there was none.
 
     Raises:
-        NotForcedError: there is a database already, and `force` was not given.
+        NotForcedError: there is already a database, and `force` was not given.
         RestoreError: a daemon uses the directory, or a file cannot be written.
     """
     draft = database.with_name(database.name + ".restoring")
@@ -158,8 +159,8 @@ def restore(
         with _locked(data_dir):
             if database.exists() and not force:
                 raise NotForcedError(
-                    f"{data_dir} has a database already ({database.name}). Restore with --force to replace it "
-                    "(it is kept beside the new one), or into another directory with --data-dir"
+                    f"{data_dir} already contains a database ({database.name}). Force the restore to replace it "
+                    "(the old one is kept next to it), or choose another directory with --data-dir"
                 )
             _copy(file, draft, progress)
             try:
@@ -181,13 +182,15 @@ def restore(
 
 @contextmanager
 def _locked(data_dir: Path) -> Iterator[None]:
-    """Keep daemons out; the lock is the daemon's own."""
+    """Keep daemons out with the daemon's own lock."""
     descriptor = os.open(data_dir / LOCK_FILE, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RestoreError(f"A daemon uses {data_dir}: stop it, then restore") from error
+            raise RestoreError(
+                f"A daemon is using {data_dir}. Stop it, then restore the backup again"
+            ) from error
         yield
     finally:
         os.close(descriptor)
@@ -203,27 +206,27 @@ def _copy(file: Path, draft: Path, progress: Callable[[int], object]) -> None:
 
 
 def _make_ready(draft: Path) -> None:
-    """Forget what was true of the daemon that the backup is from, and sync the file."""
+    """Delete what was only true for the daemon that the backup is from, and sync the file."""
     with closing(sqlite3.connect(draft, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode=DELETE").fetchone()
         tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         for table in (name for name in MOMENTARY if name in tables):
-            copy.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+            copy.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
     with draft.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def _keep_aside(database: Path, now: datetime) -> Path | None:
-    """Give the earlier database a second name, and take its write-ahead log away from the old one.
+    """Keep the old database under a second name, and move its write-ahead log away.
 
-    A log that stayed would be taken for the new database's own.
+    SQLite would apply a remaining log to the new database.
     """
     if not database.exists():
         for end in ("-wal", "-shm"):
             database.with_name(database.name + end).unlink(missing_ok=True)
         return None
     with suppress(sqlite3.Error), closing(sqlite3.connect(database, isolation_level=None, timeout=1)) as old:
-        # It may be damaged; then the log is kept beside it as it is.
+        # It may be damaged; then the log is kept next to it unchanged.
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     kept = database.with_name(f"{database.name}.before-restore-{now:%Y%m%dT%H%M%SZ}")
     number = 1
@@ -238,7 +241,7 @@ def _keep_aside(database: Path, now: datetime) -> Path | None:
 
 
 def token_works(data_dir: Path, database: Path) -> bool:
-    """Whether the directory's token file holds an administrator's token that the database knows."""
+    """Whether the data directory's token file contains an administrator's token that the database knows."""
     try:
         token = (data_dir / TOKEN_FILE).read_text(encoding="ascii").strip()
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as stored:

@@ -1,6 +1,6 @@
-"""How much of a job's past is kept: by age, by number and by the size of its logs.
+"""How much of a job's history is kept: limits for age, number of runs and size of logs.
 
-Pure: a job says so itself, or leaves it to the settings.
+Pure: a job sets its own limits, or uses those of the settings.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from scheduler.store.clearing import Stock
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept of a job; 0 is no limit.
+    """The limits of a job; 0 means no limit.
 
     Attributes:
-        days: for which ended execs, their logs and the ledger are kept.
-        count: of execs.
-        log_bytes: that the logs of all its execs may take up, as they are stored.
+        days: days for which ended runs, their logs and ledger entries are kept.
+        count: maximum number of runs.
+        log_bytes: maximum size of the logs of all runs together, as stored.
     """
 
     days: int
@@ -26,7 +26,7 @@ class Retention:
     log_bytes: int
 
     def of(self, job: Stock) -> Retention:
-        """What a job keeps; these are the defaults of what it does not say."""
+        """The limits of a job, with these as defaults for those it does not set."""
         return Retention(
             self.days if job.retention_days is None else job.retention_days,
             self.count if job.retention_count is None else job.retention_count,
@@ -34,7 +34,7 @@ class Retention:
         )
 
     def oldest(self, now: datetime) -> datetime | None:
-        """What had ended, and was decided, before this is too old; None if nothing ever is."""
+        """Runs that ended, and due times that were decided, before this are deleted; None if there is no limit."""
         if not self.days:
             return None
         try:
@@ -43,9 +43,9 @@ class Retention:
             return None
 
     def surplus(self, job: Stock) -> int:
-        """How many execs are too many."""
+        """Number of runs beyond the limit."""
         return max(job.execs - self.count, 0) if self.count else 0
 
     def excess_bytes(self, job: Stock) -> int:
-        """By how many bytes the logs are too large."""
+        """Number of log bytes beyond the limit."""
         return max(job.log_bytes - self.log_bytes, 0) if self.log_bytes else 0

@@ -1,7 +1,7 @@
-"""Gives free pages of SQLite's file back to the file system, some at a time.
+"""Returns free pages of the SQLite file to the file system, a few at a time.
 
-The file is made with `auto_vacuum=INCREMENTAL`: pages at its end are moved into free ones nearer to its beginning,
-and the file is cut. PostgreSQL does the like by itself (autovacuum).
+The file is created with `auto_vacuum=INCREMENTAL`: pages at its end are moved into free pages nearer to its
+beginning, and the file is truncated. PostgreSQL does something similar itself (autovacuum).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from scheduler.keeping.pace import Pace
 from scheduler.process.metrics import DATABASE_BYTES, DATABASE_FREE_BYTES
 from scheduler.store.database import Database
 
-#: Pages that stay free, to be used again soon: a twentieth of the file, and a mebibyte in small ones.
+#: Pages that stay free for reuse: a twentieth of the file, but at least a mebibyte.
 LEAST_FREE: Final = 256
 FREE_SHARE: Final = 0.05
 
 
 class Pages(NamedTuple):
-    """How many pages the file has, how many of them are free, and how large each is."""
+    """Number of pages of the file, of free pages, and the page size in bytes."""
 
     total: int
     free: int
@@ -29,12 +29,12 @@ class Pages(NamedTuple):
 
     @property
     def to_stay_free(self) -> int:
-        """How many are not worth giving back."""
+        """Number of free pages that are kept."""
         return max(LEAST_FREE, int(self.total * FREE_SHARE))
 
 
 def pages(connection: Connection) -> Pages:
-    """The file's pages; SQLite alone."""
+    """The file's pages; only for SQLite."""
     return Pages(
         *(
             int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
@@ -48,12 +48,12 @@ async def shrink(
     pace: Pace,
     batch: Callable[[Callable[[Connection], Any], Pace], Awaitable[Any]],
 ) -> None:
-    """Give back what is free beyond what should stay so; nothing to do unless it is twice as much.
+    """Return free pages beyond those that are kept; does nothing unless there are more than twice as many.
 
     Args:
-        database: whose file.
-        pace: how many pages at a time.
-        batch: runs a piece of work in a transaction, and pauses.
+        database: the database.
+        pace: number of pages per batch.
+        batch: runs a function in a transaction, and pauses.
     """
     if not database.is_sqlite:
         return
@@ -66,15 +66,15 @@ async def shrink(
 
         def work(connection: Connection, count: int = count) -> None:
             raw: Any = connection.connection.driver_connection
-            # The statement stops after every page to be asked on, and the driver does not ask when no row comes.
+            # The statement stops after every page, and the driver does not continue it, because it returns no rows.
             for _ in range(count):
                 raw.execute("PRAGMA incremental_vacuum")
 
         await batch(work, pace)
         before, now = now, await database.read(pages)
         if now.total >= before.total:
-            break  # the file was made without, or all others write more than this gives back
-    # Only with the end of the write-ahead log is the file itself cut.
+            break  # created without auto_vacuum, or others write more than this returns
+    # The file itself is only truncated at the end of a checkpoint.
     database.checkpoint_soon()
     _show(now)
 

@@ -1,8 +1,8 @@
-"""Makes a consistent copy of SQLite's database while it is written to.
+"""Creates a consistent copy of the SQLite database while it is being written to.
 
-Reads one state of it from the first page to the last, however long that takes: writers go on beside it, and what
-they write goes into the write-ahead log. The copy is one file without a log, with a note of when it was taken;
-what is true of a running daemon alone (leases, duties) is left out of it. Access tokens are in it as hashes only.
+Reads one state of the database from the first page to the last, however long that takes; meanwhile, writes go into
+the write-ahead log. The copy is a single file without a log, and records when it was taken. Data that only applies
+to a running daemon (leases, duties) is left out. Access tokens are contained only as hashes.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Final
 
 from scheduler.store.identity import BACKUP_TAKEN_AT
 
-#: Pages that are copied before others get their turn at the disk and the interpreter, and the pause after them.
+#: Pages that are copied before a pause, so that others can use the disk and the interpreter, and the pause.
 STEP_PAGES: Final = 256
 STEP_PAUSE: Final = 0.001
-#: Tables of a running daemon, without meaning in a copy.
+#: Tables that only apply to a running daemon and are meaningless in a copy.
 MOMENTARY: Final = ("instances", "duties")
-#: Fact: when the copy was taken, in microseconds since 1970. An exec made before may have a container by now.
+#: Fact: when the copy was taken, in microseconds since 1970. A run created before may have a container by now.
 TAKEN_AT: Final = BACKUP_TAKEN_AT
 #: Fact: which version of Timeball took it.
 TAKEN_BY: Final = "backup_taken_by"
 
 
 class SnapshotCancelledError(Exception):
-    """Nobody wants it any more."""
+    """The copy is no longer needed."""
 
 
 def take_snapshot(
@@ -40,13 +40,13 @@ def take_snapshot(
     facts: Callable[[], Mapping[str, str]],
     cancelled: threading.Event | None = None,
 ) -> None:
-    """Copy the database into a new file of mode 0600; blocks, so call it on a thread.
+    """Copy the database into a new file with mode 0600; blocks, so call it on a thread.
 
     Args:
-        source: the database's file.
-        target: must not exist; removed again if this fails.
-        facts: what to note in the copy, asked for once its state is pinned.
-        cancelled: set, it ends soon.
+        source: the database file.
+        target: the new file, which must not exist; deleted if copying fails.
+        facts: returns facts to store in the copy; called when the copied state is fixed.
+        cancelled: when set, copying ends soon.
 
     Raises:
         SnapshotCancelledError: `cancelled` was set.
@@ -80,8 +80,8 @@ def _copy(
             raise SnapshotCancelledError
         time.sleep(STEP_PAUSE)
 
-    copy.execute("PRAGMA synchronous=OFF")  # it is synced once, as a whole
-    # A transaction that stays open pins the state: without it, every write would have the copy begin again.
+    copy.execute("PRAGMA synchronous=OFF")  # the file is synced once, at the end
+    # An open transaction pins the state; otherwise every write would make the copy start again.
     live.execute("BEGIN")
     live.execute("SELECT count(*) FROM facts").fetchone()
     noted = facts()
@@ -90,7 +90,7 @@ def _copy(
     copy.execute("PRAGMA journal_mode=DELETE").fetchone()
     copy.execute("BEGIN")
     for table in MOMENTARY:
-        copy.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+        copy.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
     copy.executemany(
         "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         list(noted.items()),

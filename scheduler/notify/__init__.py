@@ -1,1 +1,1 @@
-"""Notifications: takes deliveries from the outbox and sends them to hooks and by mail."""
+"""Notifications: takes deliveries from the outbox and sends them to webhooks and by mail."""

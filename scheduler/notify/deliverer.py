@@ -1,9 +1,9 @@
-"""Works off the outbox: what is due goes out, what fails is tried again later, what is hopeless is given up.
+"""Processes the outbox: sends due deliveries, retries failed ones later, and gives up hopeless ones.
 
-One loop owns what is going on. Each hook has a lane of its own, in which one message at a time is tried, oldest
-first; a message that failed waits for its own next attempt and lets the others pass. So a receiver that hangs
-holds up nobody but itself. A commit that wrote something wakes the loop; looking every second is the backstop, for
-other daemons' messages and for clocks that are set.
+A single loop owns all attempts in progress. Each webhook has its own lane, in which one delivery at a time is
+attempted, oldest first; a failed delivery waits for its next attempt and lets others pass. A receiver that hangs
+therefore delays only its own deliveries. A commit that wrote to the outbox wakes the loop. The loop also checks every
+second, for deliveries of other daemons and for clocks that are set.
 """
 
 from __future__ import annotations
@@ -30,66 +30,66 @@ from scheduler.process.metrics import DEFECTS, DELIVERIES, OUTBOX
 
 log = structlog.get_logger()
 
-#: Attempts going on at once.
+#: Number of concurrent attempts.
 MOST_AT_ONCE: Final = 16
-#: A claim outlives the longest attempt by far; what a killed daemon had claimed is free again after this.
+#: Much longer than the longest attempt; afterwards, what a killed daemon had claimed is free again.
 LEASE: Final = timedelta(seconds=180)
-#: Seconds between looks that nobody asked for, before a refusal of the database is tried again, between sweeps.
+#: Seconds between checks without a wake-up, before a retry after a database error, and between sweeps.
 BACKSTOP: Final = 1.0
 RETRY_INTERVAL: Final = 0.5
 SWEEP_INTERVAL: Final = 30.0
 #: Seconds that attempts in progress get when the daemon stops.
 STOP_PATIENCE: Final = 2.0
-#: Messages that may wait for one receiver.
+#: Maximum number of pending deliveries for one receiver.
 MOST_PENDING: Final = 10_000
 
 
 class Outbox(Protocol):
-    """Where messages wait; `scheduler.store.deliveries.StoredOutbox` is the one that is used."""
+    """Where deliveries wait; implemented by `scheduler.store.deliveries.StoredOutbox`."""
 
     async def due(
         self, now: datetime, *, busy: Collection[int], limit: int
     ) -> tuple[list[tuple[int, int]], datetime | None]:
-        """(lane, number) of the oldest due message of each lane, and when the next of the others is due."""
+        """(lane, number) of the oldest due delivery of each lane, and when the next other delivery is due."""
         ...
 
     async def number_of(self, delivery_id: str) -> int | None:
-        """The number of the message of that id."""
+        """The number of the delivery with this id."""
         ...
 
     async def claim(
         self, number: int, *, now: datetime, until: datetime
     ) -> tuple[Delivery, Hook | None] | None:
-        """Take a message to try it."""
+        """Claim a delivery to attempt it."""
         ...
 
     async def settle(self, after: Delivery, *, before: Delivery) -> bool:
-        """Store what an attempt came to."""
+        """Store the result of an attempt."""
         ...
 
     async def forget(self, number: int) -> None:
-        """Remove a message."""
+        """Remove a delivery."""
         ...
 
     async def release(self) -> None:
-        """Give back what this daemon has taken."""
+        """Release everything that this daemon has claimed."""
         ...
 
     async def pending(self) -> int:
-        """How many messages wait."""
+        """Number of pending deliveries."""
         ...
 
     async def sweep(self, now: datetime, *, keep: timedelta, most_pending: int) -> tuple[int, int]:
-        """Remove what is old, and give up what is too much; answers how many of each."""
+        """Remove old deliveries and give up excess ones; returns the number of each."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """How messages go out.
+    """The means of sending deliveries.
 
     Attributes:
-        unseal: opens a hook's secret as it is stored; raises ValueError where that cannot be.
+        unseal: decrypts a webhook's stored secret; raises ValueError if it cannot.
     """
 
     poster: Poster
@@ -98,14 +98,14 @@ class Means:
 
 
 class Deliverer:
-    """Delivers what the outbox holds.
+    """Sends the deliveries in the outbox.
 
     Args:
-        outbox: where messages wait.
-        clock: tells the time.
-        means: how they go out.
-        keep: for how long those that have ended are kept.
-        on_defect: is told of an exception that nobody foresaw.
+        outbox: where deliveries wait.
+        clock: the source of the current time.
+        means: how deliveries are sent.
+        keep: how long finished deliveries are kept.
+        on_defect: called with unexpected exceptions.
     """
 
     def __init__(
@@ -130,15 +130,15 @@ class Deliverer:
 
     @property
     def poster(self) -> Poster:
-        """What sends to hooks, and knows where to it may."""
+        """The sender of webhook deliveries, which knows the allowed addresses."""
         return self._means.poster
 
     def wake(self) -> None:
-        """Look again: something was written."""
+        """Check again: something was written."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled; attempts in progress then get a moment, and are made again at the next start."""
+        """Deliver until cancelled; attempts in progress get a moment, and are repeated after the next start."""
         try:
             await self._until_available(self._outbox.release)
             while True:
@@ -175,17 +175,17 @@ class Deliverer:
                 return
 
     async def _pass(self) -> float:
-        """Begin what is due and has a free lane; answer after how many seconds to look again at the latest."""
+        """Start due deliveries that have a free lane; returns the seconds until the next check at the latest."""
         now = self._clock.now()
         free = MOST_AT_ONCE - len(self._going)
-        found, later = await self._outbox.due(now, busy=self._going.keys(), limit=free)
-        for lane, number in found:
+        due, later = await self._outbox.due(now, busy=self._going.keys(), limit=free)
+        for lane, number in due:
             if lane not in self._going:
                 task = asyncio.create_task(self._work(number), name=f"delivery {number}")
                 self._going[lane] = task
                 task.add_done_callback(partial(self._done, lane))
         await self._sweep(now)
-        if found or self._depth:
+        if due or self._depth:
             self._depth = await self._outbox.pending()
             OUTBOX.set(self._depth)
         if later is None:
@@ -197,7 +197,7 @@ class Deliverer:
         if not task.cancelled() and (error := task.exception()) is not None:
             if isinstance(error, UnavailableError):
                 log.warning("deliveries.database_unavailable", error=str(error))
-                return  # the backstop looks again
+                return  # the next check retries it
             self._on_defect(error)
         self._wake.set()
 
@@ -210,14 +210,14 @@ class Deliverer:
         if given_up:
             log.warning("deliveries.too_many_waiting", given_up=given_up)
         if removed or given_up:
-            self._swept_at = None  # there may be more
+            self._swept_at = None  # there may be more to remove
         self._depth = await self._outbox.pending()
         OUTBOX.set(self._depth)
 
     async def deliver_now(self, delivery_id: str) -> None:
-        """Try a message at once, whatever waits in its lane; returns when the attempt is over.
+        """Attempt a delivery at once, regardless of its lane; returns when the attempt is over.
 
-        A message that is being tried, or was settled meanwhile, is left alone.
+        Does nothing if the delivery is being attempted or has ended in the meantime.
         """
         async with self._by_hand:
             number = await self._outbox.number_of(delivery_id)
@@ -240,10 +240,10 @@ class Deliverer:
             raise
         except (
             Exception
-        ):  # one message that nobody foresaw must not stop the daemon, now and after every restart
+        ):  # an unexpected error of one delivery must not stop the daemon, now and after every restart
             log.exception("delivery.defect", delivery=delivery.id)
             DEFECTS.inc()
-            outcome = failure("Timeball made a mistake; its log says which")
+            outcome = failure("internal error of Timeball; see the daemon's log")
         attempt = Attempt(
             at=began,
             duration=round(self._clock.steady() - steady, 3),
@@ -268,12 +268,12 @@ class Deliverer:
     async def _attempt(self, delivery: Delivery, hook: Hook | None, now: datetime) -> DeliveryOutcome:
         if delivery.kind is DeliveryKind.MAIL:
             return await self._means.mailer.send(delivery)
-        if hook is None:  # deleted just now; its deliveries go with it
-            return failure("the hook was deleted", is_final=True)
+        if hook is None:  # just deleted; its deliveries are deleted with it
+            return failure("the webhook was deleted", is_final=True)
         try:
             secret = None if hook.sealed_secret is None else self._means.unseal(hook.sealed_secret)
         except ValueError as error:
-            return failure(f"the hook's secret cannot be opened: {error}")
+            return failure(f"the webhook's secret cannot be decrypted: {error}")
         body = (delivery.body or "").encode()
         headers = headers_of(
             message_id=delivery.id,
@@ -287,7 +287,7 @@ class Deliverer:
 
 
 def settled(delivery: Delivery, attempt: Attempt, outcome: DeliveryOutcome, now: datetime) -> Delivery:
-    """The delivery after an attempt: delivered, to be tried again, or given up with a reason."""
+    """The delivery after an attempt: delivered, to be retried, or given up with a reason."""
     tries, first = delivery.tries + 1, delivery.first_tried_at or attempt.at
     after = replace(
         delivery,
@@ -299,12 +299,12 @@ def settled(delivery: Delivery, attempt: Attempt, outcome: DeliveryOutcome, now:
     if outcome.delivered:
         return replace(after, status=DeliveryStatus.DELIVERED, ended_at=now)
     if delivery.event == TEST_EVENT:
-        reason = f"a test is tried once: {outcome.error}"
+        reason = f"test deliveries are not retried: {outcome.error}"
     elif outcome.is_final:
-        reason = outcome.error or "the receiver refused it for good"
+        reason = outcome.error or "the receiver rejected it permanently"
     else:
         following = next_attempt(tries=tries, first_tried_at=first, now=now, wish=outcome.wish)
         if following is not None:
             return replace(after, next_attempt_at=following)
-        reason = f"{tries} attempts within a day failed; the last: {outcome.error}"
+        reason = f"{tries} attempts within a day failed; last error: {outcome.error}"
     return replace(after, status=DeliveryStatus.FAILED, ended_at=now, reason=reason)

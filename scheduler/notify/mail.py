@@ -1,7 +1,7 @@
-"""Mail about a run that ended: who gets it, what it says, and how it is handed to the mail server.
+"""Mail about ended runs: who receives it, what it contains, and how it is sent to the mail server.
 
-What runs print is hostile as far as mail is concerned: it goes into the plain text alone, with its control
-characters spelt out, and never into a header.
+The output of runs is treated as hostile: it appears only in the plain text, with control characters escaped, and
+never in a header.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scheduler.domain.hook import Delivery, HookEvent
 from scheduler.notify.outcome import DeliveryOutcome, failure
 from scheduler.notify.recipients import is_address
 
-#: Seconds that handing over one message may take in all.
+#: Maximum duration of sending one message, in seconds.
 TIME_LIMIT: Final = 60.0
 LONGEST_LINE: Final = 1_000
 LONGEST_TEXT: Final = 64 * 1024
@@ -34,20 +34,20 @@ _WORDS: Final = {
     HookEvent.FAIL.value: "failed",
     HookEvent.CANCEL.value: "was cancelled",
 }
-#: Characters that would do something to whoever shows them: controls, formats such as reversed writing, separators.
+#: Characters that affect how a text is displayed: controls, formats such as right-to-left overrides, separators.
 _ACTIVE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailServer:
-    """Where mail is handed over, and as whom.
+    """The mail server and the mail settings.
 
     Attributes:
         security: ``starttls``, ``tls`` from the first byte on, or ``none``.
-        ca_file: the authority that signed the server's certificate; None for the system's.
-        sender: the address that mail comes from.
-        events: about which events mail is written.
-        log_lines: how many of the log's last lines it carries.
+        ca_file: the authority that signed the server's certificate; None for the system's authorities.
+        sender: the sender's address.
+        events: events that mail is written about.
+        log_lines: number of lines from the end of the log that a mail includes.
     """
 
     host: str
@@ -62,11 +62,13 @@ class MailServer:
 
 
 def harmless(text: str, *, longest: int = LONGEST_LINE) -> str:
-    """A line with what would act on a terminal or a reader's eyes spelt out, and cut where it is too long."""
+    """A line with characters that could affect the display escaped, shortened if it is too long."""
     cut = text[:longest]
     shown = "".join(
-        one if one == "\t" or unicodedata.category(one) not in _ACTIVE else f"\\u{ord(one):04x}"
-        for one in cut
+        character
+        if character == ("\t") or unicodedata.category(character) not in _ACTIVE
+        else f"\\u{ord(character):04x}"
+        for character in cut
     )
     return shown + ("…" if len(text) > longest else "")
 
@@ -75,13 +77,13 @@ def compose(delivery: Delivery, tail: Sequence[str], *, to: str, sender: str) ->
     """The message about one run.
 
     Args:
-        delivery: with the event and its body.
+        delivery: the delivery with its event and body.
         tail: the last lines of the run's log, oldest first.
         to: the recipient's address.
-        sender: the sender's.
+        sender: the sender's address.
     """
     body = json.loads(delivery.body or "{}")
-    job, one = body["job"], body["exec"]
+    job, run = body["job"], body["exec"]
     word = _WORDS.get(delivery.event, delivery.event)
     message = EmailMessage(policy=SMTP_POLICY)
     subject = f"[{job['namespace']}] {job['name']} {word}"
@@ -92,24 +94,24 @@ def compose(delivery: Delivery, tail: Sequence[str], *, to: str, sender: str) ->
     message["Message-ID"] = f"<{delivery.id}@{sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Timeball-Event"] = delivery.event
-    message.set_content(_text(job, one, word, tail))
+    message.set_content(_text(job, run, word, tail))
     return message
 
 
-def _text(job: Any, one: Any, word: str, tail: Sequence[str]) -> str:
-    path = f"/v1/jobs/{job['id']}/execs/{one['id']}"
+def _text(job: Any, run: Any, word: str, tail: Sequence[str]) -> str:
+    path = f"/v1/jobs/{job['id']}/execs/{run['id']}"
     facts = {
         "Job": f"{job['name']} (id {job['id']}, namespace {job['namespace']})",
-        "Run": one["id"],
-        "Attempt": one["attempt"],
-        "Due": one["scheduled_for"],
-        "Started": one["started_at"],
-        "Ended": one["ended_at"],
-        "Exit code": one["exit_code"],
-        "Reason": one["fail_reason"],
-        "Error": one["error"],
-        "Region": one["region_name"],
-        "Image": f"{one['docker_image_repo']}:{one['docker_image_tag']}",
+        "Run": run["id"],
+        "Attempt": run["attempt"],
+        "Due": run["scheduled_for"],
+        "Started": run["started_at"],
+        "Ended": run["ended_at"],
+        "Exit code": run["exit_code"],
+        "Reason": run["fail_reason"],
+        "Error": run["error"],
+        "Region": run["region_name"],
+        "Image": f"{run['docker_image_repo']}:{run['docker_image_tag']}",
         "API": path,
     }
     lines = [f"The job {harmless(job['name'])} {word}.", ""]
@@ -118,21 +120,21 @@ def _text(job: Any, one: Any, word: str, tail: Sequence[str]) -> str:
     while shown and sum(len(line.encode()) + 1 for line in shown) > LONGEST_TEXT:
         shown.pop(0)
     if shown:
-        title = "The last line of its log" if len(shown) == 1 else f"The last {len(shown)} lines of its log"
+        title = "Last line of the log" if len(shown) == 1 else f"Last {len(shown)} lines of the log"
         lines += ["", f"{title}:", ""] + [f"  {line}" for line in shown]
     else:
-        lines += ["", "Its log is empty."]
+        lines += ["", "The log is empty."]
     return "\n".join(lines) + "\n"
 
 
 class Mailer:
-    """Writes mail and hands it over.
+    """Writes mail and sends it to the mail server.
 
     Args:
-        server: where; None if none is set up, and then every message fails and says so.
-        tail: the last lines of an exec's log, oldest first; of the id and how many.
-        address_of: the mail address of a user; None if nobody knows it.
-        local_hostname: what this machine calls itself to the server.
+        server: the mail server; None if none is configured, in which case every message fails with that reason.
+        tail: returns the last lines of a run's log, oldest first, by its id and the number of lines.
+        address_of: returns a user's mail address; None if it is not known.
+        local_hostname: this machine's name, as announced to the server.
     """
 
     def __init__(
@@ -148,24 +150,24 @@ class Mailer:
         self._address_of = address_of
         self._local_hostname = local_hostname
         if server is not None:
-            import aiosmtplib  # noqa: F401, PLC0415 - loaded now, for it takes a while, and only where mail is written
+            import aiosmtplib  # noqa: F401, PLC0415 - loaded only if mail is used, and now, because it takes a while
 
     def wants(self, event: str) -> bool:
-        """Whether mail is written about such an event; without a server, so that the failure is seen."""
+        """Whether mail is written about such an event; always without a server, so that the failure is visible."""
         return self._server is None or event in self._server.events
 
     async def send(self, delivery: Delivery) -> DeliveryOutcome:
-        """Hand a message over once; never raises but for cancellation and an unavailable database."""
+        """Send a message once; raises only when cancelled or when the database is unavailable."""
         server = self._server
         if server is None:
-            return failure("no mail server is set up: the operator names one as mail.host", is_final=True)
+            return failure("no mail server is configured; ask the operator to set mail.host", is_final=True)
         body = json.loads(delivery.body or "{}")
         owner = body["job"]["created_by"]
         to = await self._address_of(owner)
         if to is None or not is_address(to):
             return failure(
-                f"the user {owner} has no mail address: give it one with PUT /v1/users/…, "
-                "or in the settings as mail.addresses or mail.default_to",
+                f"the user {owner} has no mail address; set the user's email, "
+                "or mail.addresses or mail.default_to in the settings",
                 is_final=True,
             )
         tail = await self._tail(body["exec"]["id"], server.log_lines)
@@ -178,11 +180,13 @@ class Mailer:
             async with asyncio.timeout(TIME_LIMIT):
                 await self._speak(server, message, to)
         except TimeoutError:
-            return failure(f"{server.host} did not take the message within {TIME_LIMIT:g} s")
+            return failure(f"{server.host} did not accept the message within {TIME_LIMIT:g} s")
         except aiosmtplib.SMTPRecipientsRefused as error:
             code, text = error.recipients[0].code, error.recipients[0].message
             return failure(
-                f"{server.host} refused {to}: {code} {text}", status_code=code, is_final=code >= 500
+                f"{server.host} refused the recipient {to}: {code} {text}",
+                status_code=code,
+                is_final=code >= 500,
             )
         except aiosmtplib.SMTPResponseException as error:
             return failure(f"{server.host} answered {error.code} {error.message}", status_code=error.code)
@@ -194,7 +198,9 @@ class Mailer:
         import aiosmtplib  # noqa: PLC0415 - as above
 
         context = None
-        if server.security != "none":  # reads every authority that the system trusts
+        if (
+            server.security != "none"
+        ):  # loads all authorities that the system trusts, so not on the event loop
             context = await asyncio.to_thread(ssl.create_default_context, cafile=server.ca_file)
         await aiosmtplib.send(
             message,

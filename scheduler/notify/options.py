@@ -1,4 +1,4 @@
-"""The operator's settings for hooks and mail, as `scheduler.settings.settings` holds them. Pure."""
+"""The operator's settings for webhooks and mail, part of `scheduler.settings.settings`. Pure."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ class _Strict(BaseModel):
 
 
 class HooksSettings(_Strict):
-    """Where deliveries to hooks may go, and how long they are kept."""
+    """Which addresses webhook deliveries may go to, and how long deliveries are kept."""
 
     allow: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="Networks, addresses and names that deliveries may go to though they are not public, such as "
+        description="Networks, addresses and names that deliveries may go to although they are not public, such as "
         "10.0.0.0/8, 192.168.1.7:9000 or *.example.com.",
     )
     allow_private: bool = Field(
-        default=False, description="Deliver to loopback and private networks; link-local stays closed."
+        default=False,
+        description="Whether deliveries may go to loopback and private networks; link-local addresses stay "
+        "forbidden.",
     )
-    keep_days: int = Field(default=7, ge=1, le=366, description="For how long finished deliveries are kept.")
+    keep_days: int = Field(
+        default=7, ge=1, le=366, description="How long finished deliveries are kept, in days."
+    )
 
     @field_validator("allow", mode="before")
     @classmethod
     def _split(cls, allow: object) -> object:
-        """A variable may hold them as JSON, or with commas between them."""
+        """Environment variables may contain JSON, or entries separated by commas."""
         if not isinstance(allow, str):
             return allow
         return json.loads(allow) if allow.startswith("[") else [part.strip() for part in allow.split(",")]
@@ -46,49 +50,61 @@ class HooksSettings(_Strict):
 
 
 class MailSettings(_Strict):
-    """The mail server through which owners are told, and what about."""
+    """The mail server that sends notifications to job owners, and the events they are notified of."""
 
-    host: str | None = Field(default=None, min_length=1, description="The mail server; no mail without one.")
+    host: str | None = Field(
+        default=None, min_length=1, description="The mail server. Default: none, no mail is sent."
+    )
     port: int | None = Field(
-        default=None, ge=1, le=65535, description="Its port; 587 for starttls, 465 for tls, 25 for none."
+        default=None,
+        ge=1,
+        le=65535,
+        description="The mail server's port. Default: 587 for starttls, 465 for tls, 25 for none.",
     )
     security: Literal["starttls", "tls", "none"] = Field(
         default="starttls",
-        description="Encryption: asked for at the beginning, from the first byte, or none.",
+        description="Encryption of the connection: starttls, tls (from the first byte) or none.",
     )
     ca_file: Path | None = Field(
         default=None,
-        description="The authority that signed the server's certificate; the system's if not given.",
+        description="The authority that signed the mail server's certificate. Default: the system's authorities.",
     )
-    username: str | None = Field(default=None, description="Whom to log in as; nobody if not given.")
-    password: SecretStr | None = Field(default=None, description="The password; a file is better.")
-    password_file: Path | None = Field(default=None, description="A file that holds the password.")
+    username: str | None = Field(
+        default=None, description="User name for the mail server. Default: no login."
+    )
+    password: SecretStr | None = Field(
+        default=None, description="Password for the mail server; password_file is safer."
+    )
+    password_file: Path | None = Field(default=None, description="A file that contains the password.")
     sender: str | None = Field(
-        default=None, alias="from", description="The sender's address; timeball@ this machine if not given."
+        default=None, alias="from", description="The sender's address. Default: timeball@ this machine."
     )
     default_to: str | None = Field(
-        default=None, description="Who gets mail of users whose address nobody knows."
+        default=None, description="Recipient of mail for users whose address is not known."
     )
-    addresses: dict[str, str] = Field(default_factory=dict, description="Users' addresses, by user name.")
+    addresses: dict[str, str] = Field(default_factory=dict, description="Mail addresses by user name.")
     events: list[Literal["succeed", "fail", "cancel"]] = Field(
-        default=["fail", "cancel"], description="Ends of runs that mail is written about."
+        default=["fail", "cancel"], description="Events that mail is written about."
     )
     log_lines: int = Field(
-        default=50, ge=0, le=1000, description="How many of the log's last lines a mail carries."
+        default=50, ge=0, le=1000, description="Number of lines from the end of the log that a mail includes."
     )
 
     @field_validator("sender", "default_to")
     @classmethod
     def _check_address(cls, address: str | None) -> str | None:
         if address is not None and not is_address(address):
-            msg = "is no mail address; write it like timeball@example.com"
+            msg = "is not a valid mail address; write an address such as timeball@example.com"
             raise ValueError(msg)
         return address
 
     @field_validator("addresses")
     @classmethod
     def _check_addresses(cls, addresses: dict[str, str]) -> dict[str, str]:
-        if wrong := [user for user, address in addresses.items() if not is_address(address)]:
-            msg = f"of {', '.join(wrong)} is no mail address; write it like ada@example.com"
+        if invalid := [user for user, address in addresses.items() if not is_address(address)]:
+            msg = (
+                f"contains an invalid mail address for {', '.join(invalid)}; write an address such as "
+                "ada@example.com"
+            )
             raise ValueError(msg)
         return addresses

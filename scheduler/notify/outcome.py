@@ -1,4 +1,4 @@
-"""What one attempt came to, whoever made it. Pure."""
+"""The result of one delivery attempt. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LONGEST_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryOutcome:
-    """What one attempt came to.
+    """The result of one attempt.
 
     Attributes:
-        delivered: whether the receiver took it.
+        delivered: whether the receiver accepted it.
         status_code: the HTTP status, or the mail server's reply code; None without an answer.
         error: what went wrong, for people; None if it was delivered.
-        is_final: whether another attempt is of no use.
-        wish: seconds after which the receiver wants to be asked again; None if it did not say.
+        is_final: whether another attempt would be pointless.
+        wish: pause that the receiver asked for, in seconds; None if it did not ask.
     """
 
     delivered: bool
@@ -29,8 +29,8 @@ class DeliveryOutcome:
 
 
 def failure(error: str, *, status_code: int | None = None, is_final: bool = False) -> DeliveryOutcome:
-    """An attempt that failed; the text is made fit to be shown on a line."""
-    shown = "".join(" " if unicodedata.category(one)[0] == "C" else one for one in error)
+    """A failed attempt; the error is made printable on one line."""
+    shown = "".join(" " if unicodedata.category(character)[0] == "C" else character for character in error)
     return DeliveryOutcome(
         delivered=False,
         status_code=status_code,

@@ -1,8 +1,8 @@
-"""One POST to a receiver that may be down, slow, hostile or not what it says: bounded in time, size and reach.
+"""One POST request to a receiver that may be down, slow or hostile, limited in time, size and reach.
 
-Every connection is made anew for one host, whose addresses are checked when its name is resolved and, whatever
-resolved it, where the socket is made: nothing is ever connected to that was not checked. No proxy, cookie or
-credential of the environment is used.
+Every attempt opens a new connection to one host. The host's addresses are checked when its name is resolved, and
+again when the socket is created, so no unchecked address is ever connected to. Proxies, cookies and credentials of
+the environment are not used.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from yarl import URL
 from scheduler.notify.addresses import AddressPolicy, RefusedAddressError, Target
 from scheduler.notify.outcome import DeliveryOutcome, failure
 
-#: Seconds that an attempt may take in all, redirects included.
+#: Maximum duration of an attempt in seconds, including redirects.
 TIME_LIMIT: Final = 30.0
 MOST_REDIRECTS: Final = 3
-#: Redirects that keep the method, and the two older ones that are meant so by whoever moves a receiver.
+#: Redirects that keep the method, and the two older ones, which are used with the same meaning.
 REDIRECTS: Final = frozenset({301, 302, 307, 308})
-#: Of an answer's body, so much is read, so that an ordinary receiver can finish its answer; it is not looked at.
+#: Number of bytes of the response body that are read, so that a normal receiver can finish; they are ignored.
 READ_BYTES: Final = 4096
 READ_SECONDS: Final = 2.0
-#: Names are looked up on threads of their own: a name server that hangs holds up nothing else.
+#: Names are resolved on separate threads, so that a name server that hangs delays nothing else.
 LOOKUP_THREADS: Final = 16
 
 
 class _Guard(AbstractResolver):
-    """Finds the addresses of one host, lets only checked ones through, and remembers what it refused."""
+    """Resolves one host, lets only allowed addresses through, and remembers the last refusal."""
 
     def __init__(self, target: Target, policy: AddressPolicy, threads: ThreadPoolExecutor) -> None:
         self._target = target
@@ -47,8 +47,8 @@ class _Guard(AbstractResolver):
 
     def _passes(self, address: str) -> bool:
         try:
-            found = ipaddress.ip_address(address.partition("%")[0])
-            self._policy.check_address(found, self._target.host, self._target.port)
+            parsed = ipaddress.ip_address(address.partition("%")[0])
+            self._policy.check_address(parsed, self._target.host, self._target.port)
         except RefusedAddressError as error:
             self.refused = error
             return False
@@ -57,13 +57,13 @@ class _Guard(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Those of the host's addresses that a delivery may go to.
+        """The host's addresses that deliveries may go to.
 
         Raises:
-            OSError: it has none, or none of these.
+            OSError: it has no address, or none that is allowed.
         """
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
+        resolved = await loop.run_in_executor(
             self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM
         )
         results: list[ResolveResult] = [
@@ -75,7 +75,7 @@ class _Guard(AbstractResolver):
                 "proto": proto,
                 "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             }
-            for kind, _, proto, _, address in found
+            for kind, _, proto, _, address in resolved
             if self._passes(str(address[0]))
         ]
         if not results:
@@ -86,20 +86,20 @@ class _Guard(AbstractResolver):
         """Nothing to close: the threads are shared."""
 
     def make_socket(self, info: Any) -> socket.socket:
-        """The socket for one address, checked once more: the last door before the network."""
+        """Create the socket for one address after checking it once more, right before the connection."""
         family, kind, proto, _, address = info
         if not self._passes(str(address[0])):
-            raise OSError(None, f"{address[0]} is no address that deliveries may go to")
+            raise OSError(None, f"{address[0]} is not an address that deliveries may go to")
         return socket.socket(family=family, type=kind, proto=proto)
 
 
 class Poster:
-    """Makes attempts.
+    """Sends webhook deliveries.
 
     Args:
         policy: which addresses deliveries may go to.
-        user_agent: what the attempts call themselves.
-        time_limit: seconds that one may take in all.
+        user_agent: the User-Agent header of the requests.
+        time_limit: maximum duration of an attempt in seconds.
     """
 
     def __init__(self, policy: AddressPolicy, *, user_agent: str, time_limit: float = TIME_LIMIT) -> None:
@@ -110,11 +110,11 @@ class Poster:
         self._tls: ssl.SSLContext | None = None
 
     def close(self) -> None:
-        """Let go of the threads; a lookup that hangs is left to its end."""
+        """Release the threads; a lookup that hangs is left to finish by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryOutcome:
-        """Send a body once, following redirects; never raises but for cancellation."""
+        """Send a body once, following redirects; raises only when cancelled."""
         try:
             async with asyncio.timeout(self._time_limit):
                 return await self._follow(url, {**self._headers, **headers}, body)
@@ -134,16 +134,18 @@ class Poster:
             at = str(location)
             via = f"redirected to {at[:200]}: "
             if target.scheme == "https" and location.scheme == "http":
-                return failure(f"{via}not followed, for it is not encrypted", status_code=outcome.status_code)
+                return failure(
+                    f"{via}not followed: the target is not encrypted", status_code=outcome.status_code
+                )
         return failure(f"more than {MOST_REDIRECTS} redirects", status_code=outcome.status_code)
 
     async def _send(
         self, target: Target, headers: Mapping[str, str], body: bytes, via: str
     ) -> tuple[DeliveryOutcome, URL | None]:
-        """One request; answers what came of it, and where it is redirected to."""
+        """Send one request; returns its outcome, and the target if it was redirected."""
         guard = _Guard(target, self.policy, self._threads)
         if target.scheme == "https" and self._tls is None:
-            # Reads every authority that the system trusts: too long for the event loop.
+            # Loads all authorities that the system trusts, which takes too long for the event loop.
             self._tls = await asyncio.to_thread(ssl.create_default_context)
         connector = aiohttp.TCPConnector(
             resolver=guard,
@@ -178,26 +180,28 @@ async def _judge(response: aiohttp.ClientResponse) -> tuple[DeliveryOutcome, URL
     if status in REDIRECTS and (location := response.headers.get("Location")):
         response.close()
         return DeliveryOutcome(delivered=False, status_code=status), response.url.join(URL(location))
-    await _read_some(response)
+    await _read_beginning(response)
     if 200 <= status < 300:
         return DeliveryOutcome(delivered=True, status_code=status), None
     shown = f"HTTP {status} {response.reason or ''}"
     if status == 410:
-        return failure(f"{shown}: the receiver wants no more", status_code=status, is_final=True), None
+        return failure(
+            f"{shown}: the receiver does not want any more deliveries", status_code=status, is_final=True
+        ), None
     wish = response.headers.get("Retry-After", "")
-    found = failure(shown, status_code=status)
+    outcome = failure(shown, status_code=status)
     if wish.isascii() and wish.isdigit() and len(wish) < 7:
-        found = DeliveryOutcome(delivered=False, status_code=status, error=found.error, wish=float(wish))
-    return found, None
+        outcome = DeliveryOutcome(delivered=False, status_code=status, error=outcome.error, wish=float(wish))
+    return outcome, None
 
 
-async def _read_some(response: aiohttp.ClientResponse) -> None:
-    """Read the beginning of an answer's body; its status has decided already, whatever comes."""
+async def _read_beginning(response: aiohttp.ClientResponse) -> None:
+    """Read the beginning of a response body; only the status decides the outcome, so errors are ignored."""
     left = READ_BYTES
     with suppress(aiohttp.ClientError, OSError, asyncio.TimeoutError):
         async with asyncio.timeout(READ_SECONDS):
-            while left > 0 and (some := await response.content.read(left)):
-                left -= len(some)
+            while left > 0 and (chunk := await response.content.read(left)):
+                left -= len(chunk)
     response.close()
 
 
@@ -209,7 +213,7 @@ def _explain(error: Exception, target: Target) -> str:
         return f"the certificate of {where} is not trusted: {error.certificate_error}"
     if isinstance(error, aiohttp.ClientConnectorError):
         known = error.os_error.errno
-        return f"no connection to {where}: {os.strerror(known) if known else error.os_error}"
+        return f"cannot connect to {where}: {os.strerror(known) if known else error.os_error}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return f"{where} closed the connection without an answer"
     return f"{where}: {type(error).__name__}: {error}"

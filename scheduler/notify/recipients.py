@@ -1,4 +1,4 @@
-"""Mail addresses of recipients and senders: what is one. Pure."""
+"""Validates mail addresses. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from typing import Final
 
-#: RFC 5321, 4.5.3.1.3, without the brackets.
+#: RFC 5321, 4.5.3.1.3, without the angle brackets.
 LONGEST: Final = 254
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is one mail address in ASCII, and nothing more."""
+    """Whether a text is exactly one mail address in ASCII."""
     try:
         return (
             len(text) <= LONGEST

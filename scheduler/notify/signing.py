@@ -1,7 +1,7 @@
-"""How deliveries are signed: the headers of the API that Timeball answers like, and those of Standard Webhooks.
+"""Signs deliveries: with the headers of the API that Timeball is compatible with, and those of Standard Webhooks.
 
-The former sign the event's time alone; the latter (https://www.standardwebhooks.com, symmetric signatures `v1`)
-sign id, time of sending and body. Pure.
+The former sign only the event's time; the latter (https://www.standardwebhooks.com, symmetric signatures `v1`)
+sign the id, the time of sending and the body. Pure.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Final
 
 from scheduler.domain.hook import moment_text
 
-#: Before a secret that is the base64 of the key; any other text is the key itself.
+#: Prefix of a secret that is a base64-encoded key; any other text is the key itself.
 PREFIX: Final = "whsec_"
 
 
 def decode(text: str) -> bytes | None:
-    """What a text is the base64 of, with or without padding; None if of nothing."""
+    """The decoded bytes of base64 with or without padding; None if the text is not base64 or is empty."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True) or None
     except (binascii.Error, ValueError):
@@ -30,14 +30,14 @@ def decode(text: str) -> bytes | None:
 def keys_of(secret: str) -> list[bytes]:
     """The keys that a secret stands for.
 
-    A text without the prefix is the key as it is. The scheme's libraries take every text for base64, so where it
-    could be that, a second signature is made with what they would take for the key.
+    A text without the prefix is the key itself. The libraries of Standard Webhooks decode every text as base64, so if
+    the text is valid base64, a second signature is created with the decoded key.
     """
     if secret.startswith(PREFIX):
         key = decode(secret.removeprefix(PREFIX))
         return [] if key is None else [key]
-    also = decode(secret)
-    return [secret.encode()] if also is None else [secret.encode(), also]
+    decoded = decode(secret)
+    return [secret.encode()] if decoded is None else [secret.encode(), decoded]
 
 
 def headers_of(
@@ -46,12 +46,12 @@ def headers_of(
     """The headers of one attempt.
 
     Args:
-        message_id: the same for every attempt at a delivery.
-        event: its name.
-        event_at: when it happened (UTC), the same for every attempt.
-        sent_at: when this attempt is made (UTC); receivers refuse what is minutes old.
-        body: what is sent.
-        secret: the hook's; None signs nothing.
+        message_id: the message's id, the same for every attempt at a delivery.
+        event: the event's name.
+        event_at: when the event happened (UTC), the same for every attempt.
+        sent_at: when this attempt is sent (UTC); receivers reject requests that are minutes old.
+        body: the request body.
+        secret: the webhook's secret; None if deliveries are not signed.
     """
     event_time, timestamp = moment_text(event_at), str(int(sent_at.timestamp()))
     headers = {

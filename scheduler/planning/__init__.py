@@ -1,1 +1,1 @@
-"""Turns due times into ledger entries and, where a run is due, into a waiting run."""
+"""Turns due times into ledger entries and, if a run is due, into a waiting run."""

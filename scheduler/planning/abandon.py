@@ -1,6 +1,6 @@
-"""Closes the ledger of a schedule that is changed or switched off while due times of it are undecided.
+"""Closes the ledger of a schedule that is changed or switched off before all its due times were decided.
 
-That happens while a job catches up after an outage, or in the instant in which a due time is being claimed.
+This happens while a job catches up after an outage, or at the moment in which a due time is being claimed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from scheduler.planning.claims import not_run
 from scheduler.store import ledger, outbox
 from scheduler.timing.schedule import parse_schedule
 
-#: Due times that get a row each; with more than this, all share one.
+#: Maximum number of due times that get a ledger entry each; if there are more, all share one.
 LONGEST: Final = 10_000
 MICROSECOND: Final = timedelta(microseconds=1)
-REASON: Final = "The schedule was changed or switched off before this was decided."
+REASON: Final = "The schedule was changed or switched off before this due time was decided."
 
 
 def abandon(connection: Connection, before: Job, *, now: datetime) -> None:
-    """Record as expired what fell due by the schedule as it was, and was not decided.
+    """Record undecided due times of the old schedule as expired.
 
     Args:
         connection: inside the transaction that changes the schedule.
-        before: the job as it was.
-        now: the present (UTC).
+        before: the job before the change.
+        now: the current time (UTC).
     """
     first, text = before.cursor.next_due_at, before.definition.schedule_mode
     if first is None or text is None or first >= now:
@@ -37,7 +37,7 @@ def abandon(connection: Connection, before: Job, *, now: datetime) -> None:
     count = schedule.count_between(first - MICROSECOND, now - MICROSECOND)
     if count > LONGEST:
         last = schedule.last_before(now) or first
-        shared = f"{REASON} So it was for the {count - 1} due times after it until {last.isoformat()}."
+        shared = f"{REASON} The same applies to the {count - 1} later due times until {last.isoformat()}."
         entry = _entry(before.id, first, shared, now)
         if ledger.record(connection, [entry]):
             outbox.put_not_run(connection, [not_run(before, entry, last=last, count=count)])

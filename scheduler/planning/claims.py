@@ -1,7 +1,7 @@
-"""One transaction that decides due times: ledger entries, waiting execs, and how far each schedule has come.
+"""One transaction that decides due times: writes ledger entries, creates waiting runs and advances the schedules.
 
-Reads and writes the store; the decisions themselves are the pure ones of `scheduler.timing`. Whatever another
-daemon or a change of the job has overtaken is left alone and reported as stale.
+Reads and writes the store; the decisions are made by the pure functions of `scheduler.timing`. Due times that another
+daemon has decided, or whose job was changed, are left unchanged and reported as stale.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from scheduler.timing.misfire import decide_misfire
 from scheduler.timing.overlap import Overlap, decide_overlap, overlap_reason
 
 MICROSECOND: Final = timedelta(microseconds=1)
-#: Runs of one job that its queue holds at most.
+#: Maximum number of open runs in the queue of a job.
 QUEUE_LIMIT: Final = 1_000
-#: A job that runs all that it missed gets no further runs while it has this many that have not ended.
+#: A job that catches up on all missed runs gets no further runs while this many are open.
 PACE: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedRow:
-    """Due times of an outage so long that they share one row of the ledger.
+    """Due times of an outage so long that they share one ledger entry.
 
     Attributes:
         count: how many there are.
@@ -44,14 +44,14 @@ class SharedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueTimes:
-    """Due times of one job that are to be decided together.
+    """Due times of one job that are decided together.
 
     Attributes:
-        job: as it was read; the claim holds only while its schedule stands where it stood then.
-        due: ascending, beginning with the job's `next_due_at`, none skipped.
-        newest_missed: the schedule's last due time before the planner began to watch; None when there is none.
-        following: the first due time after these; None when none is left.
-        shared: if given, `due` stands for these, which are all missed.
+        job: the job as it was read; the claim is only valid while its schedule is in the same state.
+        due: ascending, beginning with the job's `next_due_at`, without gaps.
+        newest_missed: the schedule's last due time before the planner started to watch; None if there is none.
+        following: the first due time after these; None if there are no more.
+        shared: if given, `due` stands for these due times, all of which are missed.
     """
 
     job: Job
@@ -63,15 +63,15 @@ class DueTimes:
 
 @dataclass(slots=True)
 class Claims:
-    """What a transaction decided.
+    """The decisions of one transaction.
 
     Attributes:
-        execs: the new runs, which wait.
-        replaced: the runs that are to be stopped for newer ones, each with the reason.
-        advanced: where the schedules have moved on to, by job id.
-        stale: job ids whose schedule stood elsewhere; read them again.
-        held: job ids that run all they missed and have enough runs going; look again later.
-        outcomes: how many due times got which outcome.
+        execs: the new runs, which are waiting.
+        replaced: the runs to be stopped in favour of newer ones, each with the reason.
+        advanced: the next due time of each schedule, by job id.
+        stale: ids of jobs whose schedule has changed; they must be read again.
+        held: ids of jobs that catch up and have enough open runs; they are checked again later.
+        outcomes: the number of due times by outcome.
     """
 
     execs: list[Exec] = field(default_factory=list)
@@ -90,7 +90,7 @@ def claim(
     now: datetime,
     up_since: datetime,
 ) -> Claims:
-    """Decide every due time of the groups, write the outcomes, and make the execs of those that run."""
+    """Decide all due times of the groups, write the outcomes, and create the runs."""
     claims = Claims()
     current = _current(connection, groups, claims)
     active = execs.count_open(
@@ -118,7 +118,7 @@ def claim(
         else:
             moves[job_id] = group.following
     written = ledger.record(connection, entries)
-    # Each a microsecond after the one before: who reads them later finds them in the order of their due times.
+    # Each a microsecond after the previous one, so that readers find them in the order of their due times.
     claims.execs = [
         replace(draft, created_at=now + number * MICROSECOND)
         for number, (key, draft) in enumerate(drafts.items())
@@ -137,20 +137,20 @@ def claim(
 
 
 def _not_run(groups: Sequence[DueTimes], entries: Sequence[Occurrence]) -> list[NotRun]:
-    """What did not run, one for each job and outcome: a backlog is told of as a whole, not once for each."""
+    """Due times that did not run, one entry per job and outcome: a backlog is reported as a whole."""
     by_id = {group.job.id: group for group in groups}
-    found: dict[tuple[int, Outcome], NotRun] = {}
+    merged: dict[tuple[int, Outcome], NotRun] = {}
     for entry in entries:
         if entry.outcome is Outcome.RAN:
             continue
         group, key = by_id[entry.job_id], (entry.job_id, entry.outcome)
         shared = group.shared
         last, count = (entry.due_at, 1) if shared is None else (shared.last, shared.count)
-        if (before := found.get(key)) is not None:
-            found[key] = replace(before, last=last, count=before.count + count)
+        if (before := merged.get(key)) is not None:
+            merged[key] = replace(before, last=last, count=before.count + count)
         else:
-            found[key] = not_run(group.job, entry, last=last, count=count)
-    return list(found.values())
+            merged[key] = not_run(group.job, entry, last=last, count=count)
+    return list(merged.values())
 
 
 def not_run(job: Job, entry: Occurrence, *, last: datetime, count: int) -> NotRun:
@@ -169,7 +169,7 @@ def not_run(job: Job, entry: Occurrence, *, last: datetime, count: int) -> NotRu
 
 
 def _current(connection: Connection, groups: Sequence[DueTimes], claims: Claims) -> list[DueTimes]:
-    """The groups whose schedule still stands where it was read; the others are stale."""
+    """The groups whose schedule is still in the state that was read; the others are stale."""
     locked = jobs.lock_many(connection, [group.job.id for group in groups])
     current = []
     for group in groups:
@@ -177,13 +177,13 @@ def _current(connection: Connection, groups: Sequence[DueTimes], claims: Claims)
         if stored is None or stored.cursor != group.job.cursor:
             claims.stale.add(group.job.id)
         else:
-            # Of what else another daemon has changed, only what is stored counts.
+            # If another daemon has changed the job in other ways, the stored version counts.
             current.append(replace(group, job=stored))
     return current
 
 
 def _counts_runs(group: DueTimes, up_since: datetime) -> bool:
-    """Whether the decision depends on how many runs of the job have not ended."""
+    """Whether the decision depends on the number of open runs of the job."""
     policy = group.job.definition.concurrency_policy
     return policy is not ConcurrencyPolicy.ALLOW or _catches_up(group, group.due[0], up_since)
 
@@ -193,12 +193,12 @@ def _catches_up(group: DueTimes, due_at: datetime, up_since: datetime) -> bool:
 
 
 def _stop_all_but(connection: Connection, job_id: int, exec_id: str, now: datetime) -> dict[str, str]:
-    """Ask the job's other runs to stop, and answer which these are, each with the reason."""
+    """Ask the job's other runs to stop, and return them with the reason."""
     reason = replaced_by(exec_id)
-    others = [one for one in execs.open_of_job(connection, job_id) if one.id != exec_id]
-    for one in others:
-        execs.stop(connection, one, now=now, reason=reason)
-    return {one.id: reason for one in others}
+    others = [run for run in execs.open_of_job(connection, job_id) if run.id != exec_id]
+    for run in others:
+        execs.stop(connection, run, now=now, reason=reason)
+    return {run.id: reason for run in others}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class _Present:
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """The ledger's entry for one due time, the run if there is one, and whether it replaces earlier runs."""
+    """The ledger entry for one due time, its run if there is one, and whether it replaces earlier runs."""
 
     entry: Occurrence
     draft: Exec | None = None
@@ -230,8 +230,8 @@ def _decide(group: DueTimes, due_at: datetime, active: int, present: _Present) -
     if group.shared is not None:
         return refused(
             Outcome.MISSED,
-            f"The daemon was not running at this time and the {group.shared.count - 1} due times after it "
-            f"until {group.shared.last.isoformat()}; they share this entry because there are so many.",
+            f"The daemon was not running at this time, nor at the {group.shared.count - 1} later due times until "
+            f"{group.shared.last.isoformat()}; they share this entry because there are so many.",
         )
     misfire = decide_misfire(
         due_at,
@@ -247,7 +247,7 @@ def _decide(group: DueTimes, due_at: datetime, active: int, present: _Present) -
     if overlap is Overlap.WAIT and active >= QUEUE_LIMIT:
         return refused(
             Outcome.EXPIRED,
-            f"{active} earlier runs had not ended; concurrency_policy 'queue' lets no more than {QUEUE_LIMIT} wait.",
+            f"{active} earlier runs had not ended; with concurrency_policy 'queue', at most {QUEUE_LIMIT} can wait.",
         )
     if overlap is Overlap.SKIP:
         return refused(Outcome.SKIPPED, overlap_reason(overlap, active) or "skipped")
@@ -261,7 +261,7 @@ def _decide(group: DueTimes, due_at: datetime, active: int, present: _Present) -
             scheduled_for=due_at,
         )
     except InvalidInputError as error:
-        return refused(Outcome.EXPIRED, f"It could not run: {error}")
+        return refused(Outcome.EXPIRED, f"The run could not be created: {error}")
     entry = Occurrence(
         job_id=job.id, due_at=due_at, outcome=Outcome.RAN, exec_id=draft.id, reason=None, decided_at=now
     )

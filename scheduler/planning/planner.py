@@ -1,8 +1,8 @@
-"""Keeps the near future in APScheduler and turns what falls due into claims.
+"""Keeps upcoming due times in APScheduler and turns them into claims.
 
-APScheduler is the clock: it holds a trigger for every schedule due within the horizon and says 'look' when one
-fires. The database is the truth: what exactly is due, and whether it is ours, is decided by `claims.claim` from
-where the schedule stands there. A schedule that is further away costs nothing here; a scan finds it in time.
+APScheduler is the alarm clock: it has a trigger for every schedule that is due within the horizon, and calls the
+planner when one fires. The database is authoritative: `claims.claim` decides what is due, and whether this daemon
+decides it, from the schedule's state there. Schedules beyond the horizon cost nothing; a scan finds them in time.
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ from scheduler.timing.trigger import ScheduleTrigger
 log = structlog.get_logger()
 
 MICROSECOND = timedelta(microseconds=1)
-#: Due times decided in one transaction at most, over all jobs, and of one job.
+#: Maximum number of due times that one transaction decides, in total and per job.
 CLAIM_LIMIT = 500
 CLAIM_LIMIT_PER_JOB = 200
-#: Due times that one step of a scan reads, and jobs that it takes up in one go.
+#: Due times that one step of a scan reads, and jobs that it loads at once.
 SCAN_PAGE = 1_000
 TAKEN_AT_ONCE = 50
-#: A wall clock that moves by this much more or less than the steady one has been set, or the machine slept.
+#: If the wall clock deviates from the steady clock by this much, it was set, or the machine was asleep.
 JUMP = timedelta(seconds=2)
-#: Seconds between looks at the wall clock.
+#: Seconds between checks of the wall clock.
 WATCH_INTERVAL = 1.0
-#: Seconds between two looks from which on the daemon counts as not having run: it was stopped, or starved.
+#: Seconds between two checks after which the daemon is considered to have been stopped or starved.
 STANDSTILL = 10.0
-#: Seconds before the next look at a job that catches up faster than its runs end.
+#: Seconds before a job that catches up faster than its runs end is checked again.
 PACE_INTERVAL = 1.0
-#: Due times that one outage may leave in the ledger with a row each, for one job; older ones share a row.
+#: Maximum number of ledger entries per job after one outage; older due times share an entry.
 LONGEST_BACKLOG = 100_000
-#: Seconds before a claim that the database refused is tried again.
+#: Seconds before a claim is retried after a database error.
 RETRY_INTERVAL = 1.0
 
 
 class Planner:
-    """Decides due times in time.
+    """Decides due times on time.
 
     Args:
-        database: where jobs and the ledger are.
-        clock: tells the wall-clock time.
+        database: where jobs and the ledger are stored.
+        clock: the source of the current time.
         sizes: all sizes by name.
-        horizon: how far ahead due times are held in memory.
-        on_claims: is given what each transaction decided, after its commit.
+        horizon: how far ahead due times are kept in memory.
+        on_claims: called after each commit with the decisions of the transaction.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Planner:
         self._horizon_end = clock.now()
         self._scheduler = AsyncIOScheduler(
             executors={"default": DebugExecutor()},
-            # A trigger that fires is only a call to look: firing late or once for several changes nothing.
+            # A trigger only causes a check, so firing late or once for several due times makes no difference.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1_000_000},
             timezone="UTC",
         )
-        #: Since when due times have been watched without a gap; earlier ones are subject to misfire policies.
+        #: Start of the current period without gaps; earlier due times are subject to misfire policies.
         self.up_since = clock.now()
         self._steady = clock.steady()
         self._wall = clock.now()
@@ -110,13 +110,13 @@ class Planner:
             self._scheduler.shutdown(wait=False)
 
     def job_changed(self, job: Job) -> None:
-        """Take up a job as it is now: new, changed, switched on or off."""
+        """Take over a job that is new, was changed, or was switched on or off."""
         self._drop(job.id)
         if job.cursor.next_due_at is not None and job.cursor.next_due_at <= self._horizon_end:
             self._take(job)
 
     def look_again(self) -> None:
-        """Read anew what is due soon: something may have been stored that nobody told of."""
+        """Read the jobs that are due soon again: something may have been stored without a notification."""
         self._rescan.set()
 
     def job_deleted(self, job_id: int) -> None:
@@ -126,18 +126,18 @@ class Planner:
     def _drop(self, job_id: int) -> None:
         self._due.pop(job_id, None)
         if self._near.pop(job_id, None) is not None:
-            with suppress(JobLookupError):  # its trigger may have had no time left within the horizon
+            with suppress(JobLookupError):  # its trigger may have had no due time left within the horizon
                 self._scheduler.remove_job(str(job_id))
 
     def _take(self, job: Job) -> None:
-        """Hold a job whose next due time lies within the horizon."""
+        """Keep a job in memory whose next due time is within the horizon."""
         self._near[job.id] = job
         self._arm(job)
         if job.cursor.next_due_at is not None and job.cursor.next_due_at <= self._clock.now():
             self._look(job.id)
 
     def _arm(self, job: Job) -> None:
-        """Have APScheduler say 'look' at every due time of the job from now to the horizon."""
+        """Add a trigger to APScheduler that fires at every due time of the job from now to the horizon."""
         schedule = _schedule_of(job)
         due = job.cursor.next_due_at
         if schedule is None or due is None:
@@ -159,36 +159,38 @@ class Planner:
             try:
                 await self._scan()
             except UnavailableError as error:
-                log.debug("planner.scan_failed", error=str(error))  # the database says it once for all
+                log.debug(
+                    "planner.scan_failed", error=str(error)
+                )  # the database logs its failure once for all
                 await asyncio.sleep(RETRY_INTERVAL)
                 continue
-            # Half a horizon: what becomes near is held at least that long before it is due.
+            # Half a horizon, so that jobs are in memory at least that long before they are due.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._rescan.wait(), self._horizon.total_seconds() / 2)
             self._rescan.clear()
 
     async def _scan(self) -> None:
-        """Extend the horizon and take up every job that is due within it."""
+        """Extend the horizon and load every job that is due within it."""
         self._horizon_end = self._clock.now() + self._horizon
         until = self._horizon_end
         after: tuple[datetime, int] | None = None
         while True:
-            found = await self._database.read(
+            due = await self._database.read(
                 partial(jobs.due_until, until=until, limit=SCAN_PAGE, after=after)
             )
-            unknown = [job_id for _, job_id in found if not self._holds(job_id)]
-            # A few at a time: making triggers holds up the claims of what is due meanwhile.
+            unknown = [job_id for _, job_id in due if not self._holds(job_id)]
+            # A few at a time: creating triggers delays the claims of jobs that become due in the meantime.
             for start in range(0, len(unknown), TAKEN_AT_ONCE):
-                some = unknown[start : start + TAKEN_AT_ONCE]
-                for job in await self._database.read(partial(jobs.get_many, job_ids=some)):
+                chunk = unknown[start : start + TAKEN_AT_ONCE]
+                for job in await self._database.read(partial(jobs.get_many, job_ids=chunk)):
                     if not self._holds(job.id):
                         self.job_changed(job)
-            if len(found) < SCAN_PAGE:
+            if len(due) < SCAN_PAGE:
                 return
-            after = found[-1]
+            after = due[-1]
 
     def _holds(self, job_id: int) -> bool:
-        """Whether the job is held, with a trigger that still fires; claims keep it up to date then."""
+        """Whether the job is in memory with a trigger that still fires; claims keep it up to date."""
         return job_id in self._near and self._scheduler.get_job(str(job_id)) is not None
 
     async def _claim_for_ever(self) -> None:
@@ -206,7 +208,7 @@ class Planner:
                     await asyncio.sleep(RETRY_INTERVAL)
 
     def _groups(self) -> list[DueTimes]:
-        """Take what is due from the set, as much as one transaction decides."""
+        """Take due jobs from the set, as many as one transaction decides."""
         now = self._clock.now()
         groups: list[DueTimes] = []
         total = 0
@@ -233,8 +235,8 @@ class Planner:
             point(Point.CLAIMING)
             return decided
 
-        # Not synced by itself: the dispatch is, before anything is started; a claim that a power cut takes
-        # has started nothing, and is made again.
+        # Not synced, because the dispatch is synced before anything is started; a claim lost in a power cut has
+        # started nothing and is repeated.
         claims = await self._database.write(work, durable=False)
         point(Point.CLAIMED)
         for group in groups:
@@ -245,16 +247,16 @@ class Planner:
         for outcome, count in claims.outcomes.items():
             OCCURRENCES.labels(outcome=outcome.value).inc(count)
         _observe_lateness(claims.execs, self._clock.now())
-        # Handed over before anything else can fail: what is committed as having run has to run.
+        # Handed over before anything else can fail: a run that was committed as 'ran' must run.
         self._on_claims(claims)
         if claims.stale:
             await self._reload(claims.stale)
 
     def _advance(self, read: Job, following: datetime | None, *, held: bool) -> None:
-        """Follow in memory what the transaction did in the database."""
+        """Apply to memory what the transaction did in the database."""
         job = self._near.get(read.id)
         if job is None or job.cursor != read.cursor:
-            return  # it was changed meanwhile, and the change has been taken up
+            return  # it was changed in the meantime, and the change is already in memory
         if following is None or following > self._horizon_end:
             self._drop(job.id)
             return
@@ -278,10 +280,10 @@ class Planner:
             self.check_clock()
 
     def check_clock(self) -> None:
-        """Notice that the wall clock was set, the machine slept or the daemon stood still; look again at what is due.
+        """Detect that the clock was set, the machine slept or the daemon was paused; then check again what is due.
 
-        What fell due meanwhile (after a jump forward: within it) is treated as if the daemon had been down. After
-        a jump back, nothing runs again: how far each schedule has come is stored.
+        Due times in between (after a jump forward: within it) are treated as if the daemon had been down. After a
+        jump back, nothing runs again, because the progress of each schedule is stored.
         """
         steady, wall = self._clock.steady(), self._clock.now()
         passed = steady - self._steady
@@ -293,9 +295,9 @@ class Planner:
             log.warning("planner.stood_still", seconds=round(passed, 3))
         else:
             return
-        # After a jump back, nothing that is still to come may count as having fallen due before the start.
+        # After a jump back, no future due time may count as having been due before the start.
         self.up_since = wall if jumped > -JUMP else min(self.up_since, wall)
-        # What lay beyond the horizon may be due now, and timers count steady seconds.
+        # Jobs beyond the horizon may be due now, and timers count steady seconds.
         self._rescan.set()
         self._scheduler.wakeup()
         for job_id in self._near:
@@ -309,13 +311,13 @@ def _schedule_of(job: Job) -> Schedule | None:
     try:
         return parse_schedule(text, job.definition.schedule_timezone)
     except ScheduleError as error:
-        # It was accepted once; a time zone may have left the machine's database since.
+        # It was valid once; a time zone may have been removed from the machine's database since.
         log.exception("planner.schedule_unreadable", job=job.id, error=str(error))
         return None
 
 
 def _due_times(job: Job, now: datetime, up_since: datetime) -> DueTimes | None:
-    """The job's due times up to now that are not decided yet, or None if it is not due."""
+    """The job's undecided due times up to now, or None if it is not due."""
     first = job.cursor.next_due_at
     schedule = _schedule_of(job)
     if first is None or first > now or schedule is None:
@@ -337,9 +339,9 @@ def _due_times(job: Job, now: datetime, up_since: datetime) -> DueTimes | None:
 
 
 def _shared(job: Job, schedule: Schedule, first: datetime, newest: datetime, count: int) -> DueTimes:
-    """The oldest `count` due times of a long outage, to be recorded in one row."""
+    """The oldest `count` due times of a long outage, to be recorded in one ledger entry."""
     before = first - MICROSECOND
-    low, high = first, newest  # the last of them lies from `low` on and before `high`
+    low, high = first, newest  # the last of them is at or after `low` and before `high`
     while high - low > MICROSECOND:
         middle = low + (high - low) // 2
         if schedule.count_between(before, middle) > count:
@@ -356,6 +358,6 @@ def _shared(job: Job, schedule: Schedule, first: datetime, newest: datetime, cou
 
 
 def _observe_lateness(new: list[Exec], now: datetime) -> None:
-    for one in new:
-        if one.scheduled_for is not None:
-            LATENESS.observe((now - one.scheduled_for).total_seconds())
+    for run in new:
+        if run.scheduled_for is not None:
+            LATENESS.observe((now - run.scheduled_for).total_seconds())

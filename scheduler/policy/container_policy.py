@@ -1,8 +1,7 @@
-"""What containers may do: decides whether a definition is within the operator's policy.
+"""The container policy: decides what the operator allows containers to do.
 
-Pure. The same decision is made when a job is defined and again when its container is launched, as the policy may
-have changed in between. Nothing that a definition can say leads to a privileged container or to the host's network,
-processes or users: there is no field for it.
+Pure. A job is checked when it is defined and again when its container is started, because the policy may have
+changed in between. No field of a job can request a privileged container or the host's network, processes or users.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from scheduler.domain.errors import FieldError
 from scheduler.domain.images import full_name, matches
 from scheduler.domain.job import ContainerOptions, Mount
 
-#: What containers keep of root's powers: enough to install and serve something, nothing that reaches the host.
+#: The root capabilities that containers keep: enough to install and serve something, nothing that affects the host.
 DEFAULT_CAPABILITIES: Final = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -26,17 +25,17 @@ DEFAULT_CAPABILITIES: Final = (
     "SETGID",
     "SETUID",
 )
-#: The engine's own network for containers that are given none.
+#: The engine's default network.
 BRIDGE: Final = "bridge"
-#: No network at all but the container's own loopback; every policy allows it.
+#: No network except the container's own loopback; every policy allows it.
 NO_NETWORK: Final = "none"
-#: Words by which an engine shares the namespaces of the host or of another container; never networks of ours.
+#: Names with which an engine shares the namespaces of the host or of another container; never our own networks.
 _NETWORKS_OF_OTHERS = re.compile(r"(?:host|default|container:.*|ns:.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedMount:
-    """A directory or file of the engine's machine that jobs may mount, exactly as it is written."""
+    """A directory or file of the engine's host that jobs may mount, exactly as written."""
 
     source: str
     read_only: bool
@@ -47,17 +46,17 @@ class ContainerPolicy:
     """What the containers of one namespace may do.
 
     Attributes:
-        no_new_privileges: whether programs can gain nothing by set-user-id files.
-        capabilities: that every container has.
-        allowed_capabilities: that jobs may ask for besides.
-        pids_limit: processes and threads of one run.
-        nofile_limit: open files of one process.
-        allowed_mounts: all that may be mounted.
-        allowed_images: patterns of repositories; one has to match.
-        allowed_networks: names; the first is that of jobs which name none. Empty: no network.
-        require_read_only_root: whether every job has to have a read-only root.
-        require_non_root: whether every job has to name a user other than root.
-        require_digest: whether every job has to pin its image.
+        no_new_privileges: whether programs cannot gain privileges, for example through set-user-id files.
+        capabilities: Linux capabilities that every container has.
+        allowed_capabilities: further capabilities that jobs may request.
+        pids_limit: maximum number of processes and threads of a run.
+        nofile_limit: maximum number of open files of a process.
+        allowed_mounts: everything that may be mounted.
+        allowed_images: patterns of repositories, one of which must match.
+        allowed_networks: networks that jobs may use; the first is the default. Empty: no network.
+        require_read_only_root: whether every job must have a read-only root file system.
+        require_non_root: whether every job must specify a user other than root.
+        require_digest: whether every job must pin its image.
     """
 
     no_new_privileges: bool = True
@@ -77,17 +76,17 @@ class ContainerPolicy:
         return options.network or next(iter(self.allowed_networks), NO_NETWORK)
 
     def capabilities_of(self, options: ContainerOptions) -> tuple[str, ...]:
-        """All that a container keeps of root's powers, sorted."""
+        """All capabilities of a container, sorted."""
         return tuple(sorted({*self.capabilities, *options.capabilities}))
 
 
 def violations(policy: ContainerPolicy, repository: str, options: ContainerOptions) -> list[FieldError]:
-    """What a container is to do beyond the policy; empty if nothing. Each message names its rule.
+    """The violations of the policy; empty if there are none. Each message names the rule.
 
     Args:
-        policy: of the job's namespace.
-        repository: of its image.
-        options: what the job asks for.
+        policy: the policy of the job's namespace.
+        repository: the image's repository.
+        options: the job's options.
     """
     return [
         *_check_image(policy, repository),
@@ -99,17 +98,17 @@ def violations(policy: ContainerPolicy, repository: str, options: ContainerOptio
 
 
 def words_of(errors: Iterable[FieldError]) -> str:
-    """The violations in one line, for a run's error and log."""
-    return "; ".join(f"{one.field} {one.value!r} {one.message} ({one.remedy})" for one in errors)
+    """The violations on one line, for a run's error and log."""
+    return "; ".join(f"{error.field} {error.value!r} {error.message} ({error.remedy})" for error in errors)
 
 
 def is_foreign_network(name: str) -> bool:
-    """Whether the name means the host's or another container's network, which no policy can allow."""
+    """Whether the name refers to the host's or another container's network, which no policy can allow."""
     return _NETWORKS_OF_OTHERS.fullmatch(name) is not None
 
 
-def _beyond(rule: str, why: str) -> str:
-    return f"is beyond the container policy's rule '{rule}': {why}"
+def _not_allowed(rule: str, why: str) -> str:
+    return f"is not allowed by the container policy's rule '{rule}': {why}"
 
 
 def _check_image(policy: ContainerPolicy, repository: str) -> Iterator[FieldError]:
@@ -117,8 +116,8 @@ def _check_image(policy: ContainerPolicy, repository: str) -> Iterator[FieldErro
         yield FieldError(
             "docker_image_repo",
             repository,
-            _beyond("allowed_images", f"no pattern matches {full_name(repository)}"),
-            _choices(policy.allowed_images, "an image of"),
+            _not_allowed("allowed_images", f"no pattern matches {full_name(repository)}"),
+            _choices(policy.allowed_images, "an image that matches"),
         )
 
 
@@ -129,27 +128,30 @@ def _check_capabilities(policy: ContainerPolicy, wanted: Iterable[str]) -> Itera
             yield FieldError(
                 "capabilities",
                 name,
-                _beyond("allowed_capabilities", "the job asks for a capability that is not allowed"),
-                _choices(sorted(possible), "some of"),
+                _not_allowed("allowed_capabilities", "the capability is not in the list"),
+                _choices(sorted(possible), "only"),
             )
 
 
 def _check_mounts(policy: ContainerPolicy, wanted: Iterable[Mount]) -> Iterator[FieldError]:
     for mount in wanted:
-        # Exactly the path that the operator wrote, and nothing below it: what lies below can be made a symbolic
-        # link by whoever can write there, and the engine would follow it.
-        allowed = [one for one in policy.allowed_mounts if one.source == mount.source]
-        if not allowed:
-            remedy = _choices([one.source for one in policy.allowed_mounts], "exactly")
-            yield FieldError(
-                "mounts", mount.source, _beyond("allowed_mounts", "this source is not in it"), remedy
-            )
-        elif not mount.read_only and all(one.read_only for one in allowed):
+        # Exactly the path that the operator wrote, and nothing below it: a path below it could be replaced by a
+        # symbolic link, which the engine would follow.
+        matching = [mount_rule for mount_rule in policy.allowed_mounts if mount_rule.source == mount.source]
+        if not matching:
+            remedy = _choices([mount_rule.source for mount_rule in policy.allowed_mounts], "exactly")
             yield FieldError(
                 "mounts",
                 mount.source,
-                _beyond("allowed_mounts", "this source may only be read"),
-                "give read_only: true",
+                _not_allowed("allowed_mounts", "the source is not in the list"),
+                remedy,
+            )
+        elif not mount.read_only and all(mount_rule.read_only for mount_rule in matching):
+            yield FieldError(
+                "mounts",
+                mount.source,
+                _not_allowed("allowed_mounts", "the source may only be mounted read-only"),
+                "set read_only to true",
             )
 
 
@@ -159,7 +161,7 @@ def _check_network(policy: ContainerPolicy, wanted: str | None) -> Iterator[Fiel
     yield FieldError(
         "network",
         wanted,
-        _beyond("allowed_networks", "this network is not in it"),
+        _not_allowed("allowed_networks", "the network is not in the list"),
         _choices(dict.fromkeys((*policy.allowed_networks, NO_NETWORK)), "one of"),
     )
 
@@ -169,31 +171,31 @@ def _check_requirements(policy: ContainerPolicy, options: ContainerOptions) -> I
         yield FieldError(
             "read_only_root",
             options.read_only_root,
-            _beyond("require_read_only_root", "every container's root has to be read-only"),
-            "give read_only_root: true",
+            _not_allowed("require_read_only_root", "every container must have a read-only root file system"),
+            "set read_only_root to true",
         )
     if policy.require_non_root and not is_other_than_root(options.user):
         yield FieldError(
             "user",
             options.user,
-            _beyond("require_non_root", "every container has to run as a user other than root"),
-            'give a number above 0, such as "1000" or "1000:1000"; a name could stand for root in the image',
+            _not_allowed("require_non_root", "every container must run as a user other than root"),
+            'use a number above 0, such as "1000" or "1000:1000"; a name could be an alias of root in the image',
         )
     if policy.require_digest and not (options.pin_digest or options.docker_image_digest):
         yield FieldError(
             "pin_digest",
             options.pin_digest,
-            _beyond("require_digest", "every image has to be pinned"),
-            "give pin_digest: true, or a docker_image_digest",
+            _not_allowed("require_digest", "every image must be pinned"),
+            "set pin_digest to true, or set docker_image_digest",
         )
 
 
 def is_other_than_root(user: str | None) -> bool:
-    """Whether it is certain, whatever the image, that this is not root: a number above 0, of the group as well."""
+    """Whether a user is certainly not root, whatever the image: user id, and group id if given, are above 0."""
     parts = (user or "").split(":")
     return all(re.fullmatch(r"0*[1-9][0-9]*", part, re.ASCII) for part in parts) and len(parts) <= 2
 
 
 def _choices(possible: Iterable[str], words: str) -> str:
     named = ", ".join(possible)
-    return f"use {words} {named}" if named else "leave it out: this policy allows none"
+    return f"use {words} {named}" if named else "remove it: the policy allows none"

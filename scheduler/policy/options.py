@@ -1,4 +1,4 @@
-"""The operator's container policy, as `scheduler.settings.settings` holds it, for all namespaces or for one. Pure."""
+"""The operator's container policy in the settings, for all namespaces or for a single one. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NETWORK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
 
 def _split(value: object) -> object:
-    """A variable may hold a list as JSON, or with commas between the items."""
+    """Environment variables may contain a list as JSON, or items separated by commas."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -43,61 +43,64 @@ class PolicySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     no_new_privileges: bool = Field(
-        default=True, description="Whether programs can gain nothing by set-user-id files."
+        default=True,
+        description="Whether programs cannot gain privileges, for example through set-user-id files.",
     )
     capabilities: Texts = Field(
         default=list(DEFAULT_CAPABILITIES), description="Linux capabilities that every container has."
     )
     allowed_capabilities: Texts = Field(
-        default_factory=list, description="Capabilities that jobs may ask for besides."
+        default_factory=list, description="Further capabilities that jobs may request."
     )
     pids_limit: int | None = Field(
         default=None,
         ge=2,
-        description="Processes and threads that one run may have; as pids_limit says for all, if not given.",
+        description="Maximum number of processes and threads of a run. Default: the general setting pids_limit.",
     )
     nofile_limit: int = Field(
-        default=16_384, ge=16, le=1_048_576, description="Files that a process of a run may have open."
+        default=16_384, ge=16, le=1_048_576, description="Maximum number of open files of a process."
     )
     allowed_mounts: Texts = Field(
         default_factory=list,
-        description="What jobs may mount of the engine's machine, exactly as written: /srv/data:ro or /srv/out:rw.",
+        description="Paths of the engine's host that jobs may mount, exactly as written: /srv/data:ro or "
+        "/srv/out:rw.",
     )
     allowed_images: Texts = Field(
-        default=["*"], description="Patterns of image repositories, such as registry.example.com/team/*."
+        default=["*"],
+        description="Patterns of image repositories that jobs may use, such as registry.example.com/team/*.",
     )
     allowed_networks: Texts = Field(
         default=[BRIDGE],
-        description="Networks of the engine that jobs may name; the first is the default, an empty list is none.",
+        description="Networks of the engine that jobs may use; the first is the default, an empty list allows none.",
     )
     require_read_only_root: bool = Field(
-        default=False, description="Refuse jobs whose root file system is not read-only."
+        default=False, description="Whether jobs must have a read-only root file system."
     )
     require_non_root: bool = Field(
-        default=False, description="Refuse jobs that do not name a user other than root."
+        default=False, description="Whether jobs must specify a user other than root."
     )
-    require_digest: bool = Field(default=False, description="Refuse jobs that do not pin their image.")
+    require_digest: bool = Field(default=False, description="Whether jobs must pin their image.")
 
     @field_validator("capabilities", "allowed_capabilities")
     @classmethod
     def _check_capabilities(cls, names: list[str]) -> list[str]:
-        found = [name.upper().removeprefix("CAP_") for name in names]
-        for name in found:
+        capabilities = [name.upper().removeprefix("CAP_") for name in names]
+        for name in capabilities:
             if not _CAPABILITY.fullmatch(name) or name == "ALL":
-                msg = f"'{name}' is no capability; name each one, like NET_RAW"
+                msg = f"'{name}' is not a capability; name each one, such as NET_RAW"
                 raise ValueError(msg)
-        return found
+        return capabilities
 
     @field_validator("allowed_mounts")
     @classmethod
     def _check_mounts(cls, texts: list[str]) -> list[str]:
-        found = [_mount(text) for text in texts]
-        for one in found:
-            for other in found:
-                if not other.read_only and one.source.startswith(other.source.rstrip("/") + "/"):
+        mounts = [_mount(text) for text in texts]
+        for mount in mounts:
+            for other in mounts:
+                if not other.read_only and mount.source.startswith(other.source.rstrip("/") + "/"):
                     msg = (
-                        f"'{one.source}' lies below '{other.source}', which jobs may write to: they could put a "
-                        "symbolic link in its place. Allow only one of them, or the upper one with :ro"
+                        f"'{mount.source}' is below '{other.source}', which jobs may write to and where they could "
+                        "put a symbolic link in its place. Allow only one of them, or the upper one with :ro"
                     )
                     raise ValueError(msg)
         return texts
@@ -112,35 +115,35 @@ class PolicySettings(BaseModel):
     def _check_networks(cls, names: list[str]) -> list[str]:
         for name in names:
             if not _NETWORK.fullmatch(name) or is_foreign_network(name):
-                msg = f"'{name}' cannot be allowed; name a network of the engine, such as {BRIDGE} or {NO_NETWORK}"
+                msg = f"'{name}' cannot be allowed; use a network of the engine, such as {BRIDGE} or {NO_NETWORK}"
                 raise ValueError(msg)
         return names
 
 
 def policy_of(layers: Iterable[PolicySettings | None], *, pids_limit: int) -> ContainerPolicy:
-    """The policy that comes of several: what a later one says itself wins over the earlier ones.
+    """The policy from several layers: what a later layer sets overrides the earlier ones.
 
     Args:
-        layers: for all namespaces first, then for one; None says nothing.
-        pids_limit: where none of them says it.
+        layers: the policy for all namespaces first, then for one; None sets nothing.
+        pids_limit: the limit if no layer sets it.
     """
     given: dict[str, Any] = {}
     for layer in layers:
         if layer is not None:
             given |= {name: getattr(layer, name) for name in layer.model_fields_set}
-    found = PolicySettings(**given)
+    merged = PolicySettings(**given)
     return ContainerPolicy(
-        no_new_privileges=found.no_new_privileges,
-        capabilities=tuple(found.capabilities),
-        allowed_capabilities=frozenset(found.allowed_capabilities),
-        pids_limit=found.pids_limit or pids_limit,
-        nofile_limit=found.nofile_limit,
-        allowed_mounts=tuple(_mount(text) for text in found.allowed_mounts),
-        allowed_images=tuple(found.allowed_images),
-        allowed_networks=tuple(found.allowed_networks),
-        require_read_only_root=found.require_read_only_root,
-        require_non_root=found.require_non_root,
-        require_digest=found.require_digest,
+        no_new_privileges=merged.no_new_privileges,
+        capabilities=tuple(merged.capabilities),
+        allowed_capabilities=frozenset(merged.allowed_capabilities),
+        pids_limit=merged.pids_limit or pids_limit,
+        nofile_limit=merged.nofile_limit,
+        allowed_mounts=tuple(_mount(text) for text in merged.allowed_mounts),
+        allowed_images=tuple(merged.allowed_images),
+        allowed_networks=tuple(merged.allowed_networks),
+        require_read_only_root=merged.require_read_only_root,
+        require_non_root=merged.require_non_root,
+        require_digest=merged.require_digest,
     )
 
 
@@ -149,6 +152,9 @@ def _mount(text: str) -> AllowedMount:
     if not colon:
         source, mode = text, "ro"
     if mode not in ("ro", "rw") or not source.startswith("/") or posixpath.normpath(source) != source:
-        msg = f"'{text}' is no mount; write an absolute path without '..' and then :ro or :rw, like /srv/data:ro"
+        msg = (
+            f"'{text}' is not a valid mount; write an absolute path without '..', then :ro or :rw, such as "
+            "/srv/data:ro"
+        )
         raise ValueError(msg)
     return AllowedMount(source, read_only=mode == "ro")

@@ -1,4 +1,4 @@
-"""The data directory: made, for its owner alone, held by one daemon at a time, and known by an id of its own."""
+"""The data directory: created for its owner only, locked by one daemon at a time, and identified by an id."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ log = structlog.get_logger()
 LOCK_FILE: Final = "daemon.lock"
 INSTANCE_FILE: Final = "instance"
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - a file's name
-#: What the daemon keeps in its directory, and the permissions that nobody but its owner has there.
+#: The daemon's files in its directory, and the permissions that only their owner keeps.
 OWN_FILES: Final = ("timeball.db*", TOKEN_FILE, INSTANCE_FILE, LOCK_FILE, "backup-*", "secret.key")
 OTHERS: Final = 0o077
 
 
 def prepare_directory(path: Path) -> Path:
-    """Make the directory if it is not there, and its files their owner's alone.
+    """Create the directory if it is missing, and make its files accessible only to their owner.
 
     Raises:
-        SettingsError: it cannot be made, or nothing can be written there.
+        SettingsError: the directory cannot be created or written to.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -36,29 +36,30 @@ def prepare_directory(path: Path) -> Path:
             raise PermissionError(13, "no permission to write there")
     except OSError as error:
         raise SettingsError(
-            f"data_dir {path}: {error.strerror or error}. Name another with --data-dir, or mend its permissions"
+            f"data_dir {path}: {error.strerror or error}. Choose another directory with --data-dir, or fix its "
+            "permissions"
         ) from error
     _make_private(path)
     return path
 
 
 def _make_private(path: Path) -> None:
-    """Take from others what an earlier start, or whoever copied the files, let them read."""
+    """Remove permissions for others that files have from an earlier version or from being copied."""
     if path.stat().st_mode & OTHERS:
         log.warning("data_dir.open_to_others", data_dir=str(path), remedy=f"chmod 700 {path}")
-    for file in (found for pattern in OWN_FILES for found in path.glob(pattern)):
+    for file in (file for pattern in OWN_FILES for file in path.glob(pattern)):
         try:
             if (mode := file.stat().st_mode) & OTHERS:
                 file.chmod(stat.S_IMODE(mode) & ~OTHERS)
-        except OSError as error:  # another user's, or a read-only file system
+        except OSError as error:  # owned by another user, or a read-only file system
             log.warning("data_dir.file_open_to_others", file=str(file), error=error.strerror)
 
 
 def lock_directory(path: Path) -> IO[str]:
-    """Hold the directory for this process alone, until the file is closed.
+    """Lock the directory for this process, until the file is closed.
 
     Raises:
-        SettingsError: another daemon holds it.
+        SettingsError: another daemon has locked it.
     """
     file = (path / LOCK_FILE).open("a")
     try:
@@ -66,19 +67,20 @@ def lock_directory(path: Path) -> IO[str]:
     except OSError as error:
         file.close()
         raise SettingsError(
-            f"data_dir {path}: another daemon uses it. Stop that one, or name another with --data-dir"
+            f"data_dir {path}: another daemon is using it. Stop that daemon, or choose another directory with "
+            "--data-dir"
         ) from error
     return file
 
 
 def instance_id(path: Path) -> str:
-    """This directory's daemon, the same after every restart: the lock proves that the earlier one is gone."""
+    """The id of this directory's daemon, the same after every restart: the lock proves that the earlier one ended."""
     file = path / INSTANCE_FILE
     with suppress(FileNotFoundError):
-        if found := file.read_text(encoding="ascii").strip():
-            return found
-    made = uuid.uuid4().hex
+        if stored := file.read_text(encoding="ascii").strip():
+            return stored
+    created = uuid.uuid4().hex
     draft = file.with_suffix(".new")
-    draft.write_text(made + "\n", encoding="ascii")
+    draft.write_text(created + "\n", encoding="ascii")
     draft.replace(file)
-    return made
+    return created

@@ -1,7 +1,7 @@
-"""Loads libraries without what they bring along and the daemon has no use for: some ten megabytes in all.
+"""Imports libraries without optional dependencies that the daemon does not use, which saves about ten megabytes.
 
-A library that finds another one missing does without it. aiohttp reads the system's certificates twice when it is
-loaded; here they are read when a connection first needs them. Nothing else is changed about any library.
+A library that does not find an optional dependency works without it. aiohttp loads the system's certificates twice
+when it is imported; here they are loaded when a connection first needs them. The libraries are otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-#: How tracebacks are drawn in colours, which the daemon's log does not do.
+#: Draws tracebacks in colour, which the daemon's log does not use.
 _DRAWING: Final = ("rich",)
-#: How the encoding of a text is guessed; the engine says it, or it is UTF-8.
+#: Guess the encoding of texts; here the engine states it, or it is UTF-8.
 _GUESSING: Final = ("charset_normalizer", "chardet")
 
 
 def load() -> None:
-    """Load them; to be called before anything else does."""
+    """Import the libraries; call this before anything else imports them."""
     with _without(*_DRAWING):
         import structlog.dev  # noqa: F401, PLC0415
     with _without(*_GUESSING), warnings.catch_warnings():
@@ -32,7 +32,7 @@ def load() -> None:
 
 @contextmanager
 def _without(*names: str) -> Iterator[None]:
-    """While it lasts, these modules cannot be loaded, as if they were not installed."""
+    """Context in which these modules cannot be imported, as if they were not installed."""
     # The import system raises ImportError for a module whose entry is None (Python's reference, 5.3.1).
     barred = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(barred))  # type: ignore[arg-type]
@@ -44,12 +44,12 @@ def _without(*names: str) -> Iterator[None]:
 
 
 class _LateContext(ssl.SSLContext):
-    """Trusts the authorities that the system trusts, and reads which these are when it is first used."""
+    """An SSL context with the authorities that the system trusts, loaded on first use."""
 
     _has_read = False
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """As asyncio begins a connection."""
+        """Called by asyncio when a connection begins."""
         if not self._has_read:
             self._has_read = True
             self.load_default_certs()
@@ -58,15 +58,15 @@ class _LateContext(ssl.SSLContext):
 
 @contextmanager
 def _reading_certificates_late() -> Iterator[None]:
-    """While it lasts, client contexts that are made with the standard library's defaults read no certificates yet."""
+    """Context in which client SSL contexts with the standard library's defaults do not load certificates yet."""
     usual = ssl.create_default_context
     patched: Any = ssl
     patched.create_default_context = lambda: _LateContext(ssl.PROTOCOL_TLS_CLIENT)
     patched.SSLContext.set_default_verify_paths = lambda _: (
         None
-    )  # asked for by the context that checks nothing
+    )  # called by the context that verifies nothing
     try:
         yield
     finally:
         patched.create_default_context = usual
-        del patched.SSLContext.set_default_verify_paths  # what it hid is inherited
+        del patched.SSLContext.set_default_verify_paths  # makes the inherited method visible again

@@ -1,4 +1,4 @@
-"""The daemon's own figures, for `GET /metrics`; each is named after what it counts, in base units."""
+"""The daemon's own metrics, for `GET /metrics`; each is named after what it counts, in base units."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ OCCURRENCES = Counter(
 )
 LATENESS = Histogram(
     "timeball_claim_lateness_seconds",
-    "From a due time to its claim.",
+    "Seconds from a due time to its claim.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
     registry=REGISTRY,
 )
 LAUNCH = Histogram(
     "timeball_launch_lateness_seconds",
-    "From a due time, or a trigger by hand, to the request to start its container.",
+    "Seconds from a due time or a manual trigger to the request to start the container.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
     registry=REGISTRY,
 )
@@ -25,77 +25,85 @@ ENDED = Counter(
     "timeball_execs_ended", "Runs that ended, by status and reason.", ["status", "reason"], registry=REGISTRY
 )
 RUNNING = Gauge(
-    "timeball_execs_dispatched", "Runs that hold capacity now, by region.", ["region"], registry=REGISTRY
+    "timeball_execs_dispatched", "Runs that currently use capacity, by region.", ["region"], registry=REGISTRY
 )
 WAITING = Gauge(
-    "timeball_execs_waiting", "Runs that wait for capacity now, by region.", ["region"], registry=REGISTRY
+    "timeball_execs_waiting",
+    "Runs that currently wait for capacity, by region.",
+    ["region"],
+    registry=REGISTRY,
 )
-ENGINE_UP = Gauge("timeball_engine_up", "Whether the engine answers.", ["region"], registry=REGISTRY)
+ENGINE_UP = Gauge("timeball_engine_up", "Whether the engine answers: 1 or 0.", ["region"], registry=REGISTRY)
 ENGINE_CALLS = Counter(
     "timeball_engine_calls",
-    "Calls to engines, by what became of them: ok, refused, troubled, timeout, unreachable, given_up, circuit_open.",
+    "Calls to engines, by outcome: ok, refused, troubled, timeout, unreachable, given_up, circuit_open.",
     ["region", "call", "outcome"],
     registry=REGISTRY,
 )
 ENGINE_CALL_SECONDS = Histogram(
     "timeball_engine_call_seconds",
-    "How long calls to engines took.",
+    "Duration of calls to engines in seconds.",
     ["region", "call"],
     buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
     registry=REGISTRY,
 )
 ENGINE_CIRCUIT_OPEN = Gauge(
     "timeball_engine_circuit_open",
-    "Whether calls to the engine fail at once because it does not answer.",
+    "Whether calls to the engine fail immediately because it does not answer: 1 or 0.",
     ["region"],
     registry=REGISTRY,
 )
 PULLS_STALLED = Counter(
-    "timeball_pulls_stalled", "Pulls broken off for want of progress.", ["region"], registry=REGISTRY
+    "timeball_pulls_stalled",
+    "Pulls cancelled because they made no progress.",
+    ["region"],
+    registry=REGISTRY,
 )
 PULLS_RETRIED = Counter(
-    "timeball_pulls_retried", "Pulls tried again after a passing trouble.", ["region"], registry=REGISTRY
+    "timeball_pulls_retried", "Pulls retried after a temporary error.", ["region"], registry=REGISTRY
 )
 DATABASE_REFUSALS = Counter(
     "timeball_database_refusals",
-    "Reads and transactions that the database refused, by what was in the way: locked, full, readonly, files, hung, "
-    "damaged, unreachable, late, other.",
+    "Failed reads and transactions, by cause: locked, full, readonly, files, hung, damaged, unreachable, late, "
+    "other.",
     ["door", "kind"],
     registry=REGISTRY,
 )
 DATABASE_WRITABLE = Gauge(
-    "timeball_database_writable", "Whether the last transaction was committed.", registry=REGISTRY
+    "timeball_database_writable",
+    "Whether the last transaction was committed: 1 or 0.",
+    registry=REGISTRY,
 )
 ACCEPT_FAILURES = Counter(
     "timeball_accept_failures",
-    "Connections that could not be accepted at once for want of files.",
+    "Connections that were not accepted immediately because the process had no free file descriptors.",
     registry=REGISTRY,
 )
-LOG_BYTES = Counter("timeball_log_bytes", "Bytes of output captured.", registry=REGISTRY)
+LOG_BYTES = Counter("timeball_log_bytes", "Bytes of captured output.", registry=REGISTRY)
 DELIVERIES = Counter(
     "timeball_deliveries",
-    "Attempts at telling somebody, by kind (hook, mail) and outcome (delivered, retried, failed).",
+    "Delivery attempts, by kind (hook, mail) and outcome (delivered, retried, failed).",
     ["kind", "outcome"],
     registry=REGISTRY,
 )
-OUTBOX = Gauge("timeball_outbox_pending", "Messages that are still to be delivered.", registry=REGISTRY)
-DEFECTS = Counter("timeball_defects", "Failures of Timeball itself; its log says which.", registry=REGISTRY)
+OUTBOX = Gauge("timeball_outbox_pending", "Deliveries that are still pending.", registry=REGISTRY)
+DEFECTS = Counter("timeball_defects", "Internal errors of Timeball; see the daemon's log.", registry=REGISTRY)
 CLEARED_EXECS = Counter(
     "timeball_cleared_execs",
-    "Runs deleted, by what made them go: age, count, bytes, or that their job was deleted.",
+    "Deleted runs, by reason: age, count, bytes, or the deletion of their job.",
     ["reason"],
     registry=REGISTRY,
 )
 CLEARED_LOG_BYTES = Counter(
-    "timeball_cleared_log_bytes", "Bytes of stored (compressed) logs deleted.", registry=REGISTRY
+    "timeball_cleared_log_bytes", "Bytes of deleted logs, as stored (compressed).", registry=REGISTRY
 )
-CLEARED_OCCURRENCES = Counter(
-    "timeball_cleared_occurrences", "Entries of ledgers deleted.", registry=REGISTRY
-)
+CLEARED_OCCURRENCES = Counter("timeball_cleared_occurrences", "Deleted ledger entries.", registry=REGISTRY)
 CLEARING_SECONDS = Counter(
-    "timeball_clearing_seconds", "Time spent on clearing away, pauses included.", registry=REGISTRY
+    "timeball_clearing_seconds", "Seconds spent deleting old data, including pauses.", registry=REGISTRY
 )
-DATABASE_BYTES = Gauge("timeball_database_bytes", "Size of SQLite's file.", registry=REGISTRY)
+DATABASE_BYTES = Gauge("timeball_database_bytes", "Size of the SQLite file in bytes.", registry=REGISTRY)
 DATABASE_FREE_BYTES = Gauge(
-    "timeball_database_free_bytes", "Of it, what is free to be used again.", registry=REGISTRY
+    "timeball_database_free_bytes",
+    "Bytes of the SQLite file that are free for reuse.",
+    registry=REGISTRY,
 )

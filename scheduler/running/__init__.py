@@ -1,1 +1,1 @@
-"""The life of a run, from waiting to ended: dispatcher, runner and recovery."""
+"""The life of a run from waiting to ended: dispatcher, runner and recovery."""

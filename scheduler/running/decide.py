@@ -1,4 +1,4 @@
-"""What container a run needs, what the end of one means for its exec, and whether the run is tried again.
+"""Decides which container a run needs, what the container's end means for the run, and whether to retry it.
 
 Pure: facts in, decisions out.
 """
@@ -20,18 +20,18 @@ from scheduler.policy.container_policy import BRIDGE, ContainerPolicy, violation
 
 #: The longest pause before a retry.
 LONGEST_BACKOFF: Final = timedelta(hours=24)
-#: Exit codes of a container that was stopped: 128 + SIGTERM, 128 + SIGKILL.
+#: Exit codes of a stopped container: 128 + SIGTERM, 128 + SIGKILL.
 STOPPED_BY_SIGNAL: Final = frozenset({143, 137})
-#: What a Docker Engine notes when it comes back and containerd does not know the process any more.
+#: The exit code that a Docker Engine records if containerd does not know the process after a restart.
 ENGINE_KNOWS_NO_CODE: Final = 255
-#: The reason of a stop whose reason was not stored.
+#: Used if the reason of a stop was not stored.
 UNTOLD: Final = "on request"
 
 
 class StopCause(Enum):
-    """Why Timeball itself ended a container."""
+    """Why Timeball stopped a container."""
 
-    REQUEST = auto()  # somebody asked, or a newer run replaces it
+    REQUEST = auto()  # a stop was requested, or a newer run replaces it
     TIMEOUT = auto()  # it ran longer than timeout_seconds
 
 
@@ -45,32 +45,32 @@ class End:
     error: str | None = None
 
 
-def end_of(one: Exec, status: RunStatus, cause: StopCause | None, reason: str | None = None) -> End:
-    """What the end of its container means.
+def end_of(run: Exec, status: RunStatus, cause: StopCause | None, reason: str | None = None) -> End:
+    """The end of a run whose container has ended.
 
     Args:
-        one: the exec.
-        status: of its container, which has ended.
-        cause: why Timeball stopped it; None when it ended by itself.
-        reason: who asked for that, or what, if it was asked for.
+        run: the run.
+        status: the status of its container, which has ended.
+        cause: why Timeball stopped it; None if it ended by itself.
+        reason: who or what requested the stop, if it was requested.
     """
     code = status.exit_code
     if cause is StopCause.REQUEST:
-        return End(ExecStatus.CANCELLED, code, error=f"It was stopped: {reason or UNTOLD}.")
+        return End(ExecStatus.CANCELLED, code, error=f"The run was stopped: {reason or UNTOLD}.")
     if cause is StopCause.TIMEOUT:
         return End(
             ExecStatus.FAILED,
             code,
             FailReason.TIMEOUT,
-            f"It was stopped after timeout_seconds = {one.spec.timeout_seconds}.",
+            f"The run was stopped because it exceeded timeout_seconds = {run.spec.timeout_seconds}.",
         )
-    if code in STOPPED_BY_SIGNAL and _outlasted(one, status):
-        # An earlier daemon asked the engine to stop it, and did not live to see that.
+    if code in STOPPED_BY_SIGNAL and _outlasted(run, status):
+        # An earlier daemon asked the engine to stop it, and died before the container ended.
         return End(
             ExecStatus.FAILED,
             code,
             FailReason.TIMEOUT,
-            f"It was stopped for running longer than timeout_seconds = {one.spec.timeout_seconds}.",
+            f"The run was stopped because it exceeded timeout_seconds = {run.spec.timeout_seconds}.",
         )
     if code == 0:
         return End(ExecStatus.SUCCEEDED, 0)
@@ -79,130 +79,133 @@ def end_of(one: Exec, status: RunStatus, cause: StopCause | None, reason: str | 
             ExecStatus.FAILED,
             code,
             FailReason.OOM_KILLED,
-            f"It was killed for using more than the {one.spec.memory_bytes >> 20} MiB of memory "
-            f"of its size {one.spec.resource_size}; a larger resource_size may help.",
+            f"The run was killed because it used more than the {run.spec.memory_bytes >> 20} MiB of memory "
+            f"of its size {run.spec.resource_size}; a larger resource_size may help.",
         )
     words = f"The command ended with exit code {code}."
     if code == ENGINE_KNOWS_NO_CODE:
-        words += " An engine that was killed says so too where it does not know how a command ended."
+        words += " An engine that was killed reports this code, too, if it does not know how a command ended."
     if status.error:
         words = f"{words} {status.error}"
     return End(ExecStatus.FAILED, code, FailReason.EXIT_CODE, words)
 
 
-def _outlasted(one: Exec, status: RunStatus) -> bool:
-    """Whether the container lived longer than its run may take."""
-    limit = one.spec.timeout_seconds
+def _outlasted(run: Exec, status: RunStatus) -> bool:
+    """Whether the container ran longer than the run's timeout."""
+    limit = run.spec.timeout_seconds
     if limit is None or status.started_at is None or status.finished_at is None or status.oom_killed:
         return False
     return status.finished_at - status.started_at >= timedelta(seconds=limit)
 
 
 def cancelled_before_start(reason: str | None = None) -> End:
-    """What it means that a run was stopped while its container did not run yet."""
+    """The end of a run that was stopped before its container ran."""
     return End(
-        ExecStatus.CANCELLED, error=f"It was stopped before its container started: {reason or UNTOLD}."
+        ExecStatus.CANCELLED, error=f"The run was stopped before its container started: {reason or UNTOLD}."
     )
 
 
 def stopped_after(end: End, reason: str | None = None) -> End:
-    """What the end of a run that would be tried again is, when somebody has asked for its stop meanwhile."""
-    return End(ExecStatus.CANCELLED, end.exit_code, error=f"It was stopped: {reason or UNTOLD}.")
+    """The end of a run that would have been retried, but was stopped in the meantime."""
+    return End(ExecStatus.CANCELLED, end.exit_code, error=f"The run was stopped: {reason or UNTOLD}.")
 
 
 def lost(cause: StopCause | None, reason: str | None = None) -> End:
-    """What it means that a run's container is gone and its end unknown.
+    """The end of a run whose container has disappeared, so that its result is unknown.
 
     Args:
-        cause: why Timeball meant to stop it; None when it did not.
-        reason: who asked for that, or what, if it was asked for.
+        cause: why Timeball was stopping it; None if it was not.
+        reason: who or what requested the stop, if it was requested.
     """
     if cause is StopCause.REQUEST:
-        return End(ExecStatus.CANCELLED, error=f"It was stopped: {reason or UNTOLD}; its container is gone.")
+        return End(
+            ExecStatus.CANCELLED,
+            error=f"The run was stopped: {reason or UNTOLD}; its container no longer exists.",
+        )
     return End(
         ExecStatus.FAILED,
         None,
         FailReason.ENGINE_LOST,
-        "Its container is gone from the engine without Timeball having removed it, so its end is unknown.",
+        "The container disappeared from the engine and was not removed by Timeball, so the run's result is unknown.",
     )
 
 
-def region_missing(one: Exec) -> End:
-    """What it means that a run's region is not configured (any more)."""
-    region = one.spec.region_name
-    if one.dispatched_at is None:
+def region_missing(run: Exec) -> End:
+    """The end of a run whose region is not configured (any more)."""
+    region = run.spec.region_name
+    if run.dispatched_at is None:
         reason = FailReason.START_FAILED
-        words = f"Its region {region} is not configured; name another, or configure it."
+        words = f"Region {region} is not configured; configure it, or use another region."
     else:
         reason = FailReason.ENGINE_LOST
         words = (
-            f"Its region {region} is not configured any more, so its end is unknown; "
-            "a container of it is removed when the region is configured again."
+            f"Region {region} is not configured any more, so the run's result is unknown; "
+            "its container, if there is one, is removed when the region is configured again."
         )
     return End(ExecStatus.FAILED, None, reason, words)
 
 
-def stop_words(one: Exec, cause: StopCause | None, reason: str | None = None) -> str:
-    """What the log says when the engine is asked to stop the container."""
+def stop_words(run: Exec, cause: StopCause | None, reason: str | None = None) -> str:
+    """The line in the log when the engine is asked to stop the container."""
     if cause is StopCause.TIMEOUT:
-        return f"Stopping: it has run for timeout_seconds = {one.spec.timeout_seconds}"
+        return f"Stopping: the run exceeded timeout_seconds = {run.spec.timeout_seconds}"
     return f"Stopping: {reason or UNTOLD}"
 
 
-def retry_at(one: Exec, end: End, now: datetime, *, jitter: float | None = None) -> datetime | None:
-    """When the run is to be tried again, or None if it is not.
+def retry_at(run: Exec, end: End, now: datetime, *, jitter: float | None = None) -> datetime | None:
+    """When the run is retried, or None if it is not.
 
-    Only the ends that its `retry_on` names are tried again. The pause doubles with every attempt, from
-    retry_backoff_seconds on, with up to a tenth more at random so that runs that failed together do not come back
-    together; before that tenth it is never longer than `LONGEST_BACKOFF`.
+    Only failures whose reason is in its `retry_on` are retried. The pause starts at retry_backoff_seconds and
+    doubles with every attempt, up to `LONGEST_BACKOFF`. A random extra of up to a tenth is added, so that runs that
+    failed together are not retried together.
 
     Args:
-        one: the exec that ended.
-        end: how.
-        now: the present (UTC).
+        run: the run that ended.
+        end: how it ended.
+        now: the current time (UTC).
         jitter: between 0 and 1, instead of a random number.
     """
-    if end.fail_reason not in one.spec.retry_on or one.attempt > one.spec.max_retries:
+    if end.fail_reason not in run.spec.retry_on or run.attempt > run.spec.max_retries:
         return None
-    exponent = min(one.attempt - 1, 32)
-    pause = min(timedelta(seconds=one.spec.retry_backoff_seconds * 2.0**exponent), LONGEST_BACKOFF)
-    share = random.random() if jitter is None else jitter  # noqa: S311 - it spreads load, it guards nothing
+    exponent = min(run.attempt - 1, 32)
+    pause = min(timedelta(seconds=run.spec.retry_backoff_seconds * 2.0**exponent), LONGEST_BACKOFF)
+    share = random.random() if jitter is None else jitter  # noqa: S311 - spreads load, not used for security
     return now + pause * (1 + share / 10)
 
 
-def denial(one: Exec, policy: ContainerPolicy) -> str | None:
-    """Why the policy of its namespace does not let a run start, for people; None if it does."""
-    beyond = violations(policy, one.spec.docker_image_repo, one.spec)
-    return f"The run is denied: {words_of(beyond)}" if beyond else None
+def denial(run: Exec, policy: ContainerPolicy) -> str | None:
+    """Why the policy of its namespace does not allow a run to start, for people; None if it does."""
+    denied = violations(policy, run.spec.docker_image_repo, run.spec)
+    return f"The container policy does not allow this run: {words_of(denied)}" if denied else None
 
 
 def launch_spec(
-    one: Exec, policy: ContainerPolicy, environment: Mapping[str, str], *, image: str
+    run: Exec, policy: ContainerPolicy, environment: Mapping[str, str], *, image: str
 ) -> LaunchSpec:
-    """The container that a run needs, with what the policy gives it.
+    """The container that a run needs, under the policy.
 
     Args:
-        one: the exec.
-        policy: of its namespace.
-        environment: its variables, with the values of secrets in them.
-        image: what the engine knows its image by.
+        run: the run.
+        policy: the policy of its namespace.
+        environment: its variables, including the values of secrets.
+        image: the name by which the engine knows its image.
     """
-    network = policy.network_of(one.spec)
+    network = policy.network_of(run.spec)
     return LaunchSpec(
-        exec_id=one.id,
-        job_id=one.job_id,
+        exec_id=run.id,
+        job_id=run.job_id,
         image=image,
-        command=command_words(one.spec.command),
+        command=command_words(run.spec.command),
         environment=environment,
-        cpus=one.spec.cpus,
-        memory_bytes=one.spec.memory_bytes,
+        cpus=run.spec.cpus,
+        memory_bytes=run.spec.memory_bytes,
         pids_limit=policy.pids_limit,
         nofile_limit=policy.nofile_limit,
-        capabilities=policy.capabilities_of(one.spec),
+        capabilities=policy.capabilities_of(run.spec),
         no_new_privileges=policy.no_new_privileges,
-        mounts=one.spec.mounts,
-        secret_directories=directories_of(one.spec.secret_files),
-        user=one.spec.user,
-        read_only_root=one.spec.read_only_root,
+        mounts=run.spec.mounts,
+        secret_directories=directories_of(run.spec.secret_files),
+        user=run.spec.user,
+        read_only_root=run.spec.read_only_root,
         network=None if network == BRIDGE else network,
     )

@@ -1,7 +1,7 @@
-"""Starts waiting execs: asks admission which are next, takes them in the database, and hands them to the runner.
+"""Starts waiting runs: asks admission which are next, takes them in the database, and passes them to the runner.
 
-One loop owns all of its state. Offers, releases and engines coming up only wake it. Each region is apart, so that
-none waits for another. Other daemons on the same database take execs too: what they hold is read, and counts.
+A single loop owns all of the state. Offers, releases and engines that come up only wake it. Regions are independent,
+so that none waits for another. Other daemons on the same database take runs too; their runs are read and count.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
-#: Execs taken in one transaction at most.
+#: Maximum number of runs taken in one transaction.
 BATCH: Final = 32
-#: Seconds before a refusal of the database is tried again, and between looks that nobody asked for: alone on the
-#: database, and with other daemons beside this one.
+#: Seconds before a retry after a database error, and between checks without a wake-up: if this is the only daemon on
+#: the database, and if there are others.
 RETRY_INTERVAL: Final = 0.5
 BACKSTOP: Final = 30.0
 PEER_INTERVAL: Final = 1.0
 
 
 class Dispatcher:
-    """Starts waiting execs.
+    """Starts waiting runs.
 
     Args:
-        database: where they are.
-        clock: tells the time.
+        database: where runs are stored.
+        clock: the source of the current time.
         regions: all regions by name.
-        runner: looks after what was dispatched.
-        instance: this daemon's id, which it takes execs as.
-        policy_of: what each namespace is allowed.
+        runner: manages dispatched runs.
+        instance: this daemon's id, which becomes the owner of the runs.
+        policy_of: returns a namespace's limits.
     """
 
     def __init__(
@@ -76,80 +76,80 @@ class Dispatcher:
         self._may_be_homeless = True
         self._wake = asyncio.Event()
 
-    # ---- what others tell it -----------------------------------------------------------------------------
+    # ---- notifications -----------------------------------------------------------------------------------
 
     def offer(self, new: Iterable[Exec]) -> None:
-        """Take up execs that were stored as waiting."""
-        for one in new:
-            waiting = self._waiting.get(one.spec.region_name)
+        """Take over runs that were stored as waiting."""
+        for run in new:
+            waiting = self._waiting.get(run.spec.region_name)
             if waiting is None:
                 self._may_be_homeless = True
             else:
-                waiting.changed(one.job_id)
+                waiting.changed(run.job_id)
         self._wake.set()
 
     def withdraw(self, exec_id: str) -> None:
-        """Forget an exec that was stopped or deleted while it waited."""
+        """Forget a run that was stopped or deleted while it was waiting."""
         for waiting in self._waiting.values():
             waiting.withdraw(exec_id)
         self._wake.set()
 
     def job_changed(self, job_id: int) -> None:
-        """Take note that a job may have another limit."""
+        """Notice that a job's limit may have changed."""
         for waiting in self._waiting.values():
             if job_id in waiting.lanes:
                 waiting.changed(job_id)
         self._wake.set()
 
     def released(self) -> None:
-        """Take note that a run has given its capacity back."""
+        """Notice that a run has released its capacity."""
         self._room_changed()
         self._wake.set()
 
     def wake(self) -> None:
-        """Look again, for an engine has come or gone."""
+        """Check again, because an engine has come up or gone down."""
         self._room_changed()
         self._wake.set()
 
     def look_again(self) -> None:
-        """Read anew what waits: something may have been stored that nobody told of."""
+        """Read the waiting runs again: something may have been stored without a notification."""
         self._may_be_homeless = True
         self._look_at_everything()
         self._wake.set()
 
     def note_peers(self, *, are_there: bool) -> None:
-        """Take note whether other daemons use the database."""
+        """Notice whether other daemons use the database."""
         if are_there != self._has_peers:
             self._has_peers = are_there
             self.look_again()
 
-    async def adopt(self, one: Exec) -> None:
-        """Look after an exec that was dispatched before, by an earlier daemon.
+    async def adopt(self, run: Exec) -> None:
+        """Take over a run that an earlier daemon dispatched.
 
         Raises:
-            UnavailableError: its region is not configured any more, and the database cannot be told so.
+            UnavailableError: its region is not configured any more, and the database failed.
         """
-        region = self._regions.get(one.spec.region_name)
+        region = self._regions.get(run.spec.region_name)
         if region is None:
-            await self._fail(one, region_missing(one))
-        elif not self._runner.looks_after(one.id):
-            self._foreign.pop(one.id, None)
-            self._launch(region, one, fresh=False)
+            await self._fail(run, region_missing(run))
+        elif not self._runner.looks_after(run.id):
+            self._foreign.pop(run.id, None)
+            self._launch(region, run, fresh=False)
 
-    def reason(self, one: Exec) -> str:
-        """What an exec waits for, for people: a phrase that begins with 'waits'."""
-        region = self._regions.get(one.spec.region_name)
+    def reason(self, run: Exec) -> str:
+        """What a run is waiting for, for people: a phrase that begins with 'waits'."""
+        region = self._regions.get(run.spec.region_name)
         if region is None:
-            return f"waits for the region {one.spec.region_name} to be configured again"
+            return f"waits for region {run.spec.region_name} to be configured again"
         if not region.up.is_set():
             return f"waits for the engine of region {region.name} to answer: {region.problem}"
-        if one.dispatched_at is not None or self._runner.looks_after(one.id):
-            trouble = self._runner.trouble_of(one.id)
-            after = f"; tried again after: {trouble}" if trouble else ""
+        if run.dispatched_at is not None or self._runner.looks_after(run.id):
+            trouble = self._runner.trouble_of(run.id)
+            after = f"; retrying after an error: {trouble}" if trouble else ""
             return f"waits for its image and its container to be ready{after}"
-        if one.not_before is not None and one.not_before > self._clock.now():
-            return f"waits for its back-off to end at {one.not_before.isoformat(timespec='seconds')}"
-        waiting, candidate = self._waiting[region.name], queue.candidate_of(one)
+        if run.not_before is not None and run.not_before > self._clock.now():
+            return f"waits for its back-off to end at {run.not_before.isoformat(timespec='seconds')}"
+        waiting, candidate = self._waiting[region.name], queue.candidate_of(run)
         if region.name not in self._rooms:
             self._rooms[region.name] = self._room(region)
         room = self._rooms[region.name]
@@ -157,13 +157,13 @@ class Dispatcher:
             candidate,
             room,
             waiting.around(candidate, room, self._policy_of),
-            max_running=waiting.max_running(one.job_id),
-            policy=self._policy_of(one.namespace),
+            max_running=waiting.max_running(run.job_id),
+            policy=self._policy_of(run.namespace),
             turns=waiting.turns,
         )
 
     def _room(self, region: Region) -> RegionCapacity:
-        """What the region has and what is held of it, by this daemon's runs and by others'."""
+        """The region's capacity and its use by the runs of this daemon and of others."""
         held = dict(self._foreign)
         for other in self._regions.values():
             held |= other.holdings
@@ -187,7 +187,7 @@ class Dispatcher:
                 pause = RETRY_INTERVAL
             rest = PEER_INTERVAL if self._has_peers else BACKSTOP
             if not await wait_for_event(self._wake, min(pause, rest)) and pause >= rest:
-                # Nobody said anything for long: look whether somebody should have.
+                # There was no notification for a long time: check whether one was missed.
                 self._look_at_everything()
             self._wake.clear()
 
@@ -196,7 +196,7 @@ class Dispatcher:
             waiting.forget()
 
     async def _pass(self) -> float:
-        """Start what can start; answer after how many seconds to look again at the latest."""
+        """Start what can start; returns the seconds until the next check at the latest."""
         if self._may_be_homeless:
             await self._fail_homeless()
         pause = BACKSTOP
@@ -210,7 +210,7 @@ class Dispatcher:
         return pause
 
     async def _serve(self, region: Region, waiting: WaitingRuns) -> None:
-        """Start what a region can take."""
+        """Start the runs that fit into a region."""
         while True:
             now = self._clock.now()
             foreign = await waiting.bring_up_to_date(now)
@@ -235,9 +235,9 @@ class Dispatcher:
             self._room_changed()
 
     async def _dispatch(self, region: Region, waiting: WaitingRuns, chosen: list[Candidate]) -> None:
-        """Take execs in the database, as far as they still fit beside what other daemons have taken."""
+        """Take runs in the database, if they still fit next to what other daemons have taken."""
         now = self._clock.now()
-        limits = {one.job_id: waiting.max_running(one.job_id) for one in chosen}
+        limits = {run.job_id: waiting.max_running(run.job_id) for run in chosen}
         own = {key: held for other in self._regions.values() for key, held in other.holdings.items()}
         capacity = region.capacity
 
@@ -246,87 +246,87 @@ class Dispatcher:
             if not identity.is_alive(connection, self._instance, now=self._clock.now()):
                 return {}, queue.held_by_others(connection, self._instance)
             foreign = queue.held_by_others(connection, self._instance)
-            # All that is dispatched: what is this daemon's without its knowing holds capacity too.
+            # All dispatched runs: this daemon's own runs that it does not know about use capacity too.
             held = queue.held_by_others(connection, "") | own
             room = RegionCapacity(region.name, capacity.cpus, capacity.memory_bytes, held.values())
             admitted = []
-            for one in chosen:
-                policy = self._policy_of(one.namespace)
+            for run in chosen:
+                policy = self._policy_of(run.namespace)
                 if (
-                    room.fits(one)
-                    and not room.is_over_job_limit(one, limits[one.job_id])
-                    and not room.is_over_namespace_limit(one.namespace, policy)
-                    and (not one.is_alone or queue.is_first(connection, region.name, one))
+                    room.fits(run)
+                    and not room.is_over_job_limit(run, limits[run.job_id])
+                    and not room.is_over_namespace_limit(run.namespace, policy)
+                    and (not run.is_alone or queue.is_first(connection, region.name, run))
                 ):
-                    room.take(one)
-                    admitted.append(one.id)
+                    room.take(run)
+                    admitted.append(run.id)
             taken = queue.dispatch(connection, admitted, owner=self._instance, now=now)
             point(Point.DISPATCHING)
             return taken, foreign
 
         taken, foreign = await self._database.write(work)
         point(Point.DISPATCHED)
-        for one in chosen:
-            if one.id in taken:
-                self._launch(region, taken[one.id], fresh=True)
+        for run in chosen:
+            if run.id in taken:
+                self._launch(region, taken[run.id], fresh=True)
             else:
-                # It was stopped, deleted or taken by another daemon, or another daemon was quicker with the room.
-                waiting.changed(one.job_id)
+                # It was stopped, deleted or taken by another daemon, or another daemon used the capacity first.
+                waiting.changed(run.job_id)
         waiting.took(chosen)
         self._note_foreign(foreign)
         self._room_changed()
 
-    def _launch(self, region: Region, one: Exec, *, fresh: bool) -> None:
-        region.reserve(one.id, queue.holding_of(one))
+    def _launch(self, region: Region, run: Exec, *, fresh: bool) -> None:
+        region.reserve(run.id, queue.holding_of(run))
         self._room_changed()
-        self._runner.launch(one, fresh=fresh)
+        self._runner.launch(run, fresh=fresh)
 
-    # ---- what can never start ----------------------------------------------------------------------------
+    # ---- runs that can never start -----------------------------------------------------------------------
 
     async def _fail_homeless(self) -> None:
-        """End execs of regions that are not configured any more."""
-        found = await self._database.read(
+        """End runs of regions that are not configured any more."""
+        homeless = await self._database.read(
             lambda connection: queue.of_unknown_regions(connection, self._regions.keys(), limit=HELD)
         )
-        for one in found:
-            await self._fail(one, region_missing(one))
-        self._may_be_homeless = len(found) == HELD
+        for run in homeless:
+            await self._fail(run, region_missing(run))
+        self._may_be_homeless = len(homeless) == HELD
 
-    async def _fail_hopeless(self, some: list[Candidate], region: Region, waiting: WaitingRuns) -> None:
-        """End execs that are larger than their whole region."""
-        for candidate in some:
-            one = await self._database.read(partial(execs.get, exec_id=candidate.id))
-            if one is not None and one.ended_at is None and one.dispatched_at is None:
-                await self._fail(one, _too_large(one, region))
-        waiting.took(some)
+    async def _fail_hopeless(self, hopeless: list[Candidate], region: Region, waiting: WaitingRuns) -> None:
+        """End runs that are larger than their whole region."""
+        for candidate in hopeless:
+            run = await self._database.read(partial(execs.get, exec_id=candidate.id))
+            if run is not None and run.ended_at is None and run.dispatched_at is None:
+                await self._fail(run, _too_large(run, region))
+        waiting.took(hopeless)
 
-    async def _fail(self, one: Exec, end: End) -> None:
-        """End an exec that can never start, or whose engine nobody knows any more."""
+    async def _fail(self, run: Exec, end: End) -> None:
+        """End a run that can never start, or whose engine is not known any more."""
         now = self._clock.now()
 
         def work(connection: Connection) -> None:
             execs.change_status(
                 connection,
-                one.id,
-                one.status,
+                run.id,
+                run.status,
                 end.status,
-                owner=one.owner,
-                ended_at=max(now, one.started_at or now),
+                owner=run.owner,
+                ended_at=max(now, run.started_at or now),
                 fail_reason=end.fail_reason,
                 error=end.error,
             )
 
         await self._database.write(work)
-        log.info("run.ended", exec=one.id, job=one.job_id, status="failed", reason=end.fail_reason)
+        log.info("run.ended", exec=run.id, job=run.job_id, status="failed", reason=end.fail_reason)
 
 
-def _too_large(one: Exec, region: Region) -> End:
+def _too_large(run: Exec, region: Region) -> End:
     return End(
         ExecStatus.FAILED,
         fail_reason=FailReason.NO_CAPACITY,
         error=(
-            f"Its size {one.spec.resource_size} reserves {one.spec.cpus:g} CPU and "
-            f"{one.spec.memory_bytes >> 20} MiB; region {region.name} has {region.capacity.cpus:g} CPU and "
-            f"{region.capacity.memory_bytes >> 20} MiB in all. Choose a smaller resource_size."
+            f"Size {run.spec.resource_size} requires {run.spec.cpus:g} CPU and "
+            f"{run.spec.memory_bytes >> 20} MiB, but region {region.name} has only {region.capacity.cpus:g} CPU and "
+            f"{region.capacity.memory_bytes >> 20} MiB in total. Choose a smaller resource_size."
         ),
     )

@@ -1,7 +1,7 @@
-"""Stands between a region and its engine: counts and times every call, and lets none wait for a dead engine.
+"""Protects a region's engine: counts and times every call, and never lets callers wait for a dead engine.
 
-A call that the circuit does not let through fails at once; those that wait when it opens are given up. What they
-were about is found out by asking again, as after any other `EngineUnavailableError`.
+A call that the circuit does not let through fails immediately; calls that are waiting when it opens are given up.
+Their effect must be checked afterwards, as after any other `EngineUnavailableError`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from scheduler.engine.protocol import (
 from scheduler.process.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
 from scheduler.running.circuit import Circuit
 
-#: The kinds of ends that calls have, as the metric names them.
+#: The outcomes of calls, as named by the metric.
 OK, REFUSED, TROUBLED, TIMEOUT, UNREACHABLE, GIVEN_UP, NOT_MADE = (
     "ok",
     "refused",
@@ -48,14 +48,14 @@ OK, REFUSED, TROUBLED, TIMEOUT, UNREACHABLE, GIVEN_UP, NOT_MADE = (
 
 
 class GuardedEngine:
-    """An engine behind a circuit.
+    """An engine behind a circuit breaker.
 
     Args:
         engine: the engine itself.
-        region: whose it is.
-        circuit: its state.
-        on_open: is called when an unanswered call has opened the circuit.
-        probing: let calls through whatever the circuit says; their ends do not change it.
+        region: the engine's region.
+        circuit: the circuit.
+        on_open: called when a call without an answer has opened the circuit.
+        probing: let calls through regardless of the circuit; their outcomes do not change it.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class GuardedEngine:
         self._waiting: set[asyncio.Timeout] = set()
 
     def give_up(self) -> None:
-        """End every call that still waits for its answer."""
+        """Give up every call that is still waiting for its answer."""
         now = asyncio.get_running_loop().time()
         while self._waiting:
             self._waiting.pop().reschedule(now)
@@ -83,98 +83,98 @@ class GuardedEngine:
     # ---- the engine's calls ------------------------------------------------------------------------------
 
     async def ping(self) -> None:
-        """As `Engine.ping`."""
+        """Like `Engine.ping`."""
         async with self._call("ping"):
             await self._engine.ping()
 
     async def now(self) -> datetime:
-        """As `Engine.now`."""
+        """Like `Engine.now`."""
         async with self._call("now"):
             return await self._engine.now()
 
     async def capacity(self) -> Capacity:
-        """As `Engine.capacity`."""
+        """Like `Engine.capacity`."""
         async with self._call("capacity"):
             return await self._engine.capacity()
 
     async def examine(self) -> EngineFacts:
-        """As `Engine.examine`."""
+        """Like `Engine.examine`."""
         async with self._call("examine"):
             return await self._engine.examine()
 
     async def ensure_image(
         self, image: str, policy: PullPolicy, progress: Callable[[str], None], *, login: Login | None = None
     ) -> ImageInfo:
-        """As `Engine.ensure_image`."""
+        """Like `Engine.ensure_image`."""
         async with self._call("ensure_image"):
             return await self._engine.ensure_image(image, policy, progress, login=login)
 
     async def create(self, spec: LaunchSpec) -> Handle:
-        """As `Engine.create`."""
+        """Like `Engine.create`."""
         async with self._call("create"):
             return await self._engine.create(spec)
 
     async def find(self, exec_id: str) -> Handle | None:
-        """As `Engine.find`."""
+        """Like `Engine.find`."""
         async with self._call("find"):
             return await self._engine.find(exec_id)
 
     async def attach(self, handle: Handle) -> FrameStream:
-        """As `Engine.attach`."""
+        """Like `Engine.attach`."""
         async with self._call("attach"):
             return await self._engine.attach(handle)
 
     async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
-        """As `Engine.start`."""
+        """Like `Engine.start`."""
         async with self._call("start"):
             await self._engine.start(handle, files)
 
     async def inspect(self, handle: Handle) -> RunStatus:
-        """As `Engine.inspect`."""
+        """Like `Engine.inspect`."""
         async with self._call("inspect"):
             return await self._engine.inspect(handle)
 
     async def logs(
         self, handle: Handle, *, follow: bool, timestamps: bool = False, since: datetime | None = None
     ) -> FrameStream:
-        """As `Engine.logs`."""
+        """Like `Engine.logs`."""
         async with self._call("logs"):
             return await self._engine.logs(handle, follow=follow, timestamps=timestamps, since=since)
 
     async def stop(self, handle: Handle, grace_seconds: int) -> None:
-        """As `Engine.stop`."""
+        """Like `Engine.stop`."""
         async with self._call("stop"):
             await self._engine.stop(handle, grace_seconds)
 
     async def kill(self, handle: Handle) -> None:
-        """As `Engine.kill`."""
+        """Like `Engine.kill`."""
         async with self._call("kill"):
             await self._engine.kill(handle)
 
     async def remove(self, handle: Handle) -> None:
-        """As `Engine.remove`."""
+        """Like `Engine.remove`."""
         async with self._call("remove"):
             await self._engine.remove(handle)
 
     async def events(self) -> EventStream:
-        """As `Engine.events`."""
+        """Like `Engine.events`."""
         async with self._call("events"):
             return await self._engine.events()
 
     async def list_ours(self) -> list[OwnRun]:
-        """As `Engine.list_ours`."""
+        """Like `Engine.list_ours`."""
         async with self._call("list_ours"):
             return await self._engine.list_ours()
 
     async def close(self) -> None:
-        """As `Engine.close`, whatever the circuit says."""
+        """Like `Engine.close`, regardless of the circuit."""
         await self._engine.close()
 
-    # ---- around each -------------------------------------------------------------------------------------
+    # ---- around each call --------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _call(self, name: str) -> AsyncIterator[None]:
-        """Let one call through or not, and take note of its end."""
+        """Let one call through, or reject it, and record its outcome."""
         if not (self._circuit.lets_through or self._probing):
             self._count(name, NOT_MADE)
             raise EngineUnavailableError(self._why_not)
@@ -210,7 +210,7 @@ class GuardedEngine:
 
     @property
     def _why_not(self) -> str:
-        return f"the engine of region {self._region} is not asked: {self._circuit.reason}"
+        return f"the engine of region {self._region} is considered down: {self._circuit.reason}"
 
     def _count(self, call: str, outcome: str) -> None:
         ENGINE_CALLS.labels(region=self._region, call=call, outcome=outcome).inc()

@@ -1,8 +1,8 @@
-"""Whose runs are whose, where several daemons use one database.
+"""Which daemon owns which runs, if several daemons use one database.
 
-A daemon says again and again that it is alive; what one leaves behind that says so no more, another takes over. A
-daemon that was frozen for longer than its lease finds its runs taken, and lets go of them without touching their
-containers. What other daemons ask of this one's runs (a stop, a deletion) is found in the database, every second.
+Each daemon keeps renewing a lease; if it stops doing so, another daemon takes over its runs. A daemon that was frozen
+for longer than its lease finds its runs taken, and lets go of them without touching their containers. Requests of
+other daemons for this daemon's runs (a stop, a deletion) are read from the database every second.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
-#: Seconds between looks for what others ask of this daemon's runs.
+#: Seconds between checks for requests of other daemons.
 WATCH_INTERVAL: Final = 1.0
-#: Seconds between looks whether runs that another daemon looks after have ended.
+#: Seconds between checks whether runs of other daemons have ended.
 ENDED_INTERVAL: Final = 0.25
-#: Seconds between SIGTERM and SIGKILL for runs whose exec another daemon has deleted.
+#: Seconds between SIGTERM and SIGKILL for runs that another daemon has deleted.
 DELETED_GRACE: Final = 2
-#: For how long a daemon is remembered after its lease has ended.
+#: How long a daemon is remembered after its lease has expired.
 REMEMBERED: Final = timedelta(days=1)
 
 
 class Ownership:
-    """Keeps the lease, takes over what others leave behind, and gives way where others have taken over.
+    """Keeps the lease, takes over runs of dead daemons, and lets go of runs that others have taken over.
 
     Args:
-        database: where leases, execs and wishes are.
-        clock: tells the time.
-        lease: this daemon's.
-        dispatcher: starts looking after what is taken over.
-        runner: looks after this daemon's runs.
+        database: where leases, runs and requests are stored.
+        clock: the source of the current time.
+        lease: this daemon's lease.
+        dispatcher: adopts the runs that are taken over.
+        runner: manages this daemon's runs.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Ownership:
         self._neglected: set[str] = set()
 
     async def keep(self) -> None:
-        """Renew the lease in time and take over what others left, until cancelled."""
+        """Renew the lease in time and take over runs of dead daemons, until cancelled."""
         while True:
             await asyncio.sleep(self._lease.seconds / 3)
             try:
@@ -70,10 +70,10 @@ class Ownership:
                 log.debug("daemon.lease_not_renewed", error=str(error))
 
     async def take_over(self, *, at_start: bool = False) -> None:
-        """Look after the runs of daemons whose lease has ended; at the start after this one's own as well.
+        """Take over the runs of daemons whose lease has expired; at the start, this daemon's own runs as well.
 
         Raises:
-            UnavailableError: the database refused; nothing was taken.
+            UnavailableError: the database failed; nothing was taken over.
         """
         now, me = self._clock.now(), self._lease.instance
 
@@ -81,24 +81,24 @@ class Ownership:
             queue.lock(connection)
             live = identity.live_instances(connection, now)
             taken = []
-            for one in queue.dispatched(connection):
-                if one.owner == me:
+            for run in queue.dispatched(connection):
+                if run.owner == me:
                     if at_start:
-                        taken.append(one)
-                elif one.owner not in live and (mine := queue.adopt(connection, one, owner=me)):
+                        taken.append(run)
+                elif run.owner not in live and (mine := queue.adopt(connection, run, owner=me)):
                     taken.append(mine)
             identity.forget_instances(connection, ended_before=now - REMEMBERED)
             return live - {me}, taken
 
         peers, taken = await self._database.write(work)
         self._dispatcher.note_peers(are_there=bool(peers))
-        for one in taken:
+        for run in taken:
             point(Point.ADOPTED)
-            log.info("daemon.adopted", exec=one.id, status=one.status.name.lower())
-            await self._dispatcher.adopt(one)
+            log.info("daemon.adopted", exec=run.id, status=run.status.name.lower())
+            await self._dispatcher.adopt(run)
 
     async def watch(self) -> None:
-        """Do what others ask of this daemon's runs, and let go of those that are not its own any more."""
+        """Carry out requests for this daemon's runs, and let go of runs that it no longer owns."""
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
             try:
@@ -124,25 +124,25 @@ class Ownership:
                 self._runner.let_go(exec_id)
 
     async def _take_up(self, mine: Collection[str]) -> None:
-        """Look after runs that are this daemon's without its knowing, because the answer to their taking was lost.
+        """Adopt runs that this daemon owns without knowing it, because the database's answer was lost.
 
-        Seen so twice: the first time, the answer may still be on its way.
+        They are adopted when they are seen twice: the first time, the answer may still be on its way.
         """
         neglected = {exec_id for exec_id in mine if not self._runner.looks_after(exec_id)}
         for exec_id in neglected & self._neglected:
-            one = await self._database.read(partial(execs.get, exec_id=exec_id))
-            if one is not None and one.ended_at is None and one.owner == self._lease.instance:
-                await self._dispatcher.adopt(one)
+            run = await self._database.read(partial(execs.get, exec_id=exec_id))
+            if run is not None and run.ended_at is None and run.owner == self._lease.instance:
+                await self._dispatcher.adopt(run)
         self._neglected = neglected
 
     async def until_ended_elsewhere(self, exec_ids: Collection[str], *, patience: float) -> None:
-        """Wait until those of the runs that other daemons look after have ended, but so many seconds at most."""
+        """Wait until those of the runs that other daemons own have ended, but only for a limited time."""
         left = [exec_id for exec_id in exec_ids if not self._runner.looks_after(exec_id)]
         deadline = asyncio.get_running_loop().time() + patience
         while left and asyncio.get_running_loop().time() < deadline:
-            some = left[:500]
-            known = await self._database.read(partial(queue.owners, exec_ids=some))
-            going = [key for key in some if key in known and not known[key][1]]
+            chunk = left[:500]
+            known = await self._database.read(partial(queue.owners, exec_ids=chunk))
+            going = [key for key in chunk if key in known and not known[key][1]]
             left = going + left[500:]
             if going:
                 await asyncio.sleep(ENDED_INTERVAL)

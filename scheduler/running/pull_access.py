@@ -1,15 +1,14 @@
-"""By whose right a run's image is pulled, or used where it is on the engine already.
+"""Whether a namespace may pull a run's image, or use it if it is already on the engine.
 
-An engine hands every image that it has to whoever names it, also one that another namespace's credential has pulled.
-So an image of a registry that somebody has a credential for is used by a namespace only once that namespace has
-pulled it itself.
+An engine lets anyone who knows an image's name use it, even if it was pulled with another namespace's credential.
+Therefore, a namespace may only use an image of a registry with stored credentials after it has pulled the image
+itself.
 """
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from sqlalchemy.engine import Connection
 
@@ -26,14 +25,14 @@ from scheduler.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class PullAccess:
-    """The right of one run to its image.
+    """The access of one run to its image.
 
     Attributes:
-        namespace: the run's.
-        image: as the run names it.
-        host: the image's registry; None if its name has none that credentials are stored for.
-        login: the namespace's credential for it; None if it has none.
-        is_private: whether any namespace has one.
+        namespace: the run's namespace.
+        image: the image as the run names it.
+        host: the image's registry; None if it is not a registry that credentials can be stored for.
+        login: the namespace's credential for the registry; None if there is none.
+        is_private: whether any namespace has a credential for the registry.
     """
 
     database: Database
@@ -45,12 +44,12 @@ class PullAccess:
     is_private: bool
 
     async def allows(self, image: ImageInfo) -> bool:
-        """Whether the namespace may use an image that is on the engine without asking the registry.
+        """Whether the namespace may use an image on the engine without asking the registry.
 
         Raises:
-            UnavailableError: the database refused.
+            UnavailableError: the database failed.
         """
-        # One that was built or loaded on the engine was pulled with nobody's credential.
+        # An image that was built or loaded on the engine was not pulled with any credential.
         if not self.is_private or not image.is_from_registry:
             return True
         now = self.clock.now()
@@ -61,10 +60,10 @@ class PullAccess:
         )
 
     async def grant(self, image: ImageInfo) -> None:
-        """Remember that the registry gave the image to the namespace just now.
+        """Record that the registry has just given the image to the namespace.
 
         Raises:
-            UnavailableError: the database refused.
+            UnavailableError: the database failed.
         """
         host = self.host
         if not self.is_private or host is None:
@@ -77,37 +76,36 @@ class PullAccess:
         )
 
     def explained(self, error: ImagePullError) -> ImagePullError:
-        """The error with what is known of the credential, and without its password."""
+        """The error with information about the credential, but without its password."""
         words = _without(str(error), self.login)
         if error.is_denied and self.host is not None:
-            path = f"/v1/registries/{self.host}?namespace={quote(self.namespace)}"
             words += (
-                f" (the registry {self.host} does not accept the credential stored for the namespace "
-                f"'{self.namespace}', whose user name is '{self.login.username}', or that user may not pull this "
-                f"image; set it anew with PUT {path})"
+                f" (registry {self.host} does not accept the credential of namespace '{self.namespace}' with the "
+                f"user name '{self.login.username}', or that user may not pull this image; set the credential for "
+                f"registry {self.host} again)"
                 if self.login is not None
-                else f" (the namespace '{self.namespace}' has no credential for the registry {self.host}; if the "
-                f"image is private, store one with PUT {path})"
+                else f" (namespace '{self.namespace}' has no credential for registry {self.host}; if the image is "
+                f"private, set the credential for registry {self.host} in this namespace)"
             )
         return error.saying(words)
 
 
 def _without(words: str, login: Login | None) -> str:
-    """The words without a password that a registry says back."""
+    """The message without a password that a registry repeats."""
     if login is None or len(login.password) < SHORTEST:
         return words
     pair = base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
     return words.replace(login.password, "***").replace(pair, "***")
 
 
-async def pull_access(one: Exec, database: Database, clock: Clock, vault: Vault) -> PullAccess:
-    """By what right a run has its image.
+async def pull_access(run: Exec, database: Database, clock: Clock, vault: Vault) -> PullAccess:
+    """The access of a run to its image.
 
     Raises:
         ImagePullError: its namespace's credential cannot be opened.
-        UnavailableError: the database refused.
+        UnavailableError: the database failed.
     """
-    host = registry_of(one.spec.docker_image_repo)
+    host = registry_of(run.spec.docker_image_repo)
     login, is_private = None, False
     if host is not None:
 
@@ -117,7 +115,7 @@ async def pull_access(one: Exec, database: Database, clock: Clock, vault: Vault)
         is_private = await database.read(work)
     if host is not None and is_private:
         try:
-            login = await vault.login(one.namespace, host)
+            login = await vault.login(run.namespace, host)
         except SecretUnavailableError as error:
-            raise ImagePullError(f"image {one.spec.image} cannot be pulled: {error}") from error
-    return PullAccess(database, clock, one.namespace, one.spec.image, host, login, is_private)
+            raise ImagePullError(f"image {run.spec.image} cannot be pulled: {error}") from error
+    return PullAccess(database, clock, run.namespace, run.spec.image, host, login, is_private)

@@ -1,7 +1,7 @@
-"""Gets a run's image: passing troubles of its registry are tried again within the run, lasting ones end it.
+"""Provides a run's image: temporary registry errors are retried within the run, permanent ones end it.
 
-A pull that makes no progress is broken off by the engine's side of this; here it is begun anew, a bounded number of
-times and for a bounded time in all. Every new try leaves a line in the run's log.
+The engine's implementation cancels a pull that makes no progress; here it is retried, with a limited number of
+attempts and a limited total time. Every retry is noted in the run's log.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from scheduler.engine.protocol import Engine, ImageInfo
 from scheduler.process.metrics import PULLS_RETRIED, PULLS_STALLED
 from scheduler.running.pull_access import PullAccess
 
-#: The longest pause before another try, in seconds.
+#: The longest pause before another attempt, in seconds.
 LONGEST_PAUSE: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class PullLimits:
-    """How patient pulls are.
+    """Limits of a pull.
 
     Attributes:
-        total_seconds: how long one run's pull may take in all, pauses included.
-        attempts: how often it is tried at most.
-        pause_seconds: before the second try; twice as long before each further one.
+        total_seconds: maximum duration of a run's pull, including pauses.
+        attempts: maximum number of attempts.
+        pause_seconds: pause before the second attempt; doubles with each further attempt.
     """
 
     total_seconds: float = 3600.0
@@ -38,30 +38,30 @@ class PullLimits:
 
 
 async def image_of(
-    engine: Engine, one: Exec, limits: PullLimits, say: Callable[[str], None], access: PullAccess
+    engine: Engine, run: Exec, limits: PullLimits, say: Callable[[str], None], access: PullAccess
 ) -> tuple[str, ImageInfo]:
-    """See to it that a run's image is on the engine, and that the run may use it.
+    """Ensure that a run's image is on the engine, and that the run may use it.
 
     Args:
-        engine: where it is to be.
-        one: names the image, and when its registry is asked.
-        limits: how patient to be.
-        say: is called with a readable line now and then.
-        access: by what right the run has it.
+        engine: the engine.
+        run: specifies the image and the pull policy.
+        limits: limits of the pull.
+        say: called with occasional readable lines.
+        access: the run's access to its image.
 
     Returns:
-        What the engine knows it by, and what it is.
+        The name by which the engine knows the image, and the image.
 
     Raises:
-        ImagePullError: it cannot be had; the message says how often that was tried.
+        ImagePullError: the image is not available; the message includes the number of attempts.
         EngineUnavailableError: the engine does not answer.
-        UnavailableError: the database refused.
+        UnavailableError: the database failed.
     """
-    spec = one.spec
+    spec = run.spec
     try:
         async with asyncio.timeout(limits.total_seconds) as total:
-            if one.repeats_image:
-                return await _same_image(engine, one, limits, say, access)
+            if run.repeats_image:
+                return await _same_image(engine, run, limits, say, access)
             return spec.image, await _permitted(engine, spec, limits, say, access)
     except ImagePullError as error:
         raise access.explained(error) from error
@@ -69,7 +69,7 @@ async def image_of(
         if not total.expired():
             raise
         raise ImagePullError(
-            f"image {spec.image} cannot be pulled: it took longer than pull_total_seconds = {limits.total_seconds:g}"
+            f"image {spec.image} cannot be pulled within pull_total_seconds = {limits.total_seconds:g}"
         ) from error
 
 
@@ -83,48 +83,50 @@ async def _permitted(
             lambda: engine.ensure_image(spec.image, policy, say, login=login), spec.region_name, limits, say
         )
 
-    found = await pull(spec.pull_policy)
-    if not found.pulled and not await access.allows(found):
+    image = await pull(spec.pull_policy)
+    if not image.pulled and not await access.allows(image):
         if spec.pull_policy is PullPolicy.NEVER:
             raise ImagePullError(
-                f"image {spec.image} is on the engine, but the namespace '{access.namespace}' has not pulled it "
-                f"itself, and {access.host} is a registry with private images; use 'if_not_present', which asks it"
+                f"image {spec.image} is on the engine, but namespace '{access.namespace}' has not pulled it itself, "
+                f"and {access.host} is a registry with private images; use the pull policy 'if_not_present'"
             )
-        say(f"Asking {access.host}, as this namespace has not pulled the image yet")
-        found = await pull(PullPolicy.ALWAYS)
-    if found.pulled:
-        await access.grant(found)
-    return found
+        say(f"Asking {access.host}, because this namespace has not pulled the image yet")
+        image = await pull(PullPolicy.ALWAYS)
+    if image.pulled:
+        await access.grant(image)
+    return image
 
 
 async def _same_image(
-    engine: Engine, one: Exec, limits: PullLimits, say: Callable[[str], None], access: PullAccess
+    engine: Engine, run: Exec, limits: PullLimits, say: Callable[[str], None], access: PullAccess
 ) -> tuple[str, ImageInfo]:
-    """The image that the replayed run ran, wherever it still is: on the engine, else in its registry.
+    """The image of the run that is replayed, from the engine or else from its registry.
 
-    An image that came from no registry is known by the engine's own id alone, which no registry knows.
+    An image that did not come from a registry is only known by the engine's own id, which registries do not know.
     """
-    spec, digest = one.spec, one.image_digest or ""
-    gone = f"the image of exec {one.replay_of} is not on the engine any more"
+    spec, digest = run.spec, run.image_digest or ""
+    gone = f"the image of run {run.replay_of} is no longer on the engine"
     for name in (spec.image, digest):
         try:
-            found = await engine.ensure_image(name, PullPolicy.NEVER, say)
+            image = await engine.ensure_image(name, PullPolicy.NEVER, say)
         except ImagePullError:
             continue
-        if await access.allows(found):
-            return name, replace(found, digest=digest)
-        gone = f"the namespace '{access.namespace}' has not pulled the image of exec {one.replay_of} itself"
+        if await access.allows(image):
+            return name, replace(image, digest=digest)
+        gone = f"namespace '{access.namespace}' has not pulled the image of run {run.replay_of} itself"
     if spec.pull_policy is PullPolicy.NEVER:
         raise ImagePullError(
-            f"{gone}, and the pull policy 'never' forbids to ask its registry: {spec.image}; load it there, or "
-            "replay with a docker_image_tag"
+            f"{gone}, and the pull policy 'never' does not allow pulling {spec.image}; load the image on the engine, "
+            "or replay with a docker_image_tag"
         )
     try:
-        # Asking again what a digest stands for tells nothing new, whatever the policy.
+        # The image behind a digest never changes, so there is no need to ask again, whatever the policy.
         spec = replace(spec, pull_policy=PullPolicy.IF_NOT_PRESENT)
         return spec.image, await _permitted(engine, spec, limits, say, access)
     except ImagePullError as error:
-        raise error.saying(f"{gone}, and {error}; replay with a docker_image_tag to run another") from error
+        raise error.saying(
+            f"{gone}, and {error}; replay with a docker_image_tag to use another image"
+        ) from error
 
 
 async def _try_often(
@@ -140,9 +142,9 @@ async def _try_often(
             if not error.is_transient:
                 raise
             if attempt >= limits.attempts:
-                raise ImagePullError(f"{error} (tried {attempt} times)") from error
+                raise ImagePullError(f"{error} ({attempt} attempts)") from error
             attempt += 1
-            say(f"{error}; trying again in {pause:g} s ({attempt} of {limits.attempts})")
+            say(f"{error}; retrying in {pause:g} s (attempt {attempt} of {limits.attempts})")
         PULLS_RETRIED.labels(region=region).inc()
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)

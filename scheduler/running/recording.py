@@ -1,7 +1,7 @@
-"""What is stored about one run while it is looked after: its status, its end, the next attempt.
+"""Stores the progress of one run: its status, its end, the next attempt.
 
-Every write is a compare-and-set. The end goes into the database together with the last of the output and the
-next attempt, so that no crash can come between them.
+Every write is a compare-and-set. The end is written together with the last output and the next attempt, so that no
+crash can separate them.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from scheduler.store.logs import ChunkRow
 
 log = structlog.get_logger()
 
-#: Seconds before something is tried again that the database refused: the first pause and the longest.
+#: Seconds before a write is retried after a database error: the first pause and the longest.
 RETRY_INTERVAL = 0.5
 LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every run is given.
+    """What all runs share.
 
     Attributes:
-        policy_of: tells of a namespace what its containers may do.
-        log_limit_bytes: how much output is kept of runs whose jobs do not say it.
-        on_retry: is told of the next attempt that a run's end has recorded.
-        restored_to: when the backup was taken that the database goes back to, if it does: a run that waited then
-            may have a container by now.
+        policy_of: returns a namespace's container policy.
+        log_limit_bytes: maximum log size of runs whose jobs do not set it.
+        on_retry: called with the next attempt that the end of a run has recorded.
+        restored_to: if the database was restored, when the backup was taken: a run that was waiting then may have
+            a container by now.
     """
 
     database: Database
@@ -66,26 +66,26 @@ class Surroundings:
 
 
 class RunDiscardedError(Exception):
-    """The exec was deleted or settled elsewhere: nothing more is to be recorded about it.
+    """The run was deleted or settled elsewhere: nothing more is recorded about it.
 
     Attributes:
-        leaves_container: whether a container that is still there belongs to nobody, and is to be removed.
+        leaves_container: whether a remaining container belongs to nobody and must be removed.
     """
 
     leaves_container = True
 
 
 class RunTakenError(RunDiscardedError):
-    """Another daemon looks after the run by now: it is not this one's to touch."""
+    """Another daemon owns the run by now; this daemon must not touch it."""
 
     leaves_container = False
 
 
 class _StoppedFirstError(Exception):
-    """Somebody has asked for the run's end since it was decided to try it again.
+    """A stop was requested after the decision to retry the run.
 
     Attributes:
-        reason: who did, or what, for people.
+        reason: who or what requested it, for people.
     """
 
     def __init__(self, reason: str | None) -> None:
@@ -94,20 +94,20 @@ class _StoppedFirstError(Exception):
 
 
 class Recorder:
-    """Writes down what becomes of one exec.
+    """Records the progress of one run.
 
     Args:
-        one: the exec as it is stored.
-        surroundings: the daemon's parts.
+        run: the run as it is stored.
+        surroundings: what all runs share.
 
     Attributes:
-        exec: the exec as it is stored by now.
+        exec: the run as it is currently stored.
     """
 
-    def __init__(self, one: Exec, surroundings: Surroundings) -> None:
-        self.exec = one
+    def __init__(self, run: Exec, surroundings: Surroundings) -> None:
+        self.exec = run
         self._parts = surroundings
-        self._log = log.bind(exec=one.id, job=one.job_id)
+        self._log = log.bind(exec=run.id, job=run.job_id)
 
     @property
     def has_ended(self) -> bool:
@@ -115,23 +115,23 @@ class Recorder:
         return self.exec.status in FINAL_STATUSES
 
     def note_image(self, digest: str) -> None:
-        """Keep the digest of its image, to be stored with the next change of status."""
+        """Remember the digest of its image, to be stored with the next change of status."""
         self.exec = replace(self.exec, image_digest=digest)
 
     async def pin_image(self, image: ImageInfo) -> None:
-        """Keep the image for the job's later runs, where the job asks for that and has none yet.
+        """Pin the image for later runs, if the job asks for it and has not pinned an image yet.
 
         Raises:
-            ImagePullError: it cannot be asked for again, as no registry has given it a digest.
-            UnavailableError: the database refused.
+            ImagePullError: the image has no registry digest, so it cannot be pulled again.
+            UnavailableError: the database failed.
         """
         spec, job_id = self.exec.spec, self.exec.job_id
         if not spec.pin_digest or spec.docker_image_digest is not None:
             return
         if not image.is_from_registry:
             raise ImagePullError(
-                f"image {spec.image} cannot be pinned: it came from no registry, so that it has no digest to ask "
-                "for it by; push it to one, or change the job to pin_digest: false"
+                f"image {spec.image} cannot be pinned: it did not come from a registry, so it has no digest; "
+                "push it to a registry, or set pin_digest to false in the job"
             )
         await self._parts.database.write(
             lambda connection: jobs.pin(
@@ -144,11 +144,11 @@ class Recorder:
         )
 
     async def started(self, capture: Capture, status: RunStatus) -> None:
-        """Record that the container was started, unless that is recorded.
+        """Record that the container was started, unless that is already recorded.
 
         Raises:
-            RunDiscardedError: the exec is gone, or has ended elsewhere.
-            RunTakenError: another daemon looks after it.
+            RunDiscardedError: the run was deleted, or has ended elsewhere.
+            RunTakenError: another daemon owns it.
         """
         if self.exec.status is not ExecStatus.WAITING:
             return
@@ -160,11 +160,11 @@ class Recorder:
         await self._change(capture, ExecStatus.RUNNING, fields)
 
     async def ended(self, capture: Capture, end: End, status: RunStatus | None = None) -> None:
-        """Record the end together with the last of the log, and the next attempt where there is one.
+        """Record the end together with the last output, and the next attempt if there is one.
 
         Raises:
-            RunDiscardedError: the exec is gone, or has ended elsewhere.
-            RunTakenError: another daemon looks after it.
+            RunDiscardedError: the run was deleted, or has ended elsewhere.
+            RunTakenError: another daemon owns it.
         """
         now = self._parts.clock.now()
         ended_at = (status.finished_at if status is not None else None) or now
@@ -176,7 +176,7 @@ class Recorder:
             capture.end_output()
             capture.system(
                 f"Attempt {self.exec.attempt} failed ({end.fail_reason}); "
-                f"attempt {retry.attempt} is exec {retry.id}, not before {again:%Y-%m-%dT%H:%M:%SZ}"
+                f"attempt {retry.attempt} is run {retry.id}, not before {again:%Y-%m-%dT%H:%M:%SZ}"
             )
         fields: dict[str, Any] = {
             "ended_at": ended_at,
@@ -190,7 +190,7 @@ class Recorder:
             await self._change(capture, end.status, fields, retry)
         except _StoppedFirstError as stop:
             retry, end = None, stopped_after(end, stop.reason)
-            capture.system(f"Stopping: {stop.reason or UNTOLD}; there is no further attempt")
+            capture.system(f"Stopping: {stop.reason or UNTOLD}; there will be no further attempt")
             fields |= {"fail_reason": end.fail_reason, "error": end.error}
             await self._change(capture, end.status, fields)
         ENDED.labels(status=end.status.value, reason=end.fail_reason or "").inc()
@@ -202,33 +202,35 @@ class Recorder:
             self._parts.on_retry(retry)
 
     async def demand_ownership(self, *, was_refused: bool = False) -> None:
-        """Go on only if the exec is this daemon's, which stays so for as long as a lease holds.
+        """Check that this daemon owns the run, which remains so for the duration of a lease.
 
-        Asked before whatever would bring about a second container. While the lease has been renewed in time, nobody
-        can have taken the exec, and the database is not asked; after a freeze it is.
+        Called before anything that could result in a second container. If the lease was renewed in time, nobody else
+        can have taken the run, so the database is not asked; after a freeze, it is.
 
         Raises:
-            RunTakenError: another daemon looks after it.
-            RunDiscardedError: the exec is gone, or has ended elsewhere.
-            UnavailableError: the database refused.
+            RunTakenError: another daemon owns it.
+            RunDiscardedError: the run was deleted, or has ended elsewhere.
+            UnavailableError: the database failed.
         """
         if self._parts.lease.is_reliable and not was_refused:
             return
-        found = await self._parts.lease.owner_of(self.exec.id)
-        if found is None or found[1]:
+        owner = await self._parts.lease.owner_of(self.exec.id)
+        if owner is None or owner[1]:
             raise RunDiscardedError
-        if found[0] != self.exec.owner:
+        if owner[0] != self.exec.owner:
             self._log.warning("run.taken_over")
             raise RunTakenError
 
     async def _change(
         self, capture: Capture, after: ExecStatus, fields: Mapping[str, Any], retry: Exec | None = None
     ) -> None:
-        """Compare-and-set the status; with a final one goes all output that is not stored yet."""
+        """Compare-and-set the status; a final status is written together with all output that is not stored yet."""
         before, exec_id, owner = self.exec.status, self.exec.id, self.exec.owner
         is_final = after in FINAL_STATUSES
         if is_final and capture.unstored_bytes > INLINE_BYTES:
-            with suppress(UnavailableError):  # what is left is stored with the status, as soon as that can be
+            with suppress(
+                UnavailableError
+            ):  # the rest is stored together with the status, as soon as possible
                 await capture.flush()
         last, log_span = list[ChunkRow](), dict[str, Any]()
         if is_final:
@@ -248,10 +250,10 @@ class Recorder:
             stored = execs.get(connection, exec_id)
             if retry is not None and _is_to_stop(stored, before, owner):
                 raise _StoppedFirstError(stored.stop_reason)
-            # An earlier try may have been committed, and its answer lost: then all of it has happened.
+            # An earlier attempt may have been committed, but its answer lost: then all of it has happened.
             return _has(stored, after, fields)
 
-        # A start is known to the engine too; an end is not any more once the container is removed.
+        # The engine also knows about a start, but not about an end once the container is removed.
         if not await self._until_written(work, durable=is_final):
             await self.demand_ownership(was_refused=True)
             self._log.warning("run.settled_elsewhere", wanted=after.name.lower())
@@ -262,7 +264,7 @@ class Recorder:
         self.exec = replace(self.exec, status=after, **fields)
 
     async def _until_written(self, work: Callable[[Connection], bool], *, durable: bool) -> bool:
-        """Write it, again and again if need be: a run's end is not lost to a full disk."""
+        """Write, and retry as often as necessary: a run's end must not be lost to a full disk."""
         pause = RETRY_INTERVAL
         while True:
             try:
@@ -270,7 +272,7 @@ class Recorder:
             except UnavailableError as error:
                 self._log.debug(
                     "run.database_unavailable", error=str(error)
-                )  # the database says it once for all
+                )  # the database logs its failure once for all
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
 

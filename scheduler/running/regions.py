@@ -1,8 +1,8 @@
-"""A region: one engine, whether it answers, what it has, and what of that is reserved.
+"""A region: one engine, whether it answers, its capacity, and what is reserved of it.
 
-A monitor per region keeps a subscription to the engine's events; when that breaks, a ping stays unanswered or
-several calls do, the region's circuit opens: nothing is asked of the engine but a probe now and then, until that
-is answered. Whoever needs the engine waits for `Region.up`.
+A monitor per region subscribes to the engine's events. If the subscription breaks, or a ping or several calls stay
+unanswered, the region's circuit opens: the engine is only probed occasionally until it answers again. Everything that
+needs the engine waits for `Region.up`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ T = TypeVar("T")
 PING_INTERVAL = 5.0
 #: Seconds before an engine that is down is probed: the first and the longest pause.
 RETRY_FIRST, RETRY_LONGEST = 0.25, 5.0
-#: Seconds in which an engine that is well answers a ping, however busy: a deletion waits for no other.
+#: Seconds within which a healthy engine answers a ping, however busy it is: deletions do not wait for other engines.
 KNOCK_LIMIT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class RegionLimits:
-    """What the operator allows.
+    """The operator's limits of a region.
 
     Attributes:
-        cpus: processors to be reserved, where that is not simply what the engine has.
-        memory_bytes: memory likewise.
-        answer_seconds: an engine that leaves a ping unanswered for so long hangs.
-        pulls: how long pulls may take, and how often they are tried.
+        cpus: processors that can be reserved; None for all that the engine has.
+        memory_bytes: memory that can be reserved; None for all that the engine has.
+        answer_seconds: time without an answer to a ping after which an engine counts as unresponsive.
+        pulls: limits of pulls.
     """
 
     cpus: float | None = None
@@ -53,15 +53,15 @@ class RegionLimits:
 
 
 class Region:
-    """One engine and the capacity that runs reserve from it.
+    """One engine and the capacity that runs reserve.
 
     Attributes:
-        name: as jobs name it.
+        name: the name that jobs use.
         engine: the engine, behind the region's circuit.
         up: set while the engine answers.
-        problem: why it does not, for people; None while it does.
-        limits: what the operator allows.
-        breaks: how often the connection to the engine broke; one that merely hung forgets nothing.
+        problem: why it does not answer, for people; None while it does.
+        limits: the operator's limits.
+        breaks: how often the connection to the engine was lost; not counted if the engine only hung.
     """
 
     def __init__(self, name: str, engine: Engine, limits: RegionLimits | None = None) -> None:
@@ -69,7 +69,7 @@ class Region:
         self.limits = limits or RegionLimits()
         self.breaks = 0
         self.up = asyncio.Event()
-        self.problem: str | None = "The engine has not been asked yet"
+        self.problem: str | None = "The engine has not answered yet"
         self._down = asyncio.Event()
         self._tripped = asyncio.Event()
         self._circuit = Circuit(first_pause=RETRY_FIRST, longest_pause=RETRY_LONGEST)
@@ -79,34 +79,34 @@ class Region:
         self._capacity = Capacity(cpus=0.0, memory_bytes=0)
         self._reserved: dict[str, Holding] = {}
         self._ended: dict[str, asyncio.Event] = {}
-        # When the engine told of an end, by its clock, and when that was heard, by the event loop's.
+        # When the engine reported an end, by its clock, and when the report arrived, by the event loop's clock.
         self._deaths: dict[str, tuple[datetime, float]] = {}
 
     @property
     def capacity(self) -> Capacity:
-        """What runs may reserve in all; nothing before the engine has answered for the first time."""
+        """The capacity that runs may reserve in total; zero before the engine has answered for the first time."""
         return self._capacity
 
     @property
     def holdings(self) -> Mapping[str, Holding]:
-        """What each run of this daemon holds, by exec id."""
+        """What each run of this daemon uses, by run id."""
         return self._reserved
 
     def reserve(self, exec_id: str, held: Holding) -> None:
-        """Hold capacity for a run; again for the same run changes nothing."""
+        """Reserve capacity for a run; reserving for the same run again changes nothing."""
         self._reserved[exec_id] = held
 
     def release(self, exec_id: str) -> None:
-        """Give a run's capacity back; doing so twice is fine."""
+        """Release a run's capacity; releasing twice is not an error."""
         self._reserved.pop(exec_id, None)
 
     @property
     def holding(self) -> int:
-        """How many runs hold capacity."""
+        """Number of runs that use capacity."""
         return len(self._reserved)
 
     def ended(self, exec_id: str) -> asyncio.Event:
-        """Set when the engine says that the run's container has ended, until `forget`."""
+        """Set when the engine reports that the run's container has ended, until `forget`."""
         return self._ended.setdefault(exec_id, asyncio.Event())
 
     def forget(self, exec_id: str) -> None:
@@ -115,15 +115,15 @@ class Region:
         self._deaths.pop(exec_id, None)
 
     def was_over(self, exec_id: str, finished_at: datetime, moment: float) -> bool:
-        """Whether a run's container had certainly ended at a moment; False if the engine has not told of its end.
+        """Whether a run's container had certainly ended at some time; False if the engine has not reported its end.
 
-        The engine's clock may be far from ours, so it is compared with itself alone: the end was as long before
-        it was heard of as the engine's clock says, or longer.
+        The engine's clock may differ considerably from ours, so it is only compared with itself: between the end and
+        the arrival of the report, at least as much time has passed as the engine's clock shows.
 
         Args:
-            exec_id: whose.
+            exec_id: the run.
             finished_at: when the container ended, by the engine's clock.
-            moment: by the event loop's clock.
+            moment: the time to check, by the event loop's clock.
         """
         if exec_id not in self._deaths:
             return False
@@ -131,7 +131,7 @@ class Region:
         return heard - (told_at - finished_at).total_seconds() <= moment
 
     async def ahead(self, clock: Clock) -> timedelta:
-        """How far the engine's clock is ahead of ours; nothing if that may be the time that asking took."""
+        """How far the engine's clock is ahead of ours; zero if the difference may be due to the call's duration."""
         asked = clock.now()
         theirs = await self.engine.now()
         answered = clock.now()
@@ -140,11 +140,11 @@ class Region:
     async def monitor(
         self, on_up: Callable[[Region], Awaitable[None]], on_change: Callable[[], None]
     ) -> None:
-        """Keep `up` true to the engine, until cancelled.
+        """Keep `up` consistent with the engine, until cancelled.
 
         Args:
-            on_up: is awaited every time the engine has begun to answer, before `up` is set.
-            on_change: is called whenever `up` has changed.
+            on_up: awaited every time the engine has begun to answer, before `up` is set.
+            on_change: called whenever `up` has changed.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -162,7 +162,7 @@ class Region:
                         tasks.create_task(self._until_tripped())
                         async for event in events:
                             self._note(event)
-                        raise EngineUnavailableError("The engine ended the stream of its events")
+                        raise EngineUnavailableError("The engine ended its event stream")
             except* EngineError as group:
                 error = _first(group)
                 if self._circuit.state is not CircuitState.OPEN:
@@ -172,27 +172,28 @@ class Region:
                 on_change()
 
     async def _probed(self) -> EventStream:
-        """The engine's events, once it has told what it has."""
+        """The engine's event stream, after its capacity was read."""
         events = await self._in_time(self._prober.events())
         try:
-            found = await self._in_time(self._prober.capacity())
+            capacity = await self._in_time(self._prober.capacity())
         except BaseException:
             await events.aclose()
             raise
         self._capacity = Capacity(
-            cpus=self.limits.cpus or found.cpus,
-            memory_bytes=self.limits.memory_bytes or found.memory_bytes,
+            cpus=self.limits.cpus or capacity.cpus,
+            memory_bytes=self.limits.memory_bytes or capacity.memory_bytes,
         )
         return events
 
     async def _in_time(self, call: Awaitable[T]) -> T:
-        """What a call answers that an engine in order answers soon."""
+        """The result of a call that a healthy engine answers quickly."""
         try:
             async with asyncio.timeout(self.limits.answer_seconds):
                 return await call
         except TimeoutError as error:
             raise EngineTimeoutError(
-                f"the engine hangs: it takes connections, but did not answer within {self.limits.answer_seconds:g} s"
+                "the engine hangs: it accepts connections, but did not answer within "
+                f"{self.limits.answer_seconds:g} s"
             ) from error
 
     async def _ping(self) -> None:
@@ -202,10 +203,10 @@ class Region:
 
     async def _until_tripped(self) -> None:
         await self._tripped.wait()
-        raise EngineTimeoutError(self._circuit.reason or "The engine leaves calls unanswered")
+        raise EngineTimeoutError(self._circuit.reason or "The engine does not answer calls")
 
     async def until_silent(self) -> None:
-        """Return when the engine does not answer, be that now or later."""
+        """Return when the engine does not answer, now or later."""
         if not self.up.is_set():
             return
         try:

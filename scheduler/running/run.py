@@ -1,8 +1,8 @@
-"""Looks after one run, from its dispatch to its recorded end.
+"""Manages one run, from its dispatch to its recorded end.
 
-Every step asks first what is so on the engine and goes on from there: a fresh run, one that an earlier daemon
-left behind and one whose engine went away in between all take the same path. What the engine cannot answer now
-is asked again when it is back; a container is never started a second time to be safe.
+Every step first checks the state on the engine and continues from there: a new run, a run that an earlier daemon left
+behind, and a run whose engine was unavailable in between all take the same path. If the engine cannot answer, it is
+asked again when it is back; a container is never started a second time to be safe.
 """
 
 from __future__ import annotations
@@ -53,34 +53,34 @@ from scheduler.secrets.masking import Masks
 
 log = structlog.get_logger()
 
-#: Seconds that output may still take to arrive after the engine said that the container has ended.
+#: Seconds in which output may still arrive after the engine reported the container's end.
 DRAIN_LIMIT = 10.0
-#: Seconds between looks at a container of which nothing is heard; events come sooner.
+#: Seconds between checks of a container without any news; events arrive sooner.
 INSPECT_INTERVAL = 5.0
-#: Seconds that a container may run on after its followed log has ended, before that is opened again.
+#: Seconds that a container may keep running after its followed log has ended, before the log is opened again.
 END_LIMIT, END_INTERVAL = 1.0, 0.25
-#: The longest pause before a run goes on that its engine or the database has interrupted.
+#: The longest pause before a run continues that was interrupted by its engine or the database.
 LONGEST_INTERVAL = 2.0
-#: How often an engine that answers is asked for the rest of an ended container's output that it refuses to give.
+#: Attempts to read the rest of an ended container's output if the engine answers with errors.
 REFUSALS = 5
-#: The longest pause before a run that failed by a defect of ours is taken up again.
+#: The longest pause before a run that failed because of an internal error is continued.
 LONGEST_DEFECT_PAUSE = 60.0
 
 
 class Run:
-    """One exec that is being looked after.
+    """A run that this daemon manages.
 
     Args:
-        one: the exec, dispatched; its capacity is reserved in `region`.
+        run: the run, dispatched; its capacity is reserved in `region`.
         region: where it runs.
-        surroundings: the daemon's parts.
-        fresh: whether it is certain that nothing was done for it on the engine yet.
-        on_ended: is called when its end is recorded, before its container is removed.
+        surroundings: what all runs share.
+        fresh: whether certainly nothing was done for it on the engine yet.
+        on_ended: called when its end is recorded, before its container is removed.
     """
 
     def __init__(
         self,
-        one: Exec,
+        run: Exec,
         region: Region,
         surroundings: Surroundings,
         *,
@@ -89,44 +89,44 @@ class Run:
     ) -> None:
         self._region = region
         self._parts = surroundings
-        # What waited when the backup was taken that the database goes back to may have been started since.
+        # A run that was waiting when a restored backup was taken may have been started since.
         restored_to = surroundings.restored_to
-        self._fresh = fresh and (restored_to is None or one.created_at > restored_to)
+        self._fresh = fresh and (restored_to is None or run.created_at > restored_to)
         self._on_ended = on_ended
-        self._log = log.bind(exec=one.id, job=one.job_id)
-        self._recorder = Recorder(one, surroundings)
-        self._stopping = Stopping(one, region.engine, surroundings.clock)
+        self._log = log.bind(exec=run.id, job=run.job_id)
+        self._recorder = Recorder(run, surroundings)
+        self._stopping = Stopping(run, region.engine, surroundings.clock)
         self._capture: Capture | None = None
         self._secrecy: Secrecy | None = None
-        self._breaks: int | None = None  # of the connection to the engine, when its output began to be read
-        self._refusals = 0  # of the engine, to give the rest of the output
+        self._breaks: int | None = None  # the count of lost connections when its output began to be read
+        self._refusals = 0  # the number of errors when reading the rest of the output
         self.trouble: str | None = None  # what last interrupted it, for people
 
     @property
     def exec(self) -> Exec:
-        """The exec as it is stored by now."""
+        """The run as it is currently stored."""
         return self._recorder.exec
 
     @property
     def capture(self) -> Capture:
-        """Where its output goes."""
-        assert self._capture is not None  # noqa: S101 - opened before anything that can write
+        """Where its output is stored."""
+        assert self._capture is not None  # noqa: S101 - opened before anything can write
         return self._capture
 
     @property
     def secrecy(self) -> Secrecy:
         """Its secrets."""
-        assert self._secrecy is not None  # noqa: S101 - opened before anything is launched or read
+        assert self._secrecy is not None  # noqa: S101 - loaded before anything is started or read
         return self._secrecy
 
-    # ---- what others ask of it -------------------------------------------------------------------------
+    # ---- requests --------------------------------------------------------------------------------------
 
     def request_stop(self, reason: str | None) -> None:
-        """End it: SIGTERM, then SIGKILL after its grace period; it ends as cancelled, for that reason."""
+        """Stop it: SIGTERM, then SIGKILL after its grace period. It ends as cancelled, with this reason."""
         self._stopping.request(reason)
 
     def discard(self, grace_seconds: int) -> None:
-        """End it and record nothing more: its exec is being deleted."""
+        """Stop it and record nothing more, because it is being deleted."""
         if self._capture is not None:
             self._capture.discard()
         self._stopping.discard(grace_seconds)
@@ -134,7 +134,7 @@ class Run:
     # ---- the loop --------------------------------------------------------------------------------------
 
     async def look_after(self) -> None:
-        """Bring the run to its recorded end; returns when its container is removed."""
+        """Manage the run until its end is recorded; returns when its container is removed."""
         interval = pause = RETRY_INTERVAL
         try:
             while not self._recorder.has_ended:
@@ -152,7 +152,7 @@ class Run:
                     interval = min(interval * 2, LONGEST_INTERVAL)
                 except RunDiscardedError:
                     raise
-                except Exception as error:  # noqa: BLE001 - one run's defect must not end all the others
+                except Exception as error:  # noqa: BLE001 - an internal error in one run must not end all others
                     self._log.error("run.defect", exc_info=error)
                     DEFECTS.inc()
                     await asyncio.sleep(pause)
@@ -173,7 +173,7 @@ class Run:
         self._check_discarded()
 
     async def _advance(self) -> None:
-        """Find out what is so, and go on from there to the end."""
+        """Check the current state, and continue from there to the end."""
         engine = self._region.engine
         handle = None if self._fresh else await engine.find(self.exec.id)
         status = RunStatus(state=RunState.GONE) if handle is None else await engine.inspect(handle)
@@ -208,14 +208,14 @@ class Run:
         self.capture.system(f"Start pulling image: {spec.image}")
         try:
             access = await pull_access(self.exec, self._parts.database, self._parts.clock, self._parts.vault)
-            found = await unless(
+            pulled = await unless(
                 self._stopping.wanted,
                 image_of(engine, self.exec, self._region.limits.pulls, self.capture.system, access),
             )
-            if found is None:
+            if pulled is None:
                 await self._end(cancelled_before_start(self._stopping.reason))
                 return
-            name, image = found
+            name, image = pulled
             self._recorder.note_image(image.digest)
             await self._recorder.pin_image(image)
             point(Point.PULLED)
@@ -272,17 +272,17 @@ class Run:
                     return
             finally:
                 await cancel(reading)
-        # The stream broke off or does not end: what it did not bring stands in the engine's own log.
+        # The stream broke off or does not end: the rest is in the engine's own log.
         self._log.info("run.stream_incomplete")
         await self._resume(handle)
 
     async def _was_heard_out(
         self, reading: asyncio.Task[float], status: RunStatus, ended: asyncio.Event
     ) -> bool:
-        """Wait for the rest of an ended container's output; whether all of it has come.
+        """Wait for the rest of an ended container's output; returns whether it is complete.
 
-        An engine ends the stream once it has noted the container's end (40 to 400 ms after it, measured on
-        Engine 20.10). A stream that ended while the container ran was broken off, however well it looked.
+        An engine ends the stream when it has recorded the container's end (40 to 400 ms later, measured on Engine
+        20.10). A stream that ended while the container was running was broken off, even without an error.
         """
         if status.state is RunState.RUNNING:
             return False
@@ -291,11 +291,11 @@ class Run:
             return False
         if status.finished_at is None:
             return True
-        await wait_for_event(ended, END_LIMIT)  # it may be a moment behind the stream
+        await wait_for_event(ended, END_LIMIT)  # it may arrive a moment after the end of the stream
         return self._region.was_over(self.exec.id, status.finished_at, reading.result())
 
     async def _read(self, stream: FrameStream, masks: Masks) -> float:
-        """Take down the container's output; returns when the stream ended, by the event loop's clock."""
+        """Store the container's output; returns when the stream ended, by the event loop's clock."""
         capture = self.capture
         async for frames in stream:
             capture.add_frames(masks.hide(frames))
@@ -303,10 +303,10 @@ class Run:
             await capture.room()
         return asyncio.get_running_loop().time()
 
-    # ---- going on ----------------------------------------------------------------------------------------
+    # ---- continuing ----------------------------------------------------------------------------------------
 
     async def _resume(self, handle: Handle) -> None:
-        """Read on from where the stored output ends, by the engine's own log, to the end."""
+        """Continue reading where the stored output ends, from the engine's own log, to the end."""
         point(Point.RESUMING)
         ended = self._region.ended(self.exec.id)
         self._tell_of_breaks()
@@ -318,20 +318,20 @@ class Run:
                 await self._watch(handle, reading, ended)
             finally:
                 await cancel(reading)
-        # Following may have stopped short (a rotated log, a broken connection); what is there now is all.
+        # Following may have stopped early (a rotated log, a lost connection); what is available now is everything.
         await self._read_rest(handle)
         await self._settle(handle, status)
 
     def _tell_of_breaks(self) -> None:
-        """Say in the log that the engine was gone: nobody knows what it had read and not kept."""
+        """Note in the log that the connection was lost: output that the engine had not stored may be missing."""
         if self._breaks is not None and self._breaks != self._region.breaks:
             self.capture.system(
-                "The connection to the engine was lost; what was printed meanwhile may be missing here."
+                "The connection to the engine was lost; output from that time may be missing here."
             )
         self._breaks = self._region.breaks
 
     async def _read_rest(self, handle: Handle) -> None:
-        """Take down what the engine has kept of an ended container's output; what it cannot give is said."""
+        """Store the remaining output of an ended container; missing output is noted in the log."""
         try:
             await self._read_log(handle, follow=False)
         except RunGoneError:
@@ -344,7 +344,7 @@ class Run:
             if self._refusals < REFUSALS:
                 raise
             self.capture.end_output()
-            self.capture.system(f"The engine cannot give the rest of the output, which is lost: {error}")
+            self.capture.system(f"The engine cannot provide the rest of the output, which is lost: {error}")
 
     async def _read_log(self, handle: Handle, *, follow: bool) -> None:
         logs, ahead = self._region.engine.logs, await self._region.ahead(self._parts.clock)
@@ -355,7 +355,7 @@ class Run:
         await read_on(self.capture, opened, follow=follow, ahead=ahead)
 
     async def _watch(self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event) -> None:
-        """Wait until the output or the container ends, stopping the container when that is asked or due."""
+        """Wait until the output or the container ends; stop the container if that is requested or due."""
         over = asyncio.create_task(ended.wait())
         stop = asyncio.create_task(self._stopping.due(self.exec.started_at))
         try:
@@ -373,7 +373,7 @@ class Run:
                 if over in done:
                     return
                 self._stopping.check()
-                # An event can be missed; asking now and then cannot.
+                # Events can be missed, so inspect the container from time to time.
                 if not done and (await self._region.engine.inspect(handle)).state is not RunState.RUNNING:
                     return
         finally:
@@ -381,10 +381,10 @@ class Run:
             await cancel(stop)
 
     async def _status_at_end(self, handle: Handle, ended: asyncio.Event, patience: float) -> RunStatus | None:
-        """The status of a container that has ended; None if it still runs after so many seconds."""
+        """The status of a container that has ended; None if it is still running after `patience` seconds."""
         deadline = asyncio.get_running_loop().time() + patience
         while True:
-            ended.clear()  # before asking: an end that is told from here on must not be overlooked
+            ended.clear()  # before inspecting: an end that is reported from here on must not be missed
             status = await self._region.engine.inspect(handle)
             if status.state is not RunState.RUNNING:
                 return status
@@ -404,10 +404,10 @@ class Run:
         await self._remove(handle)
 
     async def _lose(self) -> None:
-        """Record that nobody knows how it ended."""
+        """Record that the result is unknown."""
         self.capture.end_output()
         self.capture.system(
-            "The container is gone from the engine; output that had not been read is lost with it."
+            "The container disappeared from the engine; output that had not been read is lost."
         )
         await self._end(lost(self._stopping.cause, self._stopping.reason))
 
@@ -424,7 +424,7 @@ class Run:
         self._on_ended()
 
     async def _remove(self, handle: Handle) -> None:
-        """Remove the container of a run whose end is recorded; if the engine cannot now, it is an orphan."""
+        """Remove the container of a run whose end is recorded; if that fails, the container is an orphan."""
         try:
             await self._region.engine.remove(handle)
             point(Point.REMOVED)
@@ -436,7 +436,7 @@ class Run:
             raise RunDiscardedError
 
     async def _clear_away(self) -> None:
-        """Leave no container behind for an exec that is gone."""
+        """Remove the container of a run that was deleted."""
         if self._capture is not None:
             self._capture.discard()
         engine = self._region.engine

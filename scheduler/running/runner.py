@@ -1,4 +1,4 @@
-"""The set of runs that this daemon looks after, one asyncio task each while it lasts."""
+"""The set of runs that this daemon manages, with one asyncio task each."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from scheduler.running.tasks import cancel
 
 log = structlog.get_logger()
 
-#: Seconds that runs get to store their last output when they are let go of, twice.
+#: Seconds that runs get to store their last output when the daemon stops, twice.
 CLOSE_LIMIT = 5.0
 
 
 class Runner:
-    """Looks after dispatched execs.
+    """Manages dispatched runs.
 
     Args:
         regions: all regions by name.
-        surroundings: what every run is given.
-        on_released: is told of every run that has given its capacity back.
-        on_defect: is given the exception of a run that died of a defect; the daemon stops for it.
+        surroundings: what all runs share.
+        on_released: called with every run that has released its capacity.
+        on_defect: called with the exception of a run that died of an internal error, which stops the daemon.
     """
 
     def __init__(
@@ -47,75 +47,75 @@ class Runner:
         self._holding: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def launch(self, one: Exec, *, fresh: bool) -> None:
-        """Look after an exec whose capacity is reserved, until its end is recorded."""
-        if one.id in self._runs:
+    def launch(self, run: Exec, *, fresh: bool) -> None:
+        """Manage a run whose capacity is reserved, until its end is recorded."""
+        if run.id in self._runs:
             return
-        region = self._regions[one.spec.region_name]
-        self._holding.add(one.id)
-        # What has ended uses nothing any more: the next need not wait for its container to be removed.
-        run = Run(one, region, self._surroundings, fresh=fresh, on_ended=lambda: self._free(one))
-        self._runs[one.id] = run
-        task = asyncio.create_task(run.look_after(), name=f"run-{one.id}")
-        self._tasks[one.id] = task
-        task.add_done_callback(lambda done: self._done(run, done))
+        region = self._regions[run.spec.region_name]
+        self._holding.add(run.id)
+        # An ended run uses no capacity: the next run need not wait until its container is removed.
+        manager = Run(run, region, self._surroundings, fresh=fresh, on_ended=lambda: self._free(run))
+        self._runs[run.id] = manager
+        task = asyncio.create_task(manager.look_after(), name=f"run-{run.id}")
+        self._tasks[run.id] = task
+        task.add_done_callback(lambda done: self._done(manager, done))
         RUNNING.labels(region=region.name).set(region.holding)
 
-    def _free(self, one: Exec) -> None:
-        """Give a run's capacity back, once."""
-        if one.id not in self._holding:
+    def _free(self, run: Exec) -> None:
+        """Release a run's capacity, once."""
+        if run.id not in self._holding:
             return
-        self._holding.remove(one.id)
-        region = self._regions[one.spec.region_name]
-        region.release(one.id)
+        self._holding.remove(run.id)
+        region = self._regions[run.spec.region_name]
+        region.release(run.id)
         RUNNING.labels(region=region.name).set(region.holding)
-        self._on_released(one)
+        self._on_released(run)
 
-    def _done(self, run: Run, task: asyncio.Task[None]) -> None:
-        one = run.exec
-        self._runs.pop(one.id, None)
-        self._tasks.pop(one.id, None)
-        self._free(one)
+    def _done(self, manager: Run, task: asyncio.Task[None]) -> None:
+        run = manager.exec
+        self._runs.pop(run.id, None)
+        self._tasks.pop(run.id, None)
+        self._free(run)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_defect(error)
 
     def ids(self) -> list[str]:
-        """Whose runs are looked after here."""
+        """The ids of the runs that are managed here."""
         return list(self._runs)
 
     def looks_after(self, exec_id: str) -> bool:
-        """Whether the exec's run is being looked after here."""
+        """Whether the run is managed here."""
         return exec_id in self._runs
 
     def trouble_of(self, exec_id: str) -> str | None:
-        """What last interrupted a run that is looked after here, for people."""
+        """What last interrupted a run that is managed here, for people."""
         run = self._runs.get(exec_id)
         return None if run is None else run.trouble
 
     def stop(self, exec_id: str, reason: str | None) -> None:
-        """End a run, for a reason that people can read; one that is not looked after here is left alone."""
+        """Stop a run, with a reason for people; does nothing if it is not managed here."""
         if (run := self._runs.get(exec_id)) is not None:
             run.request_stop(reason)
 
     def let_go(self, exec_id: str) -> None:
-        """Look after a run no more, because another daemon does; its container is not touched."""
+        """Stop managing a run, because another daemon has taken it over; its container is not touched."""
         if (task := self._tasks.get(exec_id)) is not None:
             log.warning("run.taken_over", exec=exec_id)
             task.cancel()
 
     def drop(self, exec_id: str, *, grace_seconds: int) -> None:
-        """End a run whose exec was deleted by another daemon, without waiting for it."""
+        """Stop a run that another daemon has deleted, without waiting for it."""
         if (run := self._runs.get(exec_id)) is not None:
             run.discard(grace_seconds)
 
     async def discard(self, exec_ids: Sequence[str], *, grace_seconds: int, patience: float) -> None:
-        """End runs whose execs are being deleted, and wait until their containers are removed.
+        """Stop runs that are being deleted, and wait until their containers are removed.
 
         Args:
-            exec_ids: which; those that are not looked after here are left alone.
-            grace_seconds: between SIGTERM and SIGKILL.
-            patience: seconds to wait at most, and only while the engine answers; what takes longer goes on by
-                itself.
+            exec_ids: the runs; those that are not managed here are ignored.
+            grace_seconds: seconds between SIGTERM and SIGKILL.
+            patience: maximum seconds to wait, and only while the engine answers; the rest is completed in the
+                background.
         """
         tasks: dict[str, list[asyncio.Task[None]]] = {}
         for exec_id in exec_ids:
@@ -123,14 +123,16 @@ class Runner:
                 run.discard(grace_seconds)
                 tasks.setdefault(run.exec.spec.region_name, []).append(self._tasks[exec_id])
         if tasks:
-            waiting = [_while_it_answers(self._regions[name], some) for name, some in tasks.items()]
+            waiting = [
+                _while_it_answers(self._regions[name], waiting_tasks) for name, waiting_tasks in tasks.items()
+            ]
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await asyncio.gather(*waiting)
 
     async def close(self) -> None:
-        """Let go of all runs: their containers go on, and a later daemon adopts them. Takes a bounded time."""
-        for _ in range(2):  # the second time interrupts what still waits for the database
+        """Let go of all runs: their containers continue, and a later daemon adopts them. Takes a limited time."""
+        for _ in range(2):  # the second time interrupts runs that are still waiting for the database
             tasks = list(self._tasks.values())
             for task in tasks:
                 task.cancel()
@@ -141,7 +143,7 @@ class Runner:
 
 
 async def _while_it_answers(region: Region, tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for the tasks, unless their engine falls silent."""
+    """Wait for the tasks, unless their engine stops answering."""
     silent = asyncio.create_task(region.until_silent())
     over = asyncio.create_task(asyncio.wait(tasks))
     try:

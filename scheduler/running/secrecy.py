@@ -1,4 +1,4 @@
-"""The secrets of one run: their values for its container, and their absence from what it prints."""
+"""The secrets of one run: their values for its container, and their masking in its output."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from scheduler.secrets.vault import SecretUnavailableError, Vault
 
 
 class Secrecy:
-    """What one run has of secrets, as they were when it was taken up.
+    """The secrets of one run, as they were when it was loaded.
 
     Attributes:
-        environment: its variables with the secrets' values in them; None if one of them cannot be had.
-        files: its secret files; None likewise.
-        trouble: why that is so, for people.
+        environment: its variables including the secrets' values; None if a secret is not available.
+        files: its secret files; None if a secret is not available.
+        trouble: why a secret is not available, for people.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Secrecy:
         self._values = values
 
     def as_in(self, container: Mapping[str, str], variables: Mapping[str, Variable]) -> Secrecy:
-        """These and the values that a container has: a secret may be another by now, be gone, or not be opened.
+        """These secrets and the values in a container: a secret may have been changed or deleted since.
 
         Args:
-            container: the variables that it was made with.
-            variables: those of its run.
+            container: the variables that the container was created with.
+            variables: the variables of its run.
         """
         theirs = {
             container[name] for name, value in variables.items() if name in container and names_in([value])
@@ -48,18 +48,19 @@ class Secrecy:
         return Secrecy(self.environment, tuple({*self._values, *theirs}), self.trouble, self.files)
 
     def masks(self) -> Masks:
-        """What hides them in one reading of the output."""
+        """The masks for one reading of the output."""
         return Masks(self._values)
 
     @asynccontextmanager
     async def hidden(
         self, opened: AbstractAsyncContextManager[AsyncIterator[Sequence[EngineFrame]]], *, is_whole: bool
     ) -> AsyncIterator[AsyncIterator[Sequence[EngineFrame]]]:
-        """The engine's copy of the output from its beginning, without the secrets in it.
+        """The engine's copy of the output from its beginning, with the secrets masked.
 
         Args:
             opened: the copy.
-            is_whole: whether its end is that of the output, so that nothing follows which could complete a secret.
+            is_whole: whether it ends with the end of the output, so that nothing follows that could complete a
+                secret.
         """
 
         async def batches(
@@ -75,23 +76,23 @@ class Secrecy:
             yield batches(source)
 
 
-async def secrecy_of(one: Exec, vault: Vault) -> Secrecy:
-    """The secrets that a run names.
+async def secrecy_of(run: Exec, vault: Vault) -> Secrecy:
+    """The secrets that a run uses.
 
-    Where one cannot be had, those that can are hidden all the same: its container may run already.
+    If one is not available, the others are masked nevertheless, because its container may already be running.
 
     Raises:
-        UnavailableError: the database refused.
+        UnavailableError: the database failed.
     """
-    variables, paths = one.spec.runtime_vars, one.spec.secret_files
+    variables, paths = run.spec.runtime_vars, run.spec.secret_files
     values: dict[str, str] = {}
     trouble = None
     for name in sorted(secrets_of(variables, paths)):
         try:
-            values |= await vault.values(one.namespace, [name])
+            values |= await vault.values(run.namespace, [name])
         except SecretUnavailableError as error:
             trouble = trouble or str(error)
     if trouble is not None:
         return Secrecy(None, tuple(values.values()), trouble, None)
-    files = files_of(paths, values, one.spec.user)
+    files = files_of(paths, values, run.spec.user)
     return Secrecy(resolved(variables, values), tuple(values.values()), None, files)

@@ -1,8 +1,8 @@
-"""Whether a run is to be stopped, for what cause, and the request to its engine.
+"""Whether and why a run is to be stopped, and the stop request to its engine.
 
-A request counts more than a time limit that has passed: whoever asks for a stop is told that the run ends as
-cancelled. The engine keeps to the grace period itself, so a stop that has begun goes on
-when the daemon dies; a later daemon finds the wish in the database, or the time limit passed, and asks again.
+A request takes precedence over a timeout that has passed: the caller was promised that the run ends as cancelled. The
+engine itself waits for the grace period, so a stop that has begun continues if the daemon dies; a later daemon finds
+the request in the database, or the timeout exceeded, and asks again.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from scheduler.running.tasks import wait_for_event
 
 
 class Stopping:
-    """The stop of one run, wanted or not.
+    """The stop of one run, if it is requested.
 
     Args:
-        one: the exec.
-        engine: where its container is.
-        clock: tells the time.
+        run: the run.
+        engine: the engine of its container.
+        clock: the source of the current time.
 
     Attributes:
         wanted: set when the run is to end.
-        discarded: set when the run is to end and nothing more is to be recorded about it.
+        discarded: set when the run is to end and nothing more is recorded about it.
         cause: why it is to end; None while it is not.
-        reason: who asked for it, or what, for people; None where nobody did.
+        reason: who or what requested it, for people; None if nobody did.
     """
 
-    def __init__(self, one: Exec, engine: Engine, clock: Clock) -> None:
+    def __init__(self, run: Exec, engine: Engine, clock: Clock) -> None:
         self.wanted = asyncio.Event()
         self.discarded = asyncio.Event()
         self.cause: StopCause | None = None
-        self.reason: str | None = one.stop_reason
-        self._limit = one.spec.timeout_seconds
-        self._grace = one.spec.stop_grace_seconds
+        self.reason: str | None = run.stop_reason
+        self._limit = run.spec.timeout_seconds
+        self._grace = run.spec.stop_grace_seconds
         self._engine = engine
         self._clock = clock
         self._handle: Handle | None = None
         self._asking: asyncio.Task[None] | None = None
-        if one.stop_requested_at is not None:
-            self.request(one.stop_reason)
+        if run.stop_requested_at is not None:
+            self.request(run.stop_reason)
 
     @property
     def grace_seconds(self) -> int:
@@ -54,11 +54,11 @@ class Stopping:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the engine has been asked."""
+        """Whether the engine was asked to stop the container."""
         return self._asking is not None
 
     def request(self, reason: str | None) -> None:
-        """Somebody asks for its end; what was first counts."""
+        """Request a stop; the first request counts."""
         if self.wanted.is_set():
             return
         self.cause = StopCause.REQUEST
@@ -66,7 +66,7 @@ class Stopping:
         self.wanted.set()
 
     def discard(self, grace_seconds: int) -> None:
-        """Its exec is being deleted; the grace period counts from the first time on."""
+        """Stop it because it is being deleted; the first call sets the grace period."""
         if self.discarded.is_set():
             return
         self._grace = grace_seconds
@@ -77,7 +77,7 @@ class Stopping:
             self.begin(self._handle)
 
     async def due(self, started_at: datetime | None) -> None:
-        """Return when the container is to be stopped: somebody asks, or its time is over."""
+        """Return when the container is to be stopped: on request, or because of its timeout."""
         if self._limit is None or started_at is None:
             await self.wanted.wait()
             return
@@ -97,12 +97,12 @@ class Stopping:
         point(Point.STOPPED)
 
     def check(self) -> None:
-        """Raise what the engine answered, if that was a refusal."""
+        """Raise the engine's error, if the stop request failed."""
         if self._asking is not None and self._asking.done() and not self._asking.cancelled():
             self._asking.result()
 
     def forget(self) -> None:
-        """Ask again with the next look at the container, where a stop is wanted."""
+        """Forget the stop request, so that it is repeated if necessary."""
         if self._asking is not None:
             self._asking.cancel()
             self._asking.add_done_callback(_look_at)

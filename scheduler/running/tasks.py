@@ -1,4 +1,4 @@
-"""Small tools for the tasks that stand beside a run."""
+"""Helpers for the side tasks of a run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ T = TypeVar("T")
 
 
 async def cancel(task: asyncio.Future[Any]) -> None:
-    """Cancel a side task and wait until it is over, whatever it ends with.
+    """Cancel a side task and wait until it has ended, whatever its result.
 
-    It is not awaited itself: were the caller cancelled meanwhile, both cancellations would look alike.
+    The task itself is not awaited: if the caller were cancelled at the same time, both cancellations would look
+    alike.
     """
     task.cancel()
     await asyncio.wait((task,))
     if not task.cancelled():
-        task.exception()  # looked at, so that nobody complains that nobody did
+        task.exception()  # retrieved, so that asyncio does not complain about it
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until the event is set, or so long; says whether it is set."""
+    """Wait until the event is set, or for some seconds; returns whether it is set."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -31,7 +32,7 @@ async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
 
 
 async def unless(event: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """The result of `work`, which is cancelled if the event is set first; None then."""
+    """The result of `work`, which is cancelled if the event is set first; then None."""
     task = asyncio.ensure_future(work)
     stop = asyncio.create_task(event.wait())
     try:

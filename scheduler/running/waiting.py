@@ -1,7 +1,7 @@
-"""The waiting runs of one region, as far as they are held in memory: some of the first of each job.
+"""The waiting runs of one region that are kept in memory: some of the first of each job.
 
-What is held is a copy of what stands in the database, read anew wherever something may have changed. However many
-wait, so many jobs are held at most, and so many runs of each.
+They are a copy of the database, and are read again whenever something may have changed. The number of jobs and of
+runs per job in memory is limited, however many are waiting.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from scheduler.admission.facts import Candidate, Holding, Lane, PolicyOf, Region
 from scheduler.store import queue
 from scheduler.store.database import Database
 
-#: Jobs of one region that are held at most; others are read when these are fewer than half.
+#: Maximum number of jobs of one region in memory; more are read when fewer than half of these remain.
 HELD: Final = 1_000
-#: Runs of one job that are read at a time, where more than the first are needed.
+#: Number of runs of one job that are read at once if more than the first are needed.
 DEPTH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What is to be read, and then what was found."""
+    """What is to be read, and then the result."""
 
     everything: bool
     first: Collection[int]
@@ -52,13 +52,13 @@ class WaitingRuns:
 
     Args:
         region: its name.
-        database: where they are.
+        database: where runs are stored.
         instance: this daemon's id.
 
     Attributes:
-        lanes: what is held, by job.
-        turns: what admission remembers of the region.
-        blocked: the runs that were first of their namespace and priority and found no room, at the last decision.
+        lanes: the runs in memory, by job.
+        turns: admission's state of the region.
+        blocked: the first runs of their namespace and priority that did not fit at the last decision.
     """
 
     def __init__(self, region: str, database: Database, instance: str) -> None:
@@ -78,40 +78,40 @@ class WaitingRuns:
         self._ahead: tuple[Counter[int], float] | None = None
 
     def __len__(self) -> int:
-        """How many runs are held."""
+        """Number of runs in memory."""
         return sum(len(lane.waiting) for lane in self.lanes.values())
 
-    # ---- what has changed --------------------------------------------------------------------------------
+    # ---- changes -----------------------------------------------------------------------------------------
 
     def changed(self, job_id: int) -> None:
-        """Runs of a job have come, or its limit is another."""
+        """Notice new runs of a job, or a changed limit."""
         self._unread.add(job_id)
         if len(self._unread) > HELD:
             self.forget()
 
     def withdraw(self, exec_id: str) -> None:
-        """A run waits no more, because it was stopped."""
+        """Remove a run that was stopped."""
         self._withdrawn.add(exec_id)
 
     def forget(self) -> None:
-        """Read everything anew."""
+        """Read everything again."""
         self._is_known = False
         self._unread.clear()
 
     def deepen(self) -> None:
-        """Read further runs of the jobs that are held with few."""
+        """Read more runs of the jobs that have few in memory."""
         self._deepen = True
 
-    def took(self, some: Iterable[Candidate]) -> None:
-        """These wait no more, or not as they were read."""
+    def took(self, runs: Iterable[Candidate]) -> None:
+        """Remove runs that are no longer waiting, or have changed."""
         gone: dict[int, set[str]] = defaultdict(set)
-        for one in some:
-            gone[one.job_id].add(one.id)
+        for run in runs:
+            gone[run.job_id].add(run.id)
         for job_id, ids in gone.items():
             lane = self.lanes.get(job_id)
             if lane is None:
                 continue
-            left = [one for one in lane.waiting if one.id not in ids]
+            left = [run for run in lane.waiting if run.id not in ids]
             self._put(job_id, Lane(lane.max_running, left, lane.is_complete))
         self._ahead = None
 
@@ -126,7 +126,7 @@ class WaitingRuns:
     # ---- reading -----------------------------------------------------------------------------------------
 
     async def bring_up_to_date(self, now: datetime) -> dict[str, Holding] | None:
-        """Read what has to be read; answers what the runs of other daemons hold, or None if nothing was read.
+        """Read what has changed; returns the capacity that other daemons use, or None if nothing was read.
 
         Raises:
             UnavailableError: the database cannot be read; nothing is lost.
@@ -139,7 +139,7 @@ class WaitingRuns:
         if self._is_known and not self._unread and not deep and not is_over:
             return None
         reading = _Reading(not self._is_known, self._unread, deep, self._looked_until, now)
-        # Before reading: what changes meanwhile may come too late for it.
+        # Before reading: changes in the meantime may come too late for it.
         self._is_known, self._unread, self._deepen = True, set(), False
         try:
             found = await self._database.read(lambda connection: self._read(connection, reading))
@@ -166,7 +166,7 @@ class WaitingRuns:
             deep = set(reading.deep)
             over = queue.ended_back_offs(connection, region, after=reading.looked_until, until=now)
             first = (set(reading.first) | set(over)) - deep
-        if len(first) <= DEPTH:  # as many as one decision takes: reading on for each would cost more
+        if len(first) <= DEPTH:  # as many as one decision takes: reading more for each would cost more
             deep, first = deep | set(first), ()
         lanes = queue.first_lanes(connection, region, first, now=now)
         for job_id in deep:
@@ -184,51 +184,51 @@ class WaitingRuns:
     def _drop_withdrawn(self) -> None:
         if self._withdrawn:
             gone, self._withdrawn = self._withdrawn, set()
-            hit = [one for lane in self.lanes.values() for one in lane.waiting if one.id in gone]
+            hit = [run for lane in self.lanes.values() for run in lane.waiting if run.id in gone]
             self.took(hit)
-            self._unread |= {one.job_id for one in hit}
+            self._unread |= {run.job_id for run in hit}
 
     def _shallow(self) -> list[int]:
-        """The jobs of which more runs wait than are held, those whose turn is next first."""
-        some = (
+        """The jobs that have more waiting runs than are in memory, those that are next first."""
+        shallow = (
             (lane.waiting[0].key, job_id)
             for job_id, lane in self.lanes.items()
             if not lane.is_complete and not lane.waiting[0].is_alone and len(lane.waiting) < DEPTH // 2
         )
-        return [*(job_id for _, job_id in heapq.nsmallest(DEPTH, some)), *list(self._unread)[:DEPTH]]
+        return [*(job_id for _, job_id in heapq.nsmallest(DEPTH, shallow)), *list(self._unread)[:DEPTH]]
 
     def seconds_to_back_off(self, now: datetime) -> float | None:
-        """How long until the next back-off ends; None if none does."""
+        """Seconds until the next back-off ends; None if there is none."""
         if self._next_back_off is None:
             return None
         return max((self._next_back_off - now).total_seconds(), 0.0)
 
-    # ---- telling -----------------------------------------------------------------------------------------
+    # ---- explaining --------------------------------------------------------------------------------------
 
     def room_changed(self) -> None:
-        """Runs have begun or ended: who is ahead of whom has to be counted anew."""
+        """Runs have started or ended: the number of runs ahead must be counted again."""
         self._ahead = None
 
     def max_running(self, job_id: int) -> int | None:
-        """The limit of a job that has runs waiting here; None also where it is not known."""
+        """The limit of a job with waiting runs; None also if it is not known."""
         lane = self.lanes.get(job_id)
         return None if lane is None else lane.max_running
 
-    def around(self, one: Candidate, room: RegionCapacity, policy_of: PolicyOf) -> Standing:
-        """What stands in front of a waiting run."""
+    def around(self, run: Candidate, room: RegionCapacity, policy_of: PolicyOf) -> Standing:
+        """The position of a waiting run."""
         if self._ahead is None:
             self._ahead = self._count(room, policy_of)
         counts, unread = self._ahead
-        lane = self.lanes.get(one.job_id)
+        lane = self.lanes.get(run.job_id)
         return Standing(
-            is_first=lane is None or lane.waiting[0].id == one.id,
-            blocked=self.blocked.get((one.namespace, one.priority)),
-            ahead=sum(count for priority, count in counts.items() if priority > one.priority),
-            is_exact=unread <= one.priority,
+            is_first=lane is None or lane.waiting[0].id == run.id,
+            blocked=self.blocked.get((run.namespace, run.priority)),
+            ahead=sum(count for priority, count in counts.items() if priority > run.priority),
+            is_exact=unread <= run.priority,
         )
 
     def _count(self, room: RegionCapacity, policy_of: PolicyOf) -> tuple[Counter[int], float]:
-        """How many runs of each priority wait for nothing but room, and up to which priority there may be others."""
+        """How many runs of each priority wait only for capacity, and up to which priority there may be more."""
         counts: Counter[int] = Counter()
         unread = -math.inf if self._is_known and not self._is_partial else math.inf
         for lane in self.lanes.values():
@@ -239,14 +239,14 @@ class WaitingRuns:
                 continue
             free = None if lane.max_running is None else lane.max_running - room.of_job[first.job_id]
             able = lane.waiting[:1] if first.is_alone else lane.waiting[:free]
-            counts.update(one.priority for one in able)
+            counts.update(run.priority for run in able)
             if not (lane.is_complete or len(able) < len(lane.waiting) or first.is_alone):
                 unread = max(unread, lane.waiting[-1].priority)
         return counts, unread
 
 
 def fair_part(lanes: dict[int, Lane], most: int) -> dict[int, Lane]:
-    """So many of the lanes: of the highest priority, and of each namespace as many as of every other."""
+    """A limited number of the lanes: those of the highest priority, with an equal number of each namespace."""
     ranked = []
     places: Counter[tuple[str, int]] = Counter()
     for job_id, lane in sorted(lanes.items(), key=lambda item: item[1].waiting[0].key):

@@ -1,1 +1,1 @@
-"""Secrets: the keys they are sealed with, the vault that stores them, and their masking in output."""
+"""Secrets: the keys that seal them, the vault that stores them, and their masking in output."""

@@ -1,4 +1,4 @@
-"""Where the keys come from that secrets are sealed with: the environment, or a file, which the first start makes."""
+"""Loads the keys that seal secrets: from the environment, or from a file, which the first start creates."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from scheduler.domain.errors import SettingsError
 from scheduler.secrets.sealing import Keyring, new_key
 from scheduler.settings.settings import Settings
 
-#: In the data directory, if no other file is named.
+#: The default file, in the data directory.
 KEY_FILE: Final = "secret.key"
 
 
 class KeyFile:
-    """The file that holds the keys, for a daemon that changes them.
+    """The file that contains the keys, for a daemon that rotates them.
 
     Args:
-        path: of the file, which exists.
+        path: path of the file, which must exist.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
 
     def read(self) -> list[str]:
-        """The keys in it, the present one first.
+        """The keys in the file, the current one first.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         return _keys_in(self.path.read_text(encoding="ascii"))
 
     def write(self, keys: Sequence[str]) -> None:
-        """Put the keys into the place of those in it; whatever happens meanwhile, it holds these or those.
+        """Replace the keys in the file; after a crash it contains either the old or the new ones.
 
         Raises:
-            OSError: it cannot be replaced; nothing was changed.
+            OSError: the file cannot be replaced; it is unchanged.
         """
         draft = self.path.with_name(f"{self.path.name}.new")
-        draft.unlink(missing_ok=True)  # a crash has left it
+        draft.unlink(missing_ok=True)  # left by a crash
         _write_new(draft, keys)
         try:
             draft.replace(self.path)
@@ -55,7 +55,7 @@ class KeyFile:
 
 
 def key_file(settings: Settings, data_dir: Path) -> KeyFile | None:
-    """The file that the settings name; None where the keys come from the environment."""
+    """The configured key file; None if the keys come from the environment."""
     if settings.secret_key is not None:
         return None
     return KeyFile(_path(settings, data_dir))
@@ -66,10 +66,10 @@ def _path(settings: Settings, data_dir: Path) -> Path:
 
 
 def load_keyring(settings: Settings, data_dir: Path) -> Keyring:
-    """The keys that the settings name; the first is the present one.
+    """The configured keys; the first is the current one.
 
     Raises:
-        SettingsError: they cannot be read or are no keys; no key is in the message.
+        SettingsError: the keys are invalid or cannot be read; the message contains no key.
     """
     if settings.secret_key is not None:
         source, text = "secret_key", settings.secret_key.get_secret_value().replace(",", "\n")
@@ -82,14 +82,14 @@ def load_keyring(settings: Settings, data_dir: Path) -> Keyring:
             text = path.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
-                f"{source}: cannot be read: {error}. Name a file that this daemon can read"
+                f"{source}: cannot be read: {error}. Choose a file that the daemon can read"
             ) from error
     try:
         return Keyring(_keys_in(text))
     except ValueError as error:
         raise SettingsError(
-            f"{source}: {error}. Write one key a line, the newest first; "
-            'python3 -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())" makes one'
+            f"{source}: {error}. Write one key per line, the newest first; to create a key, run "
+            'python3 -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
         ) from error
 
 

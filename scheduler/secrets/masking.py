@@ -1,7 +1,7 @@
-"""Hides secrets in what containers print, before anything of it is stored.
+"""Masks secrets in the output of containers, before any of it is stored.
 
-Each byte of a secret becomes `*`, so that lengths stay and what is stored can still be compared, byte by byte, with
-the engine's own log. A secret is found also where it is spread over several reads. Pure.
+Each byte of a secret becomes `*`. Lengths stay the same, so that the stored output can still be compared byte by byte
+with the engine's own log. A secret is also found if it is spread over several reads. Pure.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 
 from scheduler.domain.stream import Stream
 
-#: Shorter values are left alone: they would blot out what has nothing to do with them.
+#: Shorter values are not masked: they would hide unrelated output.
 SHORTEST: Final = 4
 _MASK: Final = b"*"
-#: Beginnings of so many bytes are looked for first, so that long secrets cost little.
+#: Length of the beginning that is searched first, so that long secrets cost little.
 _HEAD: Final = 16
 
 
@@ -24,16 +24,16 @@ class Masker:
     """Masks one stream of bytes.
 
     Args:
-        secrets: what is looked for, none of them empty.
+        secrets: the secrets to mask, none of them empty.
     """
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._secrets = secrets
         self._held = b""
-        self._hidden = b""  # of each byte held back: 1 if it belongs to a secret that was found
+        self._hidden = b""  # for each byte held back: 1 if it belongs to a secret that was found
 
     def feed(self, data: bytes) -> bytes:
-        """What can be shown so far: the data, masked, without an end that may be the beginning of a secret."""
+        """The masked data that can be shown so far, without a tail that may be the beginning of a secret."""
         raw = self._held + data
         hidden = bytearray(self._hidden) + bytes(len(data))
         for secret in self._secrets:
@@ -46,7 +46,7 @@ class Masker:
         return _masked(raw[:cut], hidden)
 
     def flush(self) -> bytes:
-        """What was held back, as nothing follows it."""
+        """The data that was held back; call it at the end of the stream."""
         shown = _masked(self._held, self._hidden)
         self._held = self._hidden = b""
         return shown
@@ -59,7 +59,7 @@ def _masked(raw: bytes, hidden: bytes | bytearray) -> bytes:
 
 
 def _open_end(raw: bytes, secret: bytes) -> int:
-    """How many of the last bytes may be the beginning of the secret, that goes on."""
+    """Number of bytes at the end that may be the beginning of a secret that continues in the next read."""
     tail = raw[-(len(secret) - 1) :] if len(secret) > 1 else b""
     view = memoryview(tail)
     for place in _candidates(tail, secret[:_HEAD]):
@@ -78,28 +78,28 @@ def _candidates(tail: bytes, head: bytes) -> Iterator[int]:
 
 
 class Masks:
-    """Masks what a container prints, each of its streams for itself.
+    """Masks the output of a container, each stream separately.
 
     Args:
-        values: the secrets; those shorter than `SHORTEST` bytes are left alone.
+        values: the secrets; those shorter than `SHORTEST` bytes are not masked.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        found = {form.encode() for value in values for form in (value, value.strip())}
-        secrets = [one for one in found if len(one) >= SHORTEST]
+        forms = {form.encode() for value in values for form in (value, value.strip())}
+        secrets = [secret for secret in forms if len(secret) >= SHORTEST]
         self._is_idle = not secrets
         self._of: defaultdict[Stream, Masker] = defaultdict(lambda: Masker(secrets))
 
     def hide(
         self, frames: Sequence[tuple[Stream, bytes, datetime | None]]
     ) -> Sequence[tuple[Stream, bytes, datetime | None]]:
-        """The frames without secrets; an end that may be the beginning of one comes with what follows."""
+        """The masked frames; a tail that may be the beginning of a secret is held back for the next call."""
         if self._is_idle:
             return frames
         masked = [(stream, self._of[stream].feed(data), at) for stream, data, at in frames]
         return [frame for frame in masked if frame[1]]
 
     def rest(self) -> Sequence[tuple[Stream, bytes, datetime | None]]:
-        """What was held back, when nothing follows it."""
+        """The frames that were held back; call it at the end of the streams."""
         held = [(stream, masker.flush(), None) for stream, masker in self._of.items()]
         return [frame for frame in held if frame[1]]

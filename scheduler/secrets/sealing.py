@@ -1,7 +1,7 @@
-"""How secrets are kept in the database: encrypted, each bound to the place where it is stored.
+"""Encrypts secrets for the database, each bound to the place where it is stored.
 
-AES-256-GCM with a random nonce. What is stored names its form and its key: `v1:<key id>:<base64>`. A sealed text
-that is copied to another place cannot be opened there. Does no I/O.
+Uses AES-256-GCM with a random nonce. The stored text contains the format and the key's id: `v1:<key id>:<base64>`. A
+sealed text that is copied to another place cannot be opened there. Does no I/O.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
 
 
 class SealError(ValueError):
-    """A stored secret cannot be opened: its key is not among ours, or it was changed."""
+    """A stored secret cannot be opened: its key is missing, or the text was changed."""
 
 
 def new_key() -> str:
-    """A key at random, as it stands in a file or the environment: 32 bytes in URL-safe base64."""
+    """A random key, as it is written in a file or the environment: 32 bytes in URL-safe base64."""
     return base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode("ascii")
 
 
 class Keyring:
-    """Seals with the first of its keys, and opens what any of them has sealed.
+    """Seals with the first key, and opens what any of the keys has sealed.
 
     Args:
-        keys: as `new_key` writes them; the first is the present one, the others are former ones.
+        keys: keys as created by `new_key`; the first is the current one, the others are previous ones.
 
     Raises:
-        ValueError: a text is no key, or there is none. The text itself is not in the message.
+        ValueError: a text is not a key, or there are no keys. The text itself is not in the message.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys: dict[str, bytes] = {}
         for number, text in enumerate(keys, 1):
             if not _KEY.fullmatch(text):
-                msg = f"number {number} is no key; a key is 32 random bytes in URL-safe base64, 44 characters"
+                msg = f"number {number} is not a valid key; write 32 random bytes in URL-safe base64, 44 characters"
                 raise ValueError(msg)
             key = base64.urlsafe_b64decode(text.rstrip("=") + "=")
             self._keys.setdefault(hashlib.sha256(key).hexdigest()[:12], key)
@@ -60,14 +60,14 @@ class Keyring:
 
         Args:
             text: the secret.
-            place: where it is stored; it can be opened for that place alone.
+            place: where it is stored; it can only be opened for the same place.
         """
         nonce = os.urandom(_NONCE_BYTES)
         sealed = _cipher(self._keys[self.current]).encrypt(nonce, text.encode(), place.encode())
         return f"{_FORM}:{self.current}:{base64.b64encode(nonce + sealed).decode('ascii')}"
 
     def unseal(self, stored: str, place: str) -> str:
-        """The text that was sealed for that place.
+        """The text that was sealed for a place.
 
         Raises:
             SealError: none of the keys opens it, or it was changed or moved.
@@ -75,7 +75,7 @@ class Keyring:
         form, _, rest = stored.partition(":")
         key_id, _, body = rest.partition(":")
         if form != _FORM:
-            raise SealError(f"it is stored in an unknown form ({form[:20]!r}); set it again")
+            raise SealError(f"it is stored in an unknown format ({form[:20]!r}); set it again")
         key = self._keys.get(key_id)
         if key is None:
             raise SealError(
@@ -89,16 +89,16 @@ class Keyring:
             return _cipher(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], place.encode()).decode()
         except (binascii.Error, InvalidTag, ValueError) as error:
             raise SealError(
-                "it was changed since it was stored, or belongs elsewhere; set it again"
+                "it was changed after it was stored, or copied from another place; set it again"
             ) from error
 
     def is_current(self, stored: str) -> bool:
-        """Whether it was sealed with the present key."""
+        """Whether it was sealed with the current key."""
         return stored.startswith(f"{_FORM}:{self.current}:")
 
 
 def _cipher(key: bytes) -> AESGCM:
-    """The library is loaded with the first secret: it takes 7 MB, and many a daemon keeps none."""
+    """Imported with the first secret: the library takes 7 MB, and many daemons store no secrets."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - see above
 
     return AESGCM(key)

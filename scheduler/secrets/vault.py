@@ -1,4 +1,4 @@
-"""Seals secrets for the database, and opens them for the runs that name them; nothing else ever sees a value."""
+"""Seals secrets for the database, and opens them only for the runs that use them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from scheduler.store.database import Database
 log = structlog.get_logger()
 
 _PLACE: Final = "secret"
-#: A hook's secret is sealed before the hook has an id.
+#: A webhook's secret is sealed before the webhook has an id.
 _HOOK: Final = "hook"
 _REGISTRY: Final = "registry"
 
 
 class SecretUnavailableError(TimeballError):
-    """A secret that a run names does not exist, or cannot be opened; the message names it and the remedy."""
+    """A secret that a run uses does not exist or cannot be opened; the message names the secret and the remedy."""
 
 
 class Vault:
     """The secrets of all namespaces.
 
     Args:
-        database: where they lie, sealed.
+        database: where the sealed secrets are stored.
         keyring: seals and opens them.
     """
 
@@ -44,12 +44,12 @@ class Vault:
 
     @property
     def key(self) -> str:
-        """The id of the present key."""
+        """The id of the current key."""
         return self._keyring.current
 
     @asynccontextmanager
     async def sealing(self) -> AsyncIterator[None]:
-        """Around the sealing and the storing of something, so that no key is dropped in between."""
+        """Context for sealing and storing a secret, so that no key is dropped in between."""
         done = asyncio.Event()
         self._sealings.add(done)
         try:
@@ -61,17 +61,17 @@ class Vault:
     async def take_over(
         self, keyring: Keyring, note: Callable[[Connection, Keyring], None]
     ) -> tuple[int, int]:
-        """Use other keys from now on, and seal with the first of them whatever is stored.
+        """Use other keys from now on, and seal everything stored with the first of them.
 
         Args:
-            keyring: which opens what the present one opens.
-            note: is called in the transaction that seals all anew.
+            keyring: the new keys; they must also open what the current ones open.
+            note: called in the transaction that seals everything again.
 
         Returns:
-            How many were sealed anew, and how many of those stored no key opens.
+            How many secrets were sealed again, and how many cannot be opened with any key.
 
         Raises:
-            UnavailableError: the database refused; the keys are in use all the same.
+            UnavailableError: the database failed; the new keys are in use nevertheless.
         """
         self._keyring = keyring
         for earlier in tuple(self._sealings):
@@ -82,19 +82,19 @@ class Vault:
             return self._renew(connection)
 
         renewed, lost = await self._database.write(work)
-        self._tell(renewed, lost)
+        self._log_result(renewed, lost)
         return renewed, len(lost)
 
     def sealed(self, namespace: str, name: str, value: str) -> str:
-        """A value as it is stored for that secret alone."""
+        """A value as it is stored; it can only be opened for the same secret."""
         return self._keyring.seal(value, _place(namespace, name))
 
     def sealed_for_hook(self, secret: str) -> str:
-        """A hook's secret as it is stored."""
+        """A webhook's secret as it is stored."""
         return self._keyring.seal(secret, _HOOK)
 
     def of_hook(self, stored: str) -> str:
-        """A hook's secret from what is stored.
+        """A webhook's secret from its stored form.
 
         Raises:
             SealError: it cannot be opened.
@@ -105,17 +105,16 @@ class Vault:
         """The values of secrets, by name.
 
         Raises:
-            SecretUnavailableError: one does not exist or cannot be opened.
-            UnavailableError: the database refused.
+            SecretUnavailableError: a secret does not exist or cannot be opened.
+            UnavailableError: the database failed.
         """
-        found = await self._database.read(lambda connection: secrets.sealed(connection, namespace, names))
-        if missing := sorted(set(names) - set(found)):
+        sealed = await self._database.read(lambda connection: secrets.sealed(connection, namespace, names))
+        if missing := sorted(set(names) - set(sealed)):
             raise SecretUnavailableError(
-                f"The secret '{missing[0]}' does not exist in the namespace '{namespace}'; "
-                f"set it with PUT /v1/secrets/{missing[0]}?namespace={namespace}"
+                f"The secret '{missing[0]}' does not exist in namespace '{namespace}'; create it there"
             )
         values = {}
-        for name, stored in found.items():
+        for name, stored in sealed.items():
             try:
                 values[name] = self._keyring.unseal(stored, _place(namespace, name))
             except SealError as error:
@@ -123,20 +122,22 @@ class Vault:
         return values
 
     def sealed_for_registry(self, namespace: str, login: Login) -> str:
-        """The password of a credential as it is stored, for that namespace, registry and user name alone."""
+        """A password as it is stored; it can only be opened for the same namespace, registry and user name."""
         return self._keyring.seal(login.password, _registry_place(namespace, login.host, login.username))
 
     async def login(self, namespace: str, host: str) -> Login | None:
-        """The credential that a namespace has for a registry, if it has one.
+        """The credential of a namespace for a registry, if there is one.
 
         Raises:
             SecretUnavailableError: it cannot be opened.
-            UnavailableError: the database refused.
+            UnavailableError: the database failed.
         """
-        found = await self._database.read(lambda connection: registries.sealed(connection, namespace, host))
-        if found is None:
+        credential = await self._database.read(
+            lambda connection: registries.sealed(connection, namespace, host)
+        )
+        if credential is None:
             return None
-        username, stored = found
+        username, stored = credential
         try:
             password = self._keyring.unseal(stored, _registry_place(namespace, host, username))
         except SealError as error:
@@ -144,14 +145,16 @@ class Vault:
         return Login(host, username, password)
 
     async def renew(self) -> None:
-        """Seal with the present key whatever a former one has sealed; what none opens is left and told of."""
-        self._tell(*await self._database.write(self._renew))
+        """Seal with the current key what a previous one has sealed; log and leave what cannot be opened."""
+        self._log_result(*await self._database.write(self._renew))
 
-    def _tell(self, renewed: int, lost: list[str]) -> None:
+    def _log_result(self, renewed: int, lost: list[str]) -> None:
         if renewed:
             log.info("secrets.sealed_anew", count=renewed, key=self._keyring.current)
         for place in lost:
-            log.warning("secrets.cannot_be_opened", secret=place, remedy="add its key, or set it again")
+            log.warning(
+                "secrets.cannot_be_opened", secret=place, remedy="add its key, or set the secret again"
+            )
 
     def _renew(self, connection: Connection) -> tuple[int, list[str]]:
         lost: list[str] = []
@@ -170,7 +173,7 @@ class Vault:
 
 
 def _all_sealed(connection: Connection) -> Iterator[tuple[str, str, str, Callable[[str, str], None]]]:
-    """Of all that is sealed: how it is stored, its place, what people call it, and what replaces it if unchanged."""
+    """Everything sealed: its stored form, its place, its name for people, and a function that replaces it."""
     for namespace, name, stored in secrets.all_sealed(connection):
         place = _place(namespace, name)
         yield stored, place, place, partial(secrets.reseal, connection, namespace, name)

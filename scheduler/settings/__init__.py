@@ -1,1 +1,1 @@
-"""The operator's settings, and what they mean for each namespace."""
+"""The operator's settings, and the settings that apply to each namespace."""

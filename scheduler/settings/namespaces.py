@@ -1,4 +1,4 @@
-"""What the settings allow each namespace, in the form in which those ask for it who decide."""
+"""The settings of each namespace, in the form that admission and the container policy use."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from scheduler.settings.settings import Settings
 
 
 def policies_of(settings: Settings) -> PolicyOf:
-    """Tells of a namespace how many of its runs may be going, and its weight."""
+    """A function that returns a namespace's limit of concurrent runs and its weight."""
 
     def policy_of(name: str) -> NamespacePolicy:
-        found = settings.namespace(name)
-        return NamespacePolicy(found.max_running, found.weight)
+        namespace = settings.namespace(name)
+        return NamespacePolicy(namespace.max_running, namespace.weight)
 
-    # Bounded: callers may invent any number of names.
+    # Bounded: callers can send any number of names.
     return functools.lru_cache(4096)(policy_of)
 
 
 def container_policies_of(settings: Settings) -> Callable[[str], ContainerPolicy]:
-    """Tells of a namespace what its containers may do."""
+    """A function that returns a namespace's container policy."""
 
     def policy_of(name: str) -> ContainerPolicy:
         own = settings.namespaces.get(name)
         layers = (settings.policy, settings.namespace_defaults.policy, own.policy if own else None)
         return merged(layers, pids_limit=settings.pids_limit)
 
-    # Bounded: callers may invent any number of names.
+    # Bounded: callers can send any number of names.
     return functools.lru_cache(4096)(policy_of)

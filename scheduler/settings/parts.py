@@ -1,6 +1,6 @@
-"""The settings that belong together: an engine, a size, a namespace, and how long engines are waited for.
+"""Groups of settings: engines, sizes, namespaces and timeouts of engines.
 
-Pure, but for `DOCKER_HOST`, which says where the engine of this machine listens.
+Pure, except for `DOCKER_HOST`, which says where the local engine listens.
 """
 
 from __future__ import annotations
@@ -23,95 +23,123 @@ SizeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]
 
 
 class Strict(BaseModel):
-    """A table in which a name that is none of its settings is refused."""
+    """A table that rejects unknown settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Patience(BaseModel):
-    """How long engines and registries are waited for, for all regions or for one."""
+    """Timeouts of engines and registries, for all regions or for a single one."""
 
     engine_answer_seconds: float = Field(
-        default=10.0, ge=0.5, le=600, description="An engine that leaves a ping unanswered for so long hangs."
+        default=10.0,
+        ge=0.5,
+        le=600,
+        description="Seconds without an answer to a ping after which an engine counts as unresponsive.",
     )
     engine_call_seconds: float = Field(
-        default=60.0, ge=1, le=3600, description="How long one call may take, such as starting a container."
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Maximum duration of a call to an engine, such as starting a container, in seconds.",
     )
     pull_stall_seconds: float = Field(
-        default=120.0, ge=1, le=86_400, description="A pull without progress for so long is broken off."
+        default=120.0,
+        ge=1,
+        le=86_400,
+        description="Seconds without progress after which a pull is cancelled.",
     )
     pull_total_seconds: float = Field(
-        default=3600.0, ge=1, le=604_800, description="How long a run's pull may take, with all its tries."
+        default=3600.0,
+        ge=1,
+        le=604_800,
+        description="Maximum duration of a run's pull in seconds, including all attempts.",
     )
     pull_attempts: int = Field(
-        default=4, ge=1, le=100, description="How often a pull is tried when its registry's trouble may pass."
+        default=4,
+        ge=1,
+        le=100,
+        description="Number of attempts at a pull when the registry has temporary errors.",
     )
     pull_retry_seconds: float = Field(
-        default=2.0, ge=0.1, le=3600, description="The pause before a second try; it doubles with each one."
+        default=2.0,
+        ge=0.1,
+        le=3600,
+        description="Seconds before the second attempt at a pull; the pause doubles with each attempt.",
     )
 
 
 class RegionSettings(Strict, Patience):
-    """One engine that jobs can name as their region; what it does not say of patience is as for all."""
+    """An engine that jobs can use as their region; timeouts that are not set here are the general ones."""
 
-    engine: Literal["docker"] = Field(default="docker", description="What kind of engine it is.")
+    engine: Literal["docker"] = Field(default="docker", description="The kind of engine.")
     url: str = Field(
-        description="Where it listens: unix:///path, tcp://host:port, https://host:port or ssh://user@host.",
+        description="The engine's address: unix:///path, tcp://host:port, https://host:port or ssh://user@host.",
         pattern=r"^(unix|tcp|http|https|ssh)://.+",
     )
     tls_ca: Path | None = Field(
         default=None, description="The authority that signed the engine's certificate."
     )
-    tls_cert: Path | None = Field(default=None, description="Our certificate, where the engine asks for one.")
-    tls_key: Path | None = Field(default=None, description="The key of our certificate.")
+    tls_cert: Path | None = Field(
+        default=None, description="The daemon's client certificate, if the engine requires one."
+    )
+    tls_key: Path | None = Field(default=None, description="The key of the client certificate.")
     cpus: float | None = Field(
-        default=None, gt=0, description="Processors to reserve from; what the engine has, if not given."
+        default=None, gt=0, description="Processors that runs can reserve. Default: all that the engine has."
     )
     memory_mib: int | None = Field(
-        default=None, gt=0, description="Memory to reserve from, in MiB; what the engine has, if not given."
+        default=None,
+        gt=0,
+        description="Memory that runs can reserve, in MiB. Default: all that the engine has.",
     )
 
     @model_validator(mode="after")
     def _check_tls(self) -> RegionSettings:
         given = [path is not None for path in (self.tls_ca, self.tls_cert, self.tls_key)]
         if any(given) and not all(given):
-            msg = "tls_ca, tls_cert and tls_key belong together: give all three or none"
+            msg = "tls_ca, tls_cert and tls_key belong together: set all three or none"
             raise ValueError(msg)
         return self
 
 
 class SizeSettings(Strict):
-    """One size that jobs can name as their resource_size."""
+    """A size that jobs can use as their resource_size."""
 
-    cpus: float = Field(ge=0.01, description="Processors: limit and reservation.")
-    memory_mib: int = Field(ge=6, description="Memory in MiB: limit and reservation.")
+    cpus: float = Field(ge=0.01, description="Processors, as limit and as reservation.")
+    memory_mib: int = Field(ge=6, description="Memory in MiB, as limit and as reservation.")
 
 
 class NamespaceSettings(Strict):
-    """What the jobs of one namespace may do; what is not given is as `namespace_defaults` says."""
+    """What the jobs of one namespace may do; settings that are missing here come from `namespace_defaults`."""
 
     max_running: int | None = Field(
-        default=None, ge=1, description="Runs going at a time, over all regions; no limit if not given."
+        default=None,
+        ge=1,
+        description="Maximum number of concurrent runs of the namespace over all regions. Default: no limit.",
     )
     weight: float = Field(
-        default=1.0, gt=0, le=1000, description="Its share of a region that others want too, beside theirs."
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="The namespace's share of a busy region, relative to the weights of other namespaces.",
     )
     policy: PolicySettings | None = Field(
-        default=None, description="What its containers may do otherwise than `policy` says for all."
+        default=None,
+        description="Exceptions from `policy` for the namespace's containers.",
     )
 
 
 def local_region() -> RegionSettings:
-    """The engine of this machine, as `DOCKER_HOST` or its usual socket says.
+    """The local engine: the one in `DOCKER_HOST`, or the one at the default socket.
 
     Raises:
-        SettingsError: `DOCKER_HOST` is no address of an engine.
+        SettingsError: `DOCKER_HOST` is not the address of an engine.
     """
     given = os.environ.get("DOCKER_HOST")
     try:
         return RegionSettings(url=given or DOCKER_SOCKET)
     except ValidationError as error:
         raise SettingsError(
-            f"DOCKER_HOST: is no address of an engine (got {given!r}). Write unix:///path, tcp://host:port, "
-            f"https://host:port or ssh://user@host; or unset it, and {LOCAL_REGION} is {DOCKER_SOCKET}"
+            f"DOCKER_HOST: is not the address of an engine (got {given!r}). Use unix:///path, tcp://host:port, "
+            f"https://host:port or ssh://user@host; or unset it to use {DOCKER_SOCKET} as {LOCAL_REGION}"
         ) from error

@@ -1,6 +1,6 @@
-"""The operator's settings: command line first, then `TIMEBALL_…` in the environment, then a TOML file.
+"""The operator's settings: from the command line, then `TIMEBALL_…` environment variables, then a TOML file.
 
-Reads the environment and at most one file, once, at start; whoever needs a setting is given it.
+Reads the environment and at most one file, once, at start; other modules receive the settings they need.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ DEFAULT_PORT = 8601
 DEFAULT_DATA_DIR = Path("~/.timeball")
 PREFIX: Final = "TIMEBALL_"
 NESTING: Final = "__"
-#: Settings that hold others by name, as in TIMEBALL_SIZES__HUGE__CPUS.
+#: Settings that contain others by name, as in TIMEBALL_SIZES__HUGE__CPUS.
 NAMING: Final = ("regions", "sizes", "namespaces")
-#: Settings that are lists; in the environment a comma stands between the items.
+#: Settings that are lists; environment variables separate the items by commas.
 LISTS: Final = ("allowed_hosts", "trusted_proxies")
-#: Settings that belong together, as in TIMEBALL_MAIL__HOST.
+#: Groups of settings, as in TIMEBALL_MAIL__HOST.
 GROUPS: Final = ("hooks", "mail", "namespace_defaults", "policy")
-#: Variables of the command and of the tests, which are no settings of the daemon.
+#: Variables of the command and of the tests, which are not settings of the daemon.
 OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "TEST_FAULT", "FUZZ")
 
 
 class _Environment(EnvSettingsSource):
-    """Variables in upper case, except for the names that the operator gives to regions and sizes."""
+    """Environment variables in upper case, except for names of regions, sizes and namespaces."""
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls, case_sensitive=True)
@@ -83,13 +83,13 @@ class _Environment(EnvSettingsSource):
             return super().prepare_field_value(field_name, field, value, value_is_complex)
         except ValueError as error:
             raise SettingsError(
-                f"{PREFIX}{field_name.upper()}: is not JSON: {error} (got {value!r}). Write an object, "
-                f"or name one after the other as {PREFIX}{field_name.upper()}{NESTING}…"
+                f"{PREFIX}{field_name.upper()}: is not valid JSON: {error} (got {value!r}). Write an object, "
+                f"or set its members one by one as {PREFIX}{field_name.upper()}{NESTING}…"
             ) from error
 
 
 def _key(variable: str) -> str:
-    """A variable's name as pydantic looks for it: the prefix, and the setting as it is named in the model."""
+    """A variable's name as pydantic expects it: the prefix, and the setting's name in the model."""
     setting, *below = variable[len(PREFIX) :].split(NESTING)
     if setting.lower() in GROUPS:
         return PREFIX + NESTING.join(part.lower() for part in (setting, *below))
@@ -97,7 +97,7 @@ def _key(variable: str) -> str:
 
 
 class Settings(BaseSettings, Patience):
-    """All of them, each with its default."""
+    """All settings, each with its default."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -109,35 +109,43 @@ class Settings(BaseSettings, Patience):
     )
 
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the API listens on.")
-    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Its port; 0 takes a free one.")
-    data_dir: Path = Field(default=DEFAULT_DATA_DIR, description="Where the daemon keeps all that it keeps.")
+    port: int = Field(
+        default=DEFAULT_PORT,
+        ge=0,
+        le=65535,
+        description="The port that the API listens on; 0 chooses a free port.",
+    )
+    data_dir: Path = Field(default=DEFAULT_DATA_DIR, description="The daemon's data directory.")
     database_url: str | None = Field(
         default=None,
-        description="sqlite:///… or postgresql+psycopg://…; SQLite in the data directory if not given.",
+        description="The database: sqlite:///… or postgresql+psycopg://…. Default: SQLite in the data directory.",
     )
-    default_region: RegionName = Field(default=LOCAL_REGION, description="The region of jobs that name none.")
-    default_size: SizeName = Field(default=DEFAULT_SIZE, description="The size of jobs that name none.")
+    default_region: RegionName = Field(
+        default=LOCAL_REGION, description="The region of jobs that specify none."
+    )
+    default_size: SizeName = Field(default=DEFAULT_SIZE, description="The size of jobs that specify none.")
     regions: dict[RegionName, RegionSettings] = Field(
-        default_factory=dict, description="Engines by name; LOCAL exists even if it is not named here."
+        default_factory=dict, description="Engines by name; LOCAL exists even if it is not configured."
     )
     sizes: dict[SizeName, SizeSettings] = Field(
-        default_factory=dict, description="Sizes beside the standard ones, or instead of them."
+        default_factory=dict, description="Sizes by name, in addition to the standard ones or replacing them."
     )
     namespaces: dict[NamespaceName, NamespaceSettings] = Field(
-        default_factory=dict, description="Limits and weights of namespaces by name."
+        default_factory=dict, description="Settings of namespaces by name."
     )
     namespace_defaults: NamespaceSettings = Field(
         default_factory=NamespaceSettings,
-        description="The same for all that a namespace does not say itself.",
+        description="Settings of all namespaces, for everything that a namespace does not set itself.",
     )
     secret_key: SecretStr | None = Field(
         default=None,
-        description="The key that secrets are sealed with, former ones after it with commas; a file is better.",
+        description="The key that seals secrets, followed by previous keys, separated by commas; secret_key_file is "
+        "safer.",
     )
     secret_key_file: Path | None = Field(
         default=None,
-        description="A file with the key, former ones on lines after it; secret.key in the data directory, made "
-        "at the first start, if not given.",
+        description="A file that contains the key, followed by previous keys, one per line. Default: secret.key "
+        "in the data directory, created at the first start.",
     )
     policy: PolicySettings = Field(
         default_factory=PolicySettings, description="What the containers of all namespaces may do."
@@ -146,100 +154,115 @@ class Settings(BaseSettings, Patience):
         default=1024**3,
         ge=LEAST_LOG_BYTES,
         le=MOST_LOG_BYTES,
-        description="How much of a run's output is kept, and its very end besides; jobs can have their own.",
+        description="Maximum number of bytes of a run's output that are kept, not counting its very end; jobs "
+        "can set their own.",
     )
-    pids_limit: int = Field(default=512, ge=2, description="Processes and threads that one run may have.")
+    pids_limit: int = Field(
+        default=512, ge=2, description="Maximum number of processes and threads of a run."
+    )
     horizon_seconds: int = Field(
-        default=60, ge=5, le=3600, description="How far ahead due times are held in memory."
+        default=60, ge=5, le=3600, description="How far ahead due times are kept in memory, in seconds."
     )
     database_wait_seconds: float = Field(
         default=5.0,
         ge=0.1,
         le=60,
-        description="How long a lock that others hold on the database is waited for.",
+        description="How long to wait for a lock that others hold on the database, in seconds.",
     )
     max_body_bytes: int = Field(
-        default=1024 * 1024, ge=1024, description="The largest request body that is accepted."
+        default=1024 * 1024, ge=1024, description="Maximum size of a request body, in bytes."
     )
     tls_cert: Path | None = Field(
         default=None,
-        description="The API's certificate with its chain, as PEM; the API then speaks HTTPS alone.",
+        description="The API's certificate with its chain, as PEM; if set, the API accepts only HTTPS.",
     )
-    tls_key: Path | None = Field(default=None, description="The certificate's key.")
+    tls_key: Path | None = Field(default=None, description="The key of the API's certificate.")
     allowed_hosts: list[str] = Field(
         default_factory=list,
-        description="Names by which the API is asked for, beside localhost, while it listens on a loopback address; "
-        "* for any. A proxy that hands on the client's Host needs its names here.",
+        description="Host names that clients may use for the API, in addition to localhost, while it listens on "
+        "a loopback address; * allows any. If a proxy forwards the client's Host header, add its names here.",
     )
     trusted_proxies: list[IPvAnyNetwork] = Field(
         default_factory=list,
-        description="Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host are believed.",
+        description="Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host headers are trusted.",
     )
     max_connections: int = Field(
-        default=8192, ge=1, description="Connections to the API, in all; everybody who follows a log has one."
+        default=8192,
+        ge=1,
+        description="Maximum number of connections to the API; every client that follows a log uses one.",
     )
     max_connections_per_address: int = Field(
         default=4096,
         ge=1,
-        description="Connections to the API from one address; trusted proxies are not counted.",
+        description="Maximum number of connections to the API from one address; trusted proxies do not count.",
     )
     request_seconds: int = Field(
         default=30,
         ge=1,
-        description="Within how many seconds a request's head, and then its body, has to arrive.",
+        description="Seconds within which the head of a request, and then its body, must arrive.",
     )
     keepalive_seconds: int = Field(
-        default=75, ge=1, description="For how long a connection stays open that nothing is asked on."
+        default=75, ge=1, description="Seconds after which an idle connection is closed."
     )
     login_token_days: int = Field(
-        default=30, ge=0, le=3650, description="How long a token from logging in is valid; 0 for ever."
+        default=30,
+        ge=0,
+        le=3650,
+        description="How long a token from a login is valid, in days; 0 means it never expires.",
     )
-    audit_days: int = Field(default=365, ge=2, le=36500, description="How long it is kept who did what.")
+    audit_days: int = Field(
+        default=365, ge=2, le=36500, description="How long audit entries are kept, in days."
+    )
     lease_seconds: int = Field(
-        default=15, ge=3, le=600, description="For how long a silent daemon is taken to be alive."
+        default=15,
+        ge=3,
+        le=600,
+        description="Seconds without a sign of life after which another daemon counts as dead.",
     )
     ordine_success_word: Literal["completed", "done"] = Field(
-        default="completed", description="How clients of the Ordine dialect are told that a run succeeded."
+        default="completed", description="The status that the Ordine dialect shows for a run that succeeded."
     )
-    hooks: HooksSettings = Field(default_factory=HooksSettings, description="Deliveries to hooks.")
+    hooks: HooksSettings = Field(default_factory=HooksSettings, description="Deliveries to webhooks.")
     mail: MailSettings = Field(default_factory=MailSettings, description="Mail to the owners of jobs.")
     retention_days: int = Field(
         default=90,
         ge=0,
         le=36_500,
-        description="Days for which an ended run, its log and the ledger are kept, of jobs that do not say; "
-        "0 is for ever.",
+        description="How long an ended run, its log and its ledger entry are kept, in days, for jobs that do not "
+        "set it; 0 means no limit.",
     )
     retention_count: int = Field(
         default=100_000,
         ge=0,
         le=10**9,
-        description="Runs that are kept of a job that does not say how many; 0 is no limit.",
+        description="Number of runs that are kept per job, for jobs that do not set it; 0 means no limit.",
     )
     retention_log_bytes: int = Field(
         default=10 * 1024**3,
         ge=0,
         le=2**62,
-        description="Bytes of logs, compressed as they are stored, that are kept of a job that does not say; "
-        "0 is no limit.",
+        description="Bytes of logs, as stored (compressed), that are kept per job, for jobs that do not set it; "
+        "0 means no limit.",
     )
     retention_interval_seconds: int = Field(
         default=60,
         ge=1,
         le=24 * 3600,
-        description="How often it is looked for what need not be kept any more.",
+        description="Seconds between searches for data that need not be kept any longer.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="How much the daemon says about itself."
+        default="info", description="The lowest level of the messages in the daemon's log."
     )
     log_format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="For people or for programs; auto looks whether a terminal listens."
+        default="auto",
+        description="Format of the daemon's log: console for people, json for programs; auto chooses console on a "
+        "terminal.",
     )
 
     @model_validator(mode="after")
     def _check_tls(self) -> Settings:
         if (self.tls_cert is None) != (self.tls_key is None):
-            msg = "tls_cert and tls_key belong together: give both or none"
+            msg = "tls_cert and tls_key belong together: set both or none"
             raise ValueError(msg)
         return self
 
@@ -254,22 +277,22 @@ class Settings(BaseSettings, Patience):
         return self
 
     def all_regions(self) -> Mapping[str, RegionSettings]:
-        """The configured regions, and LOCAL; each with the patience that is meant for it."""
-        found = {LOCAL_REGION: self.regions.get(LOCAL_REGION) or local_region(), **self.regions}
-        return {name: self._with_patience(region) for name, region in found.items()}
+        """The configured regions and LOCAL, each with its timeouts."""
+        regions = {LOCAL_REGION: self.regions.get(LOCAL_REGION) or local_region(), **self.regions}
+        return {name: self._with_patience(region) for name, region in regions.items()}
 
     def _with_patience(self, region: RegionSettings) -> RegionSettings:
         missing = Patience.model_fields.keys() - region.model_fields_set
         return region.model_copy(update={name: getattr(self, name) for name in missing})
 
     def all_sizes(self) -> Mapping[str, Size]:
-        """The standard sizes, changed and completed by the configured ones."""
+        """The standard sizes, with the configured ones added or replaced."""
         return dict(STANDARD_SIZES) | {
             name: Size(size.cpus, size.memory_mib) for name, size in self.sizes.items()
         }
 
     def namespace(self, name: str) -> NamespaceSettings:
-        """What a namespace may do: its own settings over those of all namespaces."""
+        """The settings of a namespace: its own, completed by those of all namespaces."""
         own = self.namespaces.get(name)
         if own is None:
             return self.namespace_defaults
@@ -282,19 +305,19 @@ class Settings(BaseSettings, Patience):
         return self.data_dir.expanduser().absolute()
 
     def resolved_database_url(self) -> str:
-        """The database's URL; SQLite in the data directory unless one was given."""
+        """The database's URL. Default: SQLite in the data directory."""
         return self.database_url or f"sqlite:///{self.resolved_data_dir() / 'timeball.db'}"
 
 
 def load_settings(config: Path | None = None, **explicit: Any) -> Settings:
-    """The settings from a TOML file, the environment and explicit values; later ones win.
+    """The settings from a TOML file, the environment and explicit values; later ones take precedence.
 
     Args:
-        config: the TOML file; None for none.
+        config: the TOML file; None if there is none.
         explicit: values from the command line; those that are None were not given.
 
     Raises:
-        SettingsError: names the file or setting, the value, and what is wrong with it.
+        SettingsError: names the file or setting, its value, and what is wrong with it.
     """
     stored = {} if config is None else _read_toml(config)
     given = {name: value for name, value in explicit.items() if value is not None}
@@ -323,11 +346,11 @@ def load_settings(config: Path | None = None, **explicit: Any) -> Settings:
             f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']} (got {item['input']!r})"
             for item in error.errors()
         ]
-        raise SettingsError("The settings cannot be used:\n  " + "\n  ".join(lines)) from error
+        raise SettingsError("Invalid settings:\n  " + "\n  ".join(lines)) from error
 
 
 def _refuse_unknown_variables() -> None:
-    """Accept an environment whose TIMEBALL_… variables all mean something: a misspelt one would be without effect."""
+    """Reject unknown TIMEBALL_… variables: a misspelt one would have no effect."""
     settings = [
         name.upper() for name in sorted(Settings.model_fields, key=Patience.model_fields.__contains__)
     ]
@@ -343,15 +366,15 @@ def _refuse_unknown_variables() -> None:
             continue
         near = difflib.get_close_matches(setting.upper(), settings, n=1)
         lines.append(
-            f"{variable}: is no setting; "
+            f"{variable}: is not a setting; "
             + (
                 f"did you mean {PREFIX}{near[0]}?"
                 if near
-                else f"use {PREFIX}… with one of {', '.join(settings)}, or unset it"
+                else f"use {PREFIX}… with one of {', '.join(settings)}, or unset the variable"
             )
         )
     if lines:
-        raise SettingsError("The settings cannot be used:\n  " + "\n  ".join(lines))
+        raise SettingsError("Invalid settings:\n  " + "\n  ".join(lines))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -360,4 +383,4 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"--config {path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config {path}: is not TOML: {error}") from error
+        raise SettingsError(f"--config {path}: is not valid TOML: {error}") from error

@@ -1,5 +1,5 @@
-"""The use cases, one module a resource; `scheduler.service` is the door to them.
+"""The use cases, one module per resource; `scheduler.service` provides access to them.
 
-Each one checks what the caller may do and see, does its work in one transaction, and tells the planner, the
-dispatcher or the runner afterwards, so that a change takes effect at once.
+Each use case checks what the caller may do and see, works in one transaction, and then notifies the planner, the
+dispatcher or the runner, so that a change takes effect immediately.
 """

@@ -1,4 +1,4 @@
-"""The audit: reading who did what, and noting what was refused."""
+"""Reading the audit log, and recording refused requests."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from scheduler.usecases.parts import Parts
 
 log = structlog.get_logger()
 
-#: Refusals of one address that are written down at once, and the seconds after which as many more are; what
-#: exceeds this is only logged, for whoever has no token must not be able to fill the disk.
+#: Number of refusals per address that are stored at once, and the seconds after which as many more are. Excess ones
+#: are only logged, so that clients without a token cannot fill the disk.
 FREE_REFUSALS = 1_000
 REFUSALS_FORGOTTEN = 3_600.0
 
 
 class AuditUseCases:
-    """What callers do with the audit."""
+    """Use cases for the audit log."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._throttle = Throttle(FREE_REFUSALS, REFUSALS_FORGOTTEN)
 
     async def list(self, caller: Caller, query: AuditQuery, *, page: Page) -> tuple[int, list[AuditEntry]]:
-        """How many entries match of those that the caller may see, and one page of them, newest first.
+        """The number of matching entries that the caller may see, and one page of them, newest first.
 
         Raises:
-            ForbiddenError: the caller is no administrator.
+            ForbiddenError: the caller is not an administrator.
         """
         demand_role(caller, Role.ADMIN)
         if caller.namespace is not None:
@@ -47,7 +47,7 @@ class AuditUseCases:
         )
 
     async def refused(self, origin: Origin, caller: Caller | None, outcome: str, *, route: str) -> None:
-        """Note what was not let through; a database that is away does not stand in the answer's way."""
+        """Record a refused request; an unavailable database does not affect the response."""
         key = network_of(origin.remote)
         try:
             self._throttle.check(key)

@@ -1,4 +1,4 @@
-"""Backups: a copy of the whole database, for administrators."""
+"""Backups: copies of the whole database, for administrators."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from scheduler.usecases.parts import Parts
 
 log = structlog.get_logger()
 
-#: Copies in the making, in the data directory; what a crash leaves of them is removed at the next start.
+#: Unfinished copies in the data directory; remains of a crash are deleted at the next start.
 PARTIAL: Final = "backup-*.partial"
-#: Room that has to be left on the disk beside a copy, in bytes.
+#: Bytes that must remain free on the disk in addition to the copy.
 ROOM: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A copy that is ready to be read.
+    """A finished copy.
 
     Attributes:
-        file: open for reading, from the beginning; nothing else leads to it.
-        size: in bytes.
-        taken_at: what was stored by then is in it (UTC).
+        file: open for reading, at the beginning; the file has no name any more.
+        size: size in bytes.
+        taken_at: the copy contains everything stored until then (UTC).
     """
 
     file: IO[bytes]
@@ -48,13 +48,13 @@ class Backup:
 
 
 def clear_partial(data_dir: Path) -> None:
-    """Remove what a crash has left of copies in the making."""
+    """Delete the remains of unfinished copies after a crash."""
     for left in data_dir.glob(PARTIAL + "*"):
         left.unlink(missing_ok=True)
 
 
 class BackupUseCases:
-    """Takes copies, one at a time."""
+    """Takes backups, one at a time."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -62,24 +62,24 @@ class BackupUseCases:
 
     @asynccontextmanager
     async def take(self, caller: Caller) -> AsyncIterator[Backup]:
-        """A copy of the database as it is now; gone when the context is left.
+        """A copy of the current database; deleted when the context ends.
 
         Raises:
             ForbiddenError: the caller is not an administrator of all namespaces.
             ConflictError: the database is not SQLite; the message says what to do instead.
-            UnavailableError: another copy is being taken, or the disk has no room for one.
+            UnavailableError: another backup is in progress, or the disk does not have enough space.
         """
         demand_everywhere(caller)
         database = self._parts.database
         if not database.is_sqlite or not database.url.database:
             url = database.url.set(password=None, drivername="postgresql")
             raise ConflictError(
-                "This daemon's database is PostgreSQL, which has its own means: back it up with "
+                "This daemon's database is PostgreSQL, which has its own backup tools: back it up with "
                 f"pg_dump --format=custom --file=timeball.dump '{url}', and restore it into an empty database with "
                 "pg_restore --dbname=URL timeball.dump while no daemon uses it"
             )
         if self._taking.locked():
-            raise UnavailableError("Another backup is being taken just now", retry_after=10)
+            raise UnavailableError("Another backup is in progress; try again later", retry_after=10)
         now = self._parts.clock.now()
         await database.write(
             lambda c: record(c, caller, "backup.take", "the database", now=now, namespace=None)
@@ -89,7 +89,7 @@ class BackupUseCases:
         try:
             yield backup
         finally:
-            # With it goes a large file, which takes a while; not waited for, so that no cancellation can skip it.
+            # Closing deletes a large file, which takes a while; not awaited, so that no cancellation can skip it.
             asyncio.get_running_loop().run_in_executor(None, backup.file.close)
 
     async def _take(self, source: Path) -> Backup:
@@ -109,17 +109,17 @@ class BackupUseCases:
             try:
                 return target.open("rb")
             finally:
-                target.unlink()  # what is open can be read all the same, and no crash leaves it behind
+                target.unlink()  # an open file can still be read, and a crash leaves nothing behind
 
         began = self._parts.clock.steady()
         try:
             file = await asyncio.shield(copying := asyncio.ensure_future(asyncio.to_thread(work)))
         except asyncio.CancelledError:
-            cancelled.set()  # the thread clears up after itself
+            cancelled.set()  # the thread cleans up after itself
             copying.add_done_callback(_drop)
             raise
         except (sqlite3.Error, OSError) as error:
-            raise UnavailableError(f"The backup cannot be taken: {error}") from error
+            raise UnavailableError(f"The backup failed: {error}") from error
         size = file.seek(0, 2)
         file.seek(0)
         log.info("backup.taken", bytes=size, seconds=round(self._parts.clock.steady() - began, 3))
@@ -130,7 +130,7 @@ def _check_room(source: Path, directory: Path) -> None:
     needed, free = source.stat().st_size + ROOM, shutil.disk_usage(directory).free
     if free < needed:
         raise UnavailableError(
-            f"A backup needs {needed >> 20} MiB on the disk of {directory}, and {free >> 20} MiB are free there; "
+            f"A backup requires {needed >> 20} MiB of disk space in {directory}, but only {free >> 20} MiB are free; "
             "make room, or stop the daemon and copy timeball.db* yourself",
             retry_after=60,
         )

@@ -1,4 +1,4 @@
-"""What became of telling people: deliveries to hooks, tests, second deliveries, and mail."""
+"""Deliveries: reading them, sending tests, and sending them again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DELIVERY_ID: Final = re.compile(r"msg_[0-9a-f]{32}", re.ASCII)
 
 
 class DeliveryUseCases:
-    """What callers do with deliveries."""
+    """Use cases for deliveries."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -29,16 +29,16 @@ class DeliveryUseCases:
     async def list(
         self, caller: Caller, hook_id: str, *, status: DeliveryStatus | None, page: Page
     ) -> tuple[int, Sequence[Delivery]]:
-        """How many deliveries a hook has, and one page of them, newest first.
+        """The number of deliveries of a webhook, and one page of them, newest first.
 
         Raises:
-            NotFoundError: there is no such hook for the caller.
+            NotFoundError: the caller can see no such webhook.
         """
 
         def work(connection: Connection) -> tuple[int, Sequence[Delivery]]:
-            found, _ = visible_hook(connection, caller, hook_id)
+            hook, _ = visible_hook(connection, caller, hook_id)
             return deliveries.page(
-                connection, hook_id=found.id, status=status, offset=page.offset, limit=page.size
+                connection, hook_id=hook.id, status=status, offset=page.offset, limit=page.size
             )
 
         return await self._parts.database.read(work)
@@ -47,7 +47,7 @@ class DeliveryUseCases:
         """One delivery, with its body.
 
         Raises:
-            NotFoundError: there is no such delivery for the caller.
+            NotFoundError: the caller can see no such delivery.
         """
         return await self._parts.database.read(
             lambda connection: _delivery(
@@ -56,53 +56,49 @@ class DeliveryUseCases:
         )
 
     async def test(self, caller: Caller, hook_id: str) -> Delivery:
-        """Send a test now, whatever the hook asks for and whether it is active; answers what happened.
+        """Send a test now, whatever the webhook's events and whether it is active; returns the result.
 
         Raises:
-            NotFoundError: there is no such hook for the caller.
-            ForbiddenError: the caller may not trigger things there.
+            NotFoundError: the caller can see no such webhook.
+            ForbiddenError: the caller's role is too low.
         """
         now = self._parts.clock.now()
 
         def work(connection: Connection) -> tuple[Hook, str]:
-            found, namespace = visible_hook(connection, caller, hook_id)
+            hook, namespace = visible_hook(connection, caller, hook_id)
             demand(caller, Role.OPERATOR, namespace)
             newest = (
-                None
-                if found.job_id is None
-                else execs.latest_of(connection, [found.job_id]).get(found.job_id)
+                None if hook.job_id is None else execs.latest_of(connection, [hook.job_id]).get(hook.job_id)
             )
             body = hook_body(
-                hook_id=found.id,
-                subject_type=found.subject_type,
-                subject=found.subject,
-                job=None
-                if found.job_id is None
-                else outbox.named(connection, [found.job_id]).get(found.job_id),
-                data={"job": found.job_id} if newest is None else exec_data(newest),
+                hook_id=hook.id,
+                subject_type=hook.subject_type,
+                subject=hook.subject,
+                job=None if hook.job_id is None else outbox.named(connection, [hook.job_id]).get(hook.job_id),
+                data={"job": hook.job_id} if newest is None else exec_data(newest),
                 username=caller.user,
             )
-            record(connection, caller, "hook.test", f"hook {found.id}", now=now, namespace=namespace)
-            return found, outbox.put_test(connection, hook_id=found.id, event=TEST_EVENT, at=now, body=body)
+            record(connection, caller, "hook.test", f"hook {hook.id}", now=now, namespace=namespace)
+            return hook, outbox.put_test(connection, hook_id=hook.id, event=TEST_EVENT, at=now, body=body)
 
-        found, delivery_id = await self._parts.database.write(work)
+        hook, delivery_id = await self._parts.database.write(work)
         await self._parts.deliverer.deliver_now(delivery_id)
-        return await self._parts.database.read(lambda connection: _delivery(connection, found, delivery_id))
+        return await self._parts.database.read(lambda connection: _delivery(connection, hook, delivery_id))
 
     async def redeliver(self, caller: Caller, hook_id: str, delivery_id: str) -> Delivery:
-        """Deliver a message once more, from the beginning, under its old id.
+        """Send a delivery again, with a new series of attempts and the same id.
 
         Raises:
-            NotFoundError: there is no such delivery for the caller.
-            ForbiddenError: the caller may not trigger things there.
+            NotFoundError: the caller can see no such delivery.
+            ForbiddenError: the caller's role is too low.
         """
         now = self._parts.clock.now()
 
         def work(connection: Connection) -> Delivery:
-            found, namespace = visible_hook(connection, caller, hook_id)
+            hook, namespace = visible_hook(connection, caller, hook_id)
             demand(caller, Role.OPERATOR, namespace)
-            again = deliveries.again(connection, _delivery(connection, found, delivery_id))
-            thing = f"delivery {again.id} of hook {found.id}"
+            again = deliveries.again(connection, _delivery(connection, hook, delivery_id))
+            thing = f"delivery {again.id} of hook {hook.id}"
             record(connection, caller, "delivery.redeliver", thing, now=now, namespace=namespace)
             return again
 
@@ -111,10 +107,10 @@ class DeliveryUseCases:
     async def mails(
         self, caller: Caller, job_id: str, *, status: DeliveryStatus | None, page: Page
     ) -> tuple[int, Sequence[Delivery]]:
-        """How many mails were written about a job's runs, and one page of them, newest first.
+        """The number of mails about a job's runs, and one page of them, newest first.
 
         Raises:
-            NotFoundError: there is no such job for the caller.
+            NotFoundError: the caller can see no such job.
         """
 
         def work(connection: Connection) -> tuple[int, Sequence[Delivery]]:
@@ -127,7 +123,9 @@ class DeliveryUseCases:
 
 
 def _delivery(connection: Connection, hook: Hook, delivery_id: str) -> Delivery:
-    found = deliveries.get(connection, delivery_id) if _DELIVERY_ID.fullmatch(delivery_id) else None
-    if found is None or found.hook_id != hook.id:
-        raise NotFoundError(f"Hook {hook.id} has no delivery with the id '{delivery_id[:LONGEST_SHOWN_ID]}'")
-    return found
+    delivery = deliveries.get(connection, delivery_id) if _DELIVERY_ID.fullmatch(delivery_id) else None
+    if delivery is None or delivery.hook_id != hook.id:
+        raise NotFoundError(
+            f"Webhook {hook.id} has no delivery with the id '{delivery_id[:LONGEST_SHOWN_ID]}'"
+        )
+    return delivery

@@ -1,4 +1,4 @@
-"""Hooks: defining, reading, changing and deleting them."""
+"""Webhooks: creating, reading, changing and deleting them."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from scheduler.notify.signing import PREFIX, keys_of
 from scheduler.store import hooks, jobs
 from scheduler.usecases.parts import Parts
 
-#: Hooks of one job, and of one namespace, at most.
+#: Maximum number of webhooks per job, and per namespace.
 MOST_HOOKS: Final = 50
 _HOOK_ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 class HookUseCases:
-    """What callers do with hooks."""
+    """Use cases for webhooks."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     async def create(self, caller: Caller, fields: Mapping[str, Any]) -> Hook:
-        """Store a new hook.
+        """Create a webhook.
 
         Args:
             caller: an editor of what it watches.
-            fields: `name`, `url`, `subject_type`, `subject`, `events`; `secret` and `is_active` if wanted.
+            fields: `name`, `url`, `subject_type`, `subject` and `events`; optionally `secret` and `is_active`.
 
         Raises:
-            NotFoundError: there is no such subject for the caller.
-            InvalidInputError: a field cannot be accepted.
-            ConflictError: the subject has as many hooks as it may have.
-            ForbiddenError: the caller may not define hooks there.
+            NotFoundError: the caller can see no such subject.
+            InvalidInputError: a field is invalid.
+            ConflictError: the subject has the maximum number of webhooks.
+            ForbiddenError: the caller may not create webhooks there.
         """
         async with self._parts.vault.sealing():
             return await self._create(caller, fields)
@@ -55,17 +55,17 @@ class HookUseCases:
         def work(connection: Connection) -> Hook:
             values.update(_watched(connection, caller, kind, subject))
             _check_count(connection, values)
-            made = hooks.insert(connection, now=now, created_by=caller.user, **values)
-            _, namespace = visible_hook(connection, caller, str(made.id))
-            record(connection, caller, "hook.create", f"hook {made.id}", now=now, namespace=namespace)
-            return made
+            hook = hooks.insert(connection, now=now, created_by=caller.user, **values)
+            _, namespace = visible_hook(connection, caller, str(hook.id))
+            record(connection, caller, "hook.create", f"hook {hook.id}", now=now, namespace=namespace)
+            return hook
 
         return await self._parts.database.write(work)
 
     async def list(
         self, caller: Caller, *, subject_type: SubjectType | None, subject: str | None, page: Page
     ) -> list[Hook]:
-        """Hooks that the caller may see, in the order they were made; of that subject alone if one is given."""
+        """The webhooks that the caller may see, in the order of creation, optionally of one subject only."""
         job_id = int(subject) if subject is not None and _is_id(subject) else None
         if subject is not None and subject_type is not SubjectType.NAMESPACE and job_id is None:
             return []
@@ -83,23 +83,23 @@ class HookUseCases:
         )
 
     async def get(self, caller: Caller, hook_id: str) -> Hook:
-        """One hook.
+        """One webhook.
 
         Raises:
-            NotFoundError: there is none of that id that the caller may see.
+            NotFoundError: the caller can see no webhook with this id.
         """
-        found, _ = await self._parts.database.read(
+        hook, _ = await self._parts.database.read(
             lambda connection: visible_hook(connection, caller, hook_id)
         )
-        return found
+        return hook
 
     async def update(self, caller: Caller, hook_id: str, fields: Mapping[str, Any]) -> Hook:
-        """Change the fields that are named, and keep the others.
+        """Change the given fields, and keep the others.
 
         Raises:
-            NotFoundError: there is no such hook for the caller, or no such subject.
-            InvalidInputError: a field cannot be accepted; nothing is changed.
-            ForbiddenError: the caller may not define hooks there.
+            NotFoundError: the caller can see no such webhook or subject.
+            InvalidInputError: a field is invalid; nothing is changed.
+            ForbiddenError: the caller may not change webhooks there.
         """
         async with self._parts.vault.sealing():
             return await self._update(caller, hook_id, fields)
@@ -125,19 +125,19 @@ class HookUseCases:
         return await self._parts.database.write(work)
 
     async def delete(self, caller: Caller, hook_id: str) -> None:
-        """Remove a hook with its deliveries.
+        """Delete a webhook with its deliveries.
 
         Raises:
-            NotFoundError: there is no such hook for the caller.
-            ForbiddenError: the caller may not define hooks there.
+            NotFoundError: the caller can see no such webhook.
+            ForbiddenError: the caller may not delete webhooks there.
         """
         now = self._parts.clock.now()
 
         def work(connection: Connection) -> None:
-            found, namespace = visible_hook(connection, caller, hook_id)
+            hook, namespace = visible_hook(connection, caller, hook_id)
             demand(caller, Role.EDITOR, namespace)
-            hooks.delete(connection, found.id)
-            record(connection, caller, "hook.delete", f"hook {found.id}", now=now, namespace=namespace)
+            hooks.delete(connection, hook.id)
+            record(connection, caller, "hook.delete", f"hook {hook.id}", now=now, namespace=namespace)
 
         await self._parts.database.write(work)
 
@@ -145,29 +145,29 @@ class HookUseCases:
         """The fields as they are stored.
 
         Raises:
-            InvalidInputError: the URL names what deliveries may not go to, or the secret stands for no key.
+            InvalidInputError: deliveries may not go to the URL, or the secret is not a valid key.
         """
-        values, wrong = dict(fields), []
+        values, errors = dict(fields), []
         if "url" in values:
             try:
                 self._parts.deliverer.poster.policy.check_url(values["url"])
             except RefusedAddressError as error:
-                wrong.append(FieldError("url", values["url"], error.message, error.remedy))
+                errors.append(FieldError("url", values["url"], error.message, error.remedy))
         if "secret" in values:
             secret = values.pop("secret")
             if secret is not None and not keys_of(secret):
-                # The value is not shown back: it may be a real secret, misspelt.
-                wrong.append(
+                # The value is not shown: it may be a real secret with a typo.
+                errors.append(
                     FieldError(
                         "secret",
                         None,
-                        f"begins with {PREFIX}, and what follows is not base64",
-                        f"write {PREFIX} and the key's base64, or any text without {PREFIX}",
+                        f"begins with {PREFIX}, but the rest is not valid base64",
+                        f"write {PREFIX} followed by the base64-encoded key, or any text without {PREFIX}",
                     )
                 )
             values["sealed_secret"] = None if secret is None else self._parts.vault.sealed_for_hook(secret)
-        if wrong:
-            raise InvalidInputError(*wrong)
+        if errors:
+            raise InvalidInputError(*errors)
         return values
 
 
@@ -176,12 +176,12 @@ def _is_id(text: str) -> bool:
 
 
 def _watched(connection: Connection, caller: Caller, kind: SubjectType, subject: int | str) -> dict[str, Any]:
-    """What a hook watches, as it is stored, where the caller may define hooks.
+    """What a webhook watches, as it is stored; checks that the caller may define webhooks there.
 
     Raises:
-        NotFoundError: there is no such job or namespace for the caller.
-        InvalidInputError: the subject is no job's id.
-        ForbiddenError: the caller may not define hooks there.
+        NotFoundError: the caller can see no such job or namespace.
+        InvalidInputError: the subject is not a job's id.
+        ForbiddenError: the caller may not define webhooks there.
     """
     if kind is SubjectType.NAMESPACE:
         if caller.namespace not in (None, str(subject)):
@@ -190,9 +190,7 @@ def _watched(connection: Connection, caller: Caller, kind: SubjectType, subject:
         return {"job_id": None, "namespace": str(subject)}
     if not _is_id(str(subject)):
         raise InvalidInputError(
-            FieldError(
-                "subject", subject, "is not the id of a job", "use the id that the job was created with"
-            )
+            FieldError("subject", subject, "is not the id of a job", "use the id of an existing job")
         )
     job = visible_job(connection, caller, str(subject))
     demand(caller, Role.EDITOR, job.definition.namespace)
@@ -202,21 +200,23 @@ def _watched(connection: Connection, caller: Caller, kind: SubjectType, subject:
 def _check_count(connection: Connection, watched: Mapping[str, Any]) -> None:
     job_id, namespace = watched["job_id"], watched["namespace"]
     if hooks.count(connection, job_id=job_id, namespace=namespace) >= MOST_HOOKS:
-        shown = f"the namespace '{namespace}'" if job_id is None else f"job {job_id}"
-        raise ConflictError(f"{shown} has {MOST_HOOKS} hooks, which is the most; delete one first")
+        shown = f"Namespace '{namespace}'" if job_id is None else f"Job {job_id}"
+        raise ConflictError(
+            f"{shown} already has {MOST_HOOKS} webhooks, which is the maximum; delete one first"
+        )
 
 
 def visible_hook(connection: Connection, caller: Caller, hook_id: str) -> tuple[Hook, str]:
-    """The hook of that id as it stands in a path, and the namespace it belongs to.
+    """The webhook with an id as it is written in a path, and the namespace that it belongs to.
 
     Raises:
-        NotFoundError: there is none that the caller may see, or the text is no id.
+        NotFoundError: the text is not an id, or the caller can see no webhook with this id.
     """
-    found = hooks.get(connection, int(hook_id)) if _is_id(hook_id) else None
-    namespace = None if found is None else found.namespace
-    if found is not None and found.job_id is not None:
-        job = jobs.get(connection, found.job_id)
+    hook = hooks.get(connection, int(hook_id)) if _is_id(hook_id) else None
+    namespace = None if hook is None else hook.namespace
+    if hook is not None and hook.job_id is not None:
+        job = jobs.get(connection, hook.job_id)
         namespace = None if job is None else job.definition.namespace
-    if found is None or namespace is None or caller.namespace not in (None, namespace):
-        raise NotFoundError(f"There is no hook with the id '{hook_id[:LONGEST_SHOWN_ID]}'")
-    return found, namespace
+    if hook is None or namespace is None or caller.namespace not in (None, namespace):
+        raise NotFoundError(f"There is no webhook with the id '{hook_id[:LONGEST_SHOWN_ID]}'")
+    return hook, namespace

@@ -1,4 +1,4 @@
-"""Logs: reading and following what runs wrote."""
+"""Logs: reading and following the output of runs."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from scheduler.usecases.parts import Parts
 
 
 class LogUseCases:
-    """What callers do with logs."""
+    """Use cases for logs."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     async def read(self, caller: Caller, job_id: str, exec_id: str, query: LogQuery) -> tuple[Job, Reading]:
-        """The lines of a run's log that the query asks for, in batches, and the run's job.
+        """The lines of a run's log that match the query, in batches, and the run's job.
 
         Raises:
-            NotFoundError: there is no such run for the caller.
-            InvalidInputError: the cursor is another log's.
+            NotFoundError: the caller can see no such run.
+            InvalidInputError: the cursor belongs to another log.
         """
-        job, one = await self._parts.database.read(
+        job, run = await self._parts.database.read(
             lambda connection: visible_exec(connection, caller, job_id, exec_id)
         )
-        return job, self._parts.logs.read(one.id, query)
+        return job, self._parts.logs.read(run.id, query)
 
     async def read_job(self, caller: Caller, job_id: str, query: LogQuery) -> tuple[Job, Merging]:
-        """The lines of all runs of a job in the order of time, and the job.
+        """The lines of all runs of a job in chronological order, and the job.
 
         Raises:
-            NotFoundError: there is no such job for the caller.
-            InvalidInputError: the cursor is another log's.
+            NotFoundError: the caller can see no such job.
+            InvalidInputError: the cursor belongs to another log.
         """
         job = await self._parts.database.read(lambda connection: visible_job(connection, caller, job_id))
         return job, Merging(self._parts.logs, Scope(job_id=job.id), query, self._parts.clock.now())
@@ -46,40 +46,40 @@ class LogUseCases:
     async def read_namespace(
         self, caller: Caller, namespace: str | None, query: LogQuery
     ) -> tuple[str, Merging]:
-        """The lines of all runs in a namespace in the order of time, and the namespace's name.
+        """The lines of all runs in a namespace in chronological order, and the namespace's name.
 
         Args:
             caller: who asks.
-            namespace: which; the caller's own if None.
+            namespace: the namespace; None for the caller's own.
             query: which lines.
 
         Raises:
-            ForbiddenError: the caller is bound to another namespace.
-            InvalidInputError: the cursor is another log's.
+            ForbiddenError: the caller is limited to another namespace.
+            InvalidInputError: the cursor belongs to another log.
         """
         name = caller.home if namespace is None else namespace
         demand(caller, Role.VIEWER, name)
         return name, Merging(self._parts.logs, Scope(namespace=name), query, self._parts.clock.now())
 
     async def follow(self, caller: Caller, job_id: str, exec_id: str, query: LogQuery) -> Follow:
-        """Follow a run; to be given back with `leave`.
+        """Follow a run; release the result with `leave`.
 
         Raises:
-            NotFoundError: there is no such run for the caller.
-            InvalidInputError: the cursor is another log's.
+            NotFoundError: the caller can see no such run.
+            InvalidInputError: the cursor belongs to another log.
             UnavailableError: there are too many followers.
         """
-        _, one = await self._parts.database.read(
+        _, run = await self._parts.database.read(
             lambda connection: visible_exec(connection, caller, job_id, exec_id)
         )
-        return self._parts.followers.follow(one.id, query)
+        return self._parts.followers.follow(run.id, query)
 
     async def follow_job(self, caller: Caller, job_id: str, query: LogQuery) -> FollowMany:
-        """Follow all runs of a job as one log; to be given back with `leave`.
+        """Follow all runs of a job as one log; release the result with `leave`.
 
         Raises:
-            NotFoundError: there is no such job for the caller.
-            InvalidInputError: the cursor is another log's.
+            NotFoundError: the caller can see no such job.
+            InvalidInputError: the cursor belongs to another log.
             UnavailableError: there are too many followers.
         """
         job = await self._parts.database.read(lambda connection: visible_job(connection, caller, job_id))
@@ -95,16 +95,16 @@ class LogUseCases:
         )
 
     async def follow_namespace(self, caller: Caller, namespace: str | None, query: LogQuery) -> FollowMany:
-        """Follow all runs in a namespace as one log; to be given back with `leave`.
+        """Follow all runs in a namespace as one log; release the result with `leave`.
 
         Args:
             caller: who asks.
-            namespace: which; the caller's own if None.
+            namespace: the namespace; None for the caller's own.
             query: which lines.
 
         Raises:
-            ForbiddenError: the caller is bound to another namespace.
-            InvalidInputError: the cursor is another log's.
+            ForbiddenError: the caller is limited to another namespace.
+            InvalidInputError: the cursor belongs to another log.
             UnavailableError: there are too many followers.
         """
         name = caller.home if namespace is None else namespace
@@ -118,9 +118,9 @@ class LogUseCases:
         )
 
     def leave(self, follow: Follow | FollowMany) -> None:
-        """Follow no more."""
+        """Stop following."""
         self._parts.followers.close(follow)
 
     def stop_following(self) -> None:
-        """Let all followers go, as the daemon stops; they come back to the next one."""
+        """Disconnect all followers when the daemon stops; they reconnect to the next one."""
         self._parts.followers.stop()

@@ -1,4 +1,4 @@
-"""The ledger: reading what became of each due time."""
+"""The ledger: the outcome of each due time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scheduler.usecases.parts import Parts
 
 
 class OccurrenceUseCases:
-    """What callers do with the ledger."""
+    """Use cases for the ledger."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -30,10 +30,10 @@ class OccurrenceUseCases:
         outcomes: Sequence[Outcome] | None,
         page: Page,
     ) -> tuple[int, list[Occurrence]]:
-        """How many entries of the job's ledger match, and one page of them, newest due time first.
+        """The number of matching entries in the job's ledger, and one page of them, latest due time first.
 
         Raises:
-            NotFoundError: there is no such job for the caller.
+            NotFoundError: the caller can see no such job.
         """
 
         def work(connection: Connection) -> tuple[int, list[Occurrence]]:

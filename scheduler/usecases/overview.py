@@ -1,4 +1,4 @@
-"""All runs at a glance, whatever their job: lists, figures, and stopping or deleting many at once."""
+"""Runs across jobs: lists, statistics, and stopping or deleting many runs at once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from scheduler.domain.views import BulkResult, ExecList, ListedExec, Page, Stats
 from scheduler.store import exec_lists, execs, stats
 from scheduler.usecases.parts import Parts
 
-#: How many runs are stopped in one transaction.
+#: Number of runs stopped in one transaction.
 BATCH: Final = 200
 _OPEN: Final = frozenset({ExecStatus.WAITING, ExecStatus.RUNNING})
 
 
 class OverviewUseCases:
-    """What callers do with many runs."""
+    """Use cases for many runs."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -41,22 +41,22 @@ class OverviewUseCases:
         after: Position | None = None,
         count_all: bool = False,
     ) -> ExecList:
-        """Part of the runs that match and that the caller may see.
+        """A part of the matching runs that the caller may see.
 
         Args:
-            caller: whoever asks.
+            caller: who asks.
             wanted: which runs.
-            order: how they are put in order.
-            page: which part; its number does not matter where `after` is given.
-            after: the place in the same order to go on from.
-            count_all: count every match, however long it takes.
+            order: how they are sorted.
+            page: which part; its number is ignored if `after` is given.
+            after: the position in the same order after which to continue.
+            count_all: count all matches, however long it takes.
         """
         seen = _within(caller, wanted)
         if seen is None:
             return ExecList(found=[], has_more=False, count=0, is_estimate=False)
 
         def work(connection: Connection) -> tuple[list[Exec], dict[int, str], tuple[int, bool]]:
-            found = exec_lists.find(
+            runs = exec_lists.find(
                 connection,
                 seen,
                 order,
@@ -64,58 +64,56 @@ class OverviewUseCases:
                 offset=0 if after is not None else page.offset,
                 after=after,
             )
-            names = exec_lists.job_names(connection, [one.job_id for one in found])
-            return found, names, exec_lists.count(connection, seen, count_all=count_all)
+            names = exec_lists.job_names(connection, [run.job_id for run in runs])
+            return runs, names, exec_lists.count(connection, seen, count_all=count_all)
 
-        found, names, (count, is_estimate) = await self._parts.database.read(work)
+        runs, names, (count, is_estimate) = await self._parts.database.read(work)
         if is_estimate and after is None:
-            count = max(count, page.offset + len(found))
+            count = max(count, page.offset + len(runs))
         return ExecList(
-            found=[
-                ListedExec(self._parts.view(one), names.get(one.job_id, "")) for one in found[: page.size]
-            ],
-            has_more=len(found) > page.size,
+            found=[ListedExec(self._parts.view(run), names.get(run.job_id, "")) for run in runs[: page.size]],
+            has_more=len(runs) > page.size,
             count=count,
             is_estimate=is_estimate,
         )
 
     async def find_exec(self, caller: Caller, text: str) -> tuple[ListedExec, Job]:
-        """The run of that id or that number, whatever its job, with its job.
+        """The run with an id or a number, and its job.
 
         Raises:
-            NotFoundError: there is none that the caller may see.
+            NotFoundError: the caller can see no such run.
         """
 
         def work(connection: Connection) -> tuple[Job, Exec]:
             return exec_called(connection, caller, text)
 
-        job, one = await self._parts.database.read(work)
-        return ListedExec(self._parts.view(one), job.definition.name), job
+        job, run = await self._parts.database.read(work)
+        return ListedExec(self._parts.view(run), job.definition.name), job
 
     async def compare(
         self, caller: Caller, first: str, second: str
     ) -> tuple[ListedExec, ListedExec, Sequence[Difference]]:
-        """Two runs by their ids or numbers, whatever their jobs, and in what they differ.
+        """Two runs by their ids or numbers, and the differences between them.
 
         Raises:
-            NotFoundError: there is no such run that the caller may see.
+            NotFoundError: the caller can see no such run.
         """
 
         def work(connection: Connection) -> tuple[tuple[Job, Exec], ...]:
             return tuple(exec_called(connection, caller, text) for text in (first, second))
 
         a, b = [
-            ListedExec(self._parts.view(one), job.definition.name)
-            for job, one in await self._parts.database.read(work)
+            ListedExec(self._parts.view(run), job.definition.name)
+            for job, run in await self._parts.database.read(work)
         ]
         return a, b, differences(a.view.exec, b.view.exec)
 
     async def find_job(self, caller: Caller, text: str, *, namespace: str | None = None) -> Job:
-        """The job of that id or that name.
+        """The job with an id or a name.
 
         Raises:
-            NotFoundError: there is none that the caller may see.
-            ConflictError: several namespaces have a job of that name.
+            NotFoundError: the caller can see no such job.
+            ConflictError: jobs in several namespaces have this name.
         """
         return await self._parts.database.read(
             lambda connection: job_called(connection, caller, text, namespace=namespace)
@@ -131,7 +129,7 @@ class OverviewUseCases:
         end: datetime,
         limit: int,
     ) -> Stats:
-        """Figures over the runs made in a window, in all and for each job."""
+        """Statistics of the runs created in a period, in total and per job."""
         seen = _within(caller, ExecFilter(namespace=namespace))
         if seen is None:
             return Stats(start=start, end=end, counts={}, jobs=[])
@@ -151,13 +149,13 @@ class OverviewUseCases:
         return await self._parts.database.read(work)
 
     async def stop_many(self, caller: Caller, wanted: ExecFilter, *, dry_run: bool, limit: int) -> BulkResult:
-        """Ask for the end of all runs that match and have not ended.
+        """Ask all matching runs that have not ended to stop.
 
         Args:
-            caller: an operator wherever the runs are.
-            wanted: which runs; of its statuses only those count that have not ended.
-            dry_run: only find out which they are.
-            limit: at most so many of them, the oldest.
+            caller: an operator of the runs' namespaces.
+            wanted: which runs; statuses of ended runs are ignored.
+            dry_run: only find the runs.
+            limit: maximum number of runs, oldest first.
 
         Raises:
             ForbiddenError: the caller may not stop runs.
@@ -170,28 +168,28 @@ class OverviewUseCases:
             now, reason = self._parts.clock.now(), requested_by(caller.user)
             await self._record_request(caller, "exec.stop_many", wanted, found, now)
             for start in range(0, len(found.exec_ids), BATCH):
-                some = found.exec_ids[start : start + BATCH]
+                chunk = found.exec_ids[start : start + BATCH]
 
-                def work(connection: Connection, some: list[str] = some) -> None:
-                    for exec_id in some:
-                        if (one := execs.get(connection, exec_id)) is not None:
-                            execs.stop(connection, one, now=now, reason=reason)
-                            record_exec(connection, caller, "exec.stop", one, now=now)
+                def work(connection: Connection, chunk: list[str] = chunk) -> None:
+                    for exec_id in chunk:
+                        if (run := execs.get(connection, exec_id)) is not None:
+                            execs.stop(connection, run, now=now, reason=reason)
+                            record_exec(connection, caller, "exec.stop", run, now=now)
 
                 await self._parts.database.write(work)
-                self._parts.tell_stopped(some, reason)
+                self._parts.tell_stopped(chunk, reason)
         return found
 
     async def delete_many(
         self, caller: Caller, wanted: ExecFilter, *, dry_run: bool, limit: int
     ) -> BulkResult:
-        """Remove all runs that match and have ended, with their logs.
+        """Delete all matching runs that have ended, with their logs.
 
         Args:
-            caller: an editor wherever the runs are.
-            wanted: which runs; of its statuses only those count that are ends.
-            dry_run: only find out which they are.
-            limit: at most so many of them, the oldest.
+            caller: an editor of the runs' namespaces.
+            wanted: which runs; statuses of runs that have not ended are ignored.
+            dry_run: only find the runs.
+            limit: maximum number of runs, oldest first.
 
         Raises:
             ForbiddenError: the caller may not delete runs.
@@ -207,8 +205,8 @@ class OverviewUseCases:
             for exec_id in found.exec_ids:
 
                 def work(connection: Connection, exec_id: str = exec_id) -> None:
-                    if (one := execs.get(connection, exec_id)) is not None:
-                        record_exec(connection, caller, "exec.delete", one, now=now)
+                    if (run := execs.get(connection, exec_id)) is not None:
+                        record_exec(connection, caller, "exec.delete", run, now=now)
                         execs.delete(connection, exec_id)
 
                 await self._parts.database.write(work)
@@ -218,7 +216,7 @@ class OverviewUseCases:
     async def _record_request(
         self, caller: Caller, action: str, wanted: ExecFilter, found: BulkResult, now: datetime
     ) -> None:
-        """Write down that many runs at once were asked for, even if none matched."""
+        """Record the request in the audit log, even if no run matched."""
         namespace = caller.namespace or wanted.namespace
         await self._parts.database.write(
             lambda c: record(c, caller, action, f"{found.matched} execs", now=now, namespace=namespace)
@@ -232,19 +230,21 @@ class OverviewUseCases:
         seen = _within(caller, wanted)
         if seen is None:
             raise ForbiddenError(
-                f"This token is for the namespace '{caller.namespace}', not for '{wanted.namespace}'"
+                f"This token is for namespace '{caller.namespace}', not for '{wanted.namespace}'"
             )
         if not statuses:
             return BulkResult(matched=0, exec_ids=[], has_more=False)
         order = Order.STARTED if seen.asks_for_start else Order.CREATED
-        found = await self._parts.database.read(
+        exec_ids = await self._parts.database.read(
             lambda connection: exec_lists.ids(connection, seen, order, limit=limit + 1)
         )
-        return BulkResult(matched=len(found[:limit]), exec_ids=found[:limit], has_more=len(found) > limit)
+        return BulkResult(
+            matched=len(exec_ids[:limit]), exec_ids=exec_ids[:limit], has_more=len(exec_ids) > limit
+        )
 
 
 def _within(caller: Caller, wanted: ExecFilter) -> ExecFilter | None:
-    """The filter, narrowed to what the caller may see; None if that is nothing."""
+    """The filter, limited to what the caller may see; None if that is nothing."""
     if caller.namespace is None:
         return wanted
     if wanted.namespace not in (None, caller.namespace):

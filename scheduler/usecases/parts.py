@@ -1,4 +1,4 @@
-"""What every use case works with: the daemon's parts, and the steps that several of them share."""
+"""The daemon's parts that all use cases work with, and steps that several of them share."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from scheduler.secrets.keys import KeyFile
 from scheduler.secrets.vault import Vault
 from scheduler.store.database import Database
 
-DELETE_GRACE: Final = 2  # seconds between SIGTERM and SIGKILL for runs whose exec is being deleted, at most
-DELETE_PATIENCE: Final = 20.0  # seconds that a deletion waits for containers to be gone, at most
+DELETE_GRACE: Final = 2  # maximum seconds between SIGTERM and SIGKILL for runs that are being deleted
+DELETE_PATIENCE: Final = 20.0  # maximum seconds that a deletion waits for containers to be removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The daemon's parts, put together once.
+    """The daemon's parts.
 
     Attributes:
-        sizes: those that jobs can name.
+        sizes: sizes that jobs can use.
         regions: all regions by name.
-        default_region: of jobs that name none.
-        default_size: likewise.
-        policy_of: tells of a namespace what its containers may do.
-        login_lifetime: of a token from logging in; None if it does not end by itself.
-        data_dir: where the daemon keeps what it keeps.
-        instance: this data directory's daemon.
-        installation: the id that its containers carry.
-        key_file: where the keys of secrets stand; None if they come from the environment.
+        default_region: region of jobs that specify none.
+        default_size: size of jobs that specify none.
+        policy_of: returns a namespace's container policy.
+        login_lifetime: lifetime of a token from a login; None if it does not expire.
+        data_dir: the daemon's data directory.
+        instance: the id of this data directory's daemon.
+        installation: the id in the labels of its containers.
+        key_file: the file that contains the keys of secrets; None if they come from the environment.
     """
 
     database: Database
@@ -77,22 +77,22 @@ class Parts:
 
     @property
     def defaults(self) -> Mapping[str, str]:
-        """What a job is given that does not say otherwise."""
+        """Default values of a job's fields."""
         return {"region_name": self.default_region, "resource_size": self.default_size}
 
-    def view(self, one: Exec) -> ExecView:
-        """A run as users see it now."""
-        waits = one.status is ExecStatus.WAITING
-        return ExecView(one, self.dispatcher.reason(one) if waits else None)
+    def view(self, run: Exec) -> ExecView:
+        """A run as users currently see it."""
+        waits = run.status is ExecStatus.WAITING
+        return ExecView(run, self.dispatcher.reason(run) if waits else None)
 
     def tell_stopped(self, exec_ids: Iterable[str], reason: str | None) -> None:
-        """Let whoever holds these runs know that their end was asked for, and why."""
+        """Notify the dispatcher and the runner that these runs are to stop, and why."""
         for exec_id in exec_ids:
             self.dispatcher.withdraw(exec_id)
             self.runner.stop(exec_id, reason)
 
     async def discard(self, exec_ids: Sequence[str]) -> None:
-        """End runs whose execs are being deleted, and wait until their containers are gone."""
+        """Stop runs that are being deleted, and wait until their containers are removed."""
         for exec_id in exec_ids:
             self.dispatcher.withdraw(exec_id)
         here = [exec_id for exec_id in exec_ids if self.runner.looks_after(exec_id)]

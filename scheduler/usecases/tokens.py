@@ -1,4 +1,4 @@
-"""Tokens and log-ins: handing out what callers prove themselves with, and taking it back."""
+"""Tokens and logins: creating and revoking tokens."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from scheduler.domain.views import Page
 from scheduler.store import accounts
 from scheduler.usecases.parts import Parts
 
-#: Tokens from logging in that a user has at a time; the oldest end when there are more.
+#: Maximum number of tokens from logins per user; beyond that, the oldest are deleted.
 MOST_LOGINS: Final = 100
-#: An expired token can be seen in lists for this long.
+#: How long expired tokens are shown in lists.
 EXPIRED_SHOWN: Final = timedelta(days=7)
-#: Wrong passwords that may come for a user, or from an address, at once; and the seconds until they are forgotten.
+#: Wrong passwords allowed at once per user and per address, and the seconds after which they are forgotten.
 FREE_FAILURES_OF_USER: Final = 5
 FREE_FAILURES_OF_ADDRESS: Final = 20
 FAILURES_FORGOTTEN: Final = 300.0
@@ -37,7 +37,7 @@ _LONGEST_SHOWN: Final = 100
 
 
 class TokenUseCases:
-    """What callers do with tokens."""
+    """Use cases for tokens."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -45,18 +45,18 @@ class TokenUseCases:
         self._by_address = Throttle(FREE_FAILURES_OF_ADDRESS, FAILURES_FORGOTTEN)
 
     async def create(self, caller: Caller, fields: Mapping[str, Any]) -> tuple[StoredToken, str]:
-        """Make a token that may do no more than the caller.
+        """Create a token that may do no more than the caller.
 
         Args:
             caller: an administrator of the token's namespace.
             fields: `name`, `role`, `namespace`, `expires_at`, and `username` of an existing user, all optional.
 
         Returns:
-            What is stored of it, and the token itself, which is shown this once.
+            The stored token without its secret, and the token itself, which is shown only once.
 
         Raises:
-            ForbiddenError: the caller may not hand out tokens, or not for that namespace or user.
-            InvalidInputError: there is no such user, or it may do less than the token.
+            ForbiddenError: the caller may not create tokens, or not for that namespace or user.
+            InvalidInputError: there is no such user, or the user's role is lower than the token's.
         """
         demand_role(caller, Role.ADMIN)
         namespace = fields.get("namespace", caller.namespace)
@@ -68,13 +68,13 @@ class TokenUseCases:
         if username not in (None, caller.user):
             demand_everywhere(caller)
         elif caller.namespace is not None:
-            # A user may have the name under which this caller acts, and is then still somebody else.
+            # A user may have the same name as this caller acts under, and is then still somebody else.
             username = None
         now = self._parts.clock.now()
         expires_at = fields.get("expires_at")
         if expires_at is not None and expires_at <= now:
             raise InvalidInputError(
-                FieldError("expires_at", expires_at.isoformat(), "lies in the past", "use a moment to come")
+                FieldError("expires_at", expires_at.isoformat(), "is in the past", "use a time in the future")
             )
         token = new_token()
         stored = StoredToken(
@@ -91,22 +91,27 @@ class TokenUseCases:
         )
 
         def work(connection: Connection) -> StoredToken:
-            made = stored if username is None else _of_user(connection, stored, username, caller)
-            made = replace(made, id=accounts.add_token(connection, digest_of(token), made))
+            created = stored if username is None else _of_user(connection, stored, username, caller)
+            created = replace(created, id=accounts.add_token(connection, digest_of(token), created))
             audit.record(
-                connection, caller, "token.create", f"token {made.id}", now=now, namespace=made.namespace
+                connection,
+                caller,
+                "token.create",
+                f"token {created.id}",
+                now=now,
+                namespace=created.namespace,
             )
-            return made
+            return created
 
         return await self._parts.database.write(work), token
 
     async def list(
         self, caller: Caller, *, namespace: str | None, username: str | None, page: Page
     ) -> tuple[int, list[StoredToken]]:
-        """How many tokens there are of the namespaces that the caller administers, and one page of them.
+        """The number of tokens of the namespaces that the caller administers, and one page of them.
 
         Raises:
-            ForbiddenError: the caller is no administrator.
+            ForbiddenError: the caller is not an administrator.
         """
         demand_role(caller, Role.ADMIN)
         if caller.namespace is not None:
@@ -120,20 +125,20 @@ class TokenUseCases:
         )
 
     async def get(self, caller: Caller, token_id: str) -> StoredToken:
-        """A token: any that the caller administers, or the one that it came with.
+        """A token that the caller administers, or the caller's own token.
 
         Raises:
-            NotFoundError: there is none of that id for the caller.
-            ForbiddenError: the caller is no administrator.
+            NotFoundError: the caller can see no such token.
+            ForbiddenError: the caller is not an administrator.
         """
         return await self._parts.database.read(lambda connection: _visible(connection, caller, token_id))
 
     async def revoke(self, caller: Caller, token_id: str) -> None:
-        """End a token: any that the caller administers, or the one that it came with.
+        """Revoke a token that the caller administers, or the caller's own token.
 
         Raises:
-            NotFoundError: there is none of that id for the caller.
-            ForbiddenError: the caller is no administrator.
+            NotFoundError: the caller can see no such token.
+            ForbiddenError: the caller is not an administrator.
         """
         now = self._parts.clock.now()
 
@@ -148,11 +153,11 @@ class TokenUseCases:
         self._parts.tokens.forget()
 
     async def log_in(self, origin: Origin, username: str, password: str) -> tuple[str, datetime | None]:
-        """A token for whoever knows a user's password, and when it ends.
+        """Create a token for a user name and password; returns the token and when it expires.
 
         Raises:
-            UnauthorizedError: there is no such user with that password, or it is disabled.
-            TooManyError: too many attempts for that user or from that address have failed.
+            UnauthorizedError: the user name or password is wrong, or the user is disabled.
+            TooManyError: too many attempts for this user or from this address have failed.
         """
         address, name = network_of(origin.remote), username.casefold()
         self._by_address.check(address)
@@ -164,7 +169,7 @@ class TokenUseCases:
         if not matches or user is None or not user.is_active:
             self._by_address.fail(address)
             self._by_user.fail(name)
-            raise UnauthorizedError("The user name or the password is wrong")
+            raise UnauthorizedError("The user name or password is wrong")
         self._by_user.forget(name)
         token, now = new_token(), self._parts.clock.now()
         lifetime = self._parts.login_lifetime
@@ -189,17 +194,17 @@ class TokenUseCases:
         )
 
         def work(connection: Connection) -> None:
-            # Changed meanwhile, the password that was checked may be one that was to end.
+            # If the password was changed in the meantime, the one that was checked must no longer work.
             present = accounts.get_user(connection, username)
             if present is None or present.password != user.password or not present.is_active:
-                raise UnauthorizedError("The user name or the password is wrong")
+                raise UnauthorizedError("The user name or password is wrong")
             if rehashed is not None:
                 accounts.update_user(connection, username, present.updated_at, password=rehashed)
             accounts.remove_expired(connection, now - EXPIRED_SHOWN)
-            made = accounts.add_token(connection, digest_of(token), stored)
+            token_id = accounts.add_token(connection, digest_of(token), stored)
             accounts.remove_logins(connection, username, keep=MOST_LOGINS)
             audit.record(
-                connection, caller, "token.login", f"token {made}", now=now, namespace=user.namespace
+                connection, caller, "token.login", f"token {token_id}", now=now, namespace=user.namespace
             )
 
         await self._parts.database.write(work)
@@ -207,21 +212,33 @@ class TokenUseCases:
 
 
 def _of_user(connection: Connection, token: StoredToken, username: str, caller: Caller) -> StoredToken:
-    """The token as one that belongs to a user, and ends with it."""
+    """The token as one that belongs to a user and is deleted with that user."""
     user = accounts.get_user(connection, username)
     if user is None:
         if username == caller.user:
             return token
         raise InvalidInputError(
-            FieldError("username", username, "is no user's name", "create the user first, or leave it out")
+            FieldError(
+                "username",
+                username,
+                "is not an existing user",
+                "create the user first, or leave out the user name",
+            )
         )
     if Role[token.role.upper()] > Role[user.role.upper()]:
         raise InvalidInputError(
-            FieldError("role", token.role, f"is more than the user's own, {user.role}", f"use {user.role}")
+            FieldError(
+                "role",
+                token.role,
+                f"is higher than the user's role {user.role}",
+                f"use {user.role} or a lower role",
+            )
         )
     if user.namespace not in (None, token.namespace):
         raise InvalidInputError(
-            FieldError("namespace", token.namespace, "is not the user's", f"use {user.namespace}")
+            FieldError(
+                "namespace", token.namespace, "is not the namespace of the user", f"use {user.namespace}"
+            )
         )
     return replace(token, username=username, account=username)
 
@@ -230,11 +247,11 @@ def _visible(connection: Connection, caller: Caller, token_id: str) -> StoredTok
     is_id = (
         token_id.isascii() and token_id.isdigit() and token_id[0] != "0" and int(token_id[:20]) <= LARGEST_ID
     )
-    found = accounts.get_token(connection, int(token_id)) if is_id else None
-    if found is None or caller.namespace not in (None, found.namespace):
+    token = accounts.get_token(connection, int(token_id)) if is_id else None
+    if token is None or caller.namespace not in (None, token.namespace):
         raise NotFoundError(f"There is no token with the id '{token_id[:_LONGEST_SHOWN]}'")
-    if found.id != caller.token_id and caller.role < Role.ADMIN:
+    if token.id != caller.token_id and caller.role < Role.ADMIN:
         raise ForbiddenError(
-            "Others' tokens are an administrator's business; this token can end itself alone"
+            "Only administrators can manage other tokens; this token can only be used to revoke itself"
         )
-    return found
+    return token

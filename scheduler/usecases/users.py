@@ -1,4 +1,4 @@
-"""Users: who can log in with a password, and how far the tokens reach that they get for it."""
+"""Users: who can log in with a password, and what their tokens may do."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from scheduler.domain.views import Page
 from scheduler.store import accounts
 from scheduler.usecases.parts import Parts
 
-#: What users may change of themselves.
+#: Fields that users may change themselves.
 OWN_FIELDS: Final = frozenset({"password", "current_password", "email"})
 _FREE_FAILURES: Final = 5
 _FAILURES_FORGOTTEN: Final = 300.0
 
 
 class UserUseCases:
-    """What callers do with users."""
+    """Use cases for users."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._throttle = Throttle(_FREE_FAILURES, _FAILURES_FORGOTTEN)
 
     async def create(self, caller: Caller, fields: Mapping[str, Any]) -> StoredUser:
-        """Store a new user.
+        """Create a user.
 
         Args:
-            caller: an administrator of all namespaces: user names are unique over all of them.
-            fields: `username` and `password`; `role`, `namespace`, `email` and `is_active` if wanted.
+            caller: an administrator of all namespaces, because user names are unique over all of them.
+            fields: `username` and `password`; optionally `role`, `namespace`, `email` and `is_active`.
 
         Raises:
-            ForbiddenError: the caller is none.
-            ConflictError: there is a user of that name.
+            ForbiddenError: the caller is not an administrator of all namespaces.
+            ConflictError: the user name is taken.
         """
         demand_everywhere(caller)
         now = self._parts.clock.now()
@@ -64,10 +64,10 @@ class UserUseCases:
         return user
 
     async def list(self, caller: Caller, *, page: Page) -> tuple[int, list[StoredUser]]:
-        """How many users there are, and one page of them by name.
+        """The number of users, and one page of them by name.
 
         Raises:
-            ForbiddenError: the caller is no administrator of all namespaces.
+            ForbiddenError: the caller is not an administrator of all namespaces.
         """
         demand_everywhere(caller)
         return await self._parts.database.read(
@@ -75,36 +75,36 @@ class UserUseCases:
         )
 
     async def get(self, caller: Caller, username: str) -> StoredUser:
-        """A user: any for an administrator of all namespaces, else oneself.
+        """A user: any for an administrator of all namespaces, otherwise only the caller.
 
         Raises:
-            ForbiddenError: it is another one.
-            NotFoundError: there is none of that name.
+            ForbiddenError: the caller may not see this user.
+            NotFoundError: there is no user with this name.
         """
         _demand_self_or_all(caller, username)
         return await self._parts.database.read(lambda connection: _existing(connection, username))
 
     async def update(self, caller: Caller, username: str, fields: Mapping[str, Any]) -> StoredUser:
-        """Change what is named; a new password ends the tokens that the user got by logging in.
+        """Change the given fields; a new password revokes the tokens from the user's logins.
 
         Args:
             caller: an administrator of all namespaces; or the user, with `current_password` for a new password.
-            username: whose.
+            username: the user.
             fields: `password`, `role`, `namespace`, `email`, `is_active`.
 
         Raises:
-            ForbiddenError: it is another user, or the role, namespace or state of oneself.
+            ForbiddenError: the caller may not change this user, or not these fields.
             InvalidInputError: the current password is missing or wrong.
-            NotFoundError: there is none of that name.
+            NotFoundError: there is no user with this name.
             TooManyError: too many wrong passwords were given.
         """
         _demand_self_or_all(caller, username)
         given = dict(fields)
         current = given.pop("current_password", None)
         if not _is_administrator(caller):
-            if wrong := set(given) - OWN_FIELDS:
+            if forbidden := set(given) - OWN_FIELDS:
                 raise ForbiddenError(
-                    f"Only an administrator of all namespaces changes {', '.join(sorted(wrong))}"
+                    f"Only an administrator of all namespaces can change {', '.join(sorted(forbidden))}"
                 )
             if "password" in given:
                 await self._check_current(username, current)
@@ -135,11 +135,11 @@ class UserUseCases:
         return user
 
     async def delete(self, caller: Caller, username: str) -> None:
-        """Remove a user with all tokens; what the user made stays.
+        """Delete a user with all tokens; what the user created is kept.
 
         Raises:
-            ForbiddenError: the caller is no administrator of all namespaces.
-            NotFoundError: there is none of that name.
+            ForbiddenError: the caller is not an administrator of all namespaces.
+            NotFoundError: there is no user with this name.
         """
         demand_everywhere(caller)
         now = self._parts.clock.now()
@@ -157,14 +157,16 @@ class UserUseCases:
     async def _check_current(self, username: str, current: str | None) -> None:
         if current is None:
             raise InvalidInputError(
-                FieldError("current_password", None, "is required", "give it with the new one")
+                FieldError("current_password", None, "is required", "send it together with the new password")
             )
         self._throttle.check(username)
         user = await self._parts.database.read(lambda connection: _existing(connection, username))
         matches, _ = await self._parts.passwords.check(current, user.password)
         if not matches:
             self._throttle.fail(username)
-            raise InvalidInputError(FieldError("current_password", None, "is wrong", "give the present one"))
+            raise InvalidInputError(
+                FieldError("current_password", None, "is wrong", "use the user's current password")
+            )
         self._throttle.forget(username)
 
 

@@ -119,7 +119,7 @@ async def test_what_the_daemon_refuses_ends_with_1(api: Api):
     viewer = (await api.post("/v1/tokens", {"role": "viewer"})).body["token"]
     refused = await run(api, "token", "create", token=viewer)
     assert refused.exit_code == 1
-    assert "needs the role admin" in refused.stderr
+    assert "requires the role admin" in refused.stderr
 
 
 async def test_a_secret_is_set_from_standard_input_listed_and_deleted(api: Api):

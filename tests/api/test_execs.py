@@ -207,7 +207,7 @@ async def test_a_waiting_exec_is_stopped_at_once(api: Api, world: World):
     await api.until_status(job["id"], first["id"], "R")
     second = await api.trigger(job["id"])
     waiting = await api.exec(job["id"], second["id"])
-    assert (waiting["status"], waiting["waiting_for"]) == ("W", "waits for the job's earlier run to end")
+    assert (waiting["status"], waiting["waiting_for"]) == ("W", "waits for an earlier run of this job to end")
     answer = await api.post(f"/v1/jobs/{job['id']}/execs/{second['id']}/stop")
     assert answer.status == 202
     body = answer.body
@@ -432,7 +432,7 @@ async def test_a_stopped_run_says_who_stopped_it(api: Api):
 
     assert (ended["stop_reason"], ended["error"]) == (
         "requested by admin",
-        "It was stopped: requested by admin.",
+        "The run was stopped: requested by admin.",
     )
 
 

@@ -257,7 +257,7 @@ async def test_a_job_has_a_limit_of_hooks(api: Api):
     body = {"name": "n", "url": "http://a.example", "subject_type": "job", "subject": job["id"]}
     answer = await api.post("/v1/hooks", {**body, "events": ["job:fail"]})
     assert answer.status == 409
-    assert "50 hooks" in answer.text
+    assert "50 webhooks" in answer.text
 
 
 # ---- being told --------------------------------------------------------------------------------------------
@@ -422,7 +422,7 @@ async def test_a_test_is_sent_at_once_and_answers_what_happened(api: Api, receiv
     await receiver.stop()
     down = (await api.post(path)).body
     assert (down["status"], down["attempts"][0]["status_code"]) == ("failed", None)
-    assert "no connection" in down["attempts"][0]["error"]
+    assert "cannot connect" in down["attempts"][0]["error"]
     assert [one["status"] for one in await deliveries(api, hook)] == ["failed", "failed", "delivered"]
 
 
@@ -435,7 +435,7 @@ async def test_a_receiver_that_was_down_is_told_when_it_is_up_again(api: Api, re
     (waiting,) = await until(
         lambda: deliveries(api, hook, "?status=pending"), lambda found: found and found[0]["attempts"]
     )
-    assert "no connection" in waiting["attempts"][0]["error"]
+    assert "cannot connect" in waiting["attempts"][0]["error"]
     assert waiting["next_attempt_at"] > waiting["attempts"][0]["at"]
     await receiver.start()
     told = await until_told(api, hook, "job:succeed")

@@ -74,7 +74,7 @@ async def test_a_thousand_runs_behind_one_another_hold_up_nobody_else(api: Api, 
 
     assert ended["status"] == "S"
     waiting = (await api.get(f"/v1/jobs/{slow['id']}/execs")).body["results"][0]
-    assert waiting["waiting_for"] == "waits for the job's earlier run to end"
+    assert waiting["waiting_for"] == "waits for an earlier run of this job to end"
     await api.delete(f"/v1/jobs/{slow['id']}")
 
 

@@ -126,7 +126,7 @@ async def test_an_image_that_is_gone_from_the_engine_is_fetched_again_by_its_dig
     engine.registry["r.example.com/app:1"] = FakeImage(digest=SECOND)
     gone = await replay(api, one)
     assert (gone["status"], gone["fail_reason"]) == ("F", "image_pull_failed")
-    assert f"the image of exec {one['id']} is not on the engine any more" in gone["error"]
+    assert f"the image of run {one['id']} is no longer on the engine" in gone["error"]
     assert f"r.example.com/app@{FIRST} cannot be pulled" in gone["error"]
     assert "docker_image_tag" in gone["error"]
     assert (await replay(api, one, {"docker_image_tag": "1"}))["image_digest"] == SECOND

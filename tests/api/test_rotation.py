@@ -138,7 +138,7 @@ async def test_another_daemon_on_the_database_is_in_the_way(world: World, tmp_pa
     await world.parts.database.write(join)
     answer = await world.api.post(ROTATE)
     assert answer.status == 409
-    assert "1 more daemon(s)" in answer.body["detail"]
+    assert "1 other daemon(s)" in answer.body["detail"]
     assert _keys(tmp_path) == before
 
 

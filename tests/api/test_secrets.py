@@ -135,8 +135,8 @@ async def test_a_run_without_its_secret_fails_and_says_which(world: World):
     world.engine.calls.clear()
     one = await api.run(job["id"])
     assert (one["status"], one["fail_reason"]) == ("F", "secret_missing")
-    assert "'absent'" in one["error"]
-    assert "PUT /v1/secrets/absent" in one["error"]
+    assert "The secret 'absent' does not exist in namespace" in one["error"]
+    assert "create it there" in one["error"]
     assert "create" not in world.engine.calls
 
 

@@ -69,7 +69,7 @@ async def test_a_process_that_the_engine_forgot_is_not_started_again(
     await asyncio.to_thread(private_engine.start)
 
     assert (await engine.inspect(handle)).state is RunState.CREATED
-    with pytest.raises(LaunchForgottenError, match="does not know what became of its process"):
+    with pytest.raises(LaunchForgottenError, match="does not know its process"):
         await engine.start(handle)
     async with await engine.logs(handle, follow=False) as kept:
         assert text_of(await all_of(kept), Stream.STDOUT) == b"here\n"

@@ -76,7 +76,7 @@ async def test_a_backup_under_load_is_restored_and_the_daemon_goes_on_from_it(
     await before.until_status(counting, unknown, "R", *ENDED)
     busy = await timeball_command("restore", file, "--data-dir", before.data_dir, "--force")
     assert busy.returncode == 1
-    assert "A daemon uses" in busy.stderr
+    assert "A daemon is using" in busy.stderr
     await before.kill()
 
     after = await make_timeball()

@@ -123,7 +123,7 @@ async def test_an_engine_that_comes_back_with_nothing_ends_its_runs_and_goes_on(
     lines = await timeball.lines(job, run)
     assert lines[:5] == ["1", "2", "3", "4", "5"]
     assert lines == [str(number) for number in range(1, len(lines) + 1)]
-    assert "is gone from the engine" in (await timeball.lines(job, run, "system"))[-1]
+    assert "disappeared from the engine" in (await timeball.lines(job, run, "system"))[-1]
     await _says(timeball, 200, "engine LOCAL")
     again = await timeball.create("echo and again", resource_size="S")
     assert (await timeball.until_ended(again, await timeball.trigger(again)))["status"] == "S"

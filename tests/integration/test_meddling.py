@@ -110,7 +110,7 @@ async def test_what_somebody_does_to_containers_while_the_daemon_is_down_is_foun
 
     ended = await timeball.until_ended(removed_job, removed)
     assert (ended["status"], ended["exit_code"], ended["fail_reason"]) == ("F", None, "engine_lost")
-    assert "gone from the engine" in ended["error"]
+    assert "disappeared from the engine" in ended["error"]
     ended = await timeball.until_ended(stopped_job, stopped)
     assert (ended["status"], ended["exit_code"]) == ("F", 9)
     engine_client.unpause(f"timeball-{paused}")

@@ -61,7 +61,7 @@ async def test_a_second_daemon_on_a_data_directory_is_refused(own_timeball: Time
     assert status == 2
     words = own_timeball.log_file.read_text().splitlines()[-1]
     assert str(own_timeball.data_dir) in words
-    assert "another daemon uses it" in words
+    assert "another daemon is using it" in words
     assert "--data-dir" in words
     assert (await own_timeball.run("true"))[1]["status"] == "S"
 

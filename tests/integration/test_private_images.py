@@ -83,14 +83,14 @@ async def test_a_wrong_credential_ends_the_run_with_a_reason_that_names_it(
     host = private_image.split("/", maxsplit=1)[0]
     _, one = await _run(guest, private_image, namespace="none")
     assert (one["status"], one["fail_reason"]) == ("F", "image_pull_failed")
-    assert f"has no credential for the registry {host}" in one["error"]
+    assert f"has no credential for registry {host}" in one["error"]
 
     await _set(guest, private_image, "wrong", password="wrong-password-77")
     job, one = await _run(guest, private_image, namespace="wrong")
     assert (one["status"], one["fail_reason"]) == ("F", "image_pull_failed")
-    assert f"{host} does not accept the credential stored for the namespace 'wrong'" in one["error"]
+    assert f"{host} does not accept the credential of namespace 'wrong'" in one["error"]
     lines = await guest.lines(job, one["id"], "system")
-    assert not any("trying again" in line for line in lines)
+    assert not any("retrying in" in line for line in lines)
     assert "wrong-password-77" not in json.dumps([one, lines])
 
 

@@ -107,7 +107,7 @@ async def test_a_run_beyond_its_time_limit_fails_with_that_reason(timeball: Time
         assert (ended["status"], ended["exit_code"], ended["fail_reason"]) == ("F", 7, "timeout")
         assert 1 <= _seconds(ended) < PATIENCE
         assert (await timeball.lines(job, ended["id"]))[-1] == "asked to end"
-    assert "Stopping: it has run for timeout_seconds = 1" in await timeball.lines(job, run, "system")
+    assert "Stopping: the run exceeded timeout_seconds = 1" in await timeball.lines(job, run, "system")
 
 
 async def test_a_time_limit_counts_on_while_the_daemon_is_down(own_timeball: Timeball) -> None:
@@ -119,7 +119,7 @@ async def test_a_time_limit_counts_on_while_the_daemon_is_down(own_timeball: Tim
     runs = {job: await timeball.trigger(job) for job in (begun, sooner, later)}
     for job, run in runs.items():
         await timeball.until_printed(job, run, "ready")
-    await timeball.until_printed(begun, runs[begun], "Stopping: it has run for timeout_seconds = 1")
+    await timeball.until_printed(begun, runs[begun], "Stopping: the run exceeded timeout_seconds = 1")
     await timeball.kill()
     await asyncio.sleep(3)  # the limit has to pass while nobody is there to see it
     await timeball.start()

@@ -129,7 +129,7 @@ class FakeEngine:
 
     def break_streams(self, *, silently: bool = False, events: bool = True) -> None:
         """Break every open stream; silently: output streams seem to end well, as a real engine's can."""
-        broken = EngineUnavailableError("the connection to the engine broke")
+        broken = EngineUnavailableError("the connection to the engine was lost")
         for container in self.containers.values():
             for frame_feed in list(container.feeds):
                 frame_feed.put(None if silently else broken)
@@ -208,10 +208,10 @@ class FakeEngine:
             raise ImageMissingError(f"no container from image {spec.image}: No such image: {spec.image}")
         command = spec.command or image.command
         if not command:
-            raise LaunchError("the engine makes no such container: No command specified")
+            raise LaunchError("the engine cannot create the container: No command specified")
         if spec.cpus > self._capacity.cpus:
             raise LaunchError(
-                f"the engine makes no such container: only {self._capacity.cpus} CPUs available"
+                f"the engine cannot create the container: only {self._capacity.cpus} CPUs available"
             )
         self._made += 1
         handle = Handle(

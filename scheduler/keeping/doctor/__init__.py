@@ -1,1 +1,1 @@
-"""Looks at everything a daemon needs, and says what is wrong with it and what to do; changes nothing."""
+"""Checks everything that a daemon needs, and reports what is wrong and what to do; changes nothing."""

@@ -1,4 +1,4 @@
-"""The database: whole, of our version, not swollen. Only reads, also beside a running daemon."""
+"""Checks the database: integrity, version and size. Only reads, even while a daemon is running."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from scheduler.store.migrate import HEAD, VERSION_TABLE
 from scheduler.store.tables import facts
 
 MIB: Final = 1024 * 1024
-#: A write-ahead log beyond this is not being copied back as it should.
+#: A write-ahead log larger than this is not being checkpointed as it should.
 LARGE_LOG: Final = 512 * MIB
 LINES_SHOWN: Final = 3
-DAMAGED: Final = "Stop the daemon, and restore a backup with 'timeball restore'"
+DAMAGED: Final = "Stop the daemon and restore a backup with 'timeball restore'"
 
 
 class StoredView:
-    """What the database says, for checks that need it; read once.
+    """Read access to the database, for checks that need it.
 
     Attributes:
-        url: of SQLAlchemy.
+        url: SQLAlchemy's URL of the database.
     """
 
     def __init__(self, url: str) -> None:
@@ -38,14 +38,14 @@ class StoredView:
 
     @property
     def file(self) -> Path | None:
-        """SQLite's file; None for another kind of database."""
+        """The SQLite file; None for other databases."""
         if self.url.get_backend_name() != "sqlite" or not self.url.database:
             return None
         return Path(self.url.database).absolute()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that cannot write.
+        """A read-only connection.
 
         Raises:
             UnavailableError: the database cannot be opened or read.
@@ -65,47 +65,51 @@ class StoredView:
             engine.dispose()
 
     def installation(self) -> str | None:
-        """The id that our containers carry; None before the first start."""
+        """The id in the labels of this daemon's containers; None before the first start."""
         with self.reading() as connection:
-            found = connection.execute(
+            value = connection.execute(
                 sa.select(facts.c.value).where(facts.c.name == "installation")
             ).scalar()
-        return None if found is None else str(found)
+        return None if value is None else str(value)
 
     def open_execs(self, exec_ids: Sequence[str]) -> set[str]:
-        """Those of the execs that have not ended."""
+        """The runs of these that have not ended."""
         with self.reading() as connection:
             return execs.existing_open(connection, exec_ids)
 
     def live_instances(self, now: datetime) -> set[str]:
-        """The daemons whose lease has not ended."""
+        """The daemons whose lease has not expired."""
         with self.reading() as connection:
             return identity.live_instances(connection, now)
 
 
 def check_database(stored: StoredView) -> list[Finding]:
-    """Whether it can be used, and is in order."""
+    """Check that the database can be read and is in order."""
     file = stored.file
     if file is not None and not file.exists():
         return [
             warning(
                 "database",
-                f"There is no database yet ({file})",
-                "Start the daemon once, or name the right directory with --data-dir",
+                f"The database does not exist yet ({file})",
+                "Start the daemon once, or choose the right directory with --data-dir",
                 path=str(file),
             )
         ]
     try:
         with stored.reading() as connection:
-            found = [_version(connection)]
+            findings = [_version(connection)]
             if file is None:
-                found.append(_postgresql(connection))
+                findings.append(_postgresql(connection))
     except (UnavailableError, ImportError) as error:
-        remedy = DAMAGED if file is not None else "See to it that it runs and that database_url is right"
+        remedy = (
+            DAMAGED
+            if file is not None
+            else "Check that the server is running and that database_url is correct"
+        )
         return [problem("database", f"The database cannot be read: {error}", remedy)]
     if file is not None:
-        found += _sqlite(file)
-    return found
+        findings += _sqlite(file)
+    return findings
 
 
 def _version(connection: Connection) -> Finding:
@@ -116,19 +120,19 @@ def _version(connection: Connection) -> Finding:
         )
     version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
     if version == HEAD:
-        return ok(check, f"The tables are those of this version ({HEAD})", version=version, ours=HEAD)
+        return ok(check, f"The schema is up to date ({HEAD})", version=version, ours=HEAD)
     if version is not None and str(version) > HEAD:
         return problem(
             check,
-            f"The tables are those of a newer Timeball ({version}; ours {HEAD})",
-            "Use that version, or restore a backup from before",
+            f"The schema is from a newer version of Timeball ({version}; this version uses {HEAD})",
+            "Use that version, or restore an older backup",
             version=version,
             ours=HEAD,
         )
     return warning(
         check,
-        f"The tables are those of an earlier Timeball ({version}; ours {HEAD})",
-        "Take a backup; the next start brings them to this version",
+        f"The schema is from an older version of Timeball ({version}; this version uses {HEAD})",
+        "Take a backup; the next start of the daemon updates the schema",
         version=version,
         ours=HEAD,
     )
@@ -141,21 +145,21 @@ def _postgresql(connection: Connection) -> Finding:
 
 
 def _sqlite(file: Path) -> list[Finding]:
-    """Integrity and size of SQLite's file; the driver itself is asked, as damage shows in many ways."""
+    """Integrity and size of the SQLite file; uses the driver directly, because damage can show in many ways."""
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
-            wrong = [str(row[0]) for row in connection.execute("PRAGMA quick_check(10)") if row[0] != "ok"]
+            errors = [str(row[0]) for row in connection.execute("PRAGMA quick_check(10)") if row[0] != "ok"]
             figures = {
                 name: int(connection.execute(f"PRAGMA {name}").fetchone()[0])
                 for name in ("page_count", "freelist_count", "page_size", "auto_vacuum")
             }
     except sqlite3.Error as error:
         return [problem("database integrity", f"{file} is damaged: {error}", DAMAGED)]
-    if wrong:
-        said = "; ".join(wrong[:LINES_SHOWN])
-        integrity = problem("database integrity", f"{file} is damaged: {said}", DAMAGED, found=wrong)
+    if errors:
+        shown = "; ".join(errors[:LINES_SHOWN])
+        integrity = problem("database integrity", f"{file} is damaged: {shown}", DAMAGED, found=errors)
     else:
-        integrity = ok("database integrity", "The database is whole (quick_check)")
+        integrity = ok("database integrity", "The database is intact (quick_check)")
     return [integrity, _size(file, figures)]
 
 
@@ -164,20 +168,20 @@ def _size(file: Path, figures: dict[str, int]) -> Finding:
     free = figures["freelist_count"] * figures["page_size"]
     log = file.with_name(file.name + "-wal")
     log_bytes = log.stat().st_size if log.exists() else 0
-    said = f"{size // MIB} MiB, of which {free // MIB} MiB are free; write-ahead log {log_bytes // MIB} MiB"
+    said = f"{size // MIB} MiB, {free // MIB} MiB of it free; write-ahead log {log_bytes // MIB} MiB"
     details: dict[str, Any] = {"bytes": size, "free_bytes": free, "wal_bytes": log_bytes}
     if log_bytes > LARGE_LOG:
         return warning(
             "database size",
-            f"{said}: something keeps the log from being copied back",
-            "End programs that hold the database open, or restart the daemon",
+            f"{said}: something prevents checkpoints",
+            "Stop other programs that use the database, or restart the daemon",
             **details,
         )
     if figures["auto_vacuum"] != 2:
         return warning(
             "database size",
-            f"{said}; the file never shrinks, as it was made without auto_vacuum",
-            "Stop the daemon, then: sqlite3 FILE 'PRAGMA auto_vacuum=2' 'VACUUM'",
+            f"{said}; the file never shrinks, because it was created without auto_vacuum",
+            "Stop the daemon, then run: sqlite3 FILE 'PRAGMA auto_vacuum=2' 'VACUUM'",
             **details,
         )
     return ok("database size", said, **details)

@@ -1,4 +1,4 @@
-"""The engines: whether each answers us, what it has, how its clock stands, and whose containers it holds."""
+"""Checks the engines: whether they answer, their capacity, their clocks, and the containers on them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
 from scheduler.keeping.doctor.machine import names_of
 from scheduler.settings.parts import RegionSettings
 
-#: Seconds that an engine has to answer.
+#: Seconds within which an engine must answer.
 PATIENCE: Final = 15.0
-#: By so much its clock may differ from ours: times of runs are the engine's, due times are ours.
+#: Accepted clock differences: start and end times of runs are the engine's, due times are the daemon's.
 SKEW, GREAT_SKEW = timedelta(seconds=2), timedelta(seconds=60)
-#: Seconds after which a container without an exec is looked at again: one that has just ended is being removed.
+#: Seconds after which a container without a run is checked again, because one that has just ended is being removed.
 AGAIN: Final = 3.0
 UNIX: Final = "unix://"
 
@@ -39,22 +39,22 @@ async def check_engines(
     open_execs: OpenExecs,
     is_served: bool,
 ) -> list[Finding]:
-    """All regions' engines, at the same time.
+    """Check the engines of all regions concurrently.
 
     Args:
-        regions: by name.
-        make_engine: as the daemon makes them.
-        clock: ours.
+        regions: the regions by name.
+        make_engine: creates an engine in the same way as the daemon.
+        clock: our clock.
         installation: our id; None before the first start.
-        open_execs: which of these execs have not ended.
-        is_served: whether a daemon is running that clears away what belongs to no exec.
+        open_execs: returns those of the given runs that have not ended.
+        is_served: whether a daemon is running, which removes containers without a run.
     """
 
-    async def one(name: str, region: RegionSettings) -> list[Finding]:
+    async def check(name: str, region: RegionSettings) -> list[Finding]:
         try:
             engine = make_engine(region, installation or "")
         except SettingsError as error:
-            return [problem(f"engine {name}", str(error), "Correct the region's settings")]
+            return [problem(f"engine {name}", str(error), "Fix the settings of the region")]
         try:
             async with asyncio.timeout(PATIENCE):
                 before = clock.now()
@@ -72,7 +72,7 @@ async def check_engines(
             *_strangers(name, facts, installation),
         ]
 
-    found = await asyncio.gather(*(one(name, region) for name, region in regions.items()))
+    found = await asyncio.gather(*(check(name, region) for name, region in regions.items()))
     return [finding for findings in found for finding in findings]
 
 
@@ -80,9 +80,9 @@ def _remedy(url: str) -> str:
     if url.startswith(UNIX):
         path = Path(url.removeprefix(UNIX))
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-            return f"This user may not use {path}: add it to the socket's group (usermod -aG docker USER)"
+            return f"This user may not access {path}: add the user to the socket's group (usermod -aG docker USER)"
         return "Start the engine (systemctl start docker), or correct the region's url"
-    return "See to it that the engine runs and listens there, or correct the region's url"
+    return "Check that the engine is running and listening there, or correct the region's url"
 
 
 def _judge_skew(name: str, url: str, facts: EngineFacts, skew: timedelta | None) -> Finding:
@@ -99,9 +99,9 @@ def _judge_skew(name: str, url: str, facts: EngineFacts, skew: timedelta | None)
     }
     if skew is not None and abs(skew) > SKEW:
         said += f"; its clock differs from ours by {seconds} s"
-        remedy = "Have both machines' clocks kept right (chrony, systemd-timesyncd)"
+        remedy = "Synchronise the clocks of both machines (chrony, systemd-timesyncd)"
         make = problem if abs(skew) > GREAT_SKEW else warning
-        return make(check, f"{said}: when runs began and ended is wrong by as much", remedy, **details)
+        return make(check, f"{said}: start and end times of runs are off by as much", remedy, **details)
     return ok(check, said, **details)
 
 
@@ -113,44 +113,46 @@ async def _orphans(
     *,
     is_served: bool,
 ) -> list[Labelled]:
-    """Our containers without an exec that has not ended; under a running daemon only those that stay so."""
+    """Our containers without an open run; while a daemon is running, only those that remain after a pause."""
 
     async def of(facts: EngineFacts) -> list[Labelled]:
-        ours = [one for one in facts.containers if one.installation == installation]
-        going = await asyncio.to_thread(open_execs, [one.exec_id for one in ours])
-        return [one for one in ours if one.exec_id not in going]
+        ours = [container for container in facts.containers if container.installation == installation]
+        going = await asyncio.to_thread(open_execs, [container.exec_id for container in ours])
+        return [container for container in ours if container.exec_id not in going]
 
-    found = await of(facts)
-    if found and is_served:
+    orphans = await of(facts)
+    if orphans and is_served:
         await asyncio.sleep(AGAIN)
-        still = {one.exec_id for one in await of(await engine.examine())}
-        found = [one for one in found if one.exec_id in still]
-    return found
+        still = {container.exec_id for container in await of(await engine.examine())}
+        orphans = [container for container in orphans if container.exec_id in still]
+    return orphans
 
 
 def _judge_orphans(name: str, orphans: list[Labelled], *, is_served: bool) -> Finding:
     check = f"orphans {name}"
     if not orphans:
-        return ok(check, "Every container of ours belongs to a run that has not ended", containers=[])
-    names = [one.name for one in orphans]
-    when = "within a minute" if is_served else "when it starts"
+        return ok(check, "Every container belongs to a run that has not ended", containers=[])
+    names = [container.name for container in orphans]
+    when = "within a minute" if is_served else "at its next start"
     return warning(
         check,
-        f"{len(orphans)} containers of ours belong to no run that goes on: {names_of(names)}",
-        f"The daemon removes them {when}; look into its log if they stay",
+        f"{len(orphans)} containers do not belong to an open run: {names_of(names)}",
+        f"The daemon removes them {when}; if they remain, check its log",
         containers=names,
     )
 
 
 def _strangers(name: str, facts: EngineFacts, installation: str | None) -> list[Finding]:
-    others = Counter(one.installation for one in facts.containers if one.installation != installation)
+    others = Counter(
+        container.installation for container in facts.containers if container.installation != installation
+    )
     if not others:
         return []
     said = ", ".join(f"{count} of {other}" for other, count in sorted(others.items()))
     return [
         ok(
             f"strangers {name}",
-            f"Containers of other Timeballs are on this engine, and left alone: {said}",
+            f"The engine also has containers of other Timeball installations, which are ignored: {said}",
             installations=dict(others),
         )
     ]

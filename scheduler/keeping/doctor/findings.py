@@ -1,4 +1,4 @@
-"""What an examination finds: one finding a thing looked at, with a status, an explanation and a remedy.
+"""The results of the doctor: one finding per check, with a status, an explanation and a remedy.
 
 Pure.
 """
@@ -12,23 +12,23 @@ from typing import Any
 
 
 class FindingStatus(StrEnum):
-    """How a thing is."""
+    """The status of a check."""
 
     OK = "ok"
-    WARNING = "warning"  # works, and wants looking after
-    PROBLEM = "problem"  # does not work, or will not for long
+    WARNING = "warning"  # works, but needs attention
+    PROBLEM = "problem"  # does not work, or will soon stop working
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one thing is.
+    """The result of one check.
 
     Attributes:
-        check: what was looked at, the same every time.
-        status: how it is.
-        summary: what that means, for people.
-        remedy: what to do; None if there is nothing to do.
-        details: figures and names, for programs.
+        check: the check's name, always the same.
+        status: the result.
+        summary: an explanation for people.
+        remedy: what to do; None if nothing needs to be done.
+        details: figures and names for programs.
     """
 
     check: str
@@ -39,21 +39,21 @@ class Finding:
 
 
 def worst(findings: Sequence[Finding]) -> FindingStatus:
-    """The worst of them."""
+    """The most severe status."""
     order = list(FindingStatus)
     return max((finding.status for finding in findings), key=order.index, default=FindingStatus.OK)
 
 
 def ok(check: str, summary: str, **details: Any) -> Finding:
-    """Nothing to do."""
+    """A check without a problem."""
     return Finding(check, FindingStatus.OK, summary, None, details)
 
 
 def warning(check: str, summary: str, remedy: str, **details: Any) -> Finding:
-    """Wants looking after."""
+    """Something that needs attention."""
     return Finding(check, FindingStatus.WARNING, summary, remedy, details)
 
 
 def problem(check: str, summary: str, remedy: str, **details: Any) -> Finding:
-    """Does not work, or will not for long."""
+    """Something that does not work, or will soon stop working."""
     return Finding(check, FindingStatus.PROBLEM, summary, remedy, details)

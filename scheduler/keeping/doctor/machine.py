@@ -1,4 +1,4 @@
-"""The machine: room on the disk, who may read the files, whether the clock is kept right."""
+"""Checks the machine: disk space, file permissions and clock synchronisation."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
 from scheduler.process.data_dir import OTHERS
 
 MIB: Final = 1024 * 1024
-#: Free bytes below which the daemon will stop working soon, and below which it is time to do something.
+#: Free bytes below which the daemon will soon stop working, and below which something should be done.
 LEAST_FREE: Final = 256 * MIB
 LITTLE_FREE: Final = 1024 * MIB
 LEAST_INODES: Final = 1_000
 LITTLE_INODES: Final = 10_000
-#: Of many files, so many are named.
+#: Number of files that are named if there are many.
 NAMED: Final = 5
-#: Files in the data directory that are secrets; that others can read one is a problem.
+#: Secret files in the data directory; it is a problem if others can read them.
 SECRET_FILES: Final = ("admin.token", "timeball.db*", "backup-*", "secret.key")
-#: Files there that the daemon writes to.
+#: Files in the data directory that the daemon writes to.
 WRITTEN_FILES: Final = ("timeball.db", "timeball.db-wal", "timeball.db-shm", "daemon.lock")
-#: `adjtimex(2)`: its answer, and the bit of its status, that say that nobody keeps the clock right.
+#: The result of `adjtimex(2)` and the bit of its status that mean that the clock is not synchronised.
 _TIME_ERROR: Final = 5
 _UNSYNCHRONISED: Final = 0x0040
 
 
 @dataclass(frozen=True, slots=True)
 class FreeSpace:
-    """What a file system has left; inodes of None are not counted there."""
+    """Free space on a file system; inodes are None if they are not limited there."""
 
     free: int
     total: int
@@ -41,55 +41,62 @@ class FreeSpace:
 
 
 def look_at_room(path: Path) -> FreeSpace:
-    """What is left where the path is.
+    """The free space at a path.
 
     Raises:
-        OSError: it cannot be found out.
+        OSError: it cannot be determined.
     """
-    found = os.statvfs(path)
+    stats = os.statvfs(path)
     return FreeSpace(
-        found.f_bavail * found.f_frsize,
-        found.f_blocks * found.f_frsize,
-        found.f_favail if found.f_files else None,
+        stats.f_bavail * stats.f_frsize,
+        stats.f_blocks * stats.f_frsize,
+        stats.f_favail if stats.f_files else None,
     )
 
 
 def judge_room(path: Path, room: FreeSpace) -> list[Finding]:
-    """Whether it will do."""
-    said = f"{room.free // MIB} of {room.total // MIB} MiB are free where {path} is"
+    """Judge whether the free space is sufficient."""
+    said = f"{room.free // MIB} of {room.total // MIB} MiB are free at {path}"
     details = {"path": str(path), "free_bytes": room.free, "total_bytes": room.total}
-    remedy = "Make room, or have the jobs keep less (retention_days, retention_count, retention_log_bytes)"
+    remedy = "Free space, or reduce the retention (retention_days, retention_count, retention_log_bytes)"
     if room.free < LEAST_FREE:
-        found = [
+        findings = [
             problem(
-                "disk space", f"{said}: runs and logs will soon not be stored any more", remedy, **details
+                "disk space",
+                f"{said}: the daemon will soon be unable to store runs and logs",
+                remedy,
+                **details,
             )
         ]
     elif room.free < LITTLE_FREE:
-        found = [warning("disk space", said, remedy, **details)]
+        findings = [warning("disk space", said, remedy, **details)]
     else:
-        found = [ok("disk space", said, **details)]
+        findings = [ok("disk space", said, **details)]
     if room.inodes is not None:
-        said = f"{room.inodes} more files can be made there"
+        said = f"{room.inodes} more files can be created there"
         if room.inodes < LEAST_INODES:
-            found.append(problem("disk inodes", said, "Remove small files there", inodes=room.inodes))
+            findings.append(problem("disk inodes", said, "Delete small files there", inodes=room.inodes))
         elif room.inodes < LITTLE_INODES:
-            found.append(warning("disk inodes", said, "Remove small files there", inodes=room.inodes))
+            findings.append(warning("disk inodes", said, "Delete small files there", inodes=room.inodes))
         else:
-            found.append(ok("disk inodes", said, inodes=room.inodes))
-    return found
+            findings.append(ok("disk inodes", said, inodes=room.inodes))
+    return findings
 
 
 def check_disk(data_dir: Path) -> list[Finding]:
-    """Room for what the daemon stores."""
+    """Check the disk space for the daemon's data."""
     try:
         return judge_room(data_dir, look_at_room(data_dir))
     except OSError as error:
-        return [problem("disk space", f"{data_dir}: {error.strerror}", "Name the right one with --data-dir")]
+        return [
+            problem(
+                "disk space", f"{data_dir}: {error.strerror}", "Choose the right directory with --data-dir"
+            )
+        ]
 
 
 def check_permissions(data_dir: Path) -> list[Finding]:
-    """Whether the daemon's files are for their owner alone, and whether we may read and write them."""
+    """Check that the daemon's files are accessible only to their owner, and that we can read and write them."""
     check = "permissions"
     try:
         mode = stat.S_IMODE(data_dir.stat().st_mode)
@@ -106,8 +113,8 @@ def check_permissions(data_dir: Path) -> list[Finding]:
         return [
             problem(
                 check,
-                f"{data_dir} cannot be looked into: {error.strerror}",
-                "Run this as the user of the daemon, or name the right directory with --data-dir",
+                f"{data_dir} cannot be examined: {error.strerror}",
+                "Run this command as the daemon's user, or choose the right directory with --data-dir",
             )
         ]
     if closed:
@@ -116,8 +123,8 @@ def check_permissions(data_dir: Path) -> list[Finding]:
             problem(
                 check,
                 f"This user cannot read or write {', '.join(shown)}",
-                "Run this as the user of the daemon; if it is, give the files back to it "
-                f"(chown -R USER {data_dir}), let it write them, and mount them for writing",
+                "Run this command as the daemon's user. If you did, change the owner of the files "
+                f"(chown -R USER {data_dir}), make them writable, and check that the file system is not read-only",
                 files=shown,
             )
         ]
@@ -126,8 +133,9 @@ def check_permissions(data_dir: Path) -> list[Finding]:
         return [
             problem(
                 check,
-                f"Others can read {', '.join(names)}",
-                f"chmod 600 {' '.join(names)}; if others may have seen admin.token, remove it and restart the daemon",
+                f"Other users can read {', '.join(names)}",
+                f"chmod 600 {' '.join(names)}; if someone may have read admin.token, delete it and restart the "
+                "daemon",
                 files=names,
             )
         ]
@@ -135,16 +143,16 @@ def check_permissions(data_dir: Path) -> list[Finding]:
         return [
             warning(
                 check,
-                f"Others can look into {data_dir} (mode {mode:o})",
+                f"Other users can access {data_dir} (mode {mode:o})",
                 f"chmod 700 {data_dir}",
                 mode=f"{mode:o}",
             )
         ]
-    return [ok(check, f"{data_dir} and what is in it are for their owner alone", mode=f"{mode:o}")]
+    return [ok(check, f"{data_dir} and its files are accessible only to their owner", mode=f"{mode:o}")]
 
 
 class _Timex(ctypes.Structure):
-    """`struct timex` of Linux with 64-bit longs, as far as it is needed, and room for the rest."""
+    """Linux's `struct timex` with 64-bit longs: the required fields, and space for the rest."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -158,10 +166,10 @@ class _Timex(ctypes.Structure):
 
 
 def clock_is_synchronised() -> bool | None:
-    """Whether something keeps the machine's clock right; None if that cannot be found out."""
+    """Whether the machine's clock is synchronised; None if that cannot be determined."""
     if platform.system() != "Linux" or ctypes.sizeof(ctypes.c_long) != 8:
         return None
-    asked = _Timex()  # modes 0: it is only read, which needs no privilege
+    asked = _Timex()  # modes 0: only reads, which requires no privilege
     try:
         state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
     except (OSError, AttributeError):
@@ -172,24 +180,24 @@ def clock_is_synchronised() -> bool | None:
 
 
 def check_clock() -> list[Finding]:
-    """Whether schedules can rely on it."""
-    found = clock_is_synchronised()
-    if found is None:
-        return [ok("clock", "Whether the clock is kept right cannot be found out here", synchronised=None)]
-    if found:
-        return [ok("clock", "The clock is kept right by the network's time", synchronised=True)]
+    """Check that schedules can rely on the clock."""
+    synchronised = clock_is_synchronised()
+    if synchronised is None:
+        return [ok("clock", "Cannot determine whether the clock is synchronised", synchronised=None)]
+    if synchronised:
+        return [ok("clock", "The clock is synchronised", synchronised=True)]
     return [
         warning(
             "clock",
-            "Nothing keeps the clock right: schedules run by a clock that drifts",
-            "Have chrony, systemd-timesyncd or ntpd run on this machine (in a container, on its host)",
+            "The clock is not synchronised, so schedules may drift",
+            "Run chrony, systemd-timesyncd or ntpd on this machine (for a container: on its host)",
             synchronised=False,
         )
     ]
 
 
 def names_of(things: Iterable[str]) -> str:
-    """Some of the names, and how many more there are."""
+    """The first few names, and how many more there are."""
     listed = list(things)
     more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
     return ", ".join(listed[:NAMED]) + more

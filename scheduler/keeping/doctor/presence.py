@@ -1,4 +1,4 @@
-"""The daemon itself: whether one runs on the data directory, answers, is ours, and keeps its lease."""
+"""Checks the daemon: whether it runs on the data directory, answers, is the right one, and renews its lease."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scheduler.keeping.doctor.databases import StoredView
 from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
 from scheduler.process.data_dir import INSTANCE_FILE, LOCK_FILE
 
-#: Seconds by which a daemon's clock may have been set since its start without a word.
+#: Seconds by which the clock may have been set since the daemon started without a warning.
 JUMP: Final = 2.0
 
 
 def is_locked(data_dir: Path) -> bool:
-    """Whether a daemon uses the directory; its lock says so."""
+    """Whether a daemon has locked the directory."""
     try:
         with (data_dir / LOCK_FILE).open("rb") as file:
             try:
@@ -41,25 +41,28 @@ def check_daemon(
     unreachable: str | None,
     is_named: bool,
 ) -> list[Finding]:
-    """What the lock, the lease and the daemon's own words say together.
+    """Combine the lock, the lease and the daemon's own answer.
 
     Args:
-        data_dir: the daemon's.
+        data_dir: the daemon's data directory.
         stored: the database.
-        clock: ours.
-        is_served: whether a daemon holds the lock.
-        about: what the daemon at the address told.
-        unreachable: why it did not; None if it was not asked.
-        is_named: whether the address was named, and is not just the usual one.
+        clock: our clock.
+        is_served: whether a daemon has locked the data directory.
+        about: the answer of the daemon at the address.
+        unreachable: why there is no answer; None if the daemon was not asked.
+        is_named: whether the address was specified, rather than the default.
     """
     ours = version_of("timeball")
     if not is_served and about is None:
         if unreachable is not None:
-            remedy = "See to it that the daemon runs and TIMEBALL_URL and TIMEBALL_TOKEN are right"
+            remedy = "Check that the daemon is running and that TIMEBALL_URL and TIMEBALL_TOKEN are correct"
             return [problem("daemon", unreachable, remedy, running=False)]
         return [
             warning(
-                "daemon", f"No daemon runs on {data_dir}", "Start one with 'timeball serve'", running=False
+                "daemon",
+                f"No daemon is running on {data_dir}",
+                "Start one with 'timeball serve'",
+                running=False,
             )
         ]
     if about is None:
@@ -67,8 +70,8 @@ def check_daemon(
         return [
             make(
                 "daemon",
-                f"A daemon runs on {data_dir}, but could not be asked: {unreachable}",
-                "Name its address with TIMEBALL_URL; if it is right, look into the daemon's log",
+                f"A daemon is running on {data_dir}, but it cannot be reached: {unreachable}",
+                "Set its address with TIMEBALL_URL; if it is correct, check the daemon's log",
                 running=True,
             )
         ]
@@ -78,8 +81,8 @@ def check_daemon(
         findings.append(
             warning(
                 "daemon address",
-                "The daemon that answers is not the one that runs on this data directory",
-                "Name the right address with TIMEBALL_URL, or the right directory with --data-dir",
+                "The daemon that answers is not the one that is running on this data directory",
+                "Set the right address with TIMEBALL_URL, or the right directory with --data-dir",
             )
         )
     jumped = float(about.get("clock_jumped_seconds", 0.0))
@@ -87,8 +90,8 @@ def check_daemon(
         findings.append(
             warning(
                 "daemon clock",
-                f"The clock has been set by {jumped} s since the daemon's start",
-                "Due times in between were treated as missed; have the clock kept right",
+                f"The clock was set by {jumped} s since the daemon started",
+                "Due times in between were treated as missed; keep the clock synchronised",
                 clock_jumped_seconds=jumped,
             )
         )
@@ -102,23 +105,26 @@ def _version(about: Mapping[str, Any], ours: str) -> Finding:
     details = {"running": True, "version": theirs, "ours": ours, "instance": about.get("instance")}
     if theirs != ours:
         return warning(
-            "daemon", f"The daemon is Timeball {theirs}, this command {ours}", "Restart the daemon", **details
+            "daemon",
+            f"The daemon is Timeball {theirs}, this command is {ours}",
+            "Restart the daemon",
+            **details,
         )
-    return ok("daemon", f"Timeball {theirs} runs since {about.get('started_at')}", **details)
+    return ok("daemon", f"Timeball {theirs} has been running since {about.get('started_at')}", **details)
 
 
 def _lease(stored: StoredView, clock: Clock, instance: str) -> list[Finding]:
     try:
         live = stored.live_instances(clock.now())
     except UnavailableError:
-        return []  # the database's own check says so
+        return []  # reported by the check of the database
     if instance in live:
-        return [ok("daemon lease", "The daemon keeps its lease on its runs", instances=sorted(live))]
+        return [ok("daemon lease", "The daemon renews its lease", instances=sorted(live))]
     return [
         problem(
             "daemon lease",
             "The daemon has not renewed its lease: it hangs, or cannot write to its database",
-            "Look into the daemon's log; restart it",
+            "Check the daemon's log and restart it",
             instances=sorted(live),
         )
     ]

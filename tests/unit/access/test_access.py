@@ -50,9 +50,9 @@ def test_a_caller_needs_the_role_in_the_very_namespace():
     """Each role may do what the lower ones may, and nothing elsewhere."""
     demand(ADMIN, Role.ADMIN, "anywhere")
     demand(EDITOR, Role.OPERATOR, "team")
-    with pytest.raises(ForbiddenError, match="needs the role editor; this token has viewer"):
+    with pytest.raises(ForbiddenError, match="requires the role editor; this token's role is viewer"):
         demand(replace(EDITOR, role=Role.VIEWER), Role.EDITOR, "team")
-    with pytest.raises(ForbiddenError, match="for the namespace 'team', not for 'other'"):
+    with pytest.raises(ForbiddenError, match="for namespace 'team', not for 'other'"):
         demand(EDITOR, Role.VIEWER, "other")
 
 
@@ -142,7 +142,7 @@ async def test_a_token_file_that_is_none_is_refused_with_a_remedy(
 ):
     """What cannot be read as a token stops the start, and the message names the file and says what to do."""
     (data_dir / "admin.token").write_bytes(content)
-    with pytest.raises(SettingsError, match=r"admin\.token .*Remove it, and a new token is made"):
+    with pytest.raises(SettingsError, match=r"admin\.token .*(Delete it|Delete the file) to get a new token"):
         await Tokens(database).ensure_admin(data_dir, CLOCK)
 
 

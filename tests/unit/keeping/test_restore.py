@@ -156,11 +156,11 @@ def _scribbled(path: Path) -> None:
     ("spoil", "words"),
     [
         (lambda path: path.unlink(), "cannot be read: No such file"),
-        (_junk, "it is no SQLite database"),
-        (lambda path: path.write_bytes(b""), "it is no SQLite database"),
+        (_junk, "it is not a SQLite database"),
+        (lambda path: path.write_bytes(b""), "it is not a SQLite database"),
         (_cut, "is damaged"),
         (_scribbled, "is damaged"),
-        (lambda path: path.with_name("backup.db-wal").write_bytes(b"x"), "write-ahead log beside it"),
+        (lambda path: path.with_name("backup.db-wal").write_bytes(b"x"), "write-ahead log next to it"),
     ],
 )
 def test_what_is_no_whole_backup_is_refused(backup: Path, spoil: Callable[[Path], None], words: str) -> None:
@@ -174,10 +174,10 @@ def test_what_is_no_whole_backup_is_refused(backup: Path, spoil: Callable[[Path]
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("DROP TABLE execs", "no backup of Timeball's: it has no table execs"),
-        ("UPDATE alembic_version SET version_num = '9999'", "from a newer Timeball"),
-        ("UPDATE alembic_version SET version_num = '0000'", "no backup of Timeball"),
-        ("DELETE FROM alembic_version", "no backup of Timeball"),
+        ("DROP TABLE execs", "is not a Timeball backup: the table execs is missing"),
+        ("UPDATE alembic_version SET version_num = '9999'", "from a newer version of Timeball"),
+        ("UPDATE alembic_version SET version_num = '0000'", "is not a Timeball backup"),
+        ("DELETE FROM alembic_version", "is not a Timeball backup"),
     ],
 )
 def test_another_programs_or_versions_database_is_refused(
@@ -214,7 +214,7 @@ def test_a_database_that_is_there_is_replaced_only_when_that_is_said(
 ) -> None:
     """And is kept, with what stood only in its write-ahead log."""
     change("UPDATE facts SET value = 'restored' WHERE name = 'installation'")
-    with pytest.raises(NotForcedError, match="--force"):
+    with pytest.raises(NotForcedError, match="Force the restore to replace it"):
         restore(backup, live.parent, live, now=NOW, force=False)
     with closing(sqlite3.connect(live)) as open_one:
         open_one.execute("UPDATE facts SET value = 'newest'")
@@ -245,7 +245,7 @@ def test_nothing_is_restored_under_a_running_daemon(backup: Path, live: Path) ->
     with (live.parent / "daemon.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
-        with pytest.raises(RestoreError, match="A daemon uses"):
+        with pytest.raises(RestoreError, match="A daemon is using"):
             restore(backup, live.parent, live, now=NOW, force=True)
 
     assert live.read_bytes() == before

@@ -48,7 +48,7 @@ class LogReading:
     ) -> tuple[None, FailingReading]:
         """As the use case."""
         if (job_id, exec_id) != ("1", EXEC):
-            raise NotFoundError(f"There is no exec {exec_id}")
+            raise NotFoundError(f"There is no run {exec_id}")
         return None, FailingReading(self.scene.reader, exec_id, query, self.fail_after)
 
 

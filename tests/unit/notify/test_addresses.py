@@ -133,5 +133,5 @@ def test_opening_private_networks_leaves_metadata_and_special_addresses_closed()
 @pytest.mark.parametrize("entry", ["", "10.0.0.0/99", "http://a.example", "a b", "127.1", "host:port", "*"])
 def test_an_entry_that_names_nothing_is_refused(entry: str) -> None:
     """Else it would be without effect."""
-    with pytest.raises(ValueError, match="is no network, address or name"):
+    with pytest.raises(ValueError, match="is not a network, address or name"):
         AddressPolicy([entry])

@@ -191,7 +191,7 @@ async def test_mail_reaches_the_owner_with_the_end_of_the_log(server: MailServer
     assert message["Auto-Submitted"] == "auto-generated"
     assert inbox.envelopes[0].rcpt_tos == ["ada@example.com"]
     text = text_of(message)
-    for part in ("每日备份", "0b0b", "exit_code", "The last 2 lines of its log:", "  one", "  grüße 你好"):
+    for part in ("每日备份", "0b0b", "exit_code", "Last 2 lines of the log:", "  one", "  grüße 你好"):
         assert part in text
     assert (inbox.sessions[0].ssl is not None) is (server.security == "starttls")
 

@@ -51,7 +51,7 @@ def test_hooks_and_mail_are_set_by_variables_as_well(monkeypatch: pytest.MonkeyP
         ("HOOKS__ALOW", "1", "hooks.alow"),
         ("MAIL__FROM", "nobody", "mail.from"),
         ("MAIL__DEFAULT_TO", "a@b.example\nBcc: c@d.example", "mail.default_to"),
-        ("MAIL__ADDRESSES", '{"eve": "x"}', "of eve is no mail address"),
+        ("MAIL__ADDRESSES", '{"eve": "x"}', "an invalid mail address for eve"),
         ("MAIL__EVENTS", '["explode"]', "mail.events"),
         ("MAIL__SECURITY", "ssl3", "mail.security"),
     ],

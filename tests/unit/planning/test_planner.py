@@ -200,7 +200,7 @@ async def test_an_outage_of_a_year_does_not_write_a_row_a_second(scene: Scene) -
 
     assert first.due_at == since
     assert first.outcome is Outcome.MISSED
-    assert "due times after it until" in (first.reason or "")
+    assert "later due times until" in (first.reason or "")
     stored = await scene.database.read(lambda c: jobs.get(c, job.id))
     assert stored is not None
     assert stored.cursor.next_due_at is not None

@@ -40,7 +40,7 @@ def test_a_fault_takes_effect_at_its_own_point_at_the_passing_asked_for_and_once
             faults.point(Point.CREATED)
         except InjectedFaultError as error:
             passed.append((number, str(error)))
-    assert passed == [(3, "a test asked for a failure at created")]
+    assert passed == [(3, "a test requested a failure at created")]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ async def test_an_open_circuit_answers_at_once_in_the_engines_place() -> None:
             await guarded.inspect(HANDLE)
     assert opened.is_set()
     asked = len(engine.calls)
-    with pytest.raises(EngineUnavailableError, match="region open is not asked: no answer within 60 s"):
+    with pytest.raises(EngineUnavailableError, match="region open is considered down: no answer within 60 s"):
         await guarded.inspect(HANDLE)
     assert len(engine.calls) == asked
     assert _count("open", "inspect", "circuit_open") == 1

@@ -28,7 +28,7 @@ async def test_a_log_that_the_engine_refuses_to_give_does_not_keep_the_run_open(
 
     one = await stage.ended(exec_id)
     assert (one.exit_code, one.fail_reason) == (3, FailReason.EXIT_CODE)
-    assert "The engine cannot give the rest of the output, which is lost: the log file is corrupt" in (
+    assert "The engine cannot provide the rest of the output, which is lost: the log file is corrupt" in (
         await _told(stage, exec_id)
     )
     assert len(stage.engine.starts) == 1

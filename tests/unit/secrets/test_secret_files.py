@@ -74,13 +74,13 @@ def test_an_archive_has_the_files_of_one_directory_and_ends_when_it_is_told_to()
 @pytest.mark.parametrize(
     ("paths", "mounts", "words"),
     [
-        (["/etc/passwd"], (), "would hide all that the image has in /etc"),
-        (["/db"], (), "would hide all that the image has in /"),
+        (["/etc/passwd"], (), "would hide all files of the image in /etc"),
+        (["/db"], (), "would hide all files of the image in /:"),
         (["/usr/bin/x"], (), "would hide"),
-        (["/data/secrets/x"], (Mount("/srv", "/data"),), "the mount at /data meets"),
-        (["/data/x"], (Mount("/srv", "/data/sub"),), "the mount at /data/sub meets"),
+        (["/data/secrets/x"], (Mount("/srv", "/data"),), "which overlaps the mount at /data"),
+        (["/data/x"], (Mount("/srv", "/data/sub"),), "which overlaps the mount at /data/sub"),
         (["/s/a", "/s/a/b"], (), "is below /s/a, which is a file"),
-        ([f"/s{number}/a" for number in range(5)], (), "needs 5 directories"),
+        ([f"/s{number}/a" for number in range(5)], (), "needs 5 in-memory directories"),
     ],
 )
 def test_where_a_file_cannot_be_is_said(paths: list[str], mounts: tuple[Mount, ...], words: str) -> None:
