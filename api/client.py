@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from api.wording import for_the_command
-
 DEFAULT_URL: Final = "http://127.0.0.1:8601"
 DEFAULT_DATA_DIR: Final = "~/.timeball"
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - a file's name
@@ -56,6 +54,8 @@ class ApiError(ClientError):
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any], text: str) -> None:
+        from api.wording import for_the_command  # loads a part of the core, which other commands do without
+
         self.status = status
         self.problem = problem
         super().__init__(
