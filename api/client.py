@@ -1,7 +1,7 @@
-"""Speaks to a daemon over HTTP: the base of every command but `serve`.
+"""An HTTP client of the daemon, used by all commands except `serve`.
 
-Finds the daemon's address and the token, sends requests, and turns what comes back into data or into errors that
-say what was wrong. Needs the standard library alone, so that commands start quickly.
+Finds the daemon's address and the token, sends requests, and turns responses into data or errors. Uses only the
+standard library, so that commands start quickly.
 """
 
 from __future__ import annotations
@@ -17,49 +17,51 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from api.wording import for_the_command
-
 DEFAULT_URL: Final = "http://127.0.0.1:8601"
 DEFAULT_DATA_DIR: Final = "~/.timeball"
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - a file's name
-#: The status of HTTP for what is malformed or invalid; commands end with it as with any other wrong usage.
+#: The HTTP status for invalid input. Commands treat it like a usage error.
 BAD_REQUEST: Final = 400
-#: Seconds that a daemon may be silent before it counts as unreachable.
+#: Seconds of silence after which a daemon counts as unreachable.
 PATIENCE: Final = 60.0
 
 
 class ClientError(Exception):
-    """Why a command cannot go on, for its user."""
+    """An error that ends a command and is shown to the user."""
 
-    #: The status that the command ends with.
+    #: The exit status of the command.
     exit_status = 1
 
 
 class UsageError(ClientError):
-    """What the command was given, or finds around it, does not do."""
+    """The arguments, files or environment of the command are wrong."""
 
     exit_status = 2
 
 
 class UnreachableError(ClientError):
-    """Nothing answers at the daemon's address, or the connection broke."""
+    """The daemon cannot be reached, or the connection broke."""
 
     exit_status = 3
 
 
 class ApiError(ClientError):
-    """The daemon refused.
+    """The daemon rejected a request.
 
     Attributes:
-        status: of HTTP.
-        problem: the problem details (RFC 9457) as they came; empty if there were none.
+        status: the HTTP status.
+        problem: the problem details (RFC 9457); empty if there were none.
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any], text: str) -> None:
+        from api.wording import for_the_command  # loads a part of the core, which other commands do without
+
         self.status = status
         self.problem = problem
         super().__init__(
-            for_the_command(str(problem.get("detail") or text or f"The daemon answered with status {status}"))
+            for_the_command(
+                str(problem.get("detail") or text or f"The daemon responded with HTTP status {status}.")
+            )
         )
         if status == BAD_REQUEST:
             self.exit_status = UsageError.exit_status
@@ -67,35 +69,35 @@ class ApiError(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A response of the class 2xx, read to its end."""
+    """A complete response with a 2xx status."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body as data; None if there is none.
+        """The body as data, or None without a body.
 
         Raises:
-            ClientError: it is no JSON, so that something other than a daemon answers there.
+            ClientError: the body is not valid JSON, so the server is not a Timeball daemon.
         """
         try:
             return json.loads(self.body) if self.body else None
         except ValueError as error:
             raise ClientError(
-                "What answers there is no Timeball daemon: its answer is no JSON. Look at TIMEBALL_URL"
+                "The server's response is not valid JSON, so it is not a Timeball daemon. Check TIMEBALL_URL."
             ) from error
 
 
 class Client:
-    """One daemon's API.
+    """A client of a daemon's API.
 
     Args:
-        url: the daemon's address, `http://…` or `https://…`, with a path if a proxy puts it below one.
-        token: is sent with every request.
+        url: the daemon's address, `http://…` or `https://…`, with a path if a proxy serves it below one.
+        token: the token sent with every request.
 
     Raises:
-        UsageError: the address is none.
+        UsageError: the address is not valid.
     """
 
     def __init__(self, url: str, token: str | None) -> None:
@@ -105,10 +107,13 @@ class Client:
             parts = urlsplit(self.url)
             self._host, self._port = parts.hostname or "", parts.port
         except ValueError as error:
-            raise UsageError(f"{url!r} is no address of a daemon: {error}") from error
+            raise UsageError(
+                f"{url!r} is not a valid address of a daemon: {error}. Check TIMEBALL_URL."
+            ) from error
         if parts.scheme not in ("http", "https") or not self._host:
             raise UsageError(
-                f"{url!r} is no address of a daemon: write it like {DEFAULT_URL} or https://timeball.example.com"
+                f"{url!r} is not a valid address of a daemon. Use an address such as {DEFAULT_URL} or "
+                "https://timeball.example.com."
             )
         self._is_tls = parts.scheme == "https"
         self._base = parts.path
@@ -122,18 +127,18 @@ class Client:
         body: object = None,
         timeout: float = PATIENCE,
     ) -> ApiResponse:
-        """Send a request, and read the answer to its end.
+        """Send a request, and read the whole response.
 
         Args:
-            method: of HTTP.
-            path: below the address, such as `/v1/jobs`.
-            query: parameters.
-            body: is sent as JSON; None sends none.
+            method: the HTTP method.
+            path: the path below the address, such as `/v1/jobs`.
+            query: the query parameters.
+            body: the body, sent as JSON; None for no body.
             timeout: seconds that the daemon may be silent.
 
         Raises:
-            UnreachableError: nothing answers.
-            ApiError: the daemon refused.
+            UnreachableError: the daemon cannot be reached.
+            ApiError: the daemon rejected the request.
         """
         with self.open(method, path, query=query, body=body, timeout=timeout) as response:
             return ApiResponse(response.status, dict(response.headers.items()), _read(response, self.url))
@@ -148,11 +153,11 @@ class Client:
         body: object = None,
         timeout: float = PATIENCE,
     ) -> Iterator[http.client.HTTPResponse]:
-        """Send a request whose answer is to be read bit by bit; the arguments are those of `request`.
+        """Send a request and return the response for reading piece by piece. The arguments are those of `request`.
 
         Raises:
-            UnreachableError: nothing answers.
-            ApiError: the daemon refused.
+            UnreachableError: the daemon cannot be reached.
+            ApiError: the daemon rejected the request.
         """
         headers = {"Accept": "application/json, */*"}
         if self._token:
@@ -184,26 +189,26 @@ class Client:
     def _unreachable(self, error: Exception) -> UnreachableError:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return UnreachableError(
-            f"No daemon answers at {self.url}: {reason}. Start one with 'timeball serve', "
-            "or name another address with TIMEBALL_URL"
+            f"Cannot connect to the daemon at {self.url}: {reason}. Start it with 'timeball serve', "
+            "or set another address with TIMEBALL_URL."
         )
 
 
 def find_url() -> str:
-    """The daemon's address: `TIMEBALL_URL`, else this machine's usual port."""
+    """The daemon's address: `TIMEBALL_URL`, or the default port on this machine."""
     return os.environ.get("TIMEBALL_URL") or DEFAULT_URL
 
 
 def find_data_dir(data_dir: Path | None = None) -> Path:
-    """The data directory: as given, else `TIMEBALL_DATA_DIR`, else the usual one."""
+    """The data directory: the given one, `TIMEBALL_DATA_DIR`, or the default."""
     return Path(data_dir or os.environ.get("TIMEBALL_DATA_DIR") or DEFAULT_DATA_DIR).expanduser().absolute()
 
 
 def find_token(data_dir: Path | None = None) -> str:
-    """The token: `TIMEBALL_TOKEN`, else what the data directory's token file holds.
+    """The token: `TIMEBALL_TOKEN`, or the contents of the token file in the data directory.
 
     Raises:
-        UsageError: there is neither.
+        UsageError: neither exists.
     """
     if token := os.environ.get("TIMEBALL_TOKEN", "").strip():
         return token
@@ -211,18 +216,18 @@ def find_token(data_dir: Path | None = None) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it holds no token"
+        reason = getattr(error, "strerror", None) or "it does not contain a token"
         raise UsageError(
-            f"There is no token to send: TIMEBALL_TOKEN is not set, and {path} cannot be read ({reason}). "
-            "Set TIMEBALL_TOKEN, or name the daemon's directory with TIMEBALL_DATA_DIR"
+            f"No token was found: TIMEBALL_TOKEN is not set, and {path} cannot be read ({reason}). "
+            "Set TIMEBALL_TOKEN, or set TIMEBALL_DATA_DIR to the daemon's data directory."
         ) from error
 
 
 def connect(data_dir: Path | None = None) -> Client:
-    """A client of the daemon that environment and data directory name.
+    """A client of the daemon that the environment and the data directory select.
 
     Raises:
-        UsageError: the address is none, or there is no token.
+        UsageError: the address is not valid, or no token was found.
     """
     return Client(find_url(), find_token(data_dir))
 
@@ -231,7 +236,9 @@ def _read(response: http.client.HTTPResponse, url: str) -> bytes:
     try:
         return response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(f"The connection to {url} broke before the answer's end: {error}") from error
+        raise UnreachableError(
+            f"The connection to {url} broke before the end of the response: {error}"
+        ) from error
 
 
 def _refusal(status: int, body: bytes) -> ApiError:

@@ -1,1 +1,1 @@
-"""The command `timeball`: `serve` starts the daemon, everything else is a client of the API."""
+"""The `timeball` command: `serve` starts the daemon, and the other commands are clients of the API."""

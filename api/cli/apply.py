@@ -1,4 +1,4 @@
-"""`timeball apply`: has a daemon have the jobs that files declare, as a client of the API."""
+"""`timeball apply`: creates and updates jobs from files, as a client of the API."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ from api.cli.failing import explained
     multiple=True,
     required=True,
     metavar="FILE",
-    help="YAML or JSON, a directory of such files, or - for standard input; can be repeated.",
+    help="A YAML or JSON file, a directory of such files, or - for standard input. Can be repeated.",
 )
-@click.option("--namespace", help="The namespace of jobs that name none; the caller's own if not given.")
-@click.option("--prune", is_flag=True, help="Delete the other jobs of the namespaces that the files name.")
-@click.option("--dry-run", is_flag=True, help="Change nothing; show what would be changed.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before deleting.")
-@click.option("--json", "as_json", is_flag=True, help="Print what is done with each job, for programs.")
+@click.option(
+    "--namespace", help="The namespace of jobs that do not name one. Default: the caller's namespace."
+)
+@click.option("--prune", is_flag=True, help="Delete all other jobs in the namespaces that the files name.")
+@click.option("--dry-run", is_flag=True, help="Show the changes without making them.")
+@click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each job as JSON.")
 @explained
 def apply(
     files: tuple[str, ...], namespace: str | None, *, prune: bool, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Create and change jobs so that they are as the files declare them.
+    """Create or update jobs from files.
 
-    A file is a list 'jobs' of the API's fields; 'timeball export' writes it. Fields that are not named have their
-    defaults. All files are checked before anything is changed.
+    A file contains a list named 'jobs', with the fields of the API; 'timeball export' writes such files. Fields that
+    are left out get their defaults. All files are checked before anything is changed.
     """
-    # Loaded when the command runs.
-    from api.cli.applying import How, carry_out, refuse_all  # noqa: PLC0415
-    from api.cli.declaring.documents import DocumentError, decoded  # noqa: PLC0415
-    from api.cli.declaring.form import FileProblem, read_jobs  # noqa: PLC0415
-    from api.cli.files import STANDARD_INPUT, read_all  # noqa: PLC0415
-    from api.client import connect  # noqa: PLC0415
+    from api.cli.applying import ApplyOptions, carry_out, refuse_all
+    from api.cli.declaring.documents import DocumentError, decoded
+    from api.cli.declaring.form import FileProblem, read_jobs
+    from api.cli.files import STANDARD_INPUT, read_all
+    from api.client import connect
 
     declared, problems = [], []
     for name, raw in read_all(files):
         try:
-            jobs, wrong = read_jobs(decoded(raw), name)
+            jobs, errors = read_jobs(decoded(raw), name)
         except DocumentError as error:
-            jobs, wrong = [], [FileProblem(f"{name}:{error.line}: {error.message}")]
+            jobs, errors = [], [FileProblem(f"{name}:{error.line}: {error.message}")]
         declared += jobs
-        problems += wrong
+        problems += errors
     refuse_all(problems)
-    how = How(
+    options = ApplyOptions(
         namespace=namespace,
         prune=prune,
         is_dry=dry_run,
@@ -57,4 +58,4 @@ def apply(
         can_ask=STANDARD_INPUT not in files and (sys.stdin.isatty() or not as_json),
         as_json=as_json,
     )
-    carry_out(connect(), declared, how)
+    carry_out(connect(), declared, options)

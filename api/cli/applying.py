@@ -1,7 +1,7 @@
-"""Has a daemon have the jobs that are declared: asks what there is, shows what would change, and does it.
+"""Creates and updates declared jobs: reads the stored jobs, shows the changes, and makes them.
 
-A client of the API. Whatever is refused leaves the other jobs to be done and nothing deleted; a second run goes on
-from there.
+A client of the API. If the daemon rejects a job, the other jobs are still applied, but nothing is deleted. Applying
+again continues from there.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from api.cli.declaring.showing import StepOutcome, StepStatus, as_data, shown, s
 from api.cli.tables import all_pages, show
 from api.client import ApiError, Client, ClientError, UsageError
 
-#: What the daemon says of one job alone; after anything else the next request would fare no better.
+#: Statuses that concern a single job. After any other status, the next request would fail as well.
 _OF_ONE_JOB = frozenset({400, 403, 404, 409, 413})
 
 
 class ApplyRefusedError(ClientError):
-    """What was given cannot be carried out."""
+    """The declared jobs cannot be applied, or not all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class How:
-    """What is to be done with what is declared.
+class ApplyOptions:
+    """How declared jobs are applied.
 
     Attributes:
-        namespace: of the jobs that name none; None for the caller's own.
-        prune: whether other jobs in the same namespaces are deleted.
-        is_dry: whether things are only looked at.
-        yes: whether deletion is agreed to.
-        can_ask: whether somebody can be asked.
-        as_json: whether the outcome is for a program.
+        namespace: the namespace of jobs that do not name one; None for the caller's.
+        prune: delete other jobs in the same namespaces.
+        is_dry: show the changes without making them.
+        yes: delete without asking.
+        can_ask: whether the user can be asked.
+        as_json: print the outcome as JSON.
     """
 
     namespace: str | None = None
@@ -49,44 +49,45 @@ class How:
 
 
 def refuse_all(problems: Iterable[FileProblem], what: str = "Nothing was changed.") -> None:
-    """Refuse, if there is anything to refuse.
+    """Raise an error if there are problems.
 
     Raises:
-        RefusedError: names every problem, one a line.
+        ApplyRefusedError: lists every problem, one per line.
     """
     found = list(dict.fromkeys(map(str, problems)))
     if found:
         raise ApplyRefusedError(
-            "\n  ".join((f"{len(found)} mistakes. {what}" if len(found) > 1 else what, *found))
+            "\n  ".join((f"{len(found)} errors. {what}" if len(found) > 1 else what, *found))
         )
 
 
-def carry_out(client: Client, declared: Sequence[Declared], how: How) -> None:
-    """Show what has to change, and change it.
+def carry_out(client: Client, declared: Sequence[Declared], options: ApplyOptions) -> None:
+    """Show the changes, and make them.
 
     Raises:
-        RefusedError: a job is declared twice, or the daemon refused something.
-        UnreachableError: the daemon is gone.
-        UsageError: deletion has to be agreed to, and nobody can be asked.
+        ApplyRefusedError: a job is declared twice, or the daemon rejected a change.
+        UnreachableError: the daemon cannot be reached.
+        UsageError: deletion must be confirmed, and the user cannot be asked.
     """
-    needs_home = how.namespace is None and any(job.namespace is None for job in declared)
-    home = how.namespace or (_home(client) if needs_home else "")
+    needs_home = options.namespace is None and any(job.namespace is None for job in declared)
+    home = options.namespace or (_home(client) if needs_home else "")
     jobs = settle(declared, home)
     refuse_all(find_twins(jobs))
-    namespaces = sorted({job.namespace or "" for job in jobs} | ({how.namespace} if how.namespace else set()))
+    named = {job.namespace or "" for job in jobs}
+    namespaces = sorted(named | ({options.namespace} if options.namespace else set()))
     about = client.request("GET", "/v1/about").json()
     defaults = default_fields(about["default_size"], about["default_region"])
-    pruned: Collection[str] = namespaces if how.prune else ()
+    pruned: Collection[str] = namespaces if options.prune else ()
     plan = make_plan(jobs, _stored(client, namespaces), defaults, pruned=pruned)
-    if not how.as_json:
+    if not options.as_json:
         for step in plan:
             if text := shown(step):
                 click.echo(text)
-    if how.is_dry:
-        outcomes = [StepOutcome(step, _quiet(step) or StepStatus.PLANNED) for step in plan]
-        _print(outcomes, how)
+    if options.is_dry:
+        outcomes = [StepOutcome(step, _status_without_change(step) or StepStatus.PLANNED) for step in plan]
+        _print(outcomes, options)
         return
-    _agree(plan, how)
+    _confirm(plan, options)
     outcomes = []
     stopped: ClientError | None = None
     for outcome in _each(client, plan):
@@ -94,16 +95,16 @@ def carry_out(client: Client, declared: Sequence[Declared], how: How) -> None:
             stopped = outcome
         else:
             outcomes.append(outcome)
-    _print(outcomes, how)
+    _print(outcomes, options)
     if stopped is not None:
-        stopped.args = (f"{stopped}{_told(outcomes, how)}",)
+        stopped.args = (f"{stopped}{_listed(outcomes, options)}",)
         raise stopped
-    if failed := [one for one in outcomes if one.status is StepStatus.FAILED]:
+    if failed := [outcome for outcome in outcomes if outcome.status is StepStatus.FAILED]:
         reasons = "".join(
-            f"\n  {one.step.place or 'pruning'}: {one.step.namespace}/{one.step.name}: {one.error}"
-            for one in failed
+            f"\n  {outcome.step.place or 'pruning'}: {outcome.step.namespace}/{outcome.step.name}: {outcome.error}"
+            for outcome in failed
         )
-        raise ApplyRefusedError(f"The daemon refused:{reasons}{_told(outcomes, how)}")
+        raise ApplyRefusedError(f"The daemon rejected changes:{reasons}{_listed(outcomes, options)}")
 
 
 def _home(client: Client) -> str:
@@ -116,23 +117,23 @@ def _stored(client: Client, namespaces: Iterable[str]) -> Iterator[Mapping[str, 
         yield from all_pages(client, "/v1/jobs", {"namespace": namespace})["results"]
 
 
-def _quiet(step: PlanStep) -> StepStatus | None:
+def _status_without_change(step: PlanStep) -> StepStatus | None:
     return StepStatus.DONE if step.action is PlanAction.NOTHING else None
 
 
-def _agree(plan: Sequence[PlanStep], how: How) -> None:
-    """Have somebody agree to what is deleted, before anything is changed."""
+def _confirm(plan: Sequence[PlanStep], options: ApplyOptions) -> None:
+    """Ask for confirmation before deleting, while nothing has been changed yet."""
     number = sum(step.action is PlanAction.DELETE for step in plan)
-    if not number or how.yes:
+    if not number or options.yes:
         return
     what = f"{number} job{'s' if number > 1 else ''} with all runs and logs"
-    if not how.can_ask:
-        raise UsageError(f"Nothing was changed: --prune would delete {what}; agree to it with --yes")
+    if not options.can_ask:
+        raise UsageError(f"Nothing was changed. --prune would delete {what}. Add --yes to confirm.")
     click.confirm(f"Delete {what}?", abort=True, err=True)
 
 
 def _each(client: Client, plan: Sequence[PlanStep]) -> Iterator[StepOutcome | ClientError]:
-    """Carry out step by step; an error of the class ClientError says that the rest was not tried."""
+    """The outcome of each step. A ClientError means that the remaining steps are skipped."""
     is_refused = is_stopped = False
     for step in plan:
         if step.action is PlanAction.NOTHING:
@@ -161,24 +162,27 @@ def _send(client: Client, step: PlanStep) -> PlanStep:
     return step
 
 
-def _print(outcomes: Sequence[StepOutcome], how: How) -> None:
-    if how.as_json:
-        show(as_data(outcomes, is_dry=how.is_dry))
+def _print(outcomes: Sequence[StepOutcome], options: ApplyOptions) -> None:
+    if options.as_json:
+        show(as_data(outcomes, is_dry=options.is_dry))
     else:
-        click.echo(summary(outcomes, is_dry=how.is_dry))
+        click.echo(summary(outcomes, is_dry=options.is_dry))
 
 
-def _told(outcomes: Sequence[StepOutcome], how: How) -> str:
-    """Which were done and which not, job by job."""
-    if how.as_json:
-        return ""  # it stands in the JSON
+def _listed(outcomes: Sequence[StepOutcome], options: ApplyOptions) -> str:
+    """The applied and the skipped jobs by name, and what to do next."""
+    if options.as_json:
+        return ""  # the JSON contains it
     lines = []
-    for status, word in ((StepStatus.DONE, "done"), (StepStatus.SKIPPED, "not tried")):
+    for status, word in ((StepStatus.DONE, "applied"), (StepStatus.SKIPPED, "skipped")):
         names = [
-            f"{one.step.namespace}/{one.step.name}"
-            for one in outcomes
-            if one.status is status and one.step.action is not PlanAction.NOTHING
+            f"{outcome.step.namespace}/{outcome.step.name}"
+            for outcome in outcomes
+            if outcome.status is status and outcome.step.action is not PlanAction.NOTHING
         ]
         if names:
             lines.append(f"\n  {word}: {', '.join(names)}")
-    return "".join(lines) + "\n  Mend what is wrong and run it again: what is done is not done twice."
+    return (
+        "".join(lines)
+        + "\n  Fix the errors and run the command again. Jobs that were already applied are left unchanged."
+    )

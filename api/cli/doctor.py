@@ -1,4 +1,4 @@
-"""`timeball doctor`: looks at everything a daemon needs, and says what is wrong and what to do."""
+"""`timeball doctor`: checks everything that the daemon needs, and prints each problem with its fix."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ MARKS: Final = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "p
 
 @click.command()
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="The daemon's directory.  [default: ~/.timeball]"
+    "--data-dir", type=click.Path(path_type=Path), help="The daemon's data directory.  [default: ~/.timeball]"
 )
 @click.option(
     "--config", type=click.Path(path_type=Path), envvar="TIMEBALL_CONFIG", help="The daemon's settings file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print problems and warnings alone.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only problems and warnings.")
 @explained
 def doctor(*, data_dir: Path | None, config: Path | None, as_json: bool, quiet: bool) -> None:
-    """Examine engines, database, disk, clock, permissions, containers and the daemon; changes nothing.
+    """Check engines, database, disk, clock, permissions, containers and the daemon, without changing anything.
 
-    Works while the daemon is up and while it is down; give the same --data-dir, --config and TIMEBALL_… variables
-    as to 'timeball serve'. Ends with status 1 if there is a problem; warnings are none.
+    Works whether or not the daemon is running. Use the same --data-dir, --config and TIMEBALL_… variables as for
+    'timeball serve'. Exits with 1 if there is a problem, but not for warnings.
     """
-    # Loaded when the command runs.
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from api.client import UsageError  # noqa: PLC0415
-    from scheduler.domain.errors import SettingsError  # noqa: PLC0415
-    from scheduler.keeping.doctor.findings import FindingStatus, worst  # noqa: PLC0415
-    from scheduler.settings.settings import load_settings  # noqa: PLC0415
+    from api.client import UsageError
+    from scheduler.domain.errors import SettingsError
+    from scheduler.keeping.doctor.findings import FindingStatus, worst
+    from scheduler.settings.settings import load_settings
 
     try:
         settings = load_settings(config, data_dir=data_dir)
@@ -69,16 +68,16 @@ def _show(finding: Finding) -> None:
 
 
 async def _examine(settings: Settings) -> list[Finding]:
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+    from sqlalchemy.exc import ArgumentError
 
-    from scheduler.assembly.engines import docker_engine  # noqa: PLC0415
-    from scheduler.domain.clock import SystemClock  # noqa: PLC0415
-    from scheduler.domain.errors import UnavailableError  # noqa: PLC0415
-    from scheduler.keeping.doctor import machine  # noqa: PLC0415
-    from scheduler.keeping.doctor.databases import StoredView, check_database  # noqa: PLC0415
-    from scheduler.keeping.doctor.engines import check_engines  # noqa: PLC0415
-    from scheduler.keeping.doctor.findings import problem  # noqa: PLC0415
-    from scheduler.keeping.doctor.presence import check_daemon, is_locked  # noqa: PLC0415
+    from scheduler.assembly.engines import docker_engine
+    from scheduler.domain.clock import SystemClock
+    from scheduler.domain.errors import UnavailableError
+    from scheduler.keeping.doctor import machine
+    from scheduler.keeping.doctor.databases import StoredView, check_database
+    from scheduler.keeping.doctor.engines import check_engines
+    from scheduler.keeping.doctor.findings import problem
+    from scheduler.keeping.doctor.presence import check_daemon, is_locked
 
     data_dir = settings.resolved_data_dir()
     clock = SystemClock()
@@ -87,7 +86,7 @@ async def _examine(settings: Settings) -> list[Finding]:
     try:
         stored = StoredView(settings.resolved_database_url())
     except ArgumentError as error:
-        return [problem("database", f"database_url is none: {error}", "Correct database_url")]
+        return [problem("database", f"database_url is not valid: {error}", "Fix database_url")]
     findings = check_daemon(
         data_dir, stored, clock, is_served=is_served, about=about, unreachable=unreachable,
         is_named="TIMEBALL_URL" in os.environ,
@@ -100,7 +99,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         installation = stored.installation()
         open_execs: Callable[[list[str]], Collection[str]] = stored.open_execs
     except UnavailableError:
-        installation, open_execs = None, set  # what cannot be known is not judged
+        installation, open_execs = None, set  # unknown, so not checked
     findings += await check_engines(
         settings.all_regions(), docker_engine, clock,
         installation=installation, open_execs=open_execs, is_served=is_served,
@@ -109,14 +108,14 @@ async def _examine(settings: Settings) -> list[Finding]:
 
 
 def _ask(data_dir: Path, *, is_served: bool) -> tuple[dict[str, Any] | None, str | None]:
-    """What the daemon at the usual address tells about itself, or why it does not."""
-    from api.client import ClientError, UsageError, connect  # noqa: PLC0415
+    """What the daemon reports about itself, or why it cannot be asked."""
+    from api.client import ClientError, UsageError, connect
 
     if not is_served and "TIMEBALL_URL" not in os.environ:
         return None, None
     try:
         found: dict[str, Any] = connect(data_dir).request("GET", "/v1/about", timeout=10).json()
-    except UsageError as error:  # a directory without a token file: no daemon has been started on it yet
+    except UsageError as error:  # a directory without a token file: no daemon has used it yet
         return None, str(error) if is_served else None
     except (ClientError, ValueError) as error:
         return None, str(error)

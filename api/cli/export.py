@@ -1,4 +1,4 @@
-"""`timeball export`: writes jobs in the form that `timeball apply` reads, as a client of the API."""
+"""`timeball export`: writes jobs to a file that `timeball apply` reads, as a client of the API."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ from api.cli.failing import explained
 
 @click.command()
 @click.argument("references", nargs=-1, metavar="[JOB]...")
-@click.option("--namespace", help="Only the jobs of this namespace.")
+@click.option("--namespace", help="Only jobs in this namespace.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to; else standard output."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file to write. Default: standard output.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, which 'timeball apply' reads as well.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON instead of YAML. 'timeball apply' reads both."
+)
 @explained
 def export(references: tuple[str, ...], namespace: str | None, output: Path | None, *, as_json: bool) -> None:
-    """Write jobs in the form that 'timeball apply' reads: those of these ids or names, or all.
+    """Export the jobs with these ids or names, or all jobs, to a file that 'timeball apply' reads.
 
-    They are sorted, and fields that have their default are left out, so that two exports differ only where jobs do.
+    Jobs are sorted and default values are left out, so that two exports differ only where the jobs differ.
     """
-    # Loaded when the command runs.
-    from api.cli.declaring.writing import as_json as in_json  # noqa: PLC0415
-    from api.cli.declaring.writing import as_yaml, exported  # noqa: PLC0415
-    from api.cli.files import write_whole  # noqa: PLC0415
-    from api.cli.references import find_job  # noqa: PLC0415
-    from api.cli.tables import all_pages  # noqa: PLC0415
-    from api.client import connect  # noqa: PLC0415
+    from api.cli.declaring.writing import as_json as in_json
+    from api.cli.declaring.writing import as_yaml, exported
+    from api.cli.files import write_whole
+    from api.cli.references import find_job
+    from api.cli.tables import all_pages
+    from api.client import connect
 
     client = connect()
     if references:
@@ -45,4 +50,4 @@ def export(references: tuple[str, ...], namespace: str | None, output: Path | No
         click.echo(text, nl=False)
     else:
         write_whole(output, text)
-        click.echo(f"{len(jobs)} job{'' if len(jobs) == 1 else 's'} written to {output}.", err=True)
+        click.echo(f"Exported {len(jobs)} job{'' if len(jobs) == 1 else 's'} to {output}.", err=True)

@@ -1,6 +1,6 @@
-"""How commands fail: with one line that says why, and the exit status that goes with it.
+"""How commands fail: with an error message on standard error, and the matching exit status.
 
-With `--json`, the API's problem details are printed on standard output besides, for programs.
+With `--json`, the API's problem details are also printed on standard output, for programs.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import click
 
 P = ParamSpec("P")
 T = TypeVar("T")
-#: How click says that a value is none of the possible ones.
+#: The start of click's message for a value that is not one of the choices.
 _NO_CHOICE: Final = re.compile(r"('[^']*'|\"[^\"]*\") is not (?:one of )?'")
 
 
 def explained(command: Callable[P, T]) -> Callable[P, T]:
-    """Have a command say in one line why it fails: 1 refused, 2 wrong usage or bad input, 3 no daemon reached."""
+    """Print a command's error and set its exit status: 1 refused, 2 usage or input error, 3 daemon unreachable."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        from api.client import ApiError, ClientError  # noqa: PLC0415 - loaded when a command runs, not to list it
+        from api.client import ApiError, ClientError
 
         try:
             return command(*args, **kwargs)
         except ClientError as error:
             if isinstance(error, ApiError) and error.problem and kwargs.get("as_json"):
                 click.echo(json.dumps(error.problem, indent=2, ensure_ascii=False))
-            # The words after the program's own name, which is whatever it was called by.
+            # The command without the program's name, which depends on how it was started.
             name = click.get_current_context().command_path.partition(" ")[2]
             click.echo(f"timeball {name}: {error}", err=True)
             raise click.exceptions.Exit(error.exit_status) from error
@@ -42,13 +42,13 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def did_you_mean(text: str, possible: Iterable[str]) -> str:
-    """A sentence that names what comes close, with a space before it; empty if nothing does."""
+    """A sentence that suggests a similar word, with a space before it; empty if there is none."""
     near = difflib.get_close_matches(text, list(possible), n=1)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def hinted(error: click.UsageError) -> click.UsageError:
-    """An error about a value that is none of the possible ones, with the one that may have been meant."""
+    """The same error; if its value is not one of the choices, with a similar choice as a suggestion."""
     if not isinstance(error, click.BadParameter) or error.param is None:
         return error
     kind, match = error.param.type, _NO_CHOICE.match(error.message)

@@ -1,4 +1,4 @@
-"""Files that commands are given: read from where they are, and written whole or not at all."""
+"""Reads the files that commands are given, and writes files completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
 def read_all(names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Each file's name as it is to be shown, and what it holds; of a directory its YAML and JSON files, by name.
+    """The display name and contents of each file. Directories stand for their YAML and JSON files, sorted by name.
 
     Raises:
-        UsageError: one of them cannot be read, or a directory holds none.
+        UsageError: a file cannot be read, or a directory contains no such file.
     """
-    from api.client import UsageError  # noqa: PLC0415 - loaded when a command runs
+    from api.client import UsageError
 
     for name in names:
         if name == STANDARD_INPUT:
@@ -29,27 +29,29 @@ def read_all(names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         try:
             if path.is_dir():
                 found = sorted(
-                    one for one in path.iterdir() if one.suffix in _SUFFIXES and one.name[0] != "."
+                    file for file in path.iterdir() if file.suffix in _SUFFIXES and file.name[0] != "."
                 )
                 if not found:
-                    raise UsageError(f"{name} holds no file whose name ends in {', '.join(_SUFFIXES)}")
-                yield from ((str(one), one.read_bytes()) for one in found)
+                    raise UsageError(
+                        f"The directory {name} contains no files that end in {', '.join(_SUFFIXES)}."
+                    )
+                yield from ((str(file), file.read_bytes()) for file in found)
             else:
                 yield name, path.read_bytes()
         except OSError as error:
-            raise UsageError(f"{error.filename or name} cannot be read: {error.strerror}") from error
+            raise UsageError(f"Cannot read {error.filename or name}: {error.strerror}") from error
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put a text into a file; whatever goes wrong, the file is as it was or has all of it.
+    """Write a text to a file. If an error occurs, the file keeps its old contents.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
-    from api.client import UsageError  # noqa: PLC0415 - loaded when a command runs
+    from api.client import UsageError
 
     try:
-        if path.exists() and not path.is_file():  # such as /dev/stdout, which is no file to be replaced
+        if path.exists() and not path.is_file():  # such as /dev/stdout, which cannot be replaced
             path.write_text(text, encoding="utf-8")
             return
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
@@ -65,7 +67,7 @@ def write_whole(path: Path, text: str) -> None:
                 Path(file.name).unlink()
                 raise
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(f"Cannot write {path}: {error.strerror}") from error
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""Follows a run's log as it is written: server-sent events, taken up again where the connection broke."""
+"""Follows a run's log as server-sent events, and reconnects where the connection broke."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from api.client import Client
 
-#: Seconds that a daemon may be away before following is given up, and between tries.
+#: Seconds without a daemon after which following stops, and seconds between attempts.
 PATIENCE: Final = 60.0
 PAUSE: Final = 0.5
-#: Seconds of silence that are too many: a comment comes every fifteen.
+#: Seconds of silence after which a connection counts as broken. The daemon sends a comment every fifteen seconds.
 SILENCE: Final = 45.0
 
-#: What happened, as the API names it (`line`, `end`, `dropped`), and its data.
+#: The kind of an event, as the API names it (`line`, `end`, `dropped`), and its data.
 Event = tuple[str, dict[str, Any]]
 
 
 class Following:
-    """The log of one run, line by line, from wherever it has come to.
+    """The log of a run, line by line, which remembers its position.
 
     Args:
-        client: of the daemon.
-        path: of the run's log.
-        query: which lines.
+        client: the client of the daemon.
+        path: the API path of the run's log.
+        query: parameters that select lines.
     """
 
     def __init__(self, client: Client, path: str, query: Mapping[str, str]) -> None:
@@ -35,13 +35,13 @@ class Following:
         self._asked = {**query, "follow": "true"}
 
     def events(self) -> Iterator[Event]:
-        """The lines as they are written, each once, and the run's end; asked again, it goes on.
+        """Each line once, as it is written, and the run's end. A second call continues after the last line.
 
         Raises:
-            UnreachableError: the daemon stays away.
-            ApiError: it refuses.
+            UnreachableError: the daemon could not be reached for too long.
+            ApiError: the daemon rejected the request.
         """
-        from api.client import ApiError, ClientError  # noqa: PLC0415 - loaded when a command runs
+        from api.client import ApiError, ClientError
 
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -63,7 +63,7 @@ class Following:
 
 
 def _after(asked: dict[str, str], place: str | None) -> dict[str, str]:
-    """The query that goes on after a place; the tail has been shown then."""
+    """The query that continues after a position. It has no `tail`, as those lines were already returned."""
     if not place:
         return asked
     return {name: value for name, value in asked.items() if name != "tail"} | {"cursor": place}

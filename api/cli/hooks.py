@@ -1,6 +1,7 @@
-"""`timeball hook …`: who is told of how runs end, as a client of the API.
+"""`timeball hook …`: manages webhooks and their deliveries, as a client of the API.
 
-A secret is asked for without echo, or read from standard input; it is never an argument, which others could see.
+A secret is prompted for without echo, or read from standard input. It is never an argument, which other users of the
+machine could see.
 """
 
 from __future__ import annotations
@@ -24,36 +25,43 @@ F = TypeVar("F", bound=Callable[..., Any])
 EVENTS: Final = ("job:start", "job:succeed", "job:fail", "job:cancel", "job:miss")
 DELIVERY_STATUSES: Final = ("pending", "delivered", "failed")
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Print ids alone, or nothing.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print only ids, or nothing.")
 _id = click.argument("hook_id", metavar="HOOK", shell_complete=completing.hooks)
 
 
 @click.group()
 def hook() -> None:
-    """Have a URL told of how runs end, and look whether it was."""
+    """Manage webhooks and their deliveries.
+
+    A webhook posts an event to a URL when a run starts or ends, or when a due time is missed.
+    """
 
 
 def _fields(command: F) -> F:
-    """The options that say what a hook is."""
+    """Add the options that define a webhook."""
     options = [
-        click.option("--url", help="Where events are posted."),
+        click.option("--url", help="The URL that events are posted to."),
         click.option(
             "--job",
             "reference",
             metavar="JOB",
-            help="The job that it watches, by its id or name.",
+            help="Send the events of this job (id or name).",
             shell_complete=completing.jobs,
         ),
         click.option(
             "--namespace",
-            help="The namespace whose jobs it watches all; with --job, the job's.",
+            help="Send the events of all jobs in this namespace. With --job: the job's namespace.",
             shell_complete=completing.namespaces,
         ),
         click.option(
-            "--event", "events", type=click.Choice(EVENTS), multiple=True, help="Of what; can be repeated."
+            "--event",
+            "events",
+            type=click.Choice(EVENTS),
+            multiple=True,
+            help="Send this event. Can be repeated.",
         ),
-        click.option("--active/--inactive", "is_active", default=None, help="Whether new events are sent."),
+        click.option("--active/--inactive", "is_active", default=None, help="Turn the webhook on or off."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -64,39 +72,43 @@ def _fields(command: F) -> F:
 @click.argument("name")
 @_fields
 @click.option(
-    "--secret", "is_signed", is_flag=True, help="Sign what is sent; the secret is asked for or read."
+    "--secret",
+    "is_signed",
+    is_flag=True,
+    help="Sign deliveries with a secret that is prompted for, or read from standard input.",
 )
 @_json
 @_quiet
 @explained
 def create(name: str, *, is_signed: bool, as_json: bool, quiet: bool, **given: Any) -> None:
-    """Have a URL told of a job's runs, or of all runs of a namespace: by default of those that succeed or fail.
+    """Create a webhook for the runs of a job or of a namespace.
 
-    With --secret, what signs the deliveries is asked for, or read from standard input without the last line break.
+    By default, it sends an event when a run succeeds or fails. With --secret, deliveries are signed; the secret is
+    prompted for, or read from standard input without its last line break.
     """
-    from api.client import UsageError, connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import UsageError, connect
 
     client = connect()
     body = {"name": name, "events": ["job:succeed", "job:fail"], **_body(client, given)}
     for field, option in (("url", "--url"), ("subject", "--job or --namespace")):
         if field not in body:
             raise UsageError(
-                f"{option} is missing: a hook needs a name, a --url, and a --job or a --namespace"
+                f"{option} is missing. A webhook requires a name, --url, and --job or --namespace."
             )
     if is_signed:
         body["secret"] = _read_secret()
-    _print(client.request("POST", "/v1/hooks", body=body).json(), "made", as_json=as_json, quiet=quiet)
+    _print(client.request("POST", "/v1/hooks", body=body).json(), "Created", as_json=as_json, quiet=quiet)
 
 
 @hook.command()
 @_id
-@click.option("--name", help="Its new name.")
+@click.option("--name", help="The new name.")
 @_fields
 @click.option(
     "--secret/--no-secret",
     "is_signed",
     default=None,
-    help="Sign with a new secret, which is asked for or read; or no more.",
+    help="Sign deliveries with a new secret, which is prompted for or read; or stop signing.",
 )
 @_json
 @_quiet
@@ -104,17 +116,20 @@ def create(name: str, *, is_signed: bool, as_json: bool, quiet: bool, **given: A
 def update(
     hook_id: str, name: str | None, *, is_signed: bool | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
-    """Change what is given of a hook, and keep the rest. HOOK is its id."""
-    from api.client import UsageError, connect  # noqa: PLC0415 - loaded when the command runs
+    """Update a webhook. HOOK is its id.
+
+    Only the given fields change.
+    """
+    from api.client import UsageError, connect
 
     client = connect()
     body = _body(client, given) | ({"name": name} if name is not None else {})
     if is_signed is not None:
         body["secret"] = _read_secret() if is_signed else None
     if not body:
-        raise UsageError("Nothing to change was given; 'timeball hook update --help' lists what can be")
-    changed = client.request("PATCH", _path(hook_id), body=body).json()
-    _print(changed, "changed", as_json=as_json, quiet=quiet)
+        raise UsageError("Nothing to change. Run 'timeball hook update --help' for the options.")
+    updated = client.request("PATCH", _path(hook_id), body=body).json()
+    _print(updated, "Updated", as_json=as_json, quiet=quiet)
 
 
 @hook.command(name="list")
@@ -122,20 +137,20 @@ def update(
     "--job",
     "reference",
     metavar="JOB",
-    help="Only those that watch this job, by its id or name.",
+    help="Only webhooks of this job (id or name).",
     shell_complete=completing.jobs,
 )
 @click.option(
     "--namespace",
-    help="Only those that watch this namespace; with --job, the job's.",
+    help="Only webhooks of this namespace. With --job: the job's namespace.",
     shell_complete=completing.namespaces,
 )
 @_json
 @_quiet
 @explained
 def list_(reference: str | None, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """List hooks, the oldest first."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """List webhooks, oldest first."""
+    from api.client import connect
 
     client = connect()
     query = {name: str(value) for name, value in _subject(client, reference, namespace).items()}
@@ -147,15 +162,15 @@ def list_(reference: str | None, namespace: str | None, *, as_json: bool, quiet:
     else:
         rows = [
             {
-                "id": one["id"],
-                "name": one["name"],
-                "watches": f"{one['subject_type']} {one['subject']}",
-                "events": " ".join(one["events"]),
-                "active": one["is_active"],
-                "signed": one["has_secret"],
-                "url": one["url"],
+                "id": listed["id"],
+                "name": listed["name"],
+                "watches": f"{listed['subject_type']} {listed['subject']}",
+                "events": " ".join(listed["events"]),
+                "active": listed["is_active"],
+                "signed": listed["has_secret"],
+                "url": listed["url"],
             }
-            for one in found
+            for listed in found
         ]
         click.echo(
             table(
@@ -171,8 +186,8 @@ def list_(reference: str | None, namespace: str | None, *, as_json: bool, quiet:
 @_json
 @explained
 def show_(hook_id: str, *, as_json: bool) -> None:
-    """Show a hook; its secret is never shown. HOOK is its id."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Show a webhook, without its secret. HOOK is its id."""
+    from api.client import connect
 
     found = connect().request("GET", _path(hook_id)).json()
     (show if as_json else show_fields)(found)
@@ -184,14 +199,14 @@ def show_(hook_id: str, *, as_json: bool) -> None:
 @_quiet
 @explained
 def delete(hook_id: str, *, as_json: bool, quiet: bool) -> None:
-    """Remove a hook with the list of its deliveries. HOOK is its id."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Delete a webhook and its list of deliveries. HOOK is its id."""
+    from api.client import connect
 
     connect().request("DELETE", _path(hook_id))
     if as_json:
         show({"deleted": int(hook_id)})
     elif not quiet:
-        click.echo(f"Hook {hook_id} is removed.")
+        click.echo(f"Deleted webhook {hook_id}.")
 
 
 @hook.command()
@@ -200,27 +215,37 @@ def delete(hook_id: str, *, as_json: bool, quiet: bool) -> None:
 @_quiet
 @explained
 def test(hook_id: str, *, as_json: bool, quiet: bool) -> None:
-    """Send a test now, and say what came of it: ends with 1 unless it was delivered. HOOK is its id."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Send a test event and print the result. HOOK is its id.
+
+    Exits with 1 if the event is not delivered.
+    """
+    from api.client import connect
 
     found = connect().request("POST", _path(hook_id) + "/test").json()
     if as_json:
         show(found)
     elif not quiet:
-        click.echo(f"Delivery {found['id']} is {found['status']}: {_outcome(found) or 'no answer yet'}.")
+        click.echo(f"Delivery {found['id']} is {found['status']}: {_outcome(found) or 'no response yet'}.")
     sys.exit(0 if found["status"] == "delivered" else 1)
 
 
 @hook.command()
 @_id
-@click.option("--status", type=click.Choice(DELIVERY_STATUSES), help="Only those that stand so.")
-@click.option("-n", "--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many.")
+@click.option("--status", type=click.Choice(DELIVERY_STATUSES), help="Only deliveries with this status.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, 1_000),
+    default=20,
+    show_default=True,
+    help="The number of deliveries to show.",
+)
 @_json
 @_quiet
 @explained
 def deliveries(hook_id: str, *, status: str | None, limit: int, as_json: bool, quiet: bool) -> None:
-    """List what was sent to a hook, the newest first, and what came of it. HOOK is its id."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """List a webhook's deliveries and their results, newest first. HOOK is its id."""
+    from api.client import connect
 
     query = {"page_size": str(limit)} | ({"status": status} if status else {})
     found = connect().request("GET", _path(hook_id) + "/deliveries", query=query).json()
@@ -232,25 +257,27 @@ def deliveries(hook_id: str, *, status: str | None, limit: int, as_json: bool, q
         return
     rows = [
         {
-            "delivery": one["id"],
-            "event": one["event"],
-            "at": local(one["event_time"]),
-            "status": one["status"],
-            "tries": len(one["attempts"]),
-            "answer": _outcome(one),
-            "next try": local(one["next_attempt_at"]),
+            "delivery": delivery["id"],
+            "event": delivery["event"],
+            "at": local(delivery["event_time"]),
+            "status": delivery["status"],
+            "attempts": len(delivery["attempts"]),
+            "response": _outcome(delivery),
+            "next attempt": local(delivery["next_attempt_at"]),
         }
-        for one in found["results"]
+        for delivery in found["results"]
     ]
     click.echo(
         table(
-            ("delivery", "event", "at", "status", "tries", "answer", "next try"),
+            ("delivery", "event", "at", "status", "attempts", "response", "next attempt"),
             rows,
-            spare=("next try", "tries", "event"),
+            spare=("next attempt", "attempts", "event"),
         )
     )
     if found["next"] is not None:
-        click.echo(f"There are {found['count']} in all; -n or --status choose among them.", err=True)
+        click.echo(
+            f"There are {found['count']} deliveries in total. Use -n or --status to see others.", err=True
+        )
 
 
 @hook.command()
@@ -260,15 +287,18 @@ def deliveries(hook_id: str, *, status: str | None, limit: int, as_json: bool, q
 @_quiet
 @explained
 def redeliver(hook_id: str, delivery_id: str, *, as_json: bool, quiet: bool) -> None:
-    """Send a delivery once more, as it was. HOOK and DELIVERY are ids; 'timeball hook deliveries' lists them."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Send a delivery again, unchanged.
+
+    HOOK and DELIVERY are ids. Run 'timeball hook deliveries' to see them.
+    """
+    from api.client import connect
 
     path = f"{_path(hook_id)}/deliveries/{quote(delivery_id, safe='')}/redeliver"
     found = connect().request("POST", path).json()
     if as_json:
         show(found)
     elif not quiet:
-        click.echo(f"Delivery {found['id']} will be sent once more.")
+        click.echo(f"Delivery {found['id']} will be sent again.")
 
 
 def _path(hook_id: str) -> str:
@@ -276,33 +306,33 @@ def _path(hook_id: str) -> str:
 
 
 def _subject(client: Client, reference: str | None, namespace: str | None) -> dict[str, Any]:
-    """What a hook watches, as the API takes it; empty if that is not given."""
+    """The job or namespace that a webhook watches, as API fields; empty if neither is given."""
     if reference is not None:
         return {"subject_type": "job", "subject": find_job(client, reference, namespace)["id"]}
     return {} if namespace is None else {"subject_type": "namespace", "subject": namespace}
 
 
 def _body(client: Client, given: dict[str, Any]) -> dict[str, Any]:
-    """The fields that options name, as the API takes them."""
+    """The fields set by options, as the API expects them."""
     body = _subject(client, given["reference"], given["namespace"])
     body |= {name: given[name] for name in ("url", "is_active") if given[name] is not None}
     return body | ({"events": list(given["events"])} if given["events"] else {})
 
 
 def _read_secret() -> str:
-    from api.client import UsageError  # noqa: PLC0415 - loaded when the command runs
+    from api.client import UsageError
 
     if sys.stdin.isatty():
         typed: str = click.prompt("Secret", hide_input=True, confirmation_prompt=True, err=True)
         return typed
     secret = sys.stdin.read().removesuffix("\n")
     if not secret:
-        raise UsageError("Secret: standard input holds none; write it there, or use a terminal")
+        raise UsageError("The secret is missing on standard input. Write it there, or use a terminal.")
     return secret
 
 
 def _outcome(delivery: dict[str, Any]) -> str:
-    """What the last try came to, for people."""
+    """The result of the last attempt, for people."""
     if not delivery["attempts"]:
         return delivery["reason"] or ""
     last = delivery["attempts"][-1]
@@ -310,14 +340,14 @@ def _outcome(delivery: dict[str, Any]) -> str:
     return ", ".join(part for part in (answered, last["error"]) if part)
 
 
-def _print(found: dict[str, Any], what: str, *, as_json: bool, quiet: bool) -> None:
+def _print(found: dict[str, Any], done: str, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         show(found)
     elif quiet:
         click.echo(found["id"])
     else:
-        events = ", ".join(found["events"])
         click.echo(
-            f"Hook {found['id']} '{found['name']}' is {what}: {found['url']} is told of {events} "
-            f"of {found['subject_type']} {found['subject']}{'' if found['is_active'] else ', once it is active'}."
+            f"{done} webhook {found['id']} '{found['name']}': sends {', '.join(found['events'])} "
+            f"of {found['subject_type']} {found['subject']} to {found['url']}"
+            f"{'' if found['is_active'] else ' once it is active'}."
         )

@@ -1,7 +1,7 @@
-"""`timeball import`: takes over jobs of other schedulers, in the form of `timeball apply`.
+"""`timeball import`: converts jobs of other schedulers to files for `timeball apply`.
 
-Reads a file, and prints the jobs; on standard error stands, line by line, what cannot be carried over. With `--apply`
-it is a client of the API.
+Reads a file and prints the jobs. What cannot be imported is listed on standard error, line by line. With `--apply`,
+the command is a client of the API.
 """
 
 from __future__ import annotations
@@ -21,44 +21,52 @@ _FORMATS = ("crontab", "chronos", "cronjob", "ofelia")
 
 @click.command(name="import")
 @click.argument("file")
-@click.option("--from", "form", type=click.Choice(_FORMATS), help="What FILE is; found out if not given.")
-@click.option("--namespace", help="The namespace of jobs whose file names none.")
 @click.option(
-    "--timezone", metavar="ZONE", help="The zone of schedules whose file names none, such as Europe/Berlin."
+    "--from",
+    "form",
+    type=click.Choice(_FORMATS),
+    help="The format of FILE. Default: detected from its contents.",
 )
-@click.option("--size", help="The resource size of jobs of whose needs the file says nothing.")
-@click.option("--inactive", is_flag=True, help="Leave all schedules switched off.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to; else standard output.")
-@click.option("--apply", "is_applied", is_flag=True, help="Create and change the jobs right away.")
-@click.option("--dry-run", is_flag=True, help="With --apply: change nothing; show what would be changed.")
-@click.option("--json", "as_json", is_flag=True, help="Print jobs and notes, for programs.")
+@click.option("--namespace", help="The namespace of jobs for which the file does not name one.")
+@click.option(
+    "--timezone",
+    metavar="ZONE",
+    help="The time zone of schedules for which the file does not name one, such as Europe/Berlin.",
+)
+@click.option("--size", help="The resource size of jobs for which the file sets no CPU or memory limits.")
+@click.option("--inactive", is_flag=True, help="Leave all schedules turned off.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file to write. Default: standard output."
+)
+@click.option("--apply", "is_applied", is_flag=True, help="Create or update the jobs right away.")
+@click.option("--dry-run", is_flag=True, help="With --apply: show the changes without making them.")
+@click.option("--json", "as_json", is_flag=True, help="Print the jobs and notes as JSON.")
 @explained
 def import_(
     file: str, form: str | None, namespace: str | None, output: Path | None, *,
     is_applied: bool, dry_run: bool, as_json: bool, **choices: Any,
 ) -> None:  # fmt: skip
-    """Take over jobs of other schedulers, out of FILE or standard input (-).
+    """Import jobs of another scheduler from FILE or standard input (-).
 
-    FILE is a crontab whose lines are 'docker run', Chronos' JSON, CronJobs of Kubernetes, or Ofelia's INI, Compose
-    file or 'docker inspect'. Prints the jobs in the form that 'timeball apply' reads, and on standard error what
-    cannot be carried over.
+    FILE is a crontab with 'docker run' lines, the JSON of Chronos, Kubernetes CronJobs, or Ofelia's INI file, Compose
+    file or 'docker inspect' output. The jobs are printed as a file for 'timeball apply'; what cannot be imported is
+    listed on standard error.
     """
-    # Loaded when the command runs.
-    from api.cli.declaring.documents import DocumentError, decoded  # noqa: PLC0415
-    from api.cli.files import read_all, write_whole  # noqa: PLC0415
-    from api.cli.importing.detect import Format, read  # noqa: PLC0415
-    from api.cli.importing.finish import Choices, finish  # noqa: PLC0415
-    from api.cli.importing.result import FormatError  # noqa: PLC0415
-    from api.client import UsageError  # noqa: PLC0415
+    from api.cli.declaring.documents import DocumentError, decoded
+    from api.cli.files import read_all, write_whole
+    from api.cli.importing.detect import Format, read
+    from api.cli.importing.finish import Choices, finish
+    from api.cli.importing.result import FormatError
+    from api.client import UsageError
 
     if dry_run and not is_applied:
-        raise UsageError("--dry-run is for --apply: without it, nothing is changed anyway")
+        raise UsageError("--dry-run works only with --apply. Without --apply, nothing is changed.")
     if is_applied and output is not None:
         raise UsageError(
-            "--apply and --output exclude each other: write the file, then 'timeball apply -f' it"
+            "--apply and --output cannot be combined. Write the file first, then run 'timeball apply -f FILE'."
         )
     if Path(file).is_dir():
-        raise UsageError(f"{file} is a directory: name one file")
+        raise UsageError(f"{file} is a directory. Name a file.")
     [(name, raw)] = read_all([file])
     try:
         text = decoded(raw)
@@ -68,14 +76,14 @@ def import_(
         raise _refusal(f"{where}: {error}") from error
     jobs = finish(result, name, Choices(namespace=namespace, **choices))
     if not as_json or is_applied:
-        _tell(result, name, found.value, len(jobs))
+        _print_notes(result, name, found.value, len(jobs))
     if not jobs and not as_json:
-        raise _refusal(f"{name}: nothing in it could be carried over")
+        raise _refusal(f"{name}: no jobs could be imported.")
     if is_applied:
-        from api.cli.applying import How, carry_out  # noqa: PLC0415
-        from api.client import connect  # noqa: PLC0415
+        from api.cli.applying import ApplyOptions, carry_out
+        from api.client import connect
 
-        carry_out(connect(), jobs, How(namespace=namespace, is_dry=dry_run, as_json=as_json))
+        carry_out(connect(), jobs, ApplyOptions(namespace=namespace, is_dry=dry_run, as_json=as_json))
         return
     written = _written(
         result,
@@ -91,7 +99,7 @@ def import_(
 
 
 def _refusal(text: str) -> Exception:
-    from api.client import ClientError  # noqa: PLC0415 - loaded when the command runs
+    from api.client import ClientError
 
     return ClientError(text)
 
@@ -101,9 +109,9 @@ def _namespace(name: str | None) -> dict[str, str]:
 
 
 def _written(result: Imported, jobs: list[dict[str, Any]], *, as_json: bool) -> str:
-    import json  # noqa: PLC0415 - loaded when the command runs
+    import json
 
-    from api.cli.declaring.writing import as_yaml, in_order  # noqa: PLC0415
+    from api.cli.declaring.writing import as_yaml, in_order
 
     if not as_json:
         return as_yaml(jobs)
@@ -112,18 +120,18 @@ def _written(result: Imported, jobs: list[dict[str, Any]], *, as_json: bool) -> 
     return json.dumps(found, ensure_ascii=False, indent=2) + "\n"
 
 
-def _tell(result: Imported, name: str, found: str, number: int) -> None:
-    """Say on standard error what is not as it was, and how much of what there is."""
+def _print_notes(result: Imported, name: str, form: str, number: int) -> None:
+    """Print the notes and a summary on standard error."""
     for note in result.notes:
         where = name if note.line is None else f"{name}:{note.line}"
-        text = "".join(one if one.isprintable() else "�" for one in note.text)
+        text = "".join(character if character.isprintable() else "�" for character in note.text)
         click.echo(click.style(f"{where}: {text}", fg="red" if note.lost else "yellow"), err=True)
     lost = sum(note.lost for note in result.notes)
-    counts = [_number(number, "job"), _number(len(result.notes), "note")]
+    counts = [_counted(number, "job"), _counted(len(result.notes), "note")]
     if lost:
-        counts.append(f"{_number(lost, 'entry', 'entries')} left out")
-    click.echo(f"{name} ({found}): {', '.join(counts)}.", err=True)
+        counts.append(f"{_counted(lost, 'entry', 'entries')} skipped")
+    click.echo(f"{name} ({form}): {', '.join(counts)}.", err=True)
 
 
-def _number(number: int, one: str, several: str = "") -> str:
-    return f"{number} {one if number == 1 else several or f'{one}s'}"
+def _counted(number: int, singular: str, plural: str = "") -> str:
+    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"

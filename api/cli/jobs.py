@@ -1,4 +1,4 @@
-"""`timeball job …`: defines jobs, as a client of the API."""
+"""`timeball job …`: manages jobs, as a client of the API."""
 
 from __future__ import annotations
 
@@ -15,23 +15,21 @@ from api.cli.references import find_job, local, variables_of
 from api.cli.tables import all_pages, show, show_each, show_fields, table
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: Options that are fields of a job by another name, or in another form.
+#: Options whose names differ from those of the fields that they set.
 _RENAMED: Final = {"size": "resource_size", "schedule": "schedule_mode", "timezone": "schedule_timezone"}
-
-
-#: What is a command of its own as well, and where it is.
+#: Commands that also exist at the top level, and where they are defined.
 _ELSEWHERE: Final = {"export": "api.cli.export:export", "import": "api.cli.import_:import_"}
 
 
 class _JobGroup(click.Group):
-    """Loads what is a command of its own only when it is used."""
+    """Loads the commands that are defined elsewhere only when they are used."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Their names."""
+        """The names of all commands of the group."""
         return sorted([*super().list_commands(context), *_ELSEWHERE])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """One of them."""
+        """The command with that name."""
         if name not in _ELSEWHERE:
             return super().get_command(context, name)
         module, _, attribute = _ELSEWHERE[name].partition(":")
@@ -41,37 +39,46 @@ class _JobGroup(click.Group):
 
 @click.group(cls=_JobGroup)
 def job() -> None:
-    """Define jobs, change them, pause and resume them; write them to files, and take them over from elsewhere."""
+    """Create, update, pause, resume and delete jobs.
+
+    Jobs can also be exported to files and imported from other schedulers.
+    """
 
 
 _in = click.option(
     "--namespace",
-    help="The namespace, where the name alone is not clear.",
+    help="The job's namespace, if several namespaces have a job with this name.",
     shell_complete=completing.namespaces,
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Print ids alone, or nothing.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print only ids, or nothing.")
 
 
 def _fields(command: F) -> F:
-    """The options that say what a job is."""
+    """Add the options that define a job."""
     options = [
-        click.option("--image", metavar="REPO[:TAG]", help="The image that it runs."),
-        click.option("--command", help="What it runs, split into words as a shell would; no shell runs."),
-        click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="A variable; can be repeated."),
-        click.option("-l", "--label", multiple=True, metavar="NAME=VALUE", help="A label; can be repeated."),
-        click.option("--size", help="Its resource size, such as XXS or M."),
+        click.option("--image", metavar="REPO[:TAG]", help="The image to run."),
         click.option(
-            "--schedule", help="When it runs: ISO 8601 such as R/2026-01-31T09:00:00Z/P1D, or cron."
+            "--command", help="The command to run, split into words like a shell. No shell is started."
         ),
-        click.option("--timezone", metavar="ZONE", help="The schedule's zone, such as Europe/Berlin."),
-        click.option("--active/--inactive", default=None, help="Whether its schedule is on."),
+        click.option(
+            "-e", "--env", multiple=True, metavar="NAME=VALUE", help="Set a variable. Can be repeated."
+        ),
+        click.option(
+            "-l", "--label", multiple=True, metavar="NAME=VALUE", help="Set a label. Can be repeated."
+        ),
+        click.option("--size", help="The resource size, such as XXS or M."),
+        click.option(
+            "--schedule", help="The schedule: ISO 8601 such as R/2026-01-31T09:00:00Z/P1D, or cron."
+        ),
+        click.option("--timezone", metavar="ZONE", help="The schedule's time zone, such as Europe/Berlin."),
+        click.option("--active/--inactive", default=None, help="Turn the schedule on or off."),
         click.option(
             "--set",
             "others",
             multiple=True,
             metavar="FIELD=JSON",
-            help='Any other field, such as max_retries=3 or concurrency_policy="forbid".',
+            help='Set any other field, such as max_retries=3 or concurrency_policy="forbid". Can be repeated.',
         ),
     ]
     for option in reversed(options):
@@ -82,18 +89,18 @@ def _fields(command: F) -> F:
 @job.command()
 @click.argument("name")
 @_fields
-@click.option("--namespace", help="Where it is made; the caller's own namespace if not given.")
+@click.option("--namespace", help="The job's namespace. Default: the caller's namespace.")
 @_json
 @_quiet
 @explained
 def create(name: str, namespace: str | None, *, as_json: bool, quiet: bool, **given: Any) -> None:
-    """Define a job called NAME."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Create a job named NAME."""
+    from api.client import connect
 
     body = {"name": name, **_body(given)}
     if namespace is not None:
         body["namespace"] = namespace
-    _print(connect().request("POST", "/v1/jobs", body=body).json(), "made", as_json=as_json, quiet=quiet)
+    _print(connect().request("POST", "/v1/jobs", body=body).json(), "Created", as_json=as_json, quiet=quiet)
 
 
 @job.command()
@@ -108,31 +115,31 @@ def update(
     reference: str, name: str | None, namespace: str | None, *, as_json: bool, quiet: bool, **given: Any
 ) -> None:
     """Change what is given of a job, and keep the rest. JOB is its id or name."""
-    from api.client import UsageError, connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import UsageError, connect
 
     client = connect()
     body = _body(given) | ({"name": name} if name is not None else {})
     if not body:
-        raise UsageError("Nothing to change was given; 'timeball job update --help' lists what can be")
+        raise UsageError("Nothing to change. Run 'timeball job update --help' for the options.")
     found = find_job(client, reference, namespace)
-    changed = client.request("PATCH", f"/v1/jobs/{found['id']}", body=body).json()
-    _print(changed, "changed", as_json=as_json, quiet=quiet)
+    updated = client.request("PATCH", f"/v1/jobs/{found['id']}", body=body).json()
+    _print(updated, "Updated", as_json=as_json, quiet=quiet)
 
 
 @job.command(name="list")
-@click.option("--namespace", help="Only those of this namespace.")
-@click.option("-l", "--label", metavar="NAME=VALUE", help="Only those with this label.")
+@click.option("--namespace", help="Only jobs in this namespace.")
+@click.option("-l", "--label", metavar="NAME=VALUE", help="Only jobs with this label.")
 @click.option(
     "--state",
     type=click.Choice(["active", "inactive", "finished", "none"]),
-    help="Only those whose schedule stands so.",
+    help="Only jobs whose schedule has this state.",
 )
 @_json
 @_quiet
 @explained
 def list_(namespace: str | None, label: str | None, state: str | None, *, as_json: bool, quiet: bool) -> None:
-    """List jobs, the oldest first."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """List jobs, oldest first."""
+    from api.client import connect
 
     given = {"namespace": namespace, "label": label, "schedule_state": state}
     found = all_pages(connect(), "/v1/jobs", {name: value for name, value in given.items() if value})
@@ -143,16 +150,16 @@ def list_(namespace: str | None, label: str | None, state: str | None, *, as_jso
     else:
         rows = [
             {
-                "id": one["id"],
-                "namespace": one["namespace"],
-                "name": one["name"],
-                "image": f"{one['docker_image_repo']}:{one['docker_image_tag']}",
-                "schedule": one["schedule_mode"],
-                "state": one["schedule_state"],
-                "next run": local(one["next_run_at"]),
-                "last run": (one["last_exec"] or {}).get("status"),
+                "id": listed["id"],
+                "namespace": listed["namespace"],
+                "name": listed["name"],
+                "image": f"{listed['docker_image_repo']}:{listed['docker_image_tag']}",
+                "schedule": listed["schedule_mode"],
+                "state": listed["schedule_state"],
+                "next run": local(listed["next_run_at"]),
+                "last run": (listed["last_exec"] or {}).get("status"),
             }
-            for one in found["results"]
+            for listed in found["results"]
         ]
         columns = ("id", "namespace", "name", "image", "schedule", "state", "next run", "last run")
         click.echo(table(columns, rows, spare=("namespace", "image")))
@@ -164,8 +171,8 @@ def list_(namespace: str | None, label: str | None, state: str | None, *, as_jso
 @_json
 @explained
 def show_(reference: str, namespace: str | None, *, as_json: bool) -> None:
-    """Show all that is known of a job. JOB is its id or name."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Show a job. JOB is its id or name."""
+    from api.client import connect
 
     found = find_job(connect(), reference, namespace)
     if as_json:
@@ -180,25 +187,25 @@ def show_(reference: str, namespace: str | None, *, as_json: bool) -> None:
 @job.command()
 @click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
 @_in
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @_json
 @_quiet
 @explained
 def delete(reference: str, namespace: str | None, *, yes: bool, as_json: bool, quiet: bool) -> None:
-    """Remove a job with its runs and logs. JOB is its id or name."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Delete a job with its runs and logs. JOB is its id or name."""
+    from api.client import connect
 
     client = connect()
     found = find_job(client, reference, namespace)
     if not yes:
         click.confirm(
-            f"Remove job {found['id']} '{found['name']}' with all its runs and logs?", abort=True, err=True
+            f"Delete job {found['id']} '{found['name']}' with all its runs and logs?", abort=True, err=True
         )
     client.request("DELETE", f"/v1/jobs/{found['id']}")
     if as_json:
         show({"deleted": found["id"]})
     elif not quiet:
-        click.echo(f"Job {found['id']} '{found['name']}' is removed.")
+        click.echo(f"Deleted job {found['id']} '{found['name']}'.")
 
 
 @job.command()
@@ -208,7 +215,10 @@ def delete(reference: str, namespace: str | None, *, yes: bool, as_json: bool, q
 @_quiet
 @explained
 def pause(reference: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """Switch a job's schedule off; runs that go on are left alone. JOB is its id or name."""
+    """Turn off a job's schedule. JOB is its id or name.
+
+    Runs in progress continue.
+    """
     _switch(reference, namespace, on=False, as_json=as_json, quiet=quiet)
 
 
@@ -219,22 +229,25 @@ def pause(reference: str, namespace: str | None, *, as_json: bool, quiet: bool) 
 @_quiet
 @explained
 def resume(reference: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """Switch a job's schedule on; what fell due meanwhile never happened. JOB is its id or name."""
+    """Turn on a job's schedule. JOB is its id or name.
+
+    Due times that passed while it was paused are not run.
+    """
     _switch(reference, namespace, on=True, as_json=as_json, quiet=quiet)
 
 
 def _switch(reference: str, namespace: str | None, *, on: bool, as_json: bool, quiet: bool) -> None:
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
     client = connect()
     found = find_job(client, reference, namespace)
     body = {"is_schedule_active": on}
-    changed = client.request("PATCH", f"/v1/jobs/{found['id']}", body=body).json()
-    _print(changed, "resumed" if on else "paused", as_json=as_json, quiet=quiet)
+    updated = client.request("PATCH", f"/v1/jobs/{found['id']}", body=body).json()
+    _print(updated, "Resumed" if on else "Paused", as_json=as_json, quiet=quiet)
 
 
 def _body(given: dict[str, Any]) -> dict[str, Any]:
-    """The fields that options name, as the API takes them."""
+    """The fields set by options, as the API expects them."""
     body: dict[str, Any] = {}
     if (image := given["image"]) is not None:
         repository, colon, tag = image.rpartition(":")
@@ -259,16 +272,17 @@ def _body(given: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _print(found: dict[str, Any], what: str, *, as_json: bool, quiet: bool) -> None:
+def _print(found: dict[str, Any], done: str, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         show(found)
     elif quiet:
         click.echo(found["id"])
     else:
-        following = found["next_run_at"]
-        when = (
-            f"; next run {local(following)}" if following else f"; its schedule is {found['schedule_state']}"
-        )
-        if found["schedule_state"] == "none":
-            when = ""
-        click.echo(f"Job {found['id']} '{found['name']}' is {what}{when}.")
+        next_run = found["next_run_at"]
+        if next_run:
+            details = f" Next run: {local(next_run)}."
+        elif found["schedule_state"] == "none":
+            details = ""
+        else:
+            details = f" The schedule is {found['schedule_state']}."
+        click.echo(f"{done} job {found['id']} '{found['name']}'.{details}")

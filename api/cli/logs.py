@@ -1,4 +1,4 @@
-"""`timeball logs`: prints what a job or a run has written."""
+"""`timeball logs`: prints or follows the log of a run, a job or a namespace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from api.cli import completing
 from api.cli.failing import explained
 from api.cli.following import Following
 from api.cli.printing import print_line
-from api.cli.references import When, exec_path, find_exec, find_job, is_exec_id, unix
+from api.cli.references import When, find_job, find_run, is_run_id, run_path, unix
 from api.cli.saving import check_place, save
 
 if TYPE_CHECKING:
@@ -21,33 +21,37 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("reference", metavar="[JOB|EXEC]", required=False, shell_complete=completing.jobs_and_runs)
-@click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on with what is written from now on.")
-@click.option("--since", type=When(), help="Lines from then on: 2h (ago), or a moment.")
-@click.option("--until", type=When(), help="Lines up to then.")
+@click.argument("reference", metavar="[JOB|RUN]", required=False, shell_complete=completing.jobs_and_runs)
 @click.option(
-    "--stream", type=click.Choice(["stdout", "stderr", "system"]), help="Lines of this stream alone."
+    "-f", "--follow", "is_followed", is_flag=True, help="Keep printing new lines until the run ends."
 )
-@click.option("--grep", metavar="REGEX", help="Lines in which this regular expression (RE2) matches.")
-@click.option("-i", "--ignore-case", is_flag=True, help="Capital and small letters are the same for --grep.")
-@click.option("-n", "--tail", type=click.IntRange(1, 10_000), help="The last so many lines.")
-@click.option("--strip", is_flag=True, help="Without terminal sequences, such as colours, also for --grep.")
-@click.option("--raw", is_flag=True, help="Print lines as they are, also what steers a terminal.")
+@click.option("--since", type=When(), help="Only lines since then: 2h (ago), or a date and time.")
+@click.option("--until", type=When(), help="Only lines until then.")
+@click.option(
+    "--stream", type=click.Choice(["stdout", "stderr", "system"]), help="Only lines of this stream."
+)
+@click.option("--grep", metavar="REGEX", help="Only lines that match this regular expression (RE2).")
+@click.option("-i", "--ignore-case", is_flag=True, help="Ignore case in --grep.")
+@click.option("-n", "--tail", type=click.IntRange(1, 10_000), help="Only this number of lines from the end.")
+@click.option(
+    "--strip", is_flag=True, help="Remove terminal sequences such as colors, before --grep as well."
+)
+@click.option("--raw", is_flag=True, help="Print lines unchanged, including terminal control sequences.")
 @click.option("-t", "--times", is_flag=True, help="Print the time of each line.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the lines to a file, as they were printed.",
+    help="Write the lines to a file, unchanged.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
     "--namespace",
-    help="The namespace: of the job, or whose lines are wanted if none is named.",
+    help="The job's namespace; without JOB or RUN, print the lines of this namespace.",
     shell_complete=completing.namespaces,
 )
-@click.option("--json", "as_json", is_flag=True, help="Print each line as the API gives it, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print each line as JSON, as the API returns it.")
 @explained
 def logs(
     reference: str | None,
@@ -67,29 +71,29 @@ def logs(
     namespace: str | None,
     as_json: bool,
 ) -> None:
-    """Print the lines of a run, of all runs of a job, or of a namespace.
+    """Print the log of a run, of all runs of a job, or of a namespace.
 
-    EXEC is a run's id; JOB is an id or a name, and -f follows its newest run. Standard error and the daemon's own
-    lines are printed on standard error. A terminal gets the colours of a line but nothing else that would steer it;
-    pipes, and terminals with NO_COLOR, get plain text.
+    RUN is a run's id. JOB is a job's id or name; with -f, its newest run is followed. Lines that the run wrote to
+    standard error, and lines of the daemon, go to standard error. On a terminal, colors are kept and other control
+    sequences are removed. Pipes, and terminals with NO_COLOR set, get plain text.
     """
-    from api.client import UsageError, connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import UsageError, connect
 
     client = connect()
     flags = {"ignore_case": ignore_case and "true", "ansi": strip and "strip"}
     query = _query(since, until, stream, grep, tail) | {name: text for name, text in flags.items() if text}
-    path, one = _log_of(client, reference, namespace)
+    path, run = _log_of(client, reference, namespace)
     if reference is None and namespace is not None:
         query["namespace"] = namespace
     if output is not None:
         if is_followed:
-            raise UsageError("--output writes what is there; give it or --follow, not both")
+            raise UsageError("--output and --follow cannot be combined. Use one of them.")
         if as_json:
             query["format"] = "ndjson"
         _export(client, path, query, output, force=force)
         return
     if is_followed:
-        _follow(client, one, query, times=times, raw=raw, as_json=as_json)
+        _follow(client, run, query, times=times, raw=raw, as_json=as_json)
         return
     with client.open("GET", path, query={**query, "format": "ndjson"}) as response:
         for text in response:
@@ -98,18 +102,18 @@ def logs(
 
 def _follow(
     client: Client,
-    one: dict[str, Any] | None,
+    run: dict[str, Any] | None,
     query: dict[str, str],
     *,
     times: bool,
     raw: bool,
     as_json: bool,
 ) -> None:
-    from api.client import UsageError  # noqa: PLC0415 - loaded already
+    from api.client import UsageError
 
-    if one is None:
-        raise UsageError("There is no run to follow: name a run, or a job that has been run")
-    for kind, data in Following(client, exec_path(one) + "/logs", query).events():
+    if run is None:
+        raise UsageError("There is no run to follow. Name a run, or a job that has at least one run.")
+    for kind, data in Following(client, run_path(run) + "/logs", query).events():
         if kind == "line":
             _print(data, times=times, run=False, raw=raw, as_json=as_json)
         elif as_json:
@@ -127,12 +131,12 @@ def _export(client: Client, path: str, query: dict[str, str], file: Path, *, for
 def _log_of(
     client: Client, reference: str | None, namespace: str | None
 ) -> tuple[str, dict[str, Any] | None]:
-    """Where the log is, and the run to follow, if there is one."""
+    """The API path of the log, and the run to follow, if there is one."""
     if reference is None:
         return "/v1/logs", None
-    if is_exec_id(reference):
-        one = find_exec(client, reference)
-        return exec_path(one) + "/logs", one
+    if is_run_id(reference):
+        run = find_run(client, reference)
+        return run_path(run) + "/logs", run
     job = find_job(client, reference, namespace)
     last = job["last_exec"]
     return f"/v1/jobs/{job['id']}/logs", last and {"job": job["id"], **last}

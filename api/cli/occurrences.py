@@ -1,4 +1,4 @@
-"""`timeball occurrences`: what became of each due time of a job."""
+"""`timeball occurrences`: shows the outcome of each due time of a job."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ OUTCOMES = ("ran", "skipped", "missed", "expired")
 
 @click.command()
 @click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
-@click.option("--since", type=When(), help="Due times from then on: 2h (ago), or a moment.")
-@click.option("--until", type=When(), help="Due times up to then.")
-@click.option("--outcome", type=click.Choice(OUTCOMES), multiple=True, help="Only these; can be repeated.")
-@click.option("-n", "--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many.")
-@click.option("--namespace", help="The job's namespace, where its name alone is not clear.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--since", type=When(), help="Only due times since then: 2h (ago), or a date and time.")
+@click.option("--until", type=When(), help="Only due times until then.")
+@click.option(
+    "--outcome", type=click.Choice(OUTCOMES), multiple=True, help="Only this outcome. Can be repeated."
+)
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, 1_000),
+    default=20,
+    show_default=True,
+    help="The number of due times to show.",
+)
+@click.option("--namespace", help="The job's namespace, if several namespaces have a job with this name.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @explained
 def occurrences(
     reference: str,
@@ -33,8 +42,8 @@ def occurrences(
     namespace: str | None,
     as_json: bool,
 ) -> None:
-    """Show what became of each due time of JOB, the newest first: did it run, and if not, why not?"""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Show the outcome of each due time of JOB, newest first: whether it ran, and if not, why."""
+    from api.client import connect
 
     client = connect()
     query = {"page_size": str(limit)}
@@ -51,15 +60,16 @@ def occurrences(
         return
     rows = [
         {
-            "due": local(one["due_at"]),
-            "outcome": one["outcome"],
-            "run": one["exec"],
-            "reason": one["reason"],
+            "due": local(occurrence["due_at"]),
+            "outcome": occurrence["outcome"],
+            "run": occurrence["exec"],
+            "reason": occurrence["reason"],
         }
-        for one in found["results"]
+        for occurrence in found["results"]
     ]
     click.echo(table(("due", "outcome", "run", "reason"), rows))
     if found["next"] is not None:
         click.echo(
-            f"There are {found['count']} in all; -n, --since or --outcome choose among them.", err=True
+            f"There are {found['count']} due times in total. Use -n, --since, --until or --outcome to see others.",
+            err=True,
         )

@@ -1,4 +1,4 @@
-"""`timeball preview`: what a schedule will do, told without a daemon."""
+"""`timeball preview`: shows when a schedule runs, without a daemon."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ if TYPE_CHECKING:
     from scheduler.domain.errors import ScheduleError
     from scheduler.timing.preview import Language
 
-#: As `scheduler.timing.preview` has it, which is loaded only when the command runs.
+#: The same value as in `scheduler.timing.preview`, which is loaded only when the command runs.
 MOST_OCCURRENCES: Final = 1000
 _WRONG_USAGE = 2
 _SHOWN_WIDTH = 100
-_NOTES = {
-    "gap": "moved: daylight saving skips this time",
-    "fold": "this time comes twice; the first one runs",
+#: Notes on due times that fall into a daylight saving change, by language.
+_NOTES: Final = {
+    "en": {
+        "gap": "moved: this time does not exist (daylight saving)",
+        "fold": "this time occurs twice (daylight saving); runs the first time",
+    },
+    "zh": {
+        "gap": "已顺延：因夏令时，当天没有这个时间",
+        "fold": "因夏令时，这个时间出现两次，只在第一次运行",
+    },
 }
+#: The rest of the output, by language.
+_NOTHING_DUE: Final = {"en": "Nothing is due after that time.", "zh": "此后没有到期时间。"}
 
 
 @click.command(name="preview")
@@ -31,35 +40,38 @@ _NOTES = {
     type=click.IntRange(1, MOST_OCCURRENCES),
     default=5,
     show_default=True,
-    help="How many occurrences to list.",
+    help="The number of due times to list.",
 )
 @click.option(
-    "--timezone", metavar="ZONE", help="IANA zone of the schedule, such as Europe/Berlin; else UTC."
+    "--timezone",
+    metavar="ZONE",
+    help="The schedule's IANA time zone, such as Europe/Berlin. Default: UTC.",
 )
-@click.option("--after", metavar="MOMENT", help="List what comes after this ISO 8601 moment; else after now.")
+@click.option(
+    "--after", metavar="TIME", help="List due times after this ISO 8601 date and time. Default: now."
+)
 @click.option(
     "--language",
     type=click.Choice(["en", "zh"]),
     default="en",
     show_default=True,
     envvar="TIMEBALL_LANGUAGE",
-    help="Language of the description.",
+    help="The language of the description and the notes.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what the API would answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API would return it.")
 def preview(
     text: str, count: int, timezone: str | None, after: str | None, language: Language, *, as_json: bool
 ) -> None:
-    """Show when SCHEDULE runs, and what daylight saving does to it.
+    """Show when SCHEDULE runs, and how daylight saving time affects it.
 
-    SCHEDULE is an ISO 8601 repeating interval, such as 'R5/2026-01-31T09:00:00/P1M', or a crontab expression,
-    such as '0 9 * * MON-FRI'. One without a start, such as 'R5//PT1H', is shown as if it were switched on now,
-    or at the moment of --after. Works without a daemon.
+    SCHEDULE is an ISO 8601 repeating interval, such as 'R5/2026-01-31T09:00:00/P1M', or a crontab expression, such
+    as '0 9 * * MON-FRI'. A schedule without a start, such as 'R5//PT1H', is shown as if it were turned on now, or
+    at the time of --after. No daemon is required.
     """
-    # Loaded when the command runs.
-    from api.schemas.schedules import PreviewAnswer  # noqa: PLC0415
-    from scheduler.domain.errors import ScheduleError  # noqa: PLC0415
-    from scheduler.timing.preview import parse_moment  # noqa: PLC0415
-    from scheduler.timing.schedule import parse_schedule  # noqa: PLC0415
+    from api.schemas.schedules import PreviewAnswer
+    from scheduler.domain.errors import ScheduleError
+    from scheduler.timing.preview import parse_moment
+    from scheduler.timing.schedule import parse_schedule
 
     try:
         schedule = parse_schedule(text, timezone)
@@ -67,17 +79,18 @@ def preview(
     except ScheduleError as error:
         _refuse(error)
     answer = PreviewAnswer.of(schedule, moment, count, language)
-    click.echo(answer.model_dump_json(indent=2) if as_json else _table(answer, timezone or "UTC"))
+    click.echo(answer.model_dump_json(indent=2) if as_json else _table(answer, timezone or "UTC", language))
 
 
-def _table(answer: PreviewAnswer, zone: str) -> str:
+def _table(answer: PreviewAnswer, zone: str, language: Language) -> str:
     lines = [answer.description]
+    notes = _NOTES[language]
     rows = [
-        [str(n), _readable(o.at), _readable(o.local) + o.local.strftime("%z"), _NOTES.get(o.note or "", "")]
+        [str(n), _readable(o.at), _readable(o.local) + o.local.strftime("%z"), notes.get(o.note or "", "")]
         for n, o in enumerate(answer.occurrences, 1)
     ]
     if not rows:
-        return f"{answer.description}\n\nNothing is due after that moment."
+        return f"{answer.description}\n\n{_NOTHING_DUE[language]}"
     rows.insert(0, ["", "UTC", zone, ""])
     if zone == "UTC":
         rows = [row[:2] for row in rows]
@@ -90,15 +103,15 @@ def _table(answer: PreviewAnswer, zone: str) -> str:
 
 
 def _readable(moment: datetime) -> str:
-    """Weekday, date and time, with microseconds only if there are some."""
+    """Weekday, date and time, with microseconds only if they are not zero."""
     return f"{moment:%a} {moment.replace(tzinfo=None).isoformat(' ')}"
 
 
 def _refuse(error: ScheduleError) -> NoReturn:
-    """Shows the text, a caret under what is wrong, and the remedy; ends the command as wrong usage."""
+    """Print the text, a caret below the error, and the remedy, and exit with a usage error."""
     start = max(0, error.position - _SHOWN_WIDTH // 2)
     shown = [c if c.isprintable() else "�" for c in error.text[start : start + _SHOWN_WIDTH]]
     before = width_of("".join(shown[: error.position - start]))
     pointer = f"  {''.join(shown)}\n  {' ' * before}^"
-    click.echo(f"{pointer}\nError: {error.message}.\nRemedy: {error.remedy}", err=True)
+    click.echo(f"{pointer}\nError: {error.message}.\nHint: {error.remedy}", err=True)
     raise click.exceptions.Exit(_WRONG_USAGE)

@@ -1,8 +1,8 @@
-"""Prints lines of logs: each stream in its colour where a terminal looks on, and nothing but the lines elsewhere.
+"""Prints log lines: each stream in its own color on a terminal, and plain lines elsewhere.
 
-What a run prints is not to be trusted with the terminal of who reads it: it could set its title, write over what
-stands there, or have it type. A terminal gets the colours of a line and nothing else that it would act upon; files
-and pipes, and terminals with NO_COLOR, get the text alone. Whoever wants the bytes asks for them.
+A run's output must not control the reader's terminal: it could set the title, overwrite what is shown, or make the
+terminal send input. Terminals therefore get colors and no other control sequences. Files, pipes, and terminals with
+NO_COLOR set get plain text. The unchanged bytes are printed only on request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from api.cli.references import local
 
 _COLOURS: Final = {"stderr": "red", "system": "bright_black"}
 _RESET: Final = "\x1b[0m"
-# As scheduler.logs.ansi has it, for text: sequences of ECMA-48 and xterm, and lone control characters but for tabs.
+# The same as in scheduler.logs.ansi, for text: ECMA-48 and xterm sequences, and control characters except tabs.
 _CONTROL: Final = re.compile(
     r"""
       (?: \x1b \[ | \x9b ) [0-?]* [\x20-/]* (?: [@-~] | \Z )?
@@ -33,12 +33,12 @@ _COLOUR: Final = re.compile(r"\x1b\[[0-9;:]*m", re.ASCII)
 
 
 def shows_colours(*, err: bool = False) -> bool:
-    """Whether standard output, or error, is a terminal whose user has not asked for none (https://no-color.org)."""
+    """Whether standard output, or standard error, is a terminal and NO_COLOR is not set (https://no-color.org)."""
     return (sys.stderr if err else sys.stdout).isatty() and not os.environ.get("NO_COLOR")
 
 
 def without_controls(text: str, *, colours: bool) -> str:
-    """A line without what a terminal would act upon; its colours stay if wanted, and end with it."""
+    """A line without control sequences. Colors are kept if wanted, and reset at the end of the line."""
 
     def kept(match: re.Match[str]) -> str:
         return match[0] if colours and _COLOUR.fullmatch(match[0]) else ""
@@ -48,13 +48,13 @@ def without_controls(text: str, *, colours: bool) -> str:
 
 
 def print_line(line: Mapping[str, Any], *, times: bool = False, run: bool = False, raw: bool = False) -> None:
-    """Print a line: output of the run on standard output, all else on standard error.
+    """Print a line: the run's standard output on standard output, everything else on standard error.
 
     Args:
-        line: as the API gives it.
-        times: put its time before it, on this machine's clock.
-        run: put the beginning of its run's id before it.
-        raw: print it as the run printed it, whatever that does to a terminal.
+        line: the line as the API returns it.
+        times: print its time first, in this machine's time zone.
+        run: print the first characters of its run's id first.
+        raw: print it unchanged, including terminal control sequences.
     """
     before = f"{local(line['timestamp'])} " if times else ""
     if run and "exec" in line:

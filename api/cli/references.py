@@ -1,4 +1,4 @@
-"""What users call things: a job by its id or name, a run by its id, variables as NAME=VALUE, times as they speak."""
+"""Reads what users type: jobs by id or name, runs by id, variables as NAME=VALUE, and times."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _AGO: Final = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhdw])", re.ASCII)
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def is_exec_id(text: str) -> bool:
-    """Whether a text looks like a run's id."""
+def is_run_id(text: str) -> bool:
+    """Whether a text has the form of a run's id."""
     return _UUID.fullmatch(text) is not None
 
 
 def find_job(client: Client, text: str, namespace: str | None = None) -> dict[str, Any]:
-    """The job of that id or name.
+    """The job with that id or name.
 
     Raises:
-        ClientError: there is none, or several namespaces have one of that name.
+        ClientError: there is no such job, or several namespaces have a job with that name.
     """
-    from api.client import ApiError, UsageError  # noqa: PLC0415 - loaded when a command runs
+    from api.client import ApiError, UsageError
 
     if text.isascii() and text.isdigit():
         try:
@@ -48,57 +48,55 @@ def find_job(client: Client, text: str, namespace: str | None = None) -> dict[st
     if named:
         where = ", ".join(job["namespace"] for job in named)
         raise UsageError(
-            f"Several namespaces have a job named '{text}' ({where}): give --namespace, or its id"
+            f"Several namespaces have a job named '{text}' ({where}). Add --namespace, or use the job's id."
         )
-    hint = did_you_mean(text, _names_of_jobs(client, namespace))
-    raise UsageError(
-        f"There is no job with the id or name '{text}'.{hint or ' See those there are with: timeball job list'}"
-    )
+    hint = did_you_mean(text, _job_names(client, namespace)) or " Run 'timeball job list' to see all jobs."
+    raise UsageError(f"There is no job with the id or name '{text}'.{hint}")
 
 
-def _names_of_jobs(client: Client, namespace: str | None) -> list[str]:
+def _job_names(client: Client, namespace: str | None) -> list[str]:
     query = {"page_size": "1000"} | ({"namespace": namespace} if namespace else {})
-    return [one["name"] for one in client.request("GET", "/v1/jobs", query=query).json()["results"]]
+    return [job["name"] for job in client.request("GET", "/v1/jobs", query=query).json()["results"]]
 
 
-def find_exec(client: Client, exec_id: str) -> dict[str, Any]:
-    """The run of that id, with its whole job.
+def find_run(client: Client, run_id: str) -> dict[str, Any]:
+    """The run with that id, including its job.
 
     Raises:
-        ClientError: there is none.
+        ClientError: there is no such run.
     """
-    found: dict[str, Any] = client.request("GET", f"/v1/execs/{exec_id}").json()
+    found: dict[str, Any] = client.request("GET", f"/v1/execs/{run_id}").json()
     return found
 
 
-def exec_path(one: Mapping[str, Any]) -> str:
-    """Where a run stands in the API."""
-    job = one["job"]
-    return f"/v1/jobs/{job['id'] if isinstance(job, dict) else job}/execs/{one['id']}"
+def run_path(run: Mapping[str, Any]) -> str:
+    """The API path of a run."""
+    job = run["job"]
+    return f"/v1/jobs/{job['id'] if isinstance(job, dict) else job}/execs/{run['id']}"
 
 
 def variables_of(given: Iterable[str]) -> dict[str, str]:
-    """Variables from NAME=VALUE each.
+    """Variables from texts of the form NAME=VALUE.
 
     Raises:
-        click.BadParameter: one has no '='.
+        click.BadParameter: a text has no '='.
     """
     found = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as -e MODE=fast")
+            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE, such as -e MODE=fast.")
         found[name] = value
     return found
 
 
 class When(click.ParamType[datetime]):
-    """A moment: how long ago, such as 2h, or ISO 8601 on this machine's clock unless it names an offset."""
+    """A time: how long ago, such as 2h, or ISO 8601, in this machine's time zone unless it has an offset."""
 
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """An aware moment."""
+        """An aware datetime."""
         if isinstance(value, datetime):
             return value
         now = datetime.now().astimezone()
@@ -110,15 +108,15 @@ class When(click.ParamType[datetime]):
             return datetime.fromisoformat(value).astimezone()
         except ValueError:
             self.fail(
-                f"{value!r} is no time: write how long ago, such as 90s, 30m, 2h or 3d, or a moment such as "
-                "2026-01-31T14:00 (this machine's time) or 2026-01-31T13:00Z",
+                f"{value!r} is not a time. Write how long ago, such as 90s, 30m, 2h or 3d, or a date and time such "
+                "as 2026-01-31T14:00 (this machine's time zone) or 2026-01-31T13:00Z.",
                 param,
                 ctx,
             )
 
 
 def local(moment: str | None) -> str:
-    """A moment of the API on this machine's clock, to the second; empty where there is none."""
+    """A time from the API in this machine's time zone, to the second; empty for None."""
     if moment is None:
         return ""
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,6 +1,7 @@
-"""`timeball registry …`: credentials that pulls use and nobody reads, as a client of the API.
+"""`timeball registry …`: manages credentials for pulling images, as a client of the API.
 
-A password is asked for without echo, or read from standard input; it is never an argument, which others could see.
+Passwords cannot be read back. A password is prompted for without echo, or read from standard input. It is never an
+argument, which other users of the machine could see.
 """
 
 from __future__ import annotations
@@ -16,39 +17,48 @@ from api.cli.tables import all_pages, show, show_each, table
 
 _NAMESPACE = click.option(
     "--namespace",
-    help="Whose runs pull with it; the caller's own if not given.",
+    help="The namespace whose runs use the credential. Default: the caller's namespace.",
     shell_complete=completing.namespaces,
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
-_QUIET = click.option("-q", "--quiet", is_flag=True, help="Print hosts alone, or nothing.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Print only hosts, or nothing.")
 
 
 @click.group()
 def registry() -> None:
-    """Manage credentials for registries, with which the runs of a namespace pull private images."""
+    """Manage credentials for pulling images from registries.
+
+    The runs of a namespace use them to pull private images.
+    """
 
 
 @registry.command(name="set")
 @click.argument("host")
-@click.option("--username", required=True, help="As the registry knows it.")
+@click.option("--username", required=True, help="The user name at the registry.")
 @_NAMESPACE
 @_JSON
 @_QUIET
 @explained
 def set_(host: str, username: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """Set the credential for a registry; the password is asked for, or read from standard input."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Create or replace the credential for a registry.
+
+    The password is prompted for, or read from standard input.
+    """
+    from api.client import connect
 
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, err=True)
     else:
         password = sys.stdin.read().removesuffix("\n")
     body = {"username": username, "password": password}
-    made = connect().request("PUT", _path(host, namespace), body=body).json()
+    stored = connect().request("PUT", _path(host, namespace), body=body).json()
     if as_json:
-        show(made)
+        show(stored)
     elif not quiet:
-        click.echo(f"Runs of {made['namespace']} pull from {made['host']} as {made['username']}.")
+        click.echo(
+            f"Set the credential for {stored['host']}: "
+            f"runs in namespace {stored['namespace']} pull as {stored['username']}."
+        )
 
 
 @registry.command(name="list")
@@ -58,7 +68,7 @@ def set_(host: str, username: str, namespace: str | None, *, as_json: bool, quie
 @explained
 def list_(namespace: str | None, *, as_json: bool, quiet: bool) -> None:
     """List credentials, without their passwords."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
     found = all_pages(connect(), "/v1/registries", {"namespace": namespace} if namespace else {})
     if as_json:
@@ -76,14 +86,17 @@ def list_(namespace: str | None, *, as_json: bool, quiet: bool) -> None:
 @_QUIET
 @explained
 def delete(host: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """Delete the credential for a registry; pulls go on without it."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Delete the credential for a registry.
+
+    Later pulls from this registry are made without a credential.
+    """
+    from api.client import connect
 
     connect().request("DELETE", _path(host, namespace))
     if as_json:
         show({"deleted": host})
     elif not quiet:
-        click.echo(f"The credential for {host} is deleted.")
+        click.echo(f"Deleted the credential for {host}.")
 
 
 def _path(host: str, namespace: str | None) -> str:

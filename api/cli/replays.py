@@ -1,4 +1,4 @@
-"""`timeball exec replay` and `exec diff`: runs done again, and what differs between two of them."""
+"""`timeball runs replay` and `runs diff`: repeats a run, and compares two runs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import click
 
 from api.cli import completing
 from api.cli.failing import explained
-from api.cli.references import exec_path, find_exec, local
-from api.cli.run import making_options, overrides_of
+from api.cli.references import find_run, local, run_path
+from api.cli.run import overrides_of, run_options
 from api.cli.tables import readable, show, table
-from api.cli.watching import say_made, watch
+from api.cli.watching import print_created, watch
 
 _STATUSES: Final = {"W": "waiting", "R": "running", "S": "succeeded", "F": "failed", "C": "cancelled"}
 
 
 @click.command()
-@click.argument("exec_id", metavar="EXEC", shell_complete=completing.runs)
-@making_options
+@click.argument("run_id", metavar="RUN", shell_complete=completing.runs)
+@run_options
 @explained
 def replay(
-    exec_id: str,
+    run_id: str,
     *,
     is_followed: bool,
     env: tuple[str, ...],
@@ -34,66 +34,71 @@ def replay(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Do a run again: the same image, command, variables, size and options, whatever its job says by now.
+    """Repeat a run with its original image, command, variables, size and options. RUN is its id.
 
-    EXEC is its id. The image is the very one that it ran, although its tag may mean another by now; --tag takes what
-    a tag means now. The new run is followed like one of 'timeball run'.
+    Later changes to the job have no effect. The replay uses the exact image of the original run, even if its tag has
+    moved since; with --tag, the tag is resolved again. The new run is followed as with 'timeball run'.
     """
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
     body = overrides_of(env=env, command=command, tag=tag, size=size)
     client = connect()
-    earlier = find_exec(client, exec_id)
-    path = exec_path(earlier) + "/replay"
-    one = client.request("POST", path, query={"force": "true"} if force else None, body=body).json()
-    name = earlier["job"]["name"]
+    original = find_run(client, run_id)
+    path = run_path(original) + "/replay"
+    run = client.request("POST", path, query={"force": "true"} if force else None, body=body).json()
+    name = original["job"]["name"]
     if not is_followed:
-        say_made(one, name, as_json=as_json, quiet=quiet)
+        print_created(run, name, as_json=as_json, quiet=quiet)
         return
-    watch(client, one, name, times=times, raw=raw, as_json=as_json, quiet=quiet)
+    watch(client, run, name, times=times, raw=raw, as_json=as_json, quiet=quiet)
 
 
 @click.command()
 @click.argument("first", metavar="A", shell_complete=completing.runs)
 @click.argument("second", metavar="B", shell_complete=completing.runs)
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the names of what differs alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the names of the fields that differ.")
 @explained
 def diff(first: str, second: str, *, as_json: bool, quiet: bool) -> None:
-    """Show in what the run B differs from the run A: what it was to do, and what came of it.
+    """Compare the runs A and B: their definitions and their outcomes.
 
-    A and B are ids of runs. Secrets are told by their names.
+    A and B are run ids. Secrets are compared by name.
     """
-    from urllib.parse import quote  # noqa: PLC0415 - loaded when the command runs
+    from urllib.parse import quote
 
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
-    path = "/".join(quote(one, safe="") for one in (first, "diff", second))
+    path = "/".join(quote(part, safe="") for part in (first, "diff", second))
     found = connect().request("GET", f"/v1/execs/{path}").json()
     if as_json:
         show(found)
     elif quiet:
-        click.echo("".join(f"{_name(one)}\n" for one in found["differences"]), nl=False)
+        click.echo("".join(f"{_name(difference)}\n" for difference in found["differences"]), nl=False)
     elif found["is_same"]:
         click.echo(
-            "Nothing differs: image, command, variables, size, options, outcome and duration are alike."
+            "No differences: image, command, variables, size, options, outcome and duration are the same."
         )
     else:
         a, b = found["a"], found["b"]
         rows = [
             {"": "job", "A": f"{a['job_name']} ({a['job']})", "B": f"{b['job_name']} ({b['job']})"},
             {"": "run", "A": a["id"], "B": b["id"]},
-            {"": "made", "A": local(a["created_at"]), "B": local(b["created_at"])},
+            {"": "created", "A": local(a["created_at"]), "B": local(b["created_at"])},
         ]
         rows += [
-            {"": _name(one), "A": _shown(one["field"], one["a"]), "B": _shown(one["field"], one["b"])}
-            for one in found["differences"]
+            {
+                "": _name(difference),
+                "A": _shown(difference["field"], difference["a"]),
+                "B": _shown(difference["field"], difference["b"]),
+            }
+            for difference in found["differences"]
         ]
         click.echo(table(("", "A", "B"), rows))
 
 
-def _name(one: dict[str, Any]) -> str:
-    return str(one["field"]) if one["name"] is None else f"{one['field']}.{one['name']}"
+def _name(difference: dict[str, Any]) -> str:
+    field, name = difference["field"], difference["name"]
+    return str(field) if name is None else f"{field}.{name}"
 
 
 def _shown(field: str, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""`timeball restore FILE`: puts a backup in the place of a data directory's database."""
+"""`timeball restore FILE`: replaces the database in a data directory with a backup."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ from api.cli.saving import meter
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Whose database.  [default: ~/.timeball]")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="The daemon's data directory.  [default: ~/.timeball]"
+)
 @click.option(
     "--config", type=click.Path(path_type=Path), envvar="TIMEBALL_CONFIG", help="The daemon's settings file."
 )
-@click.option(
-    "--force", is_flag=True, help="Replace the database that is there; it is kept beside the new one."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option("--force", is_flag=True, help="Replace an existing database. It is kept next to the new one.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
 @explained
 def restore(
     file: Path, *, data_dir: Path | None, config: Path | None, force: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Make FILE, written by `timeball backup`, the database of a data directory that no daemon uses.
+    """Restore FILE, a backup from `timeball backup`, to a data directory that no daemon is using.
 
-    The next start goes on from there: what fell due since follows each job's misfire policy, runs that had not ended
-    are taken up if their containers are there and settled if not, and containers that the backup does not know are
-    removed. Do not let the daemon that the backup is from go on elsewhere on the same engine.
+    At its next start, the daemon continues from the backup. Due times since then follow each job's misfire policy.
+    Runs that had not ended are resumed if their containers still exist, and marked as ended otherwise. Containers
+    that the backup does not contain are removed. Do not keep running the original daemon on the same engine.
     """
-    # Loaded when the command runs.
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
-    from api.client import ClientError, UsageError  # noqa: PLC0415
-    from scheduler.domain.clock import SystemClock  # noqa: PLC0415
-    from scheduler.domain.errors import SettingsError  # noqa: PLC0415
-    from scheduler.keeping import restore as restoring  # noqa: PLC0415
-    from scheduler.settings.settings import load_settings  # noqa: PLC0415
+    from api.client import ClientError, UsageError
+    from scheduler.domain.clock import SystemClock
+    from scheduler.domain.errors import SettingsError
+    from scheduler.keeping import restore as restoring
+    from scheduler.settings.settings import load_settings
 
     try:
         settings = load_settings(config, data_dir=data_dir)
@@ -49,8 +48,8 @@ def restore(
         raise UsageError(str(error)) from error
     if url.get_backend_name() != "sqlite" or not url.database:
         raise UsageError(
-            "database_url names PostgreSQL, which has its own means: restore into an empty database with "
-            "pg_restore --dbname=URL timeball.dump while no daemon uses it"
+            "database_url refers to PostgreSQL, which this command cannot restore. Restore into an empty database "
+            "with 'pg_restore --dbname=URL timeball.dump' while no daemon is using it."
         )
     directory, database = settings.resolved_data_dir(), Path(url.database).absolute()
     try:
@@ -84,12 +83,14 @@ def restore(
         f"Restored {database} as of {local(taken_at) or 'an unknown time'}: {facts.jobs} jobs, {facts.execs} runs."
     )
     if facts.open_execs:
-        click.echo(f"{facts.open_execs} runs had not ended; the next start takes them up or settles them.")
+        click.echo(
+            f"{facts.open_execs} runs had not ended. The daemon resumes or ends them at its next start."
+        )
     if kept is not None:
-        click.echo(f"The earlier database is kept as {kept}; remove it when you do not need it any more.")
+        click.echo(f"The previous database is kept as {kept}. Delete it when you no longer need it.")
     token_file = directory / "admin.token"
     click.echo(
-        f"The token in {token_file} goes on working."
+        f"The token in {token_file} is still valid."
         if works
-        else f"The next start puts an administrator's token that works into {token_file}; earlier ones of admin end."
+        else f"At its next start, the daemon writes a new administrator token to {token_file} and revokes the others."
     )

@@ -1,4 +1,4 @@
-"""`timeball run`: runs a job now and follows it, as if it ran here."""
+"""`timeball run`: runs a job now and follows it, as if it ran locally."""
 
 from __future__ import annotations
 
@@ -10,29 +10,38 @@ import click
 from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import find_job, variables_of
-from api.cli.watching import say_made, watch
+from api.cli.watching import print_created, watch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def making_options(command: F) -> F:
-    """The options of commands that make a run: what it does otherwise, and how it is watched."""
+def run_options(command: F) -> F:
+    """Add the options of commands that start a run: its overrides, and how it is followed."""
     options = [
         click.option(
-            "--follow/--no-follow", "is_followed", default=True, help="Whether to print its log and wait."
+            "--follow/--no-follow",
+            "is_followed",
+            default=True,
+            help="Print the log and wait for the end, or return at once. Default: --follow.",
         ),
-        click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="A variable for this run."),
-        click.option("--command", help="Another command for this run, split as a shell would."),
-        click.option("--tag", help="Another tag of the image for this run."),
-        click.option("--size", help="Another resource size for this run."),
-        click.option("--force", is_flag=True, help="Run although the job forbids two runs at a time."),
+        click.option(
+            "-e",
+            "--env",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Set a variable for this run. Can be repeated.",
+        ),
+        click.option("--command", help="Use another command for this run, split into words like a shell."),
+        click.option("--tag", help="Use another image tag for this run."),
+        click.option("--size", help="Use another resource size for this run."),
+        click.option("--force", is_flag=True, help="Run even if the job forbids concurrent runs."),
         click.option("-t", "--times", is_flag=True, help="Print the time of each line."),
-        click.option("--raw", is_flag=True, help="Print lines as they are, also what steers a terminal."),
         click.option(
-            "--json", "as_json", is_flag=True, help="Print what the API answers of the run, at its end."
+            "--raw", is_flag=True, help="Print lines unchanged, including terminal control sequences."
         ),
+        click.option("--json", "as_json", is_flag=True, help="Print the run as JSON when it has ended."),
         click.option(
-            "-q", "--quiet", is_flag=True, help="Print the output alone, or without --follow the run's id."
+            "-q", "--quiet", is_flag=True, help="Print only the output, or the run's id with --no-follow."
         ),
     ]
     for option in reversed(options):
@@ -43,7 +52,7 @@ def making_options(command: F) -> F:
 def overrides_of(
     *, env: tuple[str, ...], command: str | None, tag: str | None, size: str | None
 ) -> dict[str, Any] | None:
-    """What a run does otherwise, as the API takes it; None if nothing.
+    """The request body that overrides a job's settings for a run, or None without overrides.
 
     Raises:
         click.BadParameter: a variable is malformed.
@@ -59,10 +68,10 @@ def overrides_of(
 
 @click.command()
 @click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
-@making_options
+@run_options
 @click.option(
     "--namespace",
-    help="The job's namespace, where its name alone is not clear.",
+    help="The job's namespace, if several namespaces have a job with this name.",
     shell_complete=completing.namespaces,
 )
 @explained
@@ -81,19 +90,19 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run JOB now, print what it writes, and end as it ends: 0 if it succeeds, 1 if not.
+    """Run JOB now, print its output, and exit with 0 if the run succeeds or 1 if it does not.
 
-    JOB is its id or name. Its standard output is this command's, so that it can be piped on. Ctrl-C asks whether to
-    stop the run or only to stop watching.
+    JOB is an id or a name. The run's standard output goes to standard output, so that it can be piped. Ctrl-C asks
+    whether to stop the run or only stop following it.
     """
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
     body = overrides_of(env=env, command=command, tag=tag, size=size)
     client = connect()
     job = find_job(client, reference, namespace)
     path = f"/v1/jobs/{job['id']}/execs"
-    one = client.request("POST", path, query={"force": "true"} if force else None, body=body).json()
+    created = client.request("POST", path, query={"force": "true"} if force else None, body=body).json()
     if not is_followed:
-        say_made(one, job["name"], as_json=as_json, quiet=quiet)
+        print_created(created, job["name"], as_json=as_json, quiet=quiet)
         return
-    watch(client, one, job["name"], times=times, raw=raw, as_json=as_json, quiet=quiet)
+    watch(client, created, job["name"], times=times, raw=raw, as_json=as_json, quiet=quiet)

@@ -1,4 +1,4 @@
-"""Writes what the daemon sends to a file that is there whole or not at all, and shows how it goes on."""
+"""Writes a response to a file, completely or not at all, and shows the progress."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import http.client
     from contextlib import AbstractContextManager
 
-#: Bytes that are read at a time.
+#: Bytes read at a time.
 PIECE: Final = 256 * 1024
-#: Seconds between two looks at a figure that grows.
+#: Seconds between two updates of the progress.
 _PAUSE: Final = 0.1
 
 
 class Counter:
-    """Shows how many bytes have come, where nobody knows how many there will be."""
+    """Shows the number of bytes received so far, if the total is unknown."""
 
     def __init__(self, label: str, *, hidden: bool) -> None:
         self._label = label
@@ -39,7 +39,7 @@ class Counter:
             click.echo(err=True)
 
     def update(self, size: int) -> None:
-        """So many more have come."""
+        """Add a number of bytes received."""
         self._bytes += size
         if not self._hidden and time.monotonic() - self._shown_at > _PAUSE:
             self._shown_at = time.monotonic()
@@ -50,9 +50,9 @@ class Counter:
 
 
 def meter(label: str, length: int | None, *, hidden: bool) -> AbstractContextManager[Any]:
-    """A bar on standard error, or a figure where the length is not known; nothing unless a terminal looks on.
+    """A progress bar on standard error, or a counter if the length is unknown. Shown only on a terminal.
 
-    Its `update` takes how much has come since.
+    Its `update` takes the number of bytes since the last update.
     """
     hidden = hidden or not sys.stderr.isatty()
     if length is None:
@@ -61,17 +61,17 @@ def meter(label: str, length: int | None, *, hidden: bool) -> AbstractContextMan
 
 
 def check_place(file: Path, *, force: bool) -> None:
-    """Let pass a file that can be written.
+    """Check that a file can be written.
 
     Raises:
-        UsageError: its directory does not exist, or it does and is not to be replaced.
+        UsageError: its directory does not exist, or the file exists and must not be replaced.
     """
-    from api.client import UsageError  # noqa: PLC0415 - loaded when a command runs
+    from api.client import UsageError
 
     if not file.parent.is_dir():
-        raise UsageError(f"{file}: there is no directory {file.parent}")
+        raise UsageError(f"Cannot write {file}: the directory {file.parent} does not exist.")
     if file.exists() and not force:
-        raise UsageError(f"{file} exists; name another file, or replace it with --force")
+        raise UsageError(f"{file} already exists. Choose another file, or replace it with --force.")
 
 
 def save(
@@ -82,22 +82,22 @@ def save(
     force: bool,
     quiet: bool,
 ) -> tuple[int, str]:
-    """Write an answer under a temporary name, sync it, and only then give it its own; for its owner alone.
+    """Write a response to a temporary file, sync it, and rename it. Only the owner can read the file.
 
     Args:
-        opened: the answer.
-        file: where to; see `check_place`.
-        url: of the daemon, for errors.
-        force: replace what is there.
-        quiet: show nothing of how it goes on.
+        opened: the response.
+        file: the file to write; see `check_place`.
+        url: the daemon's address, for errors.
+        force: replace an existing file.
+        quiet: show no progress.
 
     Returns:
-        Its size in bytes, and when what it holds was taken, if the daemon says so.
+        The size in bytes, and the time of the data, if the daemon sends it.
 
     Raises:
-        ClientError: it cannot be written, or the connection broke.
+        ClientError: the file cannot be written, or the connection broke.
     """
-    from api.client import ClientError  # noqa: PLC0415 - loaded already
+    from api.client import ClientError
 
     draft = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
@@ -109,7 +109,7 @@ def save(
                 os.fsync(target.fileno())
         _put_in_place(draft, file, force=force)
     except OSError as error:
-        raise ClientError(f"{file} cannot be written: {error.strerror or error}") from error
+        raise ClientError(f"Cannot write {file}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -117,13 +117,13 @@ def save(
 
 
 def _copy(answer: http.client.HTTPResponse, target: IO[bytes], url: str, *, quiet: bool) -> int:
-    from http.client import HTTPException  # noqa: PLC0415 - loaded already
+    from http.client import HTTPException
 
-    from api.client import UnreachableError  # noqa: PLC0415 - loaded already
+    from api.client import UnreachableError
 
     expected = answer.length
     done = 0
-    with meter("Fetching", expected, hidden=quiet) as bar:
+    with meter("Downloading", expected, hidden=quiet) as bar:
         while True:
             try:
                 piece = answer.read(PIECE)
@@ -140,18 +140,18 @@ def _copy(answer: http.client.HTTPResponse, target: IO[bytes], url: str, *, quie
 
 
 def _put_in_place(draft: Path, file: Path, *, force: bool) -> None:
-    from api.client import UsageError  # noqa: PLC0415 - loaded already
+    from api.client import UsageError
 
     if force:
         draft.replace(file)
     else:
         try:
-            os.link(draft, file)  # unlike a renaming, never replaces what came there meanwhile
+            os.link(draft, file)  # unlike a rename, never replaces a file created in the meantime
         except FileExistsError as error:
             raise UsageError(
-                f"{file} exists by now; name another file, or replace it with --force"
+                f"{file} was created in the meantime. Choose another file, or replace it with --force."
             ) from error
-        except OSError:  # a file system without links
+        except OSError:  # a file system without hard links
             draft.replace(file)
     directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

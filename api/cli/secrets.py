@@ -1,6 +1,7 @@
-"""`timeball secret …`: values that jobs name and nobody reads, as a client of the API.
+"""`timeball secret …`: manages the secrets that jobs use, as a client of the API. Values cannot be read back.
 
-A value is asked for without echo, or read from standard input; it is never an argument, which others could see.
+A value is prompted for without echo, or read from standard input. It is never an argument, which other users of the
+machine could see.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ from api.cli.failing import explained
 from api.cli.tables import all_pages, show, show_each, table
 
 _NAMESPACE = click.option(
-    "--namespace", help="Where it lies; the caller's own if not given.", shell_complete=completing.namespaces
+    "--namespace",
+    help="The secret's namespace. Default: the caller's namespace.",
+    shell_complete=completing.namespaces,
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
-_QUIET = click.option("-q", "--quiet", is_flag=True, help="Print names alone, or nothing.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Print only names, or nothing.")
 
 
 @click.group()
 def secret() -> None:
-    """Manage secrets, which jobs name as {"secret": NAME} for a variable's value."""
+    """Manage the secrets that jobs use.
+
+    A job refers to a secret with {"secret": NAME} as the value of a variable.
+    """
 
 
 @secret.command(name="set")
@@ -33,18 +39,21 @@ def secret() -> None:
 @_QUIET
 @explained
 def set_(name: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """Set a secret; its value is asked for, or read from standard input without the last line break."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Create or replace a secret.
+
+    The value is prompted for, or read from standard input without its last line break.
+    """
+    from api.client import connect
 
     if sys.stdin.isatty():
         value = click.prompt("Value", hide_input=True, confirmation_prompt=True, err=True)
     else:
         value = sys.stdin.read().removesuffix("\n")
-    made = connect().request("PUT", _path(name, namespace), body={"value": value}).json()
+    stored = connect().request("PUT", _path(name, namespace), body={"value": value}).json()
     if as_json:
-        show(made)
+        show(stored)
     elif not quiet:
-        click.echo(f"Secret {made['name']} of {made['namespace']} is set.")
+        click.echo(f"Set secret {stored['name']} in namespace {stored['namespace']}.")
 
 
 @secret.command(name="list")
@@ -54,7 +63,7 @@ def set_(name: str, namespace: str | None, *, as_json: bool, quiet: bool) -> Non
 @explained
 def list_(namespace: str | None, *, as_json: bool, quiet: bool) -> None:
     """List secrets, without their values."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
     found = all_pages(connect(), "/v1/secrets", {"namespace": namespace} if namespace else {})
     if as_json:
@@ -73,32 +82,39 @@ def list_(namespace: str | None, *, as_json: bool, quiet: bool) -> None:
 @_QUIET
 @explained
 def delete(name: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """Delete a secret; runs of jobs that still name it fail."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Delete a secret.
+
+    Runs of jobs that still refer to it fail.
+    """
+    from api.client import connect
 
     connect().request("DELETE", _path(name, namespace))
     if as_json:
         show({"deleted": name})
     elif not quiet:
-        click.echo(f"Secret {name} is deleted.")
+        click.echo(f"Deleted secret {name}.")
 
 
 @secret.command()
 @_JSON
 @explained
 def rotate(*, as_json: bool) -> None:
-    """Seal all secrets with a new key, and forget the former one; for administrators of all namespaces."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Encrypt all secrets with a new key and discard the old key.
 
-    made = connect().request("POST", "/v1/secret-key/rotate").json()
+    Requires an administrator of all namespaces.
+    """
+    from api.client import connect
+
+    rotated = connect().request("POST", "/v1/secret-key/rotate").json()
     if as_json:
-        show(made)
+        show(rotated)
         return
-    click.echo(f"The key {made['key']} has taken over; {made['sealed_anew']} values are sealed with it.")
-    click.echo("Copy the key file anew; keep the former copy for as long as backups that were taken before.")
-    if made["cannot_be_opened"]:
+    click.echo(f"The new key is {rotated['key']}. Encrypted {rotated['sealed_anew']} values with it.")
+    click.echo("Back up the key file again. Keep the old copy as long as you keep backups made before now.")
+    if rotated["cannot_be_opened"]:
         click.echo(
-            f"{made['cannot_be_opened']} values were left that no key opens; the daemon's log names them.",
+            f"{rotated['cannot_be_opened']} values could not be decrypted with any key and were left unchanged. "
+            "The daemon's log names them.",
             err=True,
         )
 

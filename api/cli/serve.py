@@ -10,36 +10,40 @@ import click
 
 
 @click.command()
-@click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--host", metavar="ADDRESS", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [default: 8601]"
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="The port to listen on; 0 for any free port.  [default: 8601]",
 )
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where everything is kept.  [default: ~/.timeball]"
+    "--data-dir", type=click.Path(path_type=Path), help="The data directory.  [default: ~/.timeball]"
 )
-@click.option("--database-url", metavar="URL", help="Database; SQLite in the data directory if not given.")
+@click.option(
+    "--database-url", metavar="URL", help="The database. Default: an SQLite database in the data directory."
+)
 @click.option(
     "--config", type=click.Path(path_type=Path), envvar="TIMEBALL_CONFIG", help="A TOML file with settings."
 )
 def serve(
     host: str | None, port: int | None, data_dir: Path | None, database_url: str | None, config: Path | None
 ) -> None:
-    """Start the daemon; Ctrl-C or SIGTERM stops it in order, and runs in progress go on.
+    """Start the daemon in the foreground.
 
-    Every setting can also be given as TIMEBALL_… in the environment or in the file named with --config.
+    Ctrl-C or SIGTERM shuts it down cleanly; containers keep running. Every setting can also be given as a TIMEBALL_…
+    environment variable or in the file named with --config.
     """
-    from scheduler.process import light_imports, memory  # noqa: PLC0415
+    from scheduler.process import light_imports, memory
 
-    memory.keep_small()  # before what is loaded takes any
+    memory.keep_small()  # before other imports allocate memory
     light_imports.load()
-    # Loaded here, so that other commands do not wait for it.
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from api.server.logging import configure_logging  # noqa: PLC0415
-    from api.server.serve import serve as run  # noqa: PLC0415
-    from scheduler.domain.errors import SettingsError  # noqa: PLC0415
-    from scheduler.process import faults  # noqa: PLC0415
-    from scheduler.settings.settings import load_settings  # noqa: PLC0415
+    from api.server.logging import configure_logging
+    from api.server.serve import serve as run
+    from scheduler.domain.errors import SettingsError
+    from scheduler.process import faults
+    from scheduler.settings.settings import load_settings
 
     try:
         settings = load_settings(config, host=host, port=port, data_dir=data_dir, database_url=database_url)

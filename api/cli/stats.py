@@ -1,4 +1,4 @@
-"""`timeball stats`: how runs have ended, and how long they took."""
+"""`timeball stats`: shows how runs ended and how long they took."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from api.cli.tables import show, table
 
 @click.command()
 @click.argument("reference", metavar="[JOB]", required=False, shell_complete=completing.jobs)
-@click.option("--namespace", help="Only jobs of this namespace.")
+@click.option("--namespace", help="Only jobs in this namespace.")
 @click.option(
-    "--since", type=When(), help="Runs made from then on: 2h (ago), or a moment; else the last day."
+    "--since",
+    type=When(),
+    help="Only runs created since then: 2h (ago), or a date and time. Default: the last day.",
 )
-@click.option("--until", type=When(), help="Runs made up to then.")
+@click.option("--until", type=When(), help="Only runs created until then.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many jobs."
+    "-n",
+    "--limit",
+    type=click.IntRange(1, 1_000),
+    default=20,
+    show_default=True,
+    help="The number of jobs to show.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @explained
 def stats(
     reference: str | None,
@@ -33,8 +40,11 @@ def stats(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Show how the runs of a window have ended, those of each job or of JOB alone, the busiest first."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Show run counts, success rates and durations, by job or for JOB only.
+
+    The jobs with the most runs come first.
+    """
+    from api.client import connect
 
     client = connect()
     query = {"limit": str(limit)}
@@ -52,16 +62,16 @@ def stats(
         return
     rows = [
         {
-            "job": one["name"],
-            "runs": one["total"],
-            "succeeded": one["counts"]["S"],
-            "failed": one["counts"]["F"],
-            "stopped": one["counts"]["C"],
-            "rate": "" if one["success_rate"] is None else f"{one['success_rate']:.1%}",
-            "median": _seconds(one["durations"], "p50"),
-            "p99": _seconds(one["durations"], "p99"),
+            "job": job["name"],
+            "runs": job["total"],
+            "succeeded": job["counts"]["S"],
+            "failed": job["counts"]["F"],
+            "stopped": job["counts"]["C"],
+            "rate": "" if job["success_rate"] is None else f"{job['success_rate']:.1%}",
+            "median": _seconds(job["durations"], "p50"),
+            "p99": _seconds(job["durations"], "p99"),
         }
-        for one in found["jobs"]
+        for job in found["jobs"]
     ]
     runs = "1 run" if found["total"] == 1 else f"{found['total']} runs"
     click.echo(f"{runs} from {local(found['from'])} to {local(found['to'])}")

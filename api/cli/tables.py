@@ -1,7 +1,7 @@
-"""What commands print: JSON as the API answers it, and plain tables for people.
+"""Output of commands: JSON as the API returns it, and plain tables for people.
 
-Tables fit the terminal that they are printed to; elsewhere nothing is shortened. Moments are shown on this machine's
-clock. What would steer a terminal is written out.
+Tables fit the width of the terminal; elsewhere nothing is shortened. Times are shown in this machine's time zone.
+Terminal control characters are replaced.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from api.cli.references import local
 if TYPE_CHECKING:
     from api.client import Client
 
-#: Columns that are of no use unless they are whole.
+#: Columns that are never shortened.
 _WHOLE: Final = frozenset(
-    {"id", "run", "delivery", "status", "state", "outcome", "took", "made", "started", "due", "at"}
-    | {"next run", "last run", "next try", "created_at", "updated_at", "expires_at", "last_used_at"}
+    {"id", "run", "delivery", "status", "state", "outcome", "duration", "created", "started", "due", "at"}
+    | {"next run", "last run", "next attempt", "created_at", "updated_at", "expires_at", "last_used_at"}
 )
-#: No column is made narrower than this.
+#: The smallest width to which a column is shortened.
 _NARROWEST: Final = 8
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def show(found: object) -> None:
-    """Print as JSON."""
+    """Print a value as JSON."""
     click.echo(json.dumps(found, ensure_ascii=False, indent=2))
 
 
 def show_each(found: Sequence[Mapping[str, Any]], name: str = "id") -> None:
-    """Print one value of each, a line each, for other commands to take."""
-    click.echo("".join(f"{one[name]}\n" for one in found), nl=False)
+    """Print one field of each item, one per line, as input for other commands."""
+    click.echo("".join(f"{item[name]}\n" for item in found), nl=False)
 
 
 def show_fields(found: Mapping[str, Any], *, first: Sequence[str] = ()) -> None:
-    """Print the fields of one thing, a line each, those that are looked for most before all others."""
+    """Print the fields of an item, one per line, the most important ones first."""
     width = max(map(len, found), default=0)
     for name in dict.fromkeys((*first, *found)):
         click.echo(f"{name.ljust(width)}  {readable(found[name])}")
 
 
 def all_pages(client: Client, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """A list with the results of all its pages."""
+    """A list response with the results of all pages."""
     page, found = 1, client.request("GET", path, query={**query, "page_size": "1000"}).json()
     everything: dict[str, Any] = found
     while found["next"] is not None:
@@ -66,13 +66,13 @@ def table(
     spare: Sequence[str] = (),
     width: int | None = None,
 ) -> str:
-    """Rows under their columns' names.
+    """A table with a header line.
 
     Args:
-        columns: their names, in order.
-        rows: with a value for each of them.
-        spare: columns that are left out where the place is narrow, that which is missed least first.
-        width: of the place where it is to fit; that of the terminal on standard output, if it is one.
+        columns: the names of the columns, in order.
+        rows: the rows, with a value for each column.
+        spare: columns that may be left out on a narrow terminal, the least important first.
+        width: the width to fit; None for the width of the terminal, or no limit if there is none.
     """
     if width is None and sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
@@ -91,7 +91,7 @@ def table(
 
 
 def readable(value: object) -> str:
-    """A value of the API for people, on one line."""
+    """A value of the API as a single line for people."""
     if value is None or value == "":
         text = "-"
     elif isinstance(value, bool):
@@ -102,44 +102,44 @@ def readable(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False)
     else:
         text = str(value)
-    return "".join(one if one.isprintable() else "�" for one in text)
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def width_of(text: str) -> int:
-    """Columns of a terminal that a text takes: East Asian wide characters two, combining ones none."""
+    """Terminal columns that a text takes: two for East Asian wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
-    return sum(_width_of_one(one) for one in text)
+    return sum(_character_width(character) for character in text)
 
 
-def _width_of_one(one: str) -> int:
-    if unicodedata.category(one) in {"Mn", "Me"}:
+def _character_width(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me"}:
         return 0
-    return 2 if unicodedata.east_asian_width(one) in {"W", "F"} else 1
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
 def _padded(text: str, width: int) -> str:
-    """A text that takes exactly so many columns; one that is too long ends in '…'."""
+    """A text padded to a width; a longer one is cut and ends in '…'."""
     if width_of(text) > width:
         kept, taken = "", 1
-        for one in text:
-            taken += _width_of_one(one)
+        for character in text:
+            taken += _character_width(character)
             if taken > width:
                 break
-            kept += one
+            kept += character
         text = kept + "…"
     return text + " " * (width - width_of(text))
 
 
 def _fitting(columns: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
-    """Widths that fit where they can: the widest columns give way first, those that have to be whole never."""
+    """Widths that fit the room if possible: the widest columns are shortened first, those in `_WHOLE` never."""
     found = list(widths)
     least = [
         size if name in _WHOLE else min(size, max(_NARROWEST, width_of(name)))
         for name, size in zip(columns, widths, strict=True)
     ]
     while sum(found) + 2 * (len(found) - 1) > room:
-        place = max(range(len(found)), key=lambda one: (found[one] > least[one], found[one]), default=0)
+        place = max(range(len(found)), key=lambda at: (found[at] > least[at], found[at]), default=0)
         if found[place] <= least[place]:
             break
         found[place] -= 1

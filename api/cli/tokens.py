@@ -1,4 +1,4 @@
-"""`timeball token …`: hands out tokens and takes them back, as a client of the API."""
+"""`timeball token …`: creates, lists and revokes access tokens, as a client of the API."""
 
 from __future__ import annotations
 
@@ -15,39 +15,41 @@ ROLES: Final = ("viewer", "operator", "editor", "admin")
 
 
 class Duration(click.ParamType[int]):
-    """A number with a unit, in seconds."""
+    """A number with a unit, converted to seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Seconds."""
+        """The duration in seconds."""
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"([1-9][0-9]{0,9})([smhdw])", value, re.ASCII)
         if match is None:
             self.fail(
-                f"{value!r} is no duration: write a number with s, m, h, d or w, such as 30d", param, ctx
+                f"{value!r} is not a duration. Use a number with s, m, h, d or w, such as 30d.", param, ctx
             )
         return int(match[1]) * UNITS[match[2]]
 
 
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Print what is needed alone, or nothing.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print only tokens or ids, or nothing.")
 
 
 @click.group()
 def token() -> None:
-    """Hand out access tokens and take them back."""
+    """Create, list and revoke access tokens."""
 
 
 @token.command()
-@click.option("--name", default="", help="What it is for, shown in lists.")
-@click.option("--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What it may do.")
-@click.option("--namespace", help="The namespace that it is bound to; the caller's own if not given.")
-@click.option("--user", "username", help="The user whose it is, and with whom it ends.")
+@click.option("--name", default="", help="A name that is shown in lists.")
 @click.option(
-    "--expires-in", type=Duration(), metavar="DURATION", help="When it ends by itself, such as 30d."
+    "--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="The token's role."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--namespace", help="Limit the token to this namespace. Default: the caller's namespace.")
+@click.option("--user", "username", help="The user who owns the token. It is revoked when they are deleted.")
+@click.option(
+    "--expires-in", type=Duration(), metavar="DURATION", help="How long the token is valid, such as 30d."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @_quiet
 @explained
 def create(
@@ -60,34 +62,40 @@ def create(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Make a token and print it, this once."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Create a token and print it.
+
+    The token cannot be shown again.
+    """
+    from api.client import connect
 
     given = {"name": name, "role": role, "namespace": namespace, "username": username}
     body: dict[str, Any] = {key: value for key, value in given.items() if value}
     if expires_in is not None:
         body["expires_in_seconds"] = expires_in
-    made = connect().request("POST", "/v1/tokens", body=body).json()
+    created = connect().request("POST", "/v1/tokens", body=body).json()
     if as_json:
-        show(made)
+        show(created)
         return
-    click.echo(made["token"])
+    click.echo(created["token"])
     if quiet:
         return
-    where = f"namespace {made['namespace']}" if made["namespace"] else "all namespaces"
-    until = f"until {local(made['expires_at'])}" if made["expires_at"] else "until it is revoked"
-    click.echo(f"Token {made['id']}: {made['role']} in {where}, {until}. It is not shown again.", err=True)
+    where = f"namespace {created['namespace']}" if created["namespace"] else "all namespaces"
+    until = f"until {local(created['expires_at'])}" if created["expires_at"] else "until revoked"
+    click.echo(
+        f"Created token {created['id']}: {created['role']} in {where}, valid {until}. It cannot be shown again.",
+        err=True,
+    )
 
 
 @token.command(name="list")
-@click.option("--namespace", help="Only those bound to this namespace.")
-@click.option("--user", "username", help="Only this user's.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--namespace", help="Only tokens limited to this namespace.")
+@click.option("--user", "username", help="Only tokens of this user.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @_quiet
 @explained
 def list_(namespace: str | None, username: str | None, *, as_json: bool, quiet: bool) -> None:
-    """List tokens, without their secrets."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """List tokens, without their secret part."""
+    from api.client import connect
 
     query = {key: value for key, value in (("namespace", namespace), ("username", username)) if value}
     found = all_pages(connect(), "/v1/tokens", query)
@@ -107,11 +115,14 @@ def list_(namespace: str | None, username: str | None, *, as_json: bool, quiet: 
 @_quiet
 @explained
 def revoke(token_id: int, *, as_json: bool, quiet: bool) -> None:
-    """End the token of that ID, as `timeball token list` shows it."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Revoke the token with this ID.
+
+    Run `timeball token list` to see the ids.
+    """
+    from api.client import connect
 
     connect().request("DELETE", f"/v1/tokens/{token_id}")
     if as_json:
         show({"revoked": token_id})
     elif not quiet:
-        click.echo(f"Token {token_id} is revoked.")
+        click.echo(f"Revoked token {token_id}.")

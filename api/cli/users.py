@@ -1,6 +1,7 @@
-"""`timeball user …`: who can log in with a password, as a client of the API.
+"""`timeball user …`: manages users who log in with a password, as a client of the API.
 
-A password is asked for without echo, or read from standard input; it is never an argument, which others could see.
+Passwords are prompted for without echo, or read from standard input. They are never arguments, which other users of
+the machine could see.
 """
 
 from __future__ import annotations
@@ -18,46 +19,50 @@ from api.cli.tokens import ROLES
 if TYPE_CHECKING:
     from api.client import Client
 
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Print names alone, or nothing.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print only names, or nothing.")
 
 
 @click.group()
 def user() -> None:
-    """Manage who can log in with a password."""
+    """Manage users who log in with a password."""
 
 
 @user.command()
 @click.argument("username")
 @click.option(
-    "--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What they may do."
+    "--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="The user's role."
 )
-@click.option("--namespace", help="The namespace that they are bound to; all if not given.")
-@click.option("--email", help="Their address.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--namespace", help="Limit the user to this namespace. Default: all namespaces.")
+@click.option("--email", help="The user's email address.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @_quiet
 @explained
 def create(
     username: str, role: str, namespace: str | None, email: str | None, *, as_json: bool, quiet: bool
 ) -> None:
-    """Make a user; the password is asked for, or read from standard input."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Create a user.
+
+    The password is prompted for, or read from standard input.
+    """
+    from api.client import connect
 
     body = {"username": username, "role": role, "password": _new_password()}
     body |= {key: value for key, value in (("namespace", namespace), ("email", email)) if value}
-    made = connect().request("POST", "/v1/users", body=body).json()
+    created = connect().request("POST", "/v1/users", body=body).json()
     if as_json:
-        show(made)
+        show(created)
     elif not quiet:
-        click.echo(f"User {made['username']}: {made['role']} in {made['namespace'] or 'all namespaces'}.")
+        where = created["namespace"] or "all namespaces"
+        click.echo(f"Created user {created['username']}: {created['role']} in {where}.")
 
 
 @user.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @_quiet
 @explained
 def list_(*, as_json: bool, quiet: bool) -> None:
     """List users."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
     found = all_pages(connect(), "/v1/users", {})
     if as_json:
@@ -72,11 +77,11 @@ def list_(*, as_json: bool, quiet: bool) -> None:
 
 @user.command(name="show")
 @click.argument("username")
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @explained
 def show_(username: str, *, as_json: bool) -> None:
     """Show a user."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
     found = connect().request("GET", _path(username)).json()
     (show if as_json else show_fields)(found)
@@ -84,12 +89,12 @@ def show_(username: str, *, as_json: bool) -> None:
 
 @user.command(name="set")
 @click.argument("username")
-@click.option("--role", type=click.Choice(ROLES), help="What they may do from now on.")
-@click.option("--namespace", help="The namespace that they are bound to from now on.")
-@click.option("--all-namespaces", is_flag=True, help="Bind them to none.")
-@click.option("--email", help="Their address.")
-@click.option("--active/--disabled", default=None, help="Whether they, and their tokens, are let in.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--role", type=click.Choice(ROLES), help="The new role.")
+@click.option("--namespace", help="Limit the user to this namespace.")
+@click.option("--all-namespaces", is_flag=True, help="Give the user access to all namespaces.")
+@click.option("--email", help="The new email address.")
+@click.option("--active/--disabled", default=None, help="Enable or disable the user and all of their tokens.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @_quiet
 @explained
 def set_(
@@ -103,46 +108,50 @@ def set_(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Change a user's role, namespace, address or state; all their tokens follow."""
-    from api.client import UsageError, connect  # noqa: PLC0415 - loaded when the command runs
+    """Update a user's role, namespace, email address or status.
+
+    The change also applies to the user's tokens.
+    """
+    from api.client import UsageError, connect
 
     given = {"role": role, "namespace": namespace, "email": email, "is_active": active}
     body: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if all_namespaces:
         if namespace:
-            raise UsageError("--namespace and --all-namespaces contradict each other; give one of them")
+            raise UsageError("--namespace and --all-namespaces cannot be combined. Use one of them.")
         body["namespace"] = None
     if not body:
-        raise UsageError("nothing is to be changed; see 'timeball user set --help'")
-    made = connect().request("PUT", _path(username), body=body).json()
+        raise UsageError("Nothing to change. Run 'timeball user set --help' for the options.")
+    updated = connect().request("PUT", _path(username), body=body).json()
     if as_json:
-        show(made)
+        show(updated)
     elif not quiet:
-        click.echo(f"User {made['username']} is changed.")
+        click.echo(f"Updated user {updated['username']}.")
 
 
 @user.command()
 @click.argument("username")
-@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @_quiet
 @explained
 def passwd(username: str, *, as_json: bool, quiet: bool) -> None:
-    """Change a password; tokens from earlier log-ins end.
+    """Change a user's password and revoke the tokens of earlier log-ins.
 
-    Who is no administrator is asked for the present password first; on standard input it is the first line of two.
+    Users who are not administrators must enter their current password first. On standard input, it is the first of
+    two lines.
     """
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    from api.client import connect
 
     client = connect()
     body = {}
-    if _is_own_business(client):
-        body["current_password"] = _read("Present password", confirm=False)
+    if _needs_current_password(client):
+        body["current_password"] = _read("Current password", confirm=False)
     body["password"] = _new_password()
-    made = client.request("PUT", _path(username), body=body).json()
+    updated = client.request("PUT", _path(username), body=body).json()
     if as_json:
-        show(made)
+        show(updated)
     elif not quiet:
-        click.echo(f"The password of {made['username']} is changed.")
+        click.echo(f"Changed the password of {updated['username']}.")
 
 
 @user.command()
@@ -151,22 +160,25 @@ def passwd(username: str, *, as_json: bool, quiet: bool) -> None:
 @_quiet
 @explained
 def delete(username: str, *, as_json: bool, quiet: bool) -> None:
-    """Remove a user with all tokens; jobs and runs stay."""
-    from api.client import connect  # noqa: PLC0415 - loaded when the command runs
+    """Delete a user and all of their tokens.
+
+    Jobs and runs are kept.
+    """
+    from api.client import connect
 
     connect().request("DELETE", _path(username))
     if as_json:
         show({"deleted": username})
     elif not quiet:
-        click.echo(f"User {username} is deleted, and all tokens with it.")
+        click.echo(f"Deleted user {username} and all of their tokens.")
 
 
 def _path(username: str) -> str:
     return f"/v1/users/{quote(username, safe='')}"
 
 
-def _is_own_business(client: Client) -> bool:
-    """Whether the caller is a user who may change nobody's password but their own."""
+def _needs_current_password(client: Client) -> bool:
+    """Whether the caller is a user who can change only their own password."""
     me = client.request("GET", "/v1/me").json()
     return bool(me["is_user"] and (me["role"] != "admin" or me["namespace"] is not None))
 
@@ -176,12 +188,14 @@ def _new_password() -> str:
 
 
 def _read(prompt: str, *, confirm: bool) -> str:
-    from api.client import UsageError  # noqa: PLC0415 - loaded when the command runs
+    from api.client import UsageError
 
     if sys.stdin.isatty():
         typed: str = click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
         return typed
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
-        raise UsageError(f"{prompt}: standard input holds none; write it there as a line, or use a terminal")
+        raise UsageError(
+            f"{prompt} is missing on standard input. Write it there as a line, or use a terminal."
+        )
     return line

@@ -10,7 +10,7 @@ import click
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the number alone.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the version number.")
 def version(*, as_json: bool, quiet: bool) -> None:
     """Print the version."""
     found = version_of("timeball")

@@ -52,7 +52,7 @@ async def test_a_token_is_made_listed_and_revoked(api: Api):
     token = made.stdout.strip()
     me = (await api.get("/v1/me", token=token)).body
     assert (me["role"], me["namespace"]) == ("operator", "team")
-    assert "not shown again" in made.stderr
+    assert "cannot be shown again" in made.stderr
     listed = await run(api, "token", "list")
     assert "ci" in listed.stdout
     assert token not in listed.stdout

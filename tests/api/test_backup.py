@@ -129,7 +129,7 @@ def test_a_daemon_that_is_not_there_is_said_to_be_unreachable():
 @pytest.mark.parametrize("url", ["", "localhost:8601", "ftp://x", "http://", "http://x:port", "http://[::1"])
 def test_what_is_no_address_is_refused_as_wrong_usage(url: str):
     """With the value and an example."""
-    with pytest.raises(UsageError, match="is no address"):
+    with pytest.raises(UsageError, match="is not a valid address"):
         Client(url, "t")
 
 

@@ -61,7 +61,7 @@ async def test_a_job_is_defined_listed_changed_paused_and_removed(api: Api):
     listed = (await run(api, "job", "list", "--state", "active")).stdout
     assert re.search(r"nightly .* @daily +active +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", listed), listed
     assert (await run(api, "job", "list", "-l", "tier=web", "-q")).stdout == ""
-    assert (await run(api, "job", "pause", "nightly")).stdout.startswith(f"Job {number} 'nightly' is paused")
+    assert (await run(api, "job", "pause", "nightly")).stdout.startswith(f"Paused job {number} 'nightly'.")
     assert not (await api.job(number))["is_schedule_active"]
     assert (await run_json(api, "job", "resume", str(number)))["is_schedule_active"]
     changed = await run(api, "job", "update", "nightly", "--size", "M", "--name", "hourly", "-q")
@@ -148,7 +148,7 @@ async def test_the_ledger_and_figures_are_shown(api: Api):
         (("run", "nothing"), 2, "There is no job with the id or name 'nothing'"),
         (("job", "show", "77"), 2, "'77'"),
         (("logs", "00000000-0000-0000-0000-000000000007"), 1, "0007"),
-        (("logs", "x", "--since", "yesterday"), 2, "'yesterday' is no time"),
+        (("logs", "x", "--since", "yesterday"), 2, "'yesterday' is not a time"),
         (("job", "create", "x"), 2, "timeball job create: docker_image_repo"),
         (("job", "create", "x", "--image", "b", "-e", "A"), 2, "NAME=VALUE"),
         (("job", "create", "x", "--image", "b", "--schedule", "R/2026"), 2, "schedule_mode"),
@@ -219,7 +219,7 @@ async def test_something_else_that_answers_is_told_from_a_daemon(aiohttp_server:
         result = await asyncio.to_thread(CliRunner().invoke, main, words, env=environment)
         assert result.exit_code == 1, result.output
         assert f"timeball {' '.join(words[:2])}".strip("x ") in result.stderr
-        assert "no Timeball daemon" in result.stderr
+        assert "it is not a Timeball daemon" in result.stderr
 
 
 async def test_a_job_that_is_misspelt_is_suggested(api: Api):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from api.cli.main import COMMANDS, main
+from api.cli.main import ALIASES, COMMANDS, main
 from tests.api.conftest import Api
 from tests.api.test_access_commands import has_settled
 
@@ -42,18 +42,20 @@ async def complete(api: Api, line: str, **environment: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
-        ("timeball ", set(COMMANDS)),
+        ("timeball ", {*COMMANDS, *ALIASES}),
         ("timeball re", {"registry", "restore"}),
+        ("timeball ru", {"run", "runs"}),
+        ("timeball runs re", {"replay"}),
         ("timeball exec re", {"replay"}),
         ("timeball run --no", {"--no-follow"}),
-        ("timeball exec list --status ", {"waiting", "running", "succeeded", "failed", "cancelled"}),
+        ("timeball runs list --status ", {"waiting", "running", "succeeded", "failed", "cancelled"}),
         ("timeball completion ", {"bash", "zsh", "fish"}),
         ("timeball nonsense ", set()),
     ],
 )
 async def test_commands_options_and_words_are_completed(api: Api, line: str, wanted: set[str]):
     """Whatever begins as the last word does; for a command that does not exist nothing does."""
-    assert set(await complete(api, line)) - set(COMMANDS if "nonsense" in line else ()) == wanted
+    assert set(await complete(api, line)) - ({*COMMANDS, *ALIASES} if "nonsense" in line else set()) == wanted
 
 
 async def test_jobs_and_runs_are_completed_as_the_daemon_has_them(api: Api):
@@ -64,15 +66,15 @@ async def test_jobs_and_runs_are_completed_as_the_daemon_has_them(api: Api):
     assert set(await complete(api, "timeball run ")) == {"nightly", "每天备份", "other"}
     assert set(await complete(api, "timeball run --namespace team ")) == {"nightly", "每天备份"}
     assert set(await complete(api, "timeball job delete 每")) == {"每天备份"}
-    assert set(await complete(api, "timeball exec list --job n")) == {"nightly"}
+    assert set(await complete(api, "timeball runs list --job n")) == {"nightly"}
     assert set(await complete(api, "timeball job list --namespace ")) == set()
     assert set(await complete(api, "timeball run --namespace e")) == {"elsewhere"}
     one = (await api.run(numbers["nightly"]))["id"]
-    assert await complete(api, "timeball exec show ") == {one: "nightly\\: succeeded"} or one in (
-        await complete(api, "timeball exec show ")
+    assert await complete(api, "timeball runs show ") == {one: "nightly\\: succeeded"} or one in (
+        await complete(api, "timeball runs show ")
     )
     assert set(await complete(api, f"timeball logs {one[:4]}")) == {one}
-    assert await complete(api, "timeball exec stop ") == {}
+    assert await complete(api, "timeball runs stop ") == {}
 
 
 async def test_a_daemon_that_does_not_answer_is_done_without(api: Api, tmp_path: Path):

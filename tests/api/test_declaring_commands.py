@@ -69,7 +69,7 @@ async def test_what_is_declared_is_so_and_then_nothing_is_left_to_do(api: Api, f
     looked = await run(api, "apply", "-f", str(file), "--dry-run")
     assert looked.exit_code == 0, looked.output
     assert looked.stdout.startswith("+ team/nightly\n")
-    assert looked.stdout.endswith("Dry run, nothing was changed. It would be: 3 created.\n")
+    assert looked.stdout.endswith("Dry run: 3 to create. Nothing was changed.\n")
     assert await all_jobs(api) == {}
 
     done = await run(api, "apply", "-f", str(file))
@@ -98,7 +98,7 @@ async def test_a_change_is_shown_and_made_and_what_is_left_out_has_its_default(a
         '    runtime_vars.N: (none) → "0123"',
         "~ team/hourly",
         "    max_retries: 3 → 0",
-        "Dry run, nothing was changed. It would be: 2 changed, 1 unchanged.",
+        "Dry run: 2 to update, 1 unchanged. Nothing was changed.",
     ]
     data = await run_json(api, "apply", "-f", str(file))
     assert data["jobs"][1]["changes"] == {"max_retries": {"from": 3, "to": 0}}
@@ -122,7 +122,7 @@ async def test_pruning_deletes_in_the_named_namespaces_alone_and_asks_first(api:
 
     piped = await run(api, "apply", "-f", "-", "--prune", given=JOBS)
     assert piped.exit_code == 2
-    assert "agree to it with --yes" in piped.stderr
+    assert "Add --yes to confirm." in piped.stderr
     assert set(await all_jobs(api)) == {"team/extra", "other/extra"}
 
     assert (await applied(api, *words, "--yes"))[-1] == "delete team/extra"
@@ -146,8 +146,8 @@ async def test_several_files_a_directory_and_standard_input_are_taken_together(a
     empty = tmp_path / "empty"
     empty.mkdir()
     for path, said in (
-        (empty, "holds no file whose name ends in"),
-        (tmp_path / "gone.yaml", "cannot be read"),
+        (empty, "contains no files that end in"),
+        (tmp_path / "gone.yaml", "Cannot read"),
     ):
         result = await run(api, "apply", "-f", str(path))
         assert (result.exit_code, said in result.stderr) == (2, True), result.output
@@ -159,9 +159,9 @@ async def test_several_files_a_directory_and_standard_input_are_taken_together(a
         ("jobs:\n  - name: a\n", ":2: job 1 'a': docker_image_repo is required"),
         (f"jobs:\n  - name: a\n    {IMAGE}\n    comand: x\n", ":5: job 1 'a': comand is not a field of a job (did you mean 'command'?"),
         (f"jobs:\n  - name: a\n    {IMAGE}\n    runtime_vars: {{A: 1.10}}\n", 'write it in quotes: "1.10"'),
-        (f"jobs:\n  - name: a\n    {IMAGE}\n  - name: a\n    {IMAGE}\n    namespace: admin\n", "stands at"),
+        (f"jobs:\n  - name: a\n    {IMAGE}\n  - name: a\n    {IMAGE}\n    namespace: admin\n", "is already declared at"),
         ("jobs: [", "is not valid YAML"),
-        ("", "holds no jobs"),
+        ("", "contains no jobs"),
     ],
 )  # fmt: skip
 async def test_a_mistake_in_any_file_changes_nothing(
@@ -182,7 +182,7 @@ async def test_bytes_that_are_no_text_are_refused(api: Api, tmp_path: Path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_bytes(b"jobs:\n- \xff\n")
     result = await run(api, "apply", "-f", str(wrong))
-    assert (result.exit_code, ":2: byte 0xff is not UTF-8" in result.stderr) == (1, True)
+    assert (result.exit_code, ":2: byte 0xff is not valid UTF-8" in result.stderr) == (1, True)
 
 
 async def test_what_the_daemon_refuses_leaves_the_others_done_and_nothing_deleted(api: Api, file: Path):
@@ -192,10 +192,10 @@ async def test_what_the_daemon_refuses_leaves_the_others_done_and_nothing_delete
     words = ("apply", "-f", str(file), "--prune", "--yes")
     result = await run(api, *words)
     assert result.exit_code == 1
-    assert result.stdout.splitlines()[-1] == "2 created, 1 failed, 1 not tried."
+    assert result.stdout.splitlines()[-1] == "2 created, 1 failed, 1 skipped."
     assert "jobs.yaml:11: team/hourly: resource_size" in result.stderr
-    assert "done: team/nightly, admin/mine" in result.stderr
-    assert "not tried: team/extra" in result.stderr
+    assert "applied: team/nightly, admin/mine" in result.stderr
+    assert "skipped: team/extra" in result.stderr
     assert set(await all_jobs(api)) == {"team/nightly", "admin/mine", "team/extra"}
     as_json = await run(api, *words, "--json")
     statuses = [one["status"] for one in json.loads(as_json.stdout)["jobs"]]
@@ -237,7 +237,7 @@ async def test_what_is_exported_rebuilds_a_daemon_and_changes_nothing_where_it_i
     )  # fmt: skip
     before = await all_jobs(api)
     out = tmp_path / "out.yaml"
-    assert (await run(api, "export", "-o", str(out))).stderr == f"4 jobs written to {out}.\n"
+    assert (await run(api, "export", "-o", str(out))).stderr == f"Exported 4 jobs to {out}.\n"
     text = (await run(api, "job", "export")).stdout
     assert out.read_text(encoding="utf-8") == text
     assert (await run(api, "apply", "-f", str(out))).stdout == "4 unchanged.\n"
@@ -267,7 +267,7 @@ async def test_some_jobs_are_exported_alone(api: Api, file: Path):
     refused = await run(api, "export", "nothing", "-o", str(out))
     assert (refused.exit_code, out.exists()) == (2, False)
     unwritable = await run(api, "export", "-o", str(file / "x.yaml"))
-    assert (unwritable.exit_code, "cannot be written" in unwritable.stderr) == (2, True)
+    assert (unwritable.exit_code, "Cannot write" in unwritable.stderr) == (2, True)
 
 
 class TestOtherDefaults:
@@ -302,10 +302,10 @@ async def test_a_crontab_is_taken_over(api: Api, tmp_path: Path):
     assert [line.split(" ")[0] for line in read.stderr.splitlines()] == [
         f"{crontab}:1:", f"{crontab}:2:", f"{crontab}:3:", str(crontab),
     ]  # fmt: skip
-    assert read.stderr.endswith("(crontab): 1 job, 3 notes, 1 entry left out.\n")
+    assert read.stderr.endswith("(crontab): 1 job, 3 notes, 1 entry skipped.\n")
     assert await all_jobs(api) == {}
     looked = await run(api, "job", "import", str(crontab), *words, "--apply", "--dry-run")
-    assert looked.stdout.endswith("It would be: 1 created.\n")
+    assert looked.stdout.endswith("Dry run: 1 to create. Nothing was changed.\n")
     assert await all_jobs(api) == {}
     done = await run(api, "import", str(crontab), *words, "--apply")
     assert done.stdout.endswith("1 created.\n")
@@ -340,11 +340,11 @@ async def test_other_formats_are_recognised_from_standard_input_too(api: Api, tm
     [
         ("hello", (), 1, "name it with --from"),
         ("a: [", ("--from", "cronjob"), 1, ":2: is not valid YAML"),
-        ("jobs: []", (), 1, "use 'timeball apply -f'"),
-        ("@reboot docker run x", (), 1, "nothing in it could be carried over"),
-        ("@reboot docker run x", ("--apply",), 1, "nothing in it could be carried over"),
-        ("@daily docker run x", ("--dry-run",), 2, "--dry-run is for --apply"),
-        ("@daily docker run x", ("--apply", "-o", "x"), 2, "exclude each other"),
+        ("jobs: []", (), 1, "run 'timeball apply -f' instead"),
+        ("@reboot docker run x", (), 1, "no jobs could be imported"),
+        ("@reboot docker run x", ("--apply",), 1, "no jobs could be imported"),
+        ("@daily docker run x", ("--dry-run",), 2, "--dry-run works only with --apply"),
+        ("@daily docker run x", ("--apply", "-o", "x"), 2, "--apply and --output cannot be combined"),
         ("@daily docker run x", ("--from", "quartz"), 2, "quartz"),
         ("@daily docker run x", ("--timezone", "Mars"), 1, "schedule_timezone"),
     ],

@@ -32,7 +32,7 @@ async def test_a_hook_is_made_listed_changed_and_removed(api: Api):
     assert "hunter2" not in listed.output + (await run(api, "hook", "show", str(number))).output
     assert (await run(api, "hook", "list", "--namespace", "admin", "-q")).stdout == ""
     said = await run(api, "hook", "update", str(number), "--namespace", "admin", "--inactive", "--no-secret")
-    assert f"Hook {number} 'told' is changed" in said.stdout
+    assert f"Updated webhook {number} 'told'" in said.stdout
     stored = (await api.get(f"/v1/hooks/{number}")).body
     assert (stored["subject"], stored["is_active"], stored["has_secret"]) == ("admin", False, False)
     assert (await run(api, "hook", "list", "--namespace", "admin", "-q")).stdout == f"{number}\n"
@@ -75,9 +75,9 @@ async def test_a_hook_is_tested_and_its_deliveries_are_seen_and_sent_again(api: 
         (("create", "x", "--url", NOWHERE, "--job", "nightyl"), 2, "Did you mean 'nightly'?"),
         (("create", "x", "--url", NOWHERE, "--job", "nightly", "--event", "job:fial"), 2, "'job:fail'?"),
         (("create", "x", "--url", "ftp://x", "--job", "nightly"), 2, "url"),
-        (("create", "x", "--url", NOWHERE, "--job", "nightly", "--secret"), 2, "standard input holds none"),
+        (("create", "x", "--url", NOWHERE, "--job", "nightly", "--secret"), 2, "missing on standard input"),
         (("create", "x", "--secret", "hunter2"), 2, "hunter2"),
-        (("update", "1"), 2, "Nothing to change was given"),
+        (("update", "1"), 2, "Nothing to change. Run 'timeball hook update --help'"),
         (("delete", "77"), 1, "'77'"),
         (("redeliver", "77", "msg_1"), 1, "77"),
         (("lst",), 2, "Did you mean 'list'?"),

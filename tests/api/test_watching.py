@@ -110,7 +110,7 @@ async def test_ctrl_c_may_only_stop_the_watching(api: Api, answer: str):
         shown.type(CTRL_C)
         await shown.until("Stop the run?")
         assert await shown.insist(answer) == 130
-        await shown.until("The run goes on: timeball logs -f")
+        await shown.until("The run continues. Follow it with: timeball logs -f")
     one = await newest(api)
     assert one["id"] in shown.text
     assert one["status"] == "R"
@@ -157,7 +157,7 @@ async def test_tables_and_bars_fit_the_terminal_and_are_in_no_pipe(api: Api, tmp
     """No line is wider than the terminal; what takes long shows how it goes on, on a terminal alone."""
     job = await make(api, "每天" * 20, "true")
     await api.run(job)
-    async with terminal(api, "exec", "list", COLUMNS="80") as shown:
+    async with terminal(api, "runs", "list", COLUMNS="80") as shown:
         assert await shown.status() == 0
         await shown.until("succeeded")
     assert "…" in shown.text
@@ -167,10 +167,10 @@ async def test_tables_and_bars_fit_the_terminal_and_are_in_no_pipe(api: Api, tmp
     async with terminal(api, "logs", str(job), "-o", str(tmp_path / "log")) as shown:
         assert await shown.status() == 0
         await shown.until("bytes")
-    assert "Fetching" in shown.text
+    assert "Downloading" in shown.text
     async with terminal(api, "exec", "delete", "--all", "-y") as shown:
         assert await shown.status() == 0
-        await shown.until("Removed 1 run.")
+        await shown.until("Deleted 1 run.")
     assert "100%" in shown.text
     piped = await run_apart(api, "backup", str(tmp_path / "b.db"))
     assert piped.stderr == ""
@@ -206,5 +206,5 @@ async def test_without_a_terminal_nothing_is_asked(api: Api):
     process.send_signal(2)
     _, err = await process.communicate()
     assert process.returncode == 130
-    assert b"The run goes on" in err
-    assert (await run_apart(api, "exec", "stop", "--all", "-y")).stdout == "Asked 1 run to end.\n"
+    assert b"The run continues." in err
+    assert (await run_apart(api, "exec", "stop", "--all", "-y")).stdout == "Stopping 1 run.\n"

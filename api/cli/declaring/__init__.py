@@ -1,1 +1,1 @@
-"""Jobs written down in files: how they are read and written, and what a daemon has to change for them. Pure."""
+"""Jobs declared in files: reads and writes the files, and plans the changes that a daemon needs. Pure."""

@@ -1,9 +1,8 @@
-"""Reads YAML and JSON into trees that know on which line each value stands. Pure.
+"""Reads YAML and JSON into trees that record the line of each value. Pure.
 
-Plain words mean what they mean in JSON: `true`, `false`, `null` and JSON's numbers are that, and all else is text. So
-`yes`, `12:30`, `0123`, `0x1f` and `2026-01-31` stay as they are written, which YAML 1.1 would turn into something
-else. Tags other than those of JSON's types are refused, aliases are followed within bounds, and a name that comes
-twice in a mapping is an error.
+Plain scalars are read as in JSON: `true`, `false`, `null` and JSON numbers have their types, and everything else is
+text. So `yes`, `12:30`, `0123`, `0x1f` and `2026-01-31` stay text, which YAML 1.1 would convert. Only the tags of
+JSON's types are allowed, aliases are followed within limits, and a duplicate name in a mapping is an error.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import Any, Final
 
 import yaml
 
-#: Values in one text, aliases counted in full: many more than any sensible file, and few enough to hold.
+#: The maximum number of values in a text, with aliases expanded: more than any real file, and little enough memory.
 MOST_VALUES: Final = 2_000_000
 DEEPEST: Final = 60
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
-#: What breaks lines in YAML, and is a character like any other in JSON.
+#: Characters that are line breaks in YAML but ordinary characters in JSON.
 _BREAKS: Final = re.compile("[\x85\u2028\u2029]")
 _WORDS: Final = {
     "true": True,
@@ -40,8 +39,8 @@ class DocumentError(Exception):
     """A text cannot be read.
 
     Attributes:
-        line: where, counted from 1; None where nobody knows.
-        message: what is wrong, and what to do.
+        line: the line, counted from 1; None if unknown.
+        message: the error, and how to fix it.
     """
 
     def __init__(self, line: int | None, message: str) -> None:
@@ -52,14 +51,14 @@ class DocumentError(Exception):
 
 @dataclass(slots=True)
 class Node:
-    """A value with its place.
+    """A value with its line.
 
     Attributes:
-        line: where it begins, counted from 1; None if its text gave no places.
+        line: the first line, counted from 1; None if unknown.
         value: None, a bool, int, float or str; a list of nodes; or a mapping of names to nodes.
-        text: a plain scalar as it is written, `1.10` for instance.
-        size: how many values it holds, itself included.
-        lines: of a mapping's names.
+        text: a plain scalar as written, such as `1.10`.
+        size: the number of values in it, including itself.
+        lines: the lines of a mapping's names.
     """
 
     line: int | None
@@ -69,7 +68,7 @@ class Node:
     lines: dict[str, int | None] = field(default_factory=dict)
 
     def plain(self) -> Any:
-        """The data without their places."""
+        """The data without lines."""
         if isinstance(self.value, dict):
             return {name: node.plain() for name, node in self.value.items()}
         if isinstance(self.value, list):
@@ -77,7 +76,7 @@ class Node:
         return self.value
 
     def words(self) -> str | None:
-        """A scalar as text, just as it is written; None for null, lists and mappings."""
+        """A scalar as written; None for null, lists and mappings."""
         if isinstance(self.value, str):
             return self.value
         if self.value is None or isinstance(self.value, list | dict):
@@ -85,7 +84,7 @@ class Node:
         return self.text if self.text is not None else json.dumps(self.value)
 
     def at(self, path: str) -> tuple[Node, int | None]:
-        """What a dotted path such as `runtime_vars.MODE` leads to, as far as it goes, and its line."""
+        """The node at a dotted path such as `runtime_vars.MODE`, or the last one that exists, and its line."""
         node, line = self, self.line
         while path:
             found = None
@@ -109,46 +108,48 @@ def decoded(raw: bytes) -> str:
     """The text of a file.
 
     Raises:
-        DocumentError: it is not UTF-8, or holds NUL characters.
+        DocumentError: it is not UTF-8, or contains NUL characters.
     """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DocumentError(
-            line, f"byte {raw[error.start]:#04x} is not UTF-8: save the file in UTF-8"
+            line, f"byte {raw[error.start]:#04x} is not valid UTF-8; save the file as UTF-8"
         ) from error
     if "\x00" in text:
-        raise DocumentError(text.count("\n", 0, text.index("\x00")) + 1, "holds a NUL character: remove it")
+        raise DocumentError(
+            text.count("\n", 0, text.index("\x00")) + 1, "contains a NUL character; remove it"
+        )
     return text
 
 
 def read_documents(text: str) -> list[Node]:
-    """The documents of a YAML or JSON text; empty ones are left out.
+    """The documents of a YAML or JSON text, without empty ones.
 
     Raises:
-        DocumentError: it is neither, or holds what is refused.
+        DocumentError: the text is neither, or contains something that is not allowed.
     """
     may_be_json = text.lstrip().startswith(("{", "["))
     if may_be_json and _BREAKS.search(text) and (found := _read_json(text)) is not None:
         return [found]
     try:
-        return [one for one in _Builder().documents(text) if one.value is not None]
+        return [document for document in _Builder().documents(text) if document.value is not None]
     except DocumentError:
-        # What JSON writes otherwise than YAML, such as tabs before a value, and pairs of surrogates.
+        # JSON that is not valid YAML, such as tabs before a value, and surrogate pairs.
         if may_be_json and (found := _read_json(text)) is not None:
             return [found]
         raise
 
 
 class _Builder:
-    """Makes nodes of YAML's events, one document after the other, without recursion."""
+    """Builds nodes from YAML events, one document after another, without recursion."""
 
     def __init__(self) -> None:
         self._anchors: dict[str, Node | None] = {}
 
     def documents(self, text: str) -> Iterator[Node]:
-        """Every document, the empty ones too."""
+        """Every document, including empty ones."""
         roots: list[Node] = []
         stack: list[tuple[Node, str | None, list[Node]]] = []
         try:
@@ -164,11 +165,11 @@ class _Builder:
                     self._place(node, stack, roots)
                 elif isinstance(event, yaml.CollectionStartEvent):
                     if len(stack) >= DEEPEST:
-                        raise DocumentError(line, f"is nested deeper than {DEEPEST} levels: flatten it")
+                        raise DocumentError(line, f"is nested deeper than {DEEPEST} levels; flatten it")
                     kind = "map" if isinstance(event, yaml.MappingStartEvent) else "seq"
                     _check_tag(event.tag, line, (kind,))
                     if event.anchor is not None:
-                        self._anchors[event.anchor] = None  # known, and not yet whole
+                        self._anchors[event.anchor] = None  # known, but not complete yet
                     stack.append((Node(line, kind), event.anchor, []))
                 elif isinstance(event, yaml.CollectionEndEvent):
                     node, anchor, parts = stack.pop()
@@ -182,11 +183,11 @@ class _Builder:
     def _aliased(self, anchor: str, line: int) -> Node:
         if anchor not in self._anchors:
             raise DocumentError(
-                line, f"*{anchor} names no anchor: write &{anchor} where it is defined, before it"
+                line, f"the alias *{anchor} has no anchor; define it with &{anchor} before this line"
             )
         node = self._anchors[anchor]
         if node is None:
-            raise DocumentError(line, f"*{anchor} lies within itself: write out what is meant")
+            raise DocumentError(line, f"the alias *{anchor} contains itself; write out the value")
         return node
 
     def _name(self, anchor: str | None, node: Node) -> None:
@@ -195,12 +196,12 @@ class _Builder:
 
     def _place(self, node: Node, stack: list[tuple[Node, str | None, list[Node]]], roots: list[Node]) -> None:
         if node.size > MOST_VALUES:
-            raise DocumentError(node.line, f"holds more than {MOST_VALUES} values: split the file")
+            raise DocumentError(node.line, f"contains more than {MOST_VALUES} values; split the file")
         (stack[-1][2] if stack else roots).append(node)
 
 
 def _close(node: Node, parts: list[Node]) -> None:
-    """Make a list or a mapping of what was found in it."""
+    """Build a list or a mapping from its parts."""
     node.size = 1 + sum(part.size for part in parts)
     if node.value == "seq":
         node.value = parts
@@ -210,17 +211,17 @@ def _close(node: Node, parts: list[Node]) -> None:
     for key, value in zip(parts[::2], parts[1::2], strict=True):
         name = key.text if key.text is not None else key.value
         if not isinstance(name, str):
-            raise DocumentError(key.line, "a name in a mapping is no text: write a word")
+            raise DocumentError(key.line, "a name in a mapping is not text; use a word")
         if name == "<<" and key.text is not None:
             merged += value.value if isinstance(value.value, list) else [value]
             continue
         if name in found:
-            raise DocumentError(key.line, f"'{name}' is given twice: give it once")
+            raise DocumentError(key.line, f"'{name}' is set twice; remove one of the entries")
         found[name] = value
         node.lines[name] = key.line
     for other in merged:
         if not isinstance(other.value, dict):
-            raise DocumentError(other.line, "'<<' merges what is no mapping: name a mapping's anchor")
+            raise DocumentError(other.line, "'<<' merges a value that is not a mapping; refer to a mapping")
         for name, value in other.value.items():
             if name not in found:
                 found[name] = value
@@ -232,7 +233,7 @@ def _scalar(event: yaml.ScalarEvent, line: int) -> Node:
     _check_tag(event.tag, line, ("str", "int", "float", "bool", "null"))
     text: str = event.value
     if event.tag in (None, "!") and not event.implicit[0]:
-        return Node(line, text)  # in quotes, or a block
+        return Node(line, text)  # quoted, or a block
     if event.tag == f"{_PREFIX}str":
         return Node(line, text)
     if text in _WORDS:
@@ -240,12 +241,13 @@ def _scalar(event: yaml.ScalarEvent, line: int) -> Node:
     if _NUMBER.fullmatch(text):
         return Node(line, json.loads(text), text)
     if event.tag is not None and event.tag != "!":
-        raise DocumentError(line, f"{text[:40]!r} is no {event.tag.removeprefix(_PREFIX)}: leave out the tag")
+        kind = event.tag.removeprefix(_PREFIX)
+        raise DocumentError(line, f"{text[:40]!r} is not of the type {kind}; remove the tag")
     return Node(line, text, text)
 
 
 def means_text(word: str) -> bool:
-    """Whether a word without quotes is text."""
+    """Whether an unquoted word is text."""
     return word not in _WORDS and not _NUMBER.fullmatch(word)
 
 
@@ -256,8 +258,8 @@ def _check_tag(tag: str | None, line: int, possible: tuple[str, ...]) -> None:
     if name in possible:
         return
     shown = f"!!{name}" if str(tag).startswith(_PREFIX) else str(tag)
-    wrong = "does not fit what follows it" if name in _TAGS else "is a tag, and tags mean nothing here"
-    raise DocumentError(line, f"{shown[:60]} {wrong}: leave it out")
+    wrong = "does not match its value" if name in _TAGS else "is not supported"
+    raise DocumentError(line, f"the tag {shown[:60]} {wrong}; remove it")
 
 
 def _explained(error: yaml.YAMLError) -> DocumentError:
@@ -272,7 +274,7 @@ def _explained(error: yaml.YAMLError) -> DocumentError:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object's names and values, in order."""
+    """The names and values of a JSON object, in order."""
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> _Pairs:
@@ -280,7 +282,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> _Pairs:
 
 
 def _read_json(text: str) -> Node | None:
-    """The document of a JSON text; None if it is none."""
+    """The document of a JSON text, or None if the text is not valid JSON."""
     try:
         return _from_json(json.loads(text, object_pairs_hook=_pairs), 0)
     except (ValueError, RecursionError):
@@ -289,14 +291,14 @@ def _read_json(text: str) -> Node | None:
 
 def _from_json(value: Any, depth: int) -> Node:
     if depth > DEEPEST:
-        raise DocumentError(None, f"is nested deeper than {DEEPEST} levels: flatten it")
+        raise DocumentError(None, f"is nested deeper than {DEEPEST} levels; flatten it")
     if isinstance(value, _Pairs):
         node = Node(None, {})
-        for name, one in value:
+        for name, member in value:
             if name in node.value:
-                raise DocumentError(None, f"'{name}' is given twice: give it once")
-            node.value[name] = _from_json(one, depth + 1)
+                raise DocumentError(None, f"'{name}' is set twice; remove one of the entries")
+            node.value[name] = _from_json(member, depth + 1)
         return node
     if isinstance(value, list):
-        return Node(None, [_from_json(one, depth + 1) for one in value])
+        return Node(None, [_from_json(element, depth + 1) for element in value])
     return Node(None, value)

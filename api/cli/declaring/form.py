@@ -1,11 +1,11 @@
-"""The form in which files declare jobs: a list `jobs` of the API's own fields, checked as the API checks them. Pure.
+"""The format of files that declare jobs: a list `jobs` with the fields of the API, checked like the API. Pure.
 
     jobs:
       - name: nightly
         namespace: team
         docker_image_repo: timeball/busybox
 
-Whatever can be known without a daemon is found out here, so that a file with a mistake changes nothing.
+Everything that can be checked without a daemon is checked here, so that a file with an error changes nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from scheduler.domain.job import DEFAULT_SIZE, LOCAL_REGION, JobDefinition
 from scheduler.domain.secret import REFERENCE
 from scheduler.policy.job_rules import check_command, check_schedule
 
-#: What says which job is meant.
+#: The fields that identify a job.
 IDENTITY: Final = ("namespace", "name")
-#: All other fields of a job, in the order in which they are shown and written.
+#: All other fields of a job, in display order.
 FIELDS: Final = tuple(
     dict.fromkeys(
         (
@@ -46,13 +46,13 @@ FIELDS: Final = tuple(
         )
     )
 )
-_OPTIONAL: Final = {name for name, one in JobCreate.model_fields.items() if not one.is_required()}
+_OPTIONAL: Final = {name for name, field in JobCreate.model_fields.items() if not field.is_required()}
 _TOP: Final = "jobs"
 
 
 @dataclass(frozen=True, slots=True)
 class FileProblem:
-    """One thing wrong in one file: `nightly.yaml:7: …`."""
+    """An error in a file: `nightly.yaml:7: …`."""
 
     text: str
 
@@ -62,12 +62,12 @@ class FileProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """One job as a file declares it.
+    """A job as declared in a file.
 
     Attributes:
-        namespace: None if the file leaves it to the caller.
-        fields: those that the file names but for its identity, as the API would answer them.
-        place: the file and the line where it stands.
+        namespace: the namespace; None if the file does not name one.
+        fields: the other fields set in the file, as the API would return them.
+        place: the file and line of the declaration.
     """
 
     namespace: str | None
@@ -77,18 +77,18 @@ class Declared:
 
 
 def read_jobs(text: str, file: str) -> tuple[list[Declared], list[FileProblem]]:
-    """The jobs of one file, and what is wrong with it.
+    """The jobs in a file, and its errors.
 
     Args:
         text: YAML or JSON.
-        file: what it is called.
+        file: the name of the file.
     """
     try:
         documents = read_documents(text)
     except DocumentError as error:
         return [], [FileProblem(f"{_at(file, error.line)}: {error.message}")]
     if not documents:
-        return [], [FileProblem(f"{file}: holds no jobs: write 'jobs:' and a list of them below it")]
+        return [], [FileProblem(f"{file}: contains no jobs; write 'jobs:' with a list of jobs below it")]
     jobs: list[Declared] = []
     problems: list[FileProblem] = []
     for number, document in enumerate(documents, 1):
@@ -104,12 +104,12 @@ def read_jobs(text: str, file: str) -> tuple[list[Declared], list[FileProblem]]:
 
 
 def settle(jobs: Iterable[Declared], home: str) -> list[Declared]:
-    """The jobs with the namespace of those that name none."""
+    """The jobs, with a namespace set for those that do not name one."""
     return [job if job.namespace is not None else replace(job, namespace=home) for job in jobs]
 
 
 def find_twins(jobs: Iterable[Declared]) -> list[FileProblem]:
-    """What is declared more than once."""
+    """Errors for jobs that are declared more than once."""
     seen: dict[tuple[str | None, str], Declared] = {}
     problems = []
     for job in jobs:
@@ -117,18 +117,18 @@ def find_twins(jobs: Iterable[Declared]) -> list[FileProblem]:
         if first is not job:
             problems.append(
                 FileProblem(
-                    f"{job.place}: job '{job.name}' of namespace '{job.namespace}' stands at {first.place} already: "
-                    "declare it once"
+                    f"{job.place}: job '{job.name}' in namespace '{job.namespace}' is already declared at "
+                    f"{first.place}; declare it once"
                 )
             )
     return problems
 
 
 def checked(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
-    """A job's fields as the API would answer them, and what it would refuse.
+    """A job's fields as the API would return them, and the errors that it would report.
 
     Args:
-        fields: as JSON has them.
+        fields: the fields as JSON values.
     """
     try:
         model = JobCreate.model_validate_json(json.dumps(fields))
@@ -151,11 +151,11 @@ def checked(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]
 
 
 def default_fields(size: str = DEFAULT_SIZE, region: str = LOCAL_REGION) -> dict[str, Any]:
-    """What fields are that a file does not name.
+    """The values of fields that a file does not set.
 
     Args:
         size: the daemon's default size.
-        region: its default region.
+        region: the daemon's default region.
     """
     bare = JobDefinition(name="", namespace="", docker_image_repo="")
     found = {name: _as_json(getattr(bare, name)) for name in FIELDS if name != "docker_image_repo"}
@@ -166,7 +166,7 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, tuple):
-        return [_as_json(one) for one in value]
+        return [_as_json(element) for element in value]
     return str(value) if isinstance(value, str) else value
 
 
@@ -174,27 +174,29 @@ def _entries(document: Node, file: str, prefix: str, problems: list[FileProblem]
     where = _at(file, document.line)
     if not isinstance(document.value, dict):
         problems.append(
-            FileProblem(f"{where}: {prefix}is no mapping: write 'jobs:' and a list of them below it")
+            FileProblem(f"{where}: {prefix}is not a mapping; write 'jobs:' with a list of jobs below it")
         )
         return ()
     for name in document.value:
         if name != _TOP:
             near = " (did you mean 'jobs'?)" if difflib.get_close_matches(name, [_TOP]) else ""
-            hint = near or ": there is only 'jobs', a list of jobs with the API's fields"
+            hint = near or "; the only entry is 'jobs', a list of jobs with the fields of the API"
             problems.append(
-                FileProblem(
-                    f"{_at(file, document.lines.get(name))}: {prefix}'{name}' is not known here{hint}"
-                )
+                FileProblem(f"{_at(file, document.lines.get(name))}: {prefix}'{name}' is unknown{hint}")
             )
     entries = document.value.get(_TOP)
     if entries is None:
         if not document.value:
-            problems.append(FileProblem(f"{where}: {prefix}holds no jobs: write 'jobs:' and a list of them"))
+            problems.append(
+                FileProblem(f"{where}: {prefix}contains no jobs; write 'jobs:' with a list of jobs")
+            )
         return ()
     if not isinstance(entries.value, list):
         line = _at(file, document.lines.get(_TOP))
         problems.append(
-            FileProblem(f"{line}: {prefix}jobs is no list: begin each job with '-', or write [] for none")
+            FileProblem(
+                f"{line}: {prefix}jobs is not a list; start each job with '-', or write [] for no jobs"
+            )
         )
         return ()
     return list(entries.value)
@@ -204,7 +206,7 @@ def _job(entry: Node, file: str, what: str) -> Declared | list[FileProblem]:
     if not isinstance(entry.value, dict):
         return [
             FileProblem(
-                f"{_at(file, entry.line)}: {what} is no mapping: write its fields, such as name: nightly"
+                f"{_at(file, entry.line)}: {what} is not a mapping; write its fields, such as name: nightly"
             )
         ]
     given = entry.plain()
@@ -222,11 +224,11 @@ def _job(entry: Node, file: str, what: str) -> Declared | list[FileProblem]:
 
 
 def explain(error: FieldError, node: Node | None = None) -> str:
-    """A mistake in one line; a scalar is shown as it was written.
+    """An error on one line, with scalars as they were written.
 
     Args:
-        error: the mistake.
-        node: the value that it is about.
+        error: the error.
+        node: the value that the error is about.
     """
     remedy = error.remedy
     written = node.text if node is not None and not isinstance(node.value, str | dict | list) else None

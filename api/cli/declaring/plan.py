@@ -1,8 +1,8 @@
-"""What has to be done for a daemon to have the jobs that files declare, and only that. Pure.
+"""Plans the changes that turn a daemon's jobs into those that files declare. Pure.
 
-A field that a file does not name has its default, so a second look after all is done finds nothing to do. Two things
-are the daemon's to fill in and are no difference: the start of `Rn//<duration>`, and the digest of an image that a
-job pins.
+A field that a file does not set has its default, so applying the same file again changes nothing. Two values are
+filled in by the daemon and are not differences: the start of `Rn//<duration>`, and the digest of an image that a job
+pins.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any, Final
 
 from api.cli.declaring.form import FIELDS, Declared
 
-#: A start as the daemon writes it into a schedule that has none.
+#: A start as the daemon fills it into a schedule without one.
 _WRITTEN_IN: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
-#: Lists whose order means nothing.
+#: Lists whose order does not matter.
 _SETS: Final = frozenset({"retry_on", "capabilities", "mounts"})
 _IMAGE: Final = ("docker_image_repo", "docker_image_tag", "pin_digest")
 _DIGEST: Final = "docker_image_digest"
 
 
 class PlanAction(StrEnum):
-    """What is done with one job."""
+    """What is done with a job."""
 
     CREATE = "create"
     CHANGE = "change"
@@ -34,7 +34,7 @@ class PlanAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field, or one entry of a mapping, that becomes another; None for one that is not there."""
+    """A change of a field or of an entry in a mapping; None for an absent value."""
 
     before: Any
     after: Any
@@ -42,13 +42,13 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanStep:
-    """What is to be done with one job.
+    """A planned change of a job.
 
     Attributes:
-        id: of the stored job; None for one that does not exist yet.
-        changes: by field, for people; the entries of variables and labels one by one, as `runtime_vars.MODE`.
-        body: what the API is sent.
-        place: where the job is declared; empty for one to be deleted.
+        id: the id of the stored job; None for a job to create.
+        changes: the changes by field, for people; variables and labels by entry, such as `runtime_vars.MODE`.
+        body: the request body for the API.
+        place: the file and line of the declaration; empty for a job to delete.
     """
 
     action: PlanAction
@@ -67,13 +67,13 @@ def make_plan(
     *,
     pruned: Collection[str] = (),
 ) -> list[PlanStep]:
-    """The steps, in the order of the files; what is to be deleted comes last.
+    """The steps in the order of the files, with deletions last.
 
     Args:
-        declared: each with its namespace, none of them twice.
-        stored: the daemon's jobs in those namespaces, as the API answers them.
-        defaults: what fields are that a file does not name.
-        pruned: the namespaces whose other jobs are to be deleted.
+        declared: the declared jobs, each with its namespace, without duplicates.
+        stored: the daemon's jobs in those namespaces, as the API returns them.
+        defaults: the values of fields that a file does not set.
+        pruned: the namespaces whose other jobs are deleted.
     """
     there = {(job["namespace"], job["name"]): job for job in stored}
     wanted = list(declared)
@@ -116,9 +116,9 @@ def _change(job: Declared, before: Mapping[str, Any], defaults: Mapping[str, Any
         and not _is_met(name, job, target[name], before)
     }
     if body.get("is_schedule_active") and _has_no_start(target["schedule_mode"]):
-        body["schedule_mode"] = target["schedule_mode"]  # or it would go on from its old start
+        body["schedule_mode"] = target["schedule_mode"]  # otherwise it would continue from its old start
     if target.get(_DIGEST) and any(name in body for name in _IMAGE):
-        body[_DIGEST] = target[_DIGEST]  # or the daemon would forget it with the image that it knew
+        body[_DIGEST] = target[_DIGEST]  # otherwise the daemon would drop it together with the old image
     changes: dict[str, FieldChange] = {}
     for name, after in sorted(body.items(), key=_place):
         changes |= _parts(name, before.get(name), after)
@@ -135,7 +135,7 @@ def _change(job: Declared, before: Mapping[str, Any], defaults: Mapping[str, Any
 
 
 def _is_met(name: str, job: Declared, wanted: Any, before: Mapping[str, Any]) -> bool:
-    """Whether a stored job has what is wanted of a field."""
+    """Whether a field of a stored job already has the declared value."""
     have = before.get(name)
     if name == "schedule_mode" and _has_no_start(wanted) and isinstance(have, str):
         head, _, duration = wanted.partition("//")
@@ -150,11 +150,11 @@ def _has_no_start(schedule: object) -> bool:
     return isinstance(schedule, str) and schedule.startswith("R") and "//" in schedule
 
 
-def _same(name: str, one: Any, other: Any) -> bool:
-    if name in _SETS and isinstance(one, list) and isinstance(other, list):
-        return sorted(map(repr, map(_ordered, one))) == sorted(map(repr, map(_ordered, other)))
-    # 1 == True in Python; here they are different things.
-    return type(one) is type(other) and bool(one == other)
+def _same(name: str, a: Any, b: Any) -> bool:
+    if name in _SETS and isinstance(a, list) and isinstance(b, list):
+        return sorted(map(repr, map(_ordered, a))) == sorted(map(repr, map(_ordered, b)))
+    # 1 == True in Python, but here they are different values.
+    return type(a) is type(b) and bool(a == b)
 
 
 def _ordered(value: Any) -> Any:
@@ -162,7 +162,7 @@ def _ordered(value: Any) -> Any:
 
 
 def _parts(name: str, before: Any, after: Any) -> dict[str, FieldChange]:
-    """A field's change; that of a mapping entry by entry."""
+    """The change of a field; that of a mapping entry by entry."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return {name: FieldChange(before, after)}
     return {

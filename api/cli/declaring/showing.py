@@ -1,4 +1,4 @@
-"""What a plan and its outcome look like, for people and for programs. Pure."""
+"""Formats a plan and its outcome, for people and for programs. Pure."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ _MARKS: Final = {
     PlanAction.CHANGE: ("~", "yellow"),
     PlanAction.DELETE: ("-", "red"),
 }
-_DONE: Final = {PlanAction.CREATE: "created", PlanAction.CHANGE: "changed", PlanAction.DELETE: "deleted"}
+#: What the summary says of each action: planned, and done.
+_WORDS: Final = {
+    PlanAction.CREATE: ("to create", "created"),
+    PlanAction.CHANGE: ("to update", "updated"),
+    PlanAction.DELETE: ("to delete", "deleted"),
+}
 _LONGEST: Final = 300
 
 
 class StepStatus(StrEnum):
-    """What became of a step."""
+    """The outcome of a step."""
 
-    PLANNED = "planned"  # it was only looked at
+    PLANNED = "planned"  # a dry run
     DONE = "done"
-    FAILED = "failed"  # the daemon refused it
-    SKIPPED = "skipped"  # something before it went wrong
+    FAILED = "failed"  # the daemon rejected it
+    SKIPPED = "skipped"  # an earlier step failed
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """A step with what became of it."""
+    """A step with its outcome."""
 
     step: PlanStep
     status: StepStatus
@@ -40,7 +45,7 @@ class StepOutcome:
 
 
 def shown(step: PlanStep) -> str:
-    """A step with its changes, for people; nothing for one that does nothing."""
+    """A step with its changes, for people; empty if it changes nothing."""
     if step.action is PlanAction.NOTHING:
         return ""
     mark, colour = _MARKS[step.action]
@@ -59,41 +64,38 @@ def shown(step: PlanStep) -> str:
 
 
 def summary(outcomes: Iterable[StepOutcome], *, is_dry: bool) -> str:
-    """How many of what, in one sentence or two."""
+    """The number of jobs by outcome."""
     found = list(outcomes)
     wanted = StepStatus.PLANNED if is_dry else StepStatus.DONE
-    counts = {
-        action: sum(one.step.action is action and one.status is wanted for one in found)
-        for action in PlanAction
-    }
-    words = [f"{counts[action]} {_DONE[action]}" for action in _DONE if counts[action]]
-    if unchanged := sum(one.step.action is PlanAction.NOTHING for one in found):
+    words = []
+    for action, (planned, done) in _WORDS.items():
+        if number := sum(outcome.step.action is action and outcome.status is wanted for outcome in found):
+            words.append(f"{number} {planned if is_dry else done}")
+    if unchanged := sum(outcome.step.action is PlanAction.NOTHING for outcome in found):
         words.append(f"{unchanged} unchanged")
-    for status, word in ((StepStatus.FAILED, "failed"), (StepStatus.SKIPPED, "not tried")):
-        if number := sum(one.status is status for one in found):
+    for status, word in ((StepStatus.FAILED, "failed"), (StepStatus.SKIPPED, "skipped")):
+        if number := sum(outcome.status is status for outcome in found):
             words.append(f"{number} {word}")
     text = ", ".join(words) or "nothing to do"
-    return (
-        f"Dry run, nothing was changed. It would be: {text}." if is_dry else f"{text[0].upper()}{text[1:]}."
-    )
+    return f"Dry run: {text}. Nothing was changed." if is_dry else f"{text[0].upper()}{text[1:]}."
 
 
 def as_data(outcomes: Iterable[StepOutcome], *, is_dry: bool) -> dict[str, Any]:
-    """The same for programs."""
+    """The outcomes as data, for programs."""
     jobs: list[Mapping[str, Any]] = []
-    for one in outcomes:
-        step = one.step
+    for outcome in outcomes:
+        step = outcome.step
         jobs.append(
             {
                 "action": step.action.value,
                 "namespace": step.namespace,
                 "name": step.name,
                 "id": step.id,
-                "status": one.status.value,
+                "status": outcome.status.value,
                 "changes": {
                     name: {"from": change.before, "to": change.after} for name, change in step.changes.items()
                 },
-                "error": one.error,
+                "error": outcome.error,
             }
         )
     return {"dry_run": is_dry, "jobs": jobs}
@@ -107,4 +109,4 @@ def _value(value: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    return "".join(one if one.isprintable() else "�" for one in text)
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,4 +1,4 @@
-"""Writes jobs in the form that `apply` reads: sorted, without defaults, and always the same. Pure."""
+"""Writes jobs to files that `apply` reads: sorted, without defaults, and always in the same form. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from api.cli.declaring.form import FIELDS, default_fields
 from scheduler.domain.job import DEFAULT_SIZE, LOCAL_REGION
 
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-#: Lines that YAML keeps as they are in a block.
+#: Lines that YAML keeps unchanged in a block.
 _BLOCK: Final = re.compile(r"(?:[!-~][ -~]*\n)(?:[!-~][ -~]*)?(?:\n[!-~][ -~]*|\n)*", re.ASCII)
-#: What YAML 1.1 takes for numbers, times and the like, by the first character.
+#: What YAML 1.1 reads as numbers, times and so on, by the first character.
 _RESOLVERS: Final = yaml.SafeLoader.yaml_implicit_resolvers
 #: Words that need no quotes, unless they look like a number.
 _PLAIN: Final = re.compile(
@@ -26,7 +26,7 @@ _WIDEST: Final = 1 << 30
 
 
 class _Dumper(_DUMPER):  # type: ignore[misc,valid-type] # either of two classes
-    """Writes every value out, and what YAML 1.1 and 1.2 read alike."""
+    """Writes values without aliases, so that YAML 1.1 and 1.2 read them the same way."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
@@ -40,7 +40,7 @@ def _represent(dumper: Any, text: str) -> yaml.ScalarNode:
 
 
 def _is_text_to_all(word: str) -> bool:
-    """Whether a word without quotes is text to our own reader and to those of YAML 1.1."""
+    """Whether an unquoted word is text both for `documents` and for YAML 1.1."""
     others = _RESOLVERS.get(word[:1], ())
     return means_text(word) and not any(pattern.match(word) for _, pattern in others)
 
@@ -49,15 +49,15 @@ _Dumper.add_representer(str, _represent)
 
 
 def exported(job: Mapping[str, Any], size: str = DEFAULT_SIZE, region: str = LOCAL_REGION) -> dict[str, Any]:
-    """A stored job as it is declared.
+    """A stored job as it is declared in a file.
 
-    What the daemon's settings decide is left out only where it is what every daemon without settings has, so that
-    another daemon makes the same of it.
+    Defaults that depend on the daemon's settings are left out only if they equal the built-in defaults, so that
+    another daemon creates the same job.
 
     Args:
-        job: as the API answers it.
+        job: the job as the API returns it.
         size: the daemon's default size.
-        region: its default region.
+        region: the daemon's default region.
     """
     bare, ours = default_fields(), default_fields(size, region)
     found = {"name": job["name"], "namespace": job["namespace"]}
@@ -69,12 +69,12 @@ def exported(job: Mapping[str, Any], size: str = DEFAULT_SIZE, region: str = LOC
 
 
 def in_order(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A job's fields in the order in which they are written."""
+    """A job's fields in display order."""
     return {name: fields[name] for name in ("name", "namespace", *FIELDS) if name in fields}
 
 
 def as_yaml(jobs: Iterable[Mapping[str, Any]]) -> str:
-    """The text of a file that declares these jobs."""
+    """A YAML file that declares these jobs."""
     found = [in_order(job) for job in jobs]
     if not found:
         return "jobs: []\n"
@@ -90,5 +90,5 @@ def as_yaml(jobs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def as_json(jobs: Iterable[Mapping[str, Any]]) -> str:
-    """The same as JSON."""
+    """A JSON file that declares these jobs."""
     return json.dumps({"jobs": [in_order(job) for job in jobs]}, ensure_ascii=False, indent=2) + "\n"

@@ -1,5 +1,5 @@
-"""Jobs of other schedulers: what their files say, in the form that `apply` reads, and what cannot be said so. Pure.
+"""Reads the files of other schedulers as jobs for `apply`, with notes on what cannot be imported. Pure.
 
-One module a format, each a function from text to jobs and notes. Nothing is dropped silently: mappings are read
-through `Part`, which makes a note of everything that nobody has asked for.
+One module per format, each a function from text to jobs and notes. Nothing is dropped silently: mappings are read
+through `Part`, which adds a note for every entry that was not read.
 """

@@ -1,4 +1,4 @@
-"""What several formats share: images, sizes, variables, mounts, durations, zones. Pure."""
+"""Shared by several formats: images, sizes, variables, mounts, durations, time zones. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIMPLE: Final = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 
 def image_fields(image: str) -> dict[str, Any]:
-    """Repository, tag and digest of an image's name."""
+    """The repository, tag and digest of an image name."""
     name, at, digest = image.partition("@")
     found: dict[str, Any] = {}
     repository, colon, tag = name.rpartition(":")
@@ -40,12 +40,12 @@ def image_fields(image: str) -> dict[str, Any]:
 
 
 def base_name(image: str) -> str:
-    """What a job is called that has nothing but an image."""
+    """A name for a job that has only an image."""
     return image.partition("@")[0].rsplit("/", 1)[-1].partition(":")[0] or "job"
 
 
 def command_of(words: list[str]) -> str | list[str]:
-    """A command as one would write it: a line if its words are simple, else the list of them."""
+    """A command as a line if its words are simple, or as a list of words."""
     if words and all(_SIMPLE.fullmatch(word) for word in words):
         return " ".join(words)
     return words
@@ -78,14 +78,14 @@ def quantity(text: str) -> float | None:
 def set_size(
     result: Imported, line: int | None, fields: dict[str, Any], *, cpus: float | None, memory: float | None
 ) -> None:
-    """Choose the smallest size that has at least so much; a note says which, where it is not exactly that.
+    """Choose the smallest size that is large enough, and add a note if it does not match exactly.
 
     Args:
-        result: where the note goes.
-        line: of the file.
-        fields: of the job, whose `resource_size` is set.
-        cpus: processors; None if the file says nothing.
-        memory: bytes; likewise.
+        result: the result that gets the note.
+        line: the line in the file.
+        fields: the job's fields, in which `resource_size` is set.
+        cpus: the number of CPUs; None if the file does not set it.
+        memory: the memory in bytes; None if the file does not set it.
     """
     if not cpus and not memory:
         result.has_unsized = True
@@ -105,27 +105,27 @@ def set_size(
     if not fits:
         result.note(
             line,
-            f"asks for {asked}, more than the largest size: it gets {name} ({size.cpus:g} CPU, {size.memory_mib} "
-            "MiB); have the operator define a larger one",
+            f"requests {asked}, more than the largest size; it gets {name} ({size.cpus:g} CPU, {size.memory_mib} "
+            "MiB); ask an administrator to define a larger size",
         )
     elif (cpus and cpus != size.cpus) or (memory and memory != size.memory_bytes):
         result.note(
             line,
-            f"asks for {asked}: it gets {name} ({size.cpus:g} CPU, {size.memory_mib} MiB), the smallest size that "
-            "has as much",
+            f"requests {asked}; it gets {name} ({size.cpus:g} CPU, {size.memory_mib} MiB), the smallest size that "
+            "is large enough",
         )
 
 
 def set_variables(result: Imported, line: int | None, fields: dict[str, Any], given: Iterable[str]) -> None:
-    """Variables written as NAME=VALUE; a name alone took its value from where the command ran."""
+    """Add variables written as NAME=VALUE. A name without a value took it from the caller's environment."""
     variables: dict[str, Any] = fields.setdefault("runtime_vars", {})
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             result.note(
                 line,
-                f"variable {name} had its value from the environment of the caller, which is not carried over: "
-                f"write it as runtime_vars.{name}",
+                f"variable {name} takes its value from the caller's environment, which is not imported; "
+                f"set runtime_vars.{name}",
             )
         else:
             variables[name] = value
@@ -134,39 +134,37 @@ def set_variables(result: Imported, line: int | None, fields: dict[str, Any], gi
 
 
 def add_volume(result: Imported, line: int | None, fields: dict[str, Any], text: str) -> None:
-    """A mount written as SOURCE:TARGET[:OPTIONS]."""
+    """Add a mount written as SOURCE:TARGET[:OPTIONS]."""
     source, colon, rest = text.partition(":")
     target, _, options = rest.partition(":")
     if not colon or not source.startswith("/"):
         what = "an anonymous volume" if not colon else f"the named volume '{source}'"
-        result.note(
-            line, f"volume {text} is {what}, which is not carried over: mount a directory of the host"
-        )
+        result.note(line, f"volume {text} is {what}, which is not imported; mount a directory of the host")
         return
     words = set(options.split(",")) - {"", "rw", "ro"}
     if words:
-        result.note(line, f"volume {text}: its options {', '.join(sorted(words))} are not carried over")
+        result.note(line, f"volume {text}: the options {', '.join(sorted(words))} are not imported")
     add_mount(result, line, fields, source, target, read_only="ro" in options.split(","))
 
 
 def add_mount(
     result: Imported, line: int | None, fields: dict[str, Any], source: str, target: str, *, read_only: bool
 ) -> None:
-    """A directory of the host, with a note that the operator has to allow it."""
+    """Add a directory of the host, with a note that the container policy must allow it."""
     fields.setdefault("mounts", []).append({"source": source, "target": target, "read_only": read_only})
     result.note(
-        line, f"mount {source} is carried over; the container policy has to allow it (allowed_mounts)"
+        line, f"mount {source} is imported; the container policy must allow it (policy.allowed_mounts)"
     )
 
 
 def set_network(result: Imported, line: int | None, fields: dict[str, Any], name: str) -> None:
-    """A network, unless it is the host's or another container's, which no job can have."""
+    """Set the network, unless it is that of the host or another container, which jobs cannot share."""
     if name in {"bridge", "default"}:
         return
     if name == "host" or name.startswith(("container:", "service:", "ns:")):
         result.note(
             line,
-            f"network {name} is not carried over: no job can share the network of the host or of another container",
+            f"network {name} is not imported: a job cannot share the network of the host or of another container",
         )
         return
     fields["network"] = name
@@ -175,18 +173,16 @@ def set_network(result: Imported, line: int | None, fields: dict[str, Any], name
 def set_capabilities(
     result: Imported, line: int | None, fields: dict[str, Any], names: Iterable[str]
 ) -> None:
-    """Linux capabilities; ALL stands for too much."""
+    """Add Linux capabilities, except ALL."""
     for name in names:
         if name.upper() == "ALL":
-            result.note(
-                line, "capability ALL is not carried over: name those that the job needs as capabilities"
-            )
+            result.note(line, "capability ALL is not imported; list the capabilities that the job needs")
         else:
             fields.setdefault("capabilities", []).append(name)
 
 
 def schedule_error(text: str, zone: str | None = None) -> str | None:
-    """Why a schedule cannot be carried over; None if it can."""
+    """Why a schedule is invalid; None if it is valid."""
     try:
         parse_schedule(text, zone)
     except ScheduleError as error:
@@ -195,5 +191,5 @@ def schedule_error(text: str, zone: str | None = None) -> str | None:
 
 
 def is_digest(text: str) -> bool:
-    """Whether a text is an image's digest."""
+    """Whether a text is an image digest."""
     return _DIGEST.fullmatch(text) is not None

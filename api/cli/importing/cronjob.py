@@ -1,7 +1,7 @@
-"""Reads Kubernetes CronJobs (batch/v1), as manifests or as `kubectl get cronjob -o yaml` prints them. Pure.
+"""Reads Kubernetes CronJobs (batch/v1), from manifests or the output of `kubectl get cronjob -o yaml`. Pure.
 
-Fields and their defaults are those of the Kubernetes API reference. What the cluster itself fills in is set aside
-without a word where it says nothing but the default.
+Fields and their defaults are as in the Kubernetes API reference. Values that the cluster fills in are ignored
+silently if they equal the defaults.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from scheduler.domain.secret import is_name
 
 _CONCURRENCY: Final = {"Allow": "allow", "Forbid": "forbid", "Replace": "replace"}
 _PULL: Final = {"Always": "always", "IfNotPresent": "if_not_present", "Never": "never"}
-#: What a cluster writes into every object.
+#: Metadata that a cluster adds to every object.
 _BOOKKEEPING: Final = (
     "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "selfLink", "generateName",
 )  # fmt: skip
 _OWN_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
-#: Defaults that a cluster fills in; at these values they say nothing.
+#: Defaults that a cluster fills in. Fields with these values are ignored.
 _FILLED_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "dnsPolicy": ("ClusterFirst",),
     "schedulerName": ("default-scheduler",),
@@ -41,7 +41,7 @@ _FILLED_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "completions": ("1",),
     "completionMode": ("NonIndexed",),
     "hostNetwork": ("false",),
-    "restartPolicy": ("Never", "OnFailure"),  # both try again, as max_retries does
+    "restartPolicy": ("Never", "OnFailure"),  # both retry, like max_retries
     "serviceAccount": ("default",),
     "serviceAccountName": ("default",),
     "suspend": ("false",),
@@ -50,43 +50,43 @@ _FILLED_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "stdin": ("false",),
     "tty": ("false",),
     "automountServiceAccountToken": ("false",),
-    "allowPrivilegeEscalation": ("false",),  # no container here gains privileges
+    "allowPrivilegeEscalation": ("false",),  # containers never gain privileges
     "runAsNonRoot": ("false",),
     "optional": ("false",),
 }
 _HINTS: Final = {
-    "successfulJobsHistoryLimit": "retention_days and retention_count say how many runs are kept",
-    "failedJobsHistoryLimit": "retention_days and retention_count say how many runs are kept",
-    "ttlSecondsAfterFinished": "retention_days and retention_count say how long runs are kept",
-    "initContainers": "a job is one container",
-    "volumes": "only directories of the host that the container mounts are",
-    "volumeMounts": "only directories of the host are",
-    "envFrom": "write the variables under runtime_vars, or set secrets",
-    "imagePullSecrets": "log the engine in at the registry",
-    "nodeSelector": "region_name says on which engine jobs run",
-    "affinity": "region_name says on which engine jobs run",
-    "tolerations": "region_name says on which engine jobs run",
-    "serviceAccountName": "containers have no account of a cluster",
-    "serviceAccount": "containers have no account of a cluster",
-    "workingDir": "the image's own is used",
-    "hostNetwork": "no job can share the host's network",
-    "privileged": "no job can be privileged; name what it needs as capabilities",
-    "allowPrivilegeEscalation": "no container here gains privileges",
-    "runAsNonRoot": "name a user; the operator can demand one (require_non_root)",
-    "optional": "a run whose secret is not set fails",
-    "parallelism": "a run is one container",
-    "completions": "a run is one container",
+    "successfulJobsHistoryLimit": "set retention_count and retention_days to limit the runs that are kept",
+    "failedJobsHistoryLimit": "set retention_count and retention_days to limit the runs that are kept",
+    "ttlSecondsAfterFinished": "set retention_days to limit how long runs are kept",
+    "initContainers": "a job runs a single container",
+    "volumes": "only directories of the host that the container mounts are imported",
+    "volumeMounts": "only directories of the host are imported",
+    "envFrom": "set the variables in runtime_vars, or use secrets",
+    "imagePullSecrets": "log the engine in to the registry",
+    "nodeSelector": "set region_name to choose the engine",
+    "affinity": "set region_name to choose the engine",
+    "tolerations": "set region_name to choose the engine",
+    "serviceAccountName": "containers have no cluster account",
+    "serviceAccount": "containers have no cluster account",
+    "workingDir": "the image's working directory is used",
+    "hostNetwork": "jobs cannot share the host's network",
+    "privileged": "jobs cannot be privileged; list the capabilities that the job needs",
+    "allowPrivilegeEscalation": "containers cannot gain privileges",
+    "runAsNonRoot": "set user; an administrator can require one (policy.require_non_root)",
+    "optional": "a run fails if its secret is not set",
+    "parallelism": "a run is a single container",
+    "completions": "a run is a single container",
     "priorityClassName": "set priority",
     "annotations": "set labels",
-    "podFailurePolicy": "retry_on says which ends are tried again",
+    "podFailurePolicy": "set retry_on to choose which failures are retried",
 }
 
 
 def read_cronjobs(documents: list[Node]) -> Imported:
-    """The jobs of a file.
+    """The jobs in a file.
 
     Args:
-        documents: each an object, or a List of them.
+        documents: the documents, each an object or a List of objects.
     """
     result = Imported()
     for document in documents:
@@ -96,14 +96,14 @@ def read_cronjobs(documents: list[Node]) -> Imported:
             if kind != "CronJob":
                 name = root.part("metadata").text("name") or ""
                 what = f"{kind or 'an object without a kind'} {name}".strip()
-                result.lose(node.line, f"{what} is not carried over: only CronJobs are")
+                result.lose(node.line, f"{what} is not imported: only CronJobs are supported")
                 continue
             _read_cronjob(root, result)
     return result
 
 
 def _objects(document: Node) -> list[Node]:
-    """A document, or what is in it if it is a list."""
+    """A document, or its items if it is a list."""
     if isinstance(document.value, list):
         return list(document.value)
     if isinstance(document.value, dict):
@@ -144,31 +144,31 @@ def _read_cronjob(root: Part, result: Imported) -> None:
     _take_work(work, fields)
     containers = list(pod.parts("containers"))
     if not containers:
-        result.lose(spec.line, f"{name} is not carried over: it has no container")
+        result.lose(spec.line, f"{name} is not imported: it has no containers")
         return
     for other in containers[1:]:
-        other.note("", f"'{other.text('name', '')}' is not carried over: a job is one container")
+        other.note("", f"'{other.text('name', '')}' is not imported: a job runs a single container")
     main = containers[0]
     if not _take_container(main, fields, result):
-        result.lose(main.line, f"{name} is not carried over: its container has no image")
+        result.lose(main.line, f"{name} is not imported: its container has no image")
         return
     _take_mounts(pod, main, fields, result)
     _take_pod(pod, fields)
-    for one in (template, pods):
-        described = one.part("metadata")
+    for part in (template, pods):
+        described = part.part("metadata")
         described.set_aside((*_BOOKKEEPING, "name"))
-        described.close({"labels": "the labels of the CronJob are those of the job"})
+        described.close({"labels": "the job gets the labels of the CronJob"})
     for part in (annotations, metadata, root, spec, template, work, pods, pod, main):
         _close(part)
     result.add(root.line, fields)
 
 
 def _close(part: Part) -> None:
-    """Make notes of what is left, but for what a cluster has filled in."""
+    """Add notes on entries that were not read, except defaults filled in by a cluster."""
     for name, usual in _FILLED_IN.items():
         if name in part and part.text(name) not in usual:
             hint = _HINTS.get(name)
-            part.note(name, f"{part.text(name)} is not carried over{f': {hint}' if hint else ''}")
+            part.note(name, f"{part.text(name)} is not imported{f': {hint}' if hint else ''}")
     part.set_aside(_FILLED_IN)
     part.close(_HINTS)
 
@@ -177,7 +177,7 @@ def _take_timing(spec: Part, fields: dict[str, Any], result: Imported, name: str
     found = translate(spec.text("schedule", "") or "")
     line = spec.line_of("schedule")
     if found.schedule is None:
-        result.lose(line, f"{name} is not carried over: {'; '.join(found.notes)}")
+        result.lose(line, f"{name} is not imported: {'; '.join(found.notes)}")
         return False
     for note in found.notes:
         spec.note("schedule", note)
@@ -190,7 +190,7 @@ def _take_timing(spec: Part, fields: dict[str, Any], result: Imported, name: str
     if policy in _CONCURRENCY:
         fields["concurrency_policy"] = _CONCURRENCY[policy]
     else:
-        spec.note("concurrencyPolicy", f"{policy} is unknown: allow, forbid, queue and replace are possible")
+        spec.note("concurrencyPolicy", f"{policy} is unknown; use Allow, Forbid or Replace")
     deadline = spec.whole("startingDeadlineSeconds", 0, 366 * 24 * 3600)
     if deadline is not None:
         fields |= {"misfire_policy": "skip", "misfire_grace_seconds": deadline}
@@ -206,7 +206,7 @@ def _take_work(work: Part, fields: dict[str, Any]) -> None:
         if fields["max_retries"]:
             work.note(
                 "activeDeadlineSeconds",
-                "is for all attempts together there; timeout_seconds is for each of them",
+                "applies to all attempts together; timeout_seconds applies to each attempt",
             )
 
 
@@ -222,12 +222,12 @@ def _take_container(container: Part, fields: dict[str, Any], result: Imported) -
     if command:
         container.note(
             "command",
-            "takes the place of the image's entrypoint there; here an entrypoint that the image has gets these words",
+            "replaces the image's entrypoint in Kubernetes; in Timeball, the image's entrypoint gets these words",
         )
     if any(re.search(r"\$\([A-Za-z_]", word) for word in words):
         container.note(
             "command" if command else "args",
-            "holds $(NAME), which is not filled in here: use a shell's $NAME",
+            "contains $(NAME), which is not expanded; use $NAME in a shell",
         )
     _take_variables(container, fields)
     resources = container.part("resources")
@@ -235,7 +235,7 @@ def _take_container(container: Part, fields: dict[str, Any], result: Imported) -
     cpus, memory = _amount(limits, requests, "cpu"), _amount(limits, requests, "memory")
     set_size(result, resources.line, fields, cpus=cpus, memory=memory)
     for part in (limits, requests, resources):
-        part.close({"ephemeral-storage": "sizes say nothing of disks"})
+        part.close({"ephemeral-storage": "resource sizes do not limit disks"})
     pull = container.text("imagePullPolicy")
     if pull is None:
         pull = (
@@ -246,19 +246,19 @@ def _take_container(container: Part, fields: dict[str, Any], result: Imported) -
     if pull in _PULL:
         fields["pull_policy"] = _PULL[pull]
     else:
-        container.note("imagePullPolicy", f"{pull} is unknown: Always, IfNotPresent and Never are")
+        container.note("imagePullPolicy", f"{pull} is unknown; use Always, IfNotPresent or Never")
     _take_security(container, fields, result)
     return True
 
 
 def _amount(limits: Part, requests: Part, name: str) -> float | None:
-    """A limit, or else what is requested."""
+    """The limit, or the request if there is no limit."""
     for part in (limits, requests):
         text = part.text(name)
         if text is not None:
             found = quantity(text)
             if found is None:
-                part.note(name, f"{text!r} is no quantity and is not carried over")
+                part.note(name, f"{text!r} is not a valid quantity and is not imported")
             else:
                 requests.set_aside((name,))
                 return found
@@ -267,13 +267,13 @@ def _amount(limits: Part, requests: Part, name: str) -> float | None:
 
 def _take_variables(container: Part, fields: dict[str, Any]) -> None:
     variables: dict[str, Any] = {}
-    for one in container.parts("env"):
-        name = one.text("name", "") or ""
-        source = one.part("valueFrom")
-        if "valueFrom" not in one:
-            variables[name] = one.text("value", "") or ""
+    for variable in container.parts("env"):
+        name = variable.text("name", "") or ""
+        source = variable.part("valueFrom")
+        if "valueFrom" not in variable:
+            variables[name] = variable.text("value", "") or ""
             if "$(" in variables[name]:
-                one.note("value", f"of {name} holds $(NAME), which is not filled in here")
+                variable.note("value", f"of {name} contains $(NAME), which is not expanded")
         elif "secretKeyRef" in source:
             key = source.part("secretKeyRef")
             secret = f"{key.text('name', '')}.{key.text('key', '')}"
@@ -281,48 +281,48 @@ def _take_variables(container: Part, fields: dict[str, Any]) -> None:
                 variables[name] = {"secret": secret}
                 key.note("", f"becomes the secret {secret}: set it with 'timeball secret set {secret}'")
             else:
-                key.note("", f"is not carried over: {secret!r} is no name of a secret")
+                key.note("", f"is not imported: {secret!r} is not a valid name for a secret")
             _close(key)
         else:
             what = ", ".join(source.names())
-            one.note("valueFrom", f"of {name} ({what}) is not carried over: write runtime_vars.{name}")
+            variable.note("valueFrom", f"of {name} ({what}) is not imported: set runtime_vars.{name}")
             source.set_aside(source.names())
         source.close()
-        one.close()
+        variable.close()
     if variables:
         fields["runtime_vars"] = variables
 
 
 def _take_security(part: Part, fields: dict[str, Any], result: Imported) -> None:
-    """What a container's or a pod's security context says; the container's goes before the pod's."""
+    """Read the security context of a container or a pod. The container's takes precedence."""
     context = part.part("securityContext")
     user, group = context.text("runAsUser"), context.text("runAsGroup")
     if user is not None and "user" not in fields:
         fields["user"] = user if group is None else f"{user}:{group}"
     elif group is not None and user is None:
-        context.note("runAsGroup", "is not carried over: name it in user, as UID:GID")
+        context.note("runAsGroup", "is not imported: set user to UID:GID")
     if context.flag("readOnlyRootFilesystem"):
         fields["read_only_root"] = True
     capabilities = context.part("capabilities")
     set_capabilities(result, capabilities.line, fields, capabilities.texts("add"))
-    capabilities.close({"drop": "containers have few capabilities anyway; the container policy says which"})
+    capabilities.close(
+        {"drop": "containers have few capabilities by default; the container policy sets them"}
+    )
     _close(context)
 
 
 def _take_mounts(pod: Part, container: Part, fields: dict[str, Any], result: Imported) -> None:
-    """Directories of the host that the container mounts; all other volumes are noted."""
+    """Add the directories of the host that the container mounts. Other volumes get a note."""
     paths: dict[str, str] = {}
     for volume in pod.parts("volumes"):
         name, host = volume.text("name", "") or "", volume.part("hostPath")
         if path := host.text("path"):
             paths[name] = path
             if (kind := host.text("type")) not in {None, "", "Directory", "File"}:
-                host.note("type", f"{kind} is not carried over: {path} has to be there")
+                host.note("type", f"{kind} is not imported: {path} must exist")
         else:
-            what = ", ".join(one for one in volume.names() if one != "name") or "empty"
-            volume.note(
-                "", f"'{name}' ({what}) is not carried over: only directories of the host can be mounted"
-            )
+            what = ", ".join(key for key in volume.names() if key != "name") or "empty"
+            volume.note("", f"'{name}' ({what}) is not imported: only directories of the host can be mounted")
             volume.set_aside(volume.names())
         host.close()
         volume.close()
@@ -334,7 +334,7 @@ def _take_mounts(pod: Part, container: Part, fields: dict[str, Any], result: Imp
             add_mount(result, mount.line, fields, source, target, read_only=read_only)
         else:
             mount.set_aside(("subPath",))
-            mount.note("", f"of '{name}' at {target} is not carried over, as its volume is not")
+            mount.note("", f"of '{name}' at {target} is not imported because its volume is not imported")
         mount.close()
 
 

@@ -1,4 +1,4 @@
-"""Which format a file is of, and its reader. Pure."""
+"""Detects the format of a file, and reads it. Pure."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from api.cli.importing.result import FormatError, Imported
 
 
 class Format(StrEnum):
-    """What a file may be."""
+    """The formats that can be imported."""
 
     CRONTAB = "crontab"
     CHRONOS = "chronos"
-    CRONJOB = "cronjob"  # of Kubernetes
+    CRONJOB = "cronjob"  # Kubernetes
     OFELIA = "ofelia"  # INI, Compose or docker inspect
 
 
 def read(text: str, file: str, form: Format | None = None) -> tuple[Format, Imported]:
-    """The jobs of a file, and what it was.
+    """The format of a file, and its jobs.
 
     Args:
-        text: of the file.
-        file: its name.
-        form: what it is; None to find out.
+        text: the contents of the file.
+        file: the name of the file.
+        form: the format; None to detect it.
 
     Raises:
-        FormatError: it is not of that format, or of none that is known.
+        FormatError: the file does not have that format, or its format is unknown.
     """
     if looks_like_ini(text) and form in (None, Format.OFELIA):
         return Format.OFELIA, read_ini(text)
@@ -55,26 +55,26 @@ def _read_documents(documents: list[Node], form: Format) -> Imported:
         return read_cronjobs(documents)
     if any(_has(document, "services") for document in documents):
         return read_compose(documents)
-    if any(_has(one, "Config") for document in documents for one in _members(document)):
+    if any(_has(member, "Config") for document in documents for member in _members(document)):
         return read_inspected(documents)
     raise FormatError(
-        None, "is neither Ofelia's INI, nor a Compose file with services, nor what 'docker inspect' prints"
+        None, "is not an Ofelia INI file, a Compose file with services, or the output of 'docker inspect'"
     )
 
 
 def _guess(documents: list[Node], text: str) -> Format:
-    members = [one for document in documents for one in _members(document)]
-    if any(_has(one, "kind") for one in members):
+    members = [member for document in documents for member in _members(document)]
+    if any(_has(member, "kind") for member in members):
         return Format.CRONJOB
-    if any(_has(one, "services") or _has(one, "Config") for one in members):
+    if any(_has(member, "services") or _has(member, "Config") for member in members):
         return Format.OFELIA
-    if any(_has(one, "jobs") for one in members):
-        raise FormatError(None, "is in the form that 'timeball apply' reads: use 'timeball apply -f'")
-    if any(_has(one, "name") and (_has(one, "schedule") or _has(one, "parents")) for one in members):
+    if any(_has(member, "jobs") for member in members):
+        raise FormatError(None, "is a file for 'timeball apply'; run 'timeball apply -f' instead")
+    if any(_has(item, "name") and (_has(item, "schedule") or _has(item, "parents")) for item in members):
         return Format.CHRONOS
     if looks_like_crontab(text):
         return Format.CRONTAB
-    raise FormatError(None, f"is of no known format: name it with --from {'|'.join(Format)}")
+    raise FormatError(None, f"has an unknown format; name it with --from {'|'.join(Format)}")
 
 
 def _members(document: Node) -> list[Node]:

@@ -1,4 +1,4 @@
-"""The options of `docker run`, as fields of a job. Pure."""
+"""Converts the options of `docker run` to fields of a job. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from api.cli.importing.common import (
 )
 from api.cli.importing.result import Imported
 
-#: Letters of options that take no value.
+#: Short options without a value.
 _FLAG_LETTERS: Final = {"d": "detach", "i": "interactive", "t": "tty", "P": "publish-all", "q": "quiet"}
 _FLAGS: Final = {
     "detach", "interactive", "tty", "rm", "init", "privileged", "publish-all", "read-only", "no-healthcheck",
@@ -31,39 +31,39 @@ _LETTERS: Final = {
     "u": "user", "v": "volume", "w": "workdir",
 }  # fmt: skip
 _SAME: Final = {"net": "network", "dns-opt": "dns-option", "net-alias": "network-alias"}
-#: What runs do anyway: they are watched to their end, and then their containers are removed.
+#: Options that are always in effect: runs are watched to their end, and then their containers are removed.
 _ANYWAY: Final = {"rm", "detach", "quiet", "sig-proxy", "attach", "disable-content-trust"}
 _PULL: Final = {"always": "always", "missing": "if_not_present", "never": "never"}
 _HINTS: Final = {
-    "env-file": "its variables are not known here; write them under runtime_vars, or set secrets",
+    "env-file": "the contents of the file are unknown; set the variables in runtime_vars, or use secrets",
     "interactive": "runs have no standard input",
-    "tty": "runs have no terminal, and keep stdout and stderr apart",
-    "privileged": "no job can be privileged; name what it needs as capabilities",
-    "entrypoint": "the image's own is used; give its words in command if the image has none",
-    "workdir": "the image's own is used; begin the command with sh -c 'cd … && …'",
-    "restart": "failed runs are tried again with max_retries",
-    "log-driver": "what runs print is kept by Timeball",
-    "log-opt": "what runs print is kept by Timeball",
-    "publish": "no ports are published",
-    "publish-all": "no ports are published",
-    "gpus": "there are none",
-    "cpu-shares": "choose a resource_size",
-    "memory-swap": "sizes have no swap",
-    "secret": "set it with 'timeball secret set', and name it in runtime_vars",
+    "tty": "runs have no terminal, and stdout and stderr are separate",
+    "privileged": "jobs cannot be privileged; list the capabilities that the job needs",
+    "entrypoint": "the image's entrypoint is used; if the image has none, add the words to command",
+    "workdir": "the image's working directory is used; start the command with sh -c 'cd … && …'",
+    "restart": "set max_retries to retry failed runs",
+    "log-driver": "Timeball stores the output of runs",
+    "log-opt": "Timeball stores the output of runs",
+    "publish": "ports cannot be published",
+    "publish-all": "ports cannot be published",
+    "gpus": "GPUs are not supported",
+    "cpu-shares": "set resource_size",
+    "memory-swap": "resource sizes have no swap",
+    "secret": "set it with 'timeball secret set', and refer to it in runtime_vars",
 }
 
 
 class OptionsError(Exception):
-    """The words are no `docker run`."""
+    """The words are not a valid `docker run` command."""
 
 
 @dataclass(slots=True)
 class _Options:
-    """What has been found so far.
+    """The options read so far.
 
     Attributes:
-        line: of the file; also where notes go.
-        environment: of the docker command, whose variables `-e NAME` hands on.
+        line: the line in the file, for notes.
+        environment: the environment of the docker command, from which `-e NAME` takes values.
     """
 
     result: Imported
@@ -81,16 +81,16 @@ class _Options:
 def read_docker_run(
     words: Sequence[str], result: Imported, line: int | None, environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The job that `docker run` with these words is.
+    """The fields of the job that `docker run` with these words describes.
 
     Args:
-        words: what follows `run`.
-        result: where notes go.
-        line: of the file.
-        environment: of the docker command, as far as it is known.
+        words: the words after `run`.
+        result: the result that gets the notes.
+        line: the line in the file.
+        environment: the environment of the docker command, as far as it is known.
 
     Raises:
-        OptionsError: there is no image, or an option lacks its value.
+        OptionsError: there is no image, or an option has no value.
     """
     options = _Options(result, line, environment=environment)
     rest = list(words)
@@ -114,7 +114,7 @@ def read_docker_run(
 def add_options(
     fields: dict[str, Any], pairs: Iterable[tuple[str, str]], result: Imported, line: int | None
 ) -> None:
-    """Put options given by name and value, as Chronos has them, into a job's fields."""
+    """Add options given by name and value, as in Chronos, to a job's fields."""
     options = _Options(result, line, fields)
     for name, value in pairs:
         take_option(options, _SAME.get(name, name), value)
@@ -125,7 +125,7 @@ def add_options(
 
 
 def take_option(options: _Options, name: str, value: str) -> None:
-    """One option by its long name; a flag's value is `true` or `false`."""
+    """Read an option by its long name. The value of a flag is `true` or `false`."""
     if name in _FLAGS and value.lower() in {"false", "0", "f"}:
         return
     if name in _ANYWAY:
@@ -135,11 +135,11 @@ def take_option(options: _Options, name: str, value: str) -> None:
         return
     shown = f"--{name}" if name in _FLAGS else f"--{name} {value}"
     hint = _HINTS.get(name)
-    options.note(f"{shown} is not carried over{f': {hint}' if hint else ''}")
+    options.note(f"{shown} is not imported{f': {hint}' if hint else ''}")
 
 
 def _named(word: str, rest: list[str]) -> list[tuple[str, str]]:
-    """The options in one word, by their long names, with their values; these may be the next word."""
+    """The options in a word by their long names, with their values, which may be the next word."""
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")
         name = _SAME.get(name, name)
@@ -162,7 +162,7 @@ def _named(word: str, rest: list[str]) -> list[tuple[str, str]]:
 
 def _value(rest: list[str], option: str) -> str:
     if not rest:
-        raise OptionsError(f"docker run {option} lacks its value")
+        raise OptionsError(f"docker run {option} has no value")
     return rest.pop(0)
 
 
@@ -181,30 +181,30 @@ def _env(options: _Options, value: str) -> None:
 def _memory(options: _Options, value: str) -> None:
     options.memory = memory_bytes(value)
     if options.memory is None:
-        options.note(f"--memory {value} is no size and is not carried over")
+        options.note(f"--memory {value} is not a size and is not imported")
 
 
 def _cpus(options: _Options, value: str) -> None:
     try:
         options.cpus = float(value)
     except ValueError:
-        options.note(f"--cpus {value} is no number and is not carried over")
+        options.note(f"--cpus {value} is not a number and is not imported")
 
 
 def _pull(options: _Options, value: str) -> None:
     if value in _PULL:
         options.fields["pull_policy"] = _PULL[value]
     else:
-        options.note(
-            f"--pull {value} is not carried over: use always, if_not_present or never as pull_policy"
-        )
+        options.note(f"--pull {value} is not imported: set pull_policy to always, if_not_present or never")
 
 
 def _grace(options: _Options, value: str) -> None:
     if value.isascii() and value.isdecimal() and int(value[:9]) <= 3600:
         options.fields["stop_grace_seconds"] = int(value)
     else:
-        options.note(f"--stop-timeout {value} is not carried over: use 0 to 3600 as stop_grace_seconds")
+        options.note(
+            f"--stop-timeout {value} is not imported: set stop_grace_seconds to a value from 0 to 3600"
+        )
 
 
 def _label(options: _Options, value: str) -> None:
@@ -217,11 +217,11 @@ def _read_only(options: _Options, _value: str) -> None:
 
 
 def _mount(options: _Options, value: str) -> None:
-    parts = dict(one.partition("=")[::2] for one in value.split(","))
+    parts = dict(part.partition("=")[::2] for part in value.split(","))
     source = parts.get("source") or parts.get("src", "")
     target = parts.get("target") or parts.get("destination") or parts.get("dst", "")
     if parts.get("type", "volume") != "bind" or not source.startswith("/"):
-        options.note(f"--mount {value} is not carried over: mount a directory of the host (type=bind)")
+        options.note(f"--mount {value} is not imported: mount a directory of the host (type=bind)")
         return
     flag = next((parts[name] for name in ("readonly", "ro") if name in parts), "false")
     add_mount(

@@ -1,4 +1,4 @@
-"""The last step of every format: what users choose where files say nothing, and the API's own checks. Pure."""
+"""The last step for every format: the user's choices for what files leave open, and the checks of the API. Pure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from api.cli.importing.gocron import Translated
 from api.cli.importing.result import Imported
 
 _NO_ZONE: Final = (
-    "names no time zone, so that its schedules follow the clock of where they ran; here they are in UTC unless "
-    "--timezone says otherwise"
+    "does not name a time zone; its schedules followed the clock of the old machine and now use UTC; set another "
+    "time zone with --timezone"
 )
 _NO_SIZE: Final = (
-    "has jobs without limits of processors and memory; here they get the daemon's default size (XXS, 0.15 CPU and 64 "
-    "MiB, unless the operator chose another) unless --size says otherwise"
+    "contains jobs without CPU and memory limits; they get the daemon's default size (XXS, 0.15 CPU and 64 MiB, "
+    "unless configured differently); set another size with --size"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What users say of all jobs of a file.
+    """The user's choices for all jobs in a file.
 
     Attributes:
-        namespace: of jobs that name none.
-        timezone: of schedules that name none.
-        size: of jobs whose needs are not known.
-        inactive: whether all schedules are left switched off.
+        namespace: the namespace of jobs that do not name one.
+        timezone: the time zone of schedules that do not name one.
+        size: the size of jobs without limits.
+        inactive: whether all schedules are left turned off.
     """
 
     namespace: str | None = None
@@ -37,12 +37,12 @@ class Choices:
 
 
 def finish(result: Imported, file: str, choices: Choices) -> list[Declared]:
-    """The jobs that the API would take; a note is made of every other.
+    """The jobs that the API would accept. The others get a note.
 
     Args:
-        result: what the file came to; it gets the notes, in the order of the lines.
-        file: its name.
-        choices: of the user.
+        result: the result of reading the file; gets the notes, sorted by line.
+        file: the name of the file.
+        choices: the user's choices.
     """
     if result.follows_wall_clock and choices.timezone is None:
         result.note(None, _NO_ZONE)
@@ -63,7 +63,7 @@ def finish(result: Imported, file: str, choices: Choices) -> list[Declared]:
         given, errors = checked(fields)
         if errors:
             why = "; ".join(explain(error) for error in errors)
-            result.lose(found.line, f"'{fields['name']}' is not carried over: {why}")
+            result.lose(found.line, f"'{fields['name']}' is not imported: {why}")
             continue
         name, namespace = given.pop("name"), given.pop("namespace", None)
         place = file if found.line is None else f"{file}:{found.line}"

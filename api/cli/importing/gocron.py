@@ -1,7 +1,7 @@
-"""Schedules in the dialect of Go's robfig/cron, which Ofelia and Kubernetes read. Pure.
+"""Schedules in the dialect of Go's robfig/cron, which Ofelia and Kubernetes use. Pure.
 
-It differs from crontab: Ofelia's may begin with seconds, `?` means `*`, `@every 1h30m` is a step, `CRON_TZ=` may
-stand before it, and where both day fields are given, only a bare `*` makes both of them count.
+It differs from crontab: Ofelia's schedules may start with seconds, `?` means `*`, `@every 1h30m` is an interval,
+`CRON_TZ=` may come first, and if both day fields are set, both must match only if one of them is a plain `*`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from api.cli.importing.common import schedule_error
 _ZONE: Final = re.compile(r"(?:CRON_TZ|TZ)=(\S+)[ \t]+(.*)", re.ASCII)
 _EVERY: Final = re.compile(r"@every[ \t]+(\S+)", re.ASCII)
 _PART: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})(ns|us|µs|μs|ms|h|m|s)")
-#: Intervals that are the same in every zone.
+#: Intervals that do not depend on the time zone.
 _SET_IN_TIME: Final = re.compile(r"R[0-9]*/(?:/|[^/]*(?:Z|[+-][0-9]{2}:?[0-9]{2})/)", re.ASCII)
 _PARTS_OF_A_MINUTE: Final = {length for length in range(1, 60) if 60 % length == 0}
 _SECONDS: Final = {
@@ -32,12 +32,12 @@ _SECONDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """A schedule in our own words.
+    """A schedule converted to Timeball's syntax.
 
     Attributes:
-        schedule: None if it cannot be said.
-        zone: that it names itself.
-        notes: what is otherwise, or why it cannot be said.
+        schedule: the schedule; None if it cannot be converted.
+        zone: the time zone that the schedule itself names.
+        notes: the differences, or why it cannot be converted.
     """
 
     schedule: str | None
@@ -46,16 +46,16 @@ class Translated:
 
     @property
     def follows_wall_clock(self) -> bool:
-        """Whether a zone would make a difference."""
+        """Whether the schedule depends on a time zone that it does not name."""
         return self.schedule is not None and self.zone is None and not _SET_IN_TIME.match(self.schedule)
 
 
 def translate(text: str, *, seconds: bool = False) -> Translated:
-    """A schedule of robfig/cron.
+    """Convert a schedule of robfig/cron.
 
     Args:
-        text: as it is written.
-        seconds: whether a sixth field may stand before the others.
+        text: the schedule as written.
+        seconds: whether it may start with a field for seconds.
     """
     text, zone = text.strip(), None
     if (match := _ZONE.fullmatch(text)) is not None:
@@ -71,16 +71,16 @@ def translate(text: str, *, seconds: bool = False) -> Translated:
             if found is not None:
                 return found if found.schedule is None else Translated(found.schedule, zone, found.notes)
         if len(fields) == 5:
-            fields = [_starred(one) for one in fields]
+            fields = [_starred(text) for text in fields]
             notes += _days(fields)
         text = " ".join(fields)
     if (error := schedule_error(text, zone)) is not None:
-        return Translated(None, zone, (f"the schedule {text!r} cannot be carried over: {error}",))
+        return Translated(None, zone, (f"the schedule {text!r} cannot be imported: {error}",))
     return Translated(text, zone, tuple(notes))
 
 
 def go_duration(text: str) -> float | None:
-    """Seconds of a duration such as `1h30m`; None if it is none."""
+    """The seconds of a duration such as `1h30m`; None if it is not valid."""
     position, total = 0, 0.0
     while position < len(text):
         match = _PART.match(text, position)
@@ -103,27 +103,27 @@ def _every(text: str, zone: str | None) -> Translated:
     match = _EVERY.fullmatch(text)
     length = None if match is None else go_duration(match[1])
     if length is None or length > 366 * 24 * 3600 * 100:
-        return Translated(None, zone, (f"the schedule {text!r} is no duration such as '@every 1h30m'",))
-    whole = max(1, int(length))  # robfig/cron cuts off what is less than a second, and takes one at least
-    notes = () if whole == length else (f"{text!r} is every {whole} s, as robfig/cron rounds it",)
+        return Translated(None, zone, (f"the schedule {text!r} is not valid; write it like '@every 1h30m'",))
+    whole = max(1, int(length))  # robfig/cron drops fractions of a second, with a minimum of one second
+    notes = () if whole == length else (f"{text!r} is rounded to {whole} s, as in robfig/cron",)
     return Translated(f"R//{iso_duration(whole)}", None, notes)
 
 
 def _seconds(first: str, fields: list[str], text: str) -> Translated | None:
-    """What a first field of seconds makes of it; None if the other fields say it all."""
+    """The schedule with a field for seconds; None if that field makes no difference."""
     if first in {"0", "00"}:
         return None
-    schedule = _interval(first, [_starred(one) for one in fields])
+    schedule = _interval(first, [_starred(other) for other in fields])
     if schedule is not None:
         return Translated(schedule)
-    why = "a cron expression here has no seconds: leave them out, or write an interval of ISO 8601"
+    remedy = "remove them, or use an ISO 8601 interval"
     return Translated(
-        None, None, (f"the schedule {text!r} has seconds, which cannot be carried over; {why}",)
+        None, None, (f"the schedule {text!r} has seconds, which cron expressions do not support; {remedy}",)
     )
 
 
 def _interval(first: str, others: list[str]) -> str | None:
-    """Some second of every minute, hour, day or week, as an interval from such a moment long ago."""
+    """A second of every minute, hour, day or week, as an interval that starts in the past."""
     minute, hour, *rest = others
     every = ["*"] * 5
     step = re.fullmatch(r"(?:\*|\?|0)/([0-9]{1,2})", first)
@@ -144,7 +144,7 @@ def _interval(first: str, others: list[str]) -> str | None:
 
 
 def _below(limit: int, text: str) -> str | None:
-    """A single number in two digits; None for anything else."""
+    """A single number with two digits; None for anything else."""
     return f"{int(text):02}" if re.fullmatch(r"[0-9]{1,2}", text) and int(text) < limit else None
 
 
@@ -153,10 +153,10 @@ def _starred(field_text: str) -> str:
 
 
 def _days(fields: list[str]) -> list[str]:
-    """What is otherwise where both day fields say something."""
+    """The difference in meaning if both day fields are set."""
     day, weekday = fields[2], fields[4]
-    stepped = [one for one in (day, weekday) if re.match(r"\*/0*(?!1$)[0-9]+", one)]
+    stepped = [text for text in (day, weekday) if re.match(r"\*/0*(?!1$)[0-9]+", text)]
     if stepped and "*" not in (day, weekday):
-        difference = "there, one of the two suffices; here both have to match, as one begins with '*'"
+        difference = "robfig/cron requires one of them to match, Timeball both, as one starts with '*'"
         return [f"day of month {day} and day of week {weekday}: {difference}"]
     return []

@@ -1,6 +1,6 @@
-"""Ofelia's jobs, wherever they are written: INI files, labels in a Compose file, or labels of containers. Pure.
+"""Converts Ofelia jobs from INI files, labels in a Compose file, or labels of containers. Pure.
 
-Kinds of job, parameters and defaults are those of its documentation (README, docs/jobs.md).
+The kinds of jobs, parameters and defaults are as in its documentation (README, docs/jobs.md).
 """
 
 from __future__ import annotations
@@ -16,31 +16,33 @@ from api.cli.importing.result import Imported
 
 KINDS: Final = ("job-exec", "job-run", "job-local", "job-service-run", "job-compose")
 _ELSEWHERE: Final = {
-    "job-exec": "it runs in a container that is there already; give the command a job with that container's image",
-    "job-local": "it runs on the machine itself, and jobs are containers; put the command into an image",
-    "job-compose": "it runs a Compose service; make a job of the service's image and command",
+    "job-exec": "it runs in an existing container; create a job with that container's image and the command",
+    "job-local": "it runs on the machine itself, not in a container; add the command to an image",
+    "job-compose": "it runs a Compose service; create a job with the service's image and command",
 }
-_TOLD: Final = "make a hook (timeball hook), or set email_enabled for mail to the job's owner when runs fail"
+_NOTIFICATIONS: Final = (
+    "create a webhook (timeball hook), or set email_enabled to notify the job's owner by email when runs fail"
+)
 _HINTS: Final = {
-    "save-folder": "what runs print is kept in their logs",
-    "save-only-on-error": "what runs print is kept in their logs",
-    "hostname": "containers have a name of their own",
+    "save-folder": "the output of runs is stored in their logs",
+    "save-only-on-error": "the output of runs is stored in their logs",
+    "hostname": "every container has its own name",
     "volumes-from": "mount directories of the host",
-    "container": "a job starts a container of its own",
+    "container": "every run starts its own container",
     "dir": "the image's working directory is used",
-    "delete": "the containers of runs that have ended are removed",
+    "delete": "the containers of ended runs are removed",
     "tty": "runs have no terminal",
 }
 
 
 @dataclass(slots=True)
 class Section:
-    """One job as it is written, whatever it is written in.
+    """A job as written, independent of the kind of file.
 
     Attributes:
         kind: one of `KINDS`, or `global`.
-        values: all values of each parameter, whose names are in small letters.
-        lines: where each parameter stands.
+        values: all values of each parameter, by name in lower case.
+        lines: the line of each parameter.
     """
 
     kind: str
@@ -50,31 +52,29 @@ class Section:
     lines: dict[str, int | None] = field(default_factory=dict)
 
     def put(self, name: str, value: str, line: int | None) -> None:
-        """One more value of a parameter."""
+        """Add a value of a parameter."""
         self.values.setdefault(name.lower(), []).append(value)
         self.lines.setdefault(name.lower(), line)
 
     def take(self, name: str) -> str | None:
-        """The last value of a parameter, which is the one that counts."""
+        """Remove a parameter and return its last value, which is the effective one."""
         values = self.values.pop(name, None)
         return values[-1] if values else None
 
 
 def take_sections(sections: Sequence[Section], result: Imported) -> None:
-    """Make jobs of sections."""
+    """Convert sections to jobs."""
     for section in sections:
         if section.kind == "global":
             for name in section.values:
-                result.note(section.lines[name], f"{name} is not carried over: {_hint(name)}")
+                result.note(section.lines[name], f"{name} is not imported: {_hint(name)}")
         elif section.kind in _ELSEWHERE:
             what = f"{section.kind} '{section.name}'"
-            result.lose(section.line, f"{what} is not carried over: {_ELSEWHERE[section.kind]}")
+            result.lose(section.line, f"{what} is not imported: {_ELSEWHERE[section.kind]}")
         elif section.kind in KINDS:
             _take(section, result)
         else:
-            result.lose(
-                section.line, f"{section.kind} '{section.name}' is not carried over: Ofelia has no such kind"
-            )
+            result.lose(section.line, f"{section.kind} '{section.name}' is not imported: the kind is unknown")
 
 
 def _take(section: Section, result: Imported) -> None:
@@ -82,16 +82,16 @@ def _take(section: Section, result: Imported) -> None:
     image = section.take("image")
     if not image:
         why = (
-            "it starts a container that is there already; name its image"
+            "it starts an existing container; set its image"
             if "container" in section.values
             else "it has no image"
         )
-        result.lose(section.line, f"{what} is not carried over: {why}")
+        result.lose(section.line, f"{what} is not imported: {why}")
         return
     schedule_line = section.lines.get("schedule", section.line)
     found = translate(section.take("schedule") or "", seconds=True)
     if found.schedule is None:
-        result.lose(schedule_line, f"{what} is not carried over: {'; '.join(found.notes)}")
+        result.lose(schedule_line, f"{what} is not imported: {'; '.join(found.notes)}")
         return
     for note in found.notes:
         result.note(schedule_line, f"{what}: {note}")
@@ -109,11 +109,12 @@ def _take(section: Section, result: Imported) -> None:
     result.has_unsized = True
     if section.kind == "job-service-run":
         result.note(
-            section.line, f"{what} is a service of a swarm there, and a container of the region's engine here"
+            section.line,
+            f"{what} is a swarm service in Ofelia, and a container on the region's engine in Timeball",
         )
     for name in section.values:
         if (name, section.values[name][-1].strip().lower()) not in {("delete", "true"), ("tty", "false")}:
-            result.note(section.lines[name], f"{what}: {name} is not carried over: {_hint(name)}")
+            result.note(section.lines[name], f"{what}: {name} is not imported: {_hint(name)}")
     result.add(section.line, fields)
 
 
@@ -123,14 +124,12 @@ def _take_container(section: Section, fields: dict[str, Any], result: Imported, 
         if is_splittable(command):
             fields["command"] = command
         else:
-            result.note(
-                command_line, f"{what}: command has a quotation that is not closed, and is not carried over"
-            )
+            result.note(command_line, f"{what}: command has an unclosed quote and is not imported")
     if user := section.take("user"):
         fields["user"] = user
     else:
         result.note_once(
-            "Ofelia runs as root what names no user; here it runs as the image says, or give user: root",
+            "Ofelia runs jobs without a user as root; Timeball uses the image's user, or root if you set user: root",
         )
     if network := section.take("network"):
         set_network(result, section.lines.get("network"), fields, network)
@@ -145,18 +144,18 @@ def _take_container(section: Section, fields: dict[str, Any], result: Imported, 
     if section.kind == "job-run" and (pull is None or _is_true(pull)):
         fields["pull_policy"] = "always"
         result.note_once(
-            "images are pulled before every run (pull_policy: always), which fails where no registry has them, while "
-            "Ofelia goes on with what it has: use if_not_present for those",
+            "images are pulled before every run (pull_policy: always), which fails for images that are not in a "
+            "registry; Ofelia uses the local image then: set pull_policy to if_not_present for these",
         )
 
 
 def _list(values: Sequence[str]) -> list[str]:
-    """Values given one by one, or as a JSON array, as in labels."""
+    """Values given individually, or as a JSON array, as in labels."""
     found: list[str] = []
     for value in values:
         if value.lstrip().startswith("["):
             try:
-                found += [str(one) for one in json.loads(value)]
+                found += [str(item) for item in json.loads(value)]
                 continue
             except ValueError:
                 pass
@@ -170,19 +169,19 @@ def _is_true(text: str | None) -> bool:
 
 def _hint(name: str) -> str:
     if name.startswith(("slack-", "smtp-", "email-", "mail-")):
-        return _TOLD
-    return _HINTS.get(name, "there is nothing like it")
+        return _NOTIFICATIONS
+    return _HINTS.get(name, "there is no equivalent")
 
 
 def label_sections(
     labels: Mapping[str, tuple[str, int | None]], where: str, result: Imported
 ) -> list[Section]:
-    """What labels of one container define: `ofelia.KIND.NAME.PARAMETER`.
+    """The sections in the labels of a container: `ofelia.KIND.NAME.PARAMETER`.
 
     Args:
-        labels: each label's value and line.
-        where: the container's name.
-        result: where notes go.
+        labels: the value and line of each label.
+        where: the name of the container.
+        result: the result that gets the notes.
     """
     found: dict[tuple[str, str], Section] = {}
     for label, (value, line) in labels.items():
@@ -193,7 +192,7 @@ def label_sections(
             found.setdefault(("global", ""), Section("global", "", line)).put(parts[1], value, line)
         elif len(parts) < 4:
             result.note(
-                line, f"label {label} of {where} is not carried over: it is not ofelia.KIND.NAME.PARAMETER"
+                line, f"label {label} of {where} is not imported: its name is not ofelia.KIND.NAME.PARAMETER"
             )
         else:
             kind, name, parameter = parts[1], ".".join(parts[2:-1]), parts[-1]

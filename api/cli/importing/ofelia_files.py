@@ -1,4 +1,4 @@
-"""The files in which Ofelia's jobs are written: INI, Compose, and what `docker inspect` prints. Pure."""
+"""Reads the files that contain Ofelia jobs: INI files, Compose files, and the output of `docker inspect`. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _COMPOSE: Final = re.compile(r"\$(?:(\$)|\{([A-Za-z_]\w*)(?::?-([^}]*))?[^}]*\}|
 
 
 def looks_like_ini(text: str) -> bool:
-    """Whether some line begins a section of Ofelia's."""
+    """Whether any line starts an Ofelia section."""
     return re.search(r'^\s*\[\s*(job-[a-z-]+\s+"|global\s*\])', text, re.MULTILINE) is not None
 
 
 def read_ini(text: str) -> Imported:
-    """The jobs of an INI file; its grammar is that of gcfg, which is git's."""
+    """The jobs in an INI file. Its grammar is that of gcfg, which follows git."""
     result = Imported()
     sections: list[Section] = []
     lines = text.split("\n")
@@ -29,7 +29,7 @@ def read_ini(text: str) -> Imported:
     while number < len(lines):
         line, place = lines[number].rstrip("\r"), number + 1
         number += 1
-        while line.endswith("\\") and number < len(lines):  # goes on in the next line
+        while line.endswith("\\") and number < len(lines):  # continues on the next line
             line = line[:-1] + lines[number].rstrip("\r")
             number += 1
         if not line.strip() or line.lstrip()[0] in "#;":
@@ -37,13 +37,13 @@ def read_ini(text: str) -> Imported:
         if (match := _SECTION.fullmatch(line)) is not None:
             sections.append(Section(match[1].lower(), re.sub(r"\\(.)", r"\1", match[2] or ""), place))
         elif (match := _VALUE.fullmatch(line)) is None:
-            result.note(place, f"{line.strip()[:60]!r} is no line of an INI file, and is not carried over")
+            result.note(place, f"{line.strip()[:60]!r} is not a valid INI line and is not imported")
         elif not sections:
-            result.note(place, f"{match[1]} stands before any section, and is not carried over")
+            result.note(place, f"{match[1]} is outside of any section and is not imported")
         else:
             value = "true" if match[2] is None else _ini_value(match[2])
             if value is None:
-                result.note(place, f"{match[1]} has a quotation that is not closed, and is not carried over")
+                result.note(place, f"{match[1]} has an unclosed quote and is not imported")
             else:
                 sections[-1].put(match[1], value, place)
     take_sections(sections, result)
@@ -51,28 +51,28 @@ def read_ini(text: str) -> Imported:
 
 
 def _ini_value(text: str) -> str | None:
-    """A value without its quotes and comments; None if a quotation is not closed."""
+    """A value without quotes and comments; None if a quote is not closed."""
     parts: list[str] = []
     is_quoted, at, kept = False, 0, 0
     while at < len(text):
-        one = text[at]
-        if one == "\\" and text[at + 1 : at + 2] in _ESCAPES:
+        character = text[at]
+        if character == "\\" and text[at + 1 : at + 2] in _ESCAPES:
             parts.append(_ESCAPES[text[at + 1]])
             at += 1
-        elif one == '"':
+        elif character == '"':
             is_quoted = not is_quoted
-        elif one in "#;" and not is_quoted:
+        elif character in "#;" and not is_quoted:
             break
         else:
-            parts.append(one)
-        if is_quoted or not one.isspace():
+            parts.append(character)
+        if is_quoted or not character.isspace():
             kept = len(parts)
         at += 1
     return None if is_quoted else "".join(parts[:kept])
 
 
 def read_compose(documents: list[Node]) -> Imported:
-    """The jobs in the labels of a Compose file's services."""
+    """The jobs in the labels of the services in a Compose file."""
     result = Imported()
     sections: list[Section] = []
     for document in documents:
@@ -81,9 +81,9 @@ def read_compose(documents: list[Node]) -> Imported:
             labels = services.part(name).node("labels")
             found: dict[str, tuple[str, int | None]] = {}
             if isinstance(labels.value, list):
-                for one in labels.value:
-                    label, _, value = (one.words() or "").partition("=")
-                    found[label] = (value, one.line)
+                for item in labels.value:
+                    label, _, value = (item.words() or "").partition("=")
+                    found[label] = (value, item.line)
             elif isinstance(labels.value, dict):
                 found = {
                     label: (node.words() or "", labels.lines.get(label))
@@ -100,22 +100,22 @@ def read_compose(documents: list[Node]) -> Imported:
 
 
 def _filled(label: str, value: str, line: int | None, result: Imported) -> str:
-    """A value as Compose fills it in, as far as the file says with what."""
+    """A value with Compose variables replaced by their defaults."""
 
     def fill(match: re.Match[str]) -> str:
         if match[1]:
             return "$"
         name = match[2] or match[4]
         kept = match[3] if match[3] is not None else match[0]
-        what = f"its default '{kept}' is taken" if match[3] is not None else "it stands as it is"
-        result.note(line, f"{label}: ${name} is filled in by Compose, which is not carried over: {what}")
+        what = f"its default '{kept}' is used" if match[3] is not None else "it is used literally"
+        result.note(line, f"{label}: ${name} is set by Compose, which is not imported: {what}")
         return kept
 
     return _COMPOSE.sub(fill, value)
 
 
 def read_inspected(documents: list[Node]) -> Imported:
-    """The jobs in the labels of containers that `docker inspect` has printed."""
+    """The jobs in the labels of containers, as printed by `docker inspect`."""
     result = Imported()
     sections: list[Section] = []
     for document in documents:

@@ -1,4 +1,4 @@
-"""Reads a line of shell: which programs run with which words, and what else the shell would do. Pure."""
+"""Parses a shell command line: the programs and their words, and what else the shell would do. Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _EXPANSION: Final = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-
 
 
 class ShellError(Exception):
-    """A line that no shell would read."""
+    """The line is not valid shell syntax."""
 
 
 @dataclass(slots=True)
 class Command:
-    """One simple command of a line.
+    """A simple command of a line.
 
     Attributes:
-        words: as the program gets them, but for what the shell would put in.
-        before: the operator that stands before it; empty for the first one.
-        redirections: such as `>> /var/log/x`.
-        expansions: what the shell would put in, such as `$(date)` and `*`, and nobody here can.
+        words: the words as the program gets them, without the shell's expansions.
+        before: the operator before the command; empty for the first one.
+        redirections: the redirections, such as `>> /var/log/x`.
+        expansions: the parts that only a shell can expand, such as `$(date)` and `*`.
     """
 
     words: list[str] = field(default_factory=list)
@@ -37,11 +37,11 @@ def read_line(line: str, variables: Mapping[str, str]) -> list[Command]:
     """The simple commands of a line, in order.
 
     Args:
-        line: of shell.
-        variables: known ones, whose values are put in.
+        line: the command line.
+        variables: the known variables, which are expanded.
 
     Raises:
-        ShellError: a quotation is not closed.
+        ShellError: a quote is not closed.
     """
     return _Reader(line, variables).read()
 
@@ -74,7 +74,7 @@ class _Reader:
                 found.append(self._command)
             else:
                 self._command.words.append(self._word())
-        return [one for one in found if one.words or one.redirections]
+        return [command for command in found if command.words or command.redirections]
 
     def _skip_blanks(self) -> None:
         while self._at < len(self._line) and self._line[self._at] in " \t":
@@ -84,29 +84,29 @@ class _Reader:
         parts: list[str] = []
         line = self._line
         while self._at < len(line):
-            one = line[self._at]
-            if one in " \t\n;|<>" or (one == "&"):
+            character = line[self._at]
+            if character in " \t\n;|<>&":
                 break
-            if one == "'":
+            if character == "'":
                 parts.append(self._until("'"))
-            elif one == '"':
+            elif character == '"':
                 parts.append(self._double())
-            elif one == "\\":
+            elif character == "\\":
                 self._at += 2
                 parts.append(line[self._at - 1 : self._at])
-            elif one in "$`":
+            elif character in "$`":
                 parts.append(self._expansion())
             else:
-                if one in "*?[" or (one == "~" and not parts) or one in "()":
-                    self._command.expansions.append(one)
-                parts.append(one)
+                if character in "*?[()" or (character == "~" and not parts):
+                    self._command.expansions.append(character)
+                parts.append(character)
                 self._at += 1
         return "".join(parts)
 
     def _until(self, quote: str) -> str:
         end = self._line.find(quote, self._at + 1)
         if end < 0:
-            raise ShellError(f"the quotation that begins at position {self._at + 1} is not closed")
+            raise ShellError(f"the quote at position {self._at + 1} is not closed")
         found = self._line[self._at + 1 : end]
         self._at = end + 1
         return found
@@ -116,22 +116,22 @@ class _Reader:
         self._at += 1
         parts: list[str] = []
         while self._at < len(self._line):
-            one = self._line[self._at]
-            if one == '"':
+            character = self._line[self._at]
+            if character == '"':
                 self._at += 1
                 return "".join(parts)
-            if one == "\\" and self._line[self._at + 1 : self._at + 2] in {"$", "`", '"', "\\"}:
+            if character == "\\" and self._line[self._at + 1 : self._at + 2] in {"$", "`", '"', "\\"}:
                 parts.append(self._line[self._at + 1])
                 self._at += 2
-            elif one in "$`":
+            elif character in "$`":
                 parts.append(self._expansion())
             else:
-                parts.append(one)
+                parts.append(character)
                 self._at += 1
-        raise ShellError(f"the quotation that begins at position {begin + 1} is not closed")
+        raise ShellError(f"the quote at position {begin + 1} is not closed")
 
     def _expansion(self) -> str:
-        """What `$` or a backquote begins: a known variable's value, or the text as it stands, which is noted."""
+        """An expansion that starts with `$` or a backquote: the value of a known variable, or the text as written."""
         line, begin = self._line, self._at
         if line[begin] == "`":
             found = f"`{self._until('`')}`"
@@ -148,7 +148,7 @@ class _Reader:
             self._at = len(line) if end < 0 else end + 1
             found = line[begin : self._at]
         else:
-            # A lone $ means itself; $1, $? and their like are the shell's own.
+            # A lone $ stands for itself; $1, $? and so on are set by the shell.
             special = line[begin + 1 : begin + 2]
             length = 2 if special and special in "0123456789?$!#@*-" else 1
             self._at = begin + length
@@ -165,4 +165,4 @@ class _Reader:
             self._at += 1
             if depth == 0 and self._at > begin + 1:
                 return self._line[begin : self._at]
-        raise ShellError(f"the $( that begins at position {begin + 1} is not closed")
+        raise ShellError(f"the $( at position {begin + 1} is not closed")

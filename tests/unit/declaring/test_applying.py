@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.applying import How, carry_out
+from api.cli.applying import ApplyOptions, carry_out
 from api.cli.declaring.form import read_jobs
 from api.client import ApiError, ApiResponse, Client, ClientError, UnreachableError
 
@@ -45,11 +45,11 @@ def test_what_follows_is_not_tried_and_everything_is_told(
     jobs, _ = read_jobs(TEXT, "x")
     daemon = Daemon(error)
     with pytest.raises(type(error)) as raised:
-        carry_out(daemon, jobs, How())
+        carry_out(daemon, jobs, ApplyOptions())
     assert daemon.made == ["a"]
-    assert "done: team/a" in str(raised.value)
-    assert "not tried: team/c" in str(raised.value)
-    assert capsys.readouterr().out.endswith("1 created, 1 failed, 1 not tried.\n")
+    assert "applied: team/a" in str(raised.value)
+    assert "skipped: team/c" in str(raised.value)
+    assert capsys.readouterr().out.endswith("1 created, 1 failed, 1 skipped.\n")
 
 
 def test_a_refusal_of_one_job_lets_the_others_be_made():
@@ -57,5 +57,5 @@ def test_a_refusal_of_one_job_lets_the_others_be_made():
     jobs, _ = read_jobs(TEXT, "x")
     daemon = Daemon(ApiError(409, {}, "There is one"))
     with pytest.raises(ClientError, match=r"x:3: team/b: There is one"):
-        carry_out(daemon, jobs, How())
+        carry_out(daemon, jobs, ApplyOptions())
     assert daemon.made == ["a", "c"]

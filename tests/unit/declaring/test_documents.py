@@ -110,19 +110,19 @@ def bomb() -> str:
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        ("a: 1\nb: 2\na: 3", 3, "'a' is given twice"),
-        ('{"a":\t1, "a": 2}', None, "'a' is given twice"),
-        ("a: 1\nb: *c", 2, "names no anchor"),
-        ("a: &a [*a]", 1, "lies within itself"),
-        ("x: !!python/object/apply:os.system [ls]", 1, "tags mean nothing"),
-        ("x: !Ref y", 1, "tags mean nothing"),
-        ("x: !!int y", 1, "'y' is no int"),
-        ("x: !!map y", 1, "does not fit"),
+        ("a: 1\nb: 2\na: 3", 3, "'a' is set twice"),
+        ('{"a":\t1, "a": 2}', None, "'a' is set twice"),
+        ("a: 1\nb: *c", 2, "the alias *c has no anchor"),
+        ("a: &a [*a]", 1, "the alias *a contains itself"),
+        ("x: !!python/object/apply:os.system [ls]", 1, "is not supported"),
+        ("x: !Ref y", 1, "is not supported"),
+        ("x: !!int y", 1, "'y' is not of the type int"),
+        ("x: !!map y", 1, "does not match its value"),
         ("a:\n  - b\n c: d", 3, "is not valid YAML"),
         ("a: [1,", 2, "is not valid YAML"),
         ("a: b: c", 1, "mapping values are not allowed"),
-        ("? [a]\n: b", 1, "is no text"),
-        ("a: {<<: 5}", 1, "merges what is no mapping"),
+        ("? [a]\n: b", 1, "is not text"),
+        ("a: {<<: 5}", 1, "merges a value that is not a mapping"),
         ("[" * 100, 1, "nested deeper"),
         ('{"a":\t' * 100, None, ""),
         ("a: \x07", None, "control characters"),
@@ -140,7 +140,7 @@ def test_what_cannot_be_read_is_refused_with_its_line(text: str, line: int | Non
 def test_bytes_are_utf_8_with_or_without_a_mark():
     """Anything else is refused with the line where it stands."""
     assert decoded("\ufeffä".encode()) == "ä"
-    with pytest.raises(DocumentError, match="0xe4 is not UTF-8") as refusal:
+    with pytest.raises(DocumentError, match="0xe4 is not valid UTF-8") as refusal:
         decoded(b"a: b\nc: \xe4")
     assert refusal.value.line == 2
     with pytest.raises(DocumentError, match="NUL") as refusal:

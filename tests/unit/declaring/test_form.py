@@ -56,13 +56,13 @@ def test_every_field_of_the_api_has_its_place_and_its_default():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "jobs.yaml: holds no jobs"),
-        ("{}", "jobs.yaml:1: holds no jobs"),
-        ("- a", "jobs.yaml:1: is no mapping"),
-        ("job:\n- a", "jobs.yaml:1: 'job' is not known here (did you mean 'jobs'?)"),
-        ("jobs: 5", "jobs.yaml:1: jobs is no list"),
-        ("jobs:", "jobs.yaml:1: jobs is no list"),
-        ("jobs:\n- 5", "jobs.yaml:2: job 1 is no mapping"),
+        ("", "jobs.yaml: contains no jobs"),
+        ("{}", "jobs.yaml:1: contains no jobs"),
+        ("- a", "jobs.yaml:1: is not a mapping"),
+        ("job:\n- a", "jobs.yaml:1: 'job' is unknown (did you mean 'jobs'?)"),
+        ("jobs: 5", "jobs.yaml:1: jobs is not a list"),
+        ("jobs:", "jobs.yaml:1: jobs is not a list"),
+        ("jobs:\n- 5", "jobs.yaml:2: job 1 is not a mapping"),
         (f"jobs:\n- {IMAGE}", "jobs.yaml:2: job 1: name is required"),
         (f"jobs:\n- name: a\n  {IMAGE}\n  max_retires: 3", "jobs.yaml:4: job 1 'a': max_retires is not a field of a job (did you mean 'max_retries'"),
         (f"jobs:\n- name: a\n  {IMAGE}\n  docker_image_tag: 1.10", 'docker_image_tag is not a string (write it in quotes: "1.10")'),
@@ -95,5 +95,7 @@ def test_a_job_declared_twice_is_named_with_both_places():
     """Whether its namespace is written or is the caller's own."""
     jobs = settle(read(f"jobs:\n- {{name: a, {IMAGE}}}\n- {{name: a, namespace: team, {IMAGE}}}\n"), "team")
     [problem] = find_twins(jobs)
-    assert str(problem).startswith("jobs.yaml:3: job 'a' of namespace 'team' stands at jobs.yaml:2 already")
+    assert str(problem).startswith(
+        "jobs.yaml:3: job 'a' in namespace 'team' is already declared at jobs.yaml:2"
+    )
     assert find_twins(settle(jobs[:1], "other")) == []

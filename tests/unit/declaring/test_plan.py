@@ -172,10 +172,10 @@ def test_outcomes_are_summed_up_for_people_and_programs():
         StepOutcome(steps[0], StepStatus.FAILED, "no"),
         *(StepOutcome(step, StepStatus.SKIPPED) for step in steps[1:]),
     ]
-    assert summary(outcomes, is_dry=False) == "1 failed, 2 not tried."
+    assert summary(outcomes, is_dry=False) == "1 failed, 2 skipped."
     assert summary([], is_dry=False) == "Nothing to do."
-    assert summary([StepOutcome(step, StepStatus.PLANNED) for step in steps], is_dry=True).endswith(
-        "1 created, 2 deleted."
+    assert summary([StepOutcome(step, StepStatus.PLANNED) for step in steps], is_dry=True) == (
+        "Dry run: 1 to create, 2 to delete. Nothing was changed."
     )
     data = as_data(outcomes, is_dry=False)
     assert data["jobs"][0] | {"changes": None} == {

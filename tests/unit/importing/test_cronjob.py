@@ -101,38 +101,38 @@ def test_an_image_without_a_tag_is_always_pulled():
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"spec": "successfulJobsHistoryLimit: 3"}, "a: spec.successfulJobsHistoryLimit is not carried over: retention_days"),
+        ({"spec": "successfulJobsHistoryLimit: 3"}, "a: spec.successfulJobsHistoryLimit is not imported: set retention_count and retention_days"),
         ({"spec": "concurrencyPolicy: Perhaps"}, "Perhaps is unknown"),
         ({"spec": "startingDeadlineSeconds: soon"}, "startingDeadlineSeconds is 'soon'"),
-        ({"work": "activeDeadlineSeconds: 5"}, "is for all attempts together"),
-        ({"work": "completions: 3"}, "completions 3 is not carried over: a run is one container"),
-        ({"work": "ttlSecondsAfterFinished: 5"}, "ttlSecondsAfterFinished is not carried over"),
-        ({"work": "backoffLimit: 500"}, "100 is the nearest"),
-        ({"pod": "initContainers: [{name: i, image: y}]"}, "initContainers is not carried over: a job is one container"),
-        ({"pod": "nodeSelector: {a: b}"}, "nodeSelector is not carried over: region_name"),
-        ({"pod": "serviceAccountName: robot"}, "serviceAccountName robot is not carried over"),
-        ({"pod": "hostNetwork: true"}, "hostNetwork true is not carried over"),
-        ({"pod": "imagePullSecrets: [{name: x}]"}, "imagePullSecrets is not carried over: log the engine in"),
-        ({"pod": "volumes: [{name: v, emptyDir: {}}]"}, "'v' (emptyDir) is not carried over"),
-        ({"container": "volumeMounts: [{name: v, mountPath: /b}]"}, "of 'v' at /b is not carried over"),
-        ({"container": "command: [x]"}, "takes the place of the image's entrypoint"),
-        ({"container": "args: [$(A)]"}, "args holds $(NAME)"),
-        ({"container": "env: [{name: A, value: $(B)}]"}, "of A holds $(NAME)"),
-        ({"container": "env: [{name: A, valueFrom: {fieldRef: {fieldPath: x}}}]"}, "of A (fieldRef) is not carried over"),
+        ({"work": "activeDeadlineSeconds: 5"}, "applies to all attempts together"),
+        ({"work": "completions: 3"}, "completions 3 is not imported: a run is a single container"),
+        ({"work": "ttlSecondsAfterFinished: 5"}, "ttlSecondsAfterFinished is not imported"),
+        ({"work": "backoffLimit: 500"}, "which is not allowed; 100 is used instead"),
+        ({"pod": "initContainers: [{name: i, image: y}]"}, "initContainers is not imported: a job runs a single container"),
+        ({"pod": "nodeSelector: {a: b}"}, "nodeSelector is not imported: set region_name"),
+        ({"pod": "serviceAccountName: robot"}, "serviceAccountName robot is not imported"),
+        ({"pod": "hostNetwork: true"}, "hostNetwork true is not imported"),
+        ({"pod": "imagePullSecrets: [{name: x}]"}, "imagePullSecrets is not imported: log the engine in"),
+        ({"pod": "volumes: [{name: v, emptyDir: {}}]"}, "'v' (emptyDir) is not imported"),
+        ({"container": "volumeMounts: [{name: v, mountPath: /b}]"}, "of 'v' at /b is not imported"),
+        ({"container": "command: [x]"}, "replaces the image's entrypoint"),
+        ({"container": "args: [$(A)]"}, "args contains $(NAME)"),
+        ({"container": "env: [{name: A, value: $(B)}]"}, "of A contains $(NAME)"),
+        ({"container": "env: [{name: A, valueFrom: {fieldRef: {fieldPath: x}}}]"}, "of A (fieldRef) is not imported"),
         ({"container": "env: [{name: A, valueFrom: {secretKeyRef: {name: db, key: p}}}]"}, "timeball secret set db.p"),
-        ({"container": "envFrom: [{secretRef: {name: x}}]"}, "envFrom is not carried over"),
-        ({"container": "livenessProbe: {exec: {command: [x]}}"}, "livenessProbe is not carried over"),
-        ({"container": "workingDir: /x"}, "workingDir is not carried over: the image's own"),
-        ({"container": "securityContext: {privileged: true}"}, "privileged true is not carried over"),
-        ({"container": "securityContext: {capabilities: {drop: [ALL]}}"}, "drop is not carried over"),
-        ({"container": "resources: {limits: {memory: lots}}"}, "'lots' is no quantity"),
-        ({"container": "resources: {limits: {ephemeral-storage: 1Gi}}"}, "ephemeral-storage is not carried over"),
-        ({"container": "securityContext: {runAsNonRoot: true}"}, "runAsNonRoot true is not carried over: name a user"),
-        ({"container": "env: [{name: A, valueFrom: {secretKeyRef: {name: db, key: p, optional: true}}}]"}, "optional true is not carried over"),
-        ({"pod": "volumes: [{name: v, hostPath: {path: /a, type: DirectoryOrCreate}}]"}, "/a has to be there"),
-        ({"container": "tty: true"}, "tty true is not carried over"),
+        ({"container": "envFrom: [{secretRef: {name: x}}]"}, "envFrom is not imported"),
+        ({"container": "livenessProbe: {exec: {command: [x]}}"}, "livenessProbe is not imported"),
+        ({"container": "workingDir: /x"}, "workingDir is not imported: the image's working directory"),
+        ({"container": "securityContext: {privileged: true}"}, "privileged true is not imported"),
+        ({"container": "securityContext: {capabilities: {drop: [ALL]}}"}, "drop is not imported"),
+        ({"container": "resources: {limits: {memory: lots}}"}, "'lots' is not a valid quantity"),
+        ({"container": "resources: {limits: {ephemeral-storage: 1Gi}}"}, "ephemeral-storage is not imported"),
+        ({"container": "securityContext: {runAsNonRoot: true}"}, "runAsNonRoot true is not imported: set user"),
+        ({"container": "env: [{name: A, valueFrom: {secretKeyRef: {name: db, key: p, optional: true}}}]"}, "optional true is not imported"),
+        ({"pod": "volumes: [{name: v, hostPath: {path: /a, type: DirectoryOrCreate}}]"}, "/a must exist"),
+        ({"container": "tty: true"}, "tty true is not imported"),
         ({"container": "imagePullPolicy: Sometimes"}, "Sometimes is unknown"),
-        ({"metadata": "annotations: {a: b}"}, "metadata.annotations.a is not carried over"),
+        ({"metadata": "annotations: {a: b}"}, "metadata.annotations.a is not imported"),
         ({"container": "args: 5"}, ""),
     ],
 )  # fmt: skip
@@ -147,7 +147,7 @@ def test_labels_of_pods_are_noted():
     """Those of the CronJob are the job's."""
     described = "      template:\n        metadata: {creationTimestamp: null, labels: {a: b}}\n"
     text = HELLO.replace("      template:\n", described)
-    assert any(".metadata.labels is not carried over" in note for _, note in notes(text))
+    assert any(".metadata.labels is not imported" in note for _, note in notes(text))
     assert "labels" not in one(text)
 
 
@@ -156,7 +156,7 @@ def test_a_second_container_is_noted():
     text = HELLO.replace(
         "          restartPolicy", "          - {name: side, image: y}\n          restartPolicy"
     )
-    assert any("containers[1] 'side' is not carried over" in note for _, note in notes(text))
+    assert any("containers[1] 'side' is not imported" in note for _, note in notes(text))
     assert one(text)["docker_image_repo"] == "busybox"
 
 

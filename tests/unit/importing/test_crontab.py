@@ -64,48 +64,48 @@ def test_options_of_docker_run_become_fields(rest: str, fields: dict[str, Any]):
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
-        ("docker run --env-file /etc/x busybox", "--env-file /etc/x is not carried over: its variables"),
-        ("docker run -e A busybox", "variable A had its value from the environment"),
-        ("docker run -it busybox", "--interactive is not carried over"),
-        ("docker run -it busybox", "--tty is not carried over"),
-        ("docker run --entrypoint /x busybox", "--entrypoint /x is not carried over: the image's own"),
-        ("docker run -w /x busybox", "--workdir /x is not carried over"),
-        ("docker run --privileged busybox", "--privileged is not carried over: no job can be privileged"),
-        ("docker run --network host busybox", "network host is not carried over"),
-        ("docker run --net=container:x busybox", "network container:x is not carried over"),
+        ("docker run --env-file /etc/x busybox", "--env-file /etc/x is not imported: the contents of the file are unknown"),
+        ("docker run -e A busybox", "variable A takes its value from the caller's environment"),
+        ("docker run -it busybox", "--interactive is not imported"),
+        ("docker run -it busybox", "--tty is not imported"),
+        ("docker run --entrypoint /x busybox", "--entrypoint /x is not imported: the image's entrypoint is used"),
+        ("docker run -w /x busybox", "--workdir /x is not imported"),
+        ("docker run --privileged busybox", "--privileged is not imported: jobs cannot be privileged"),
+        ("docker run --network host busybox", "network host is not imported"),
+        ("docker run --net=container:x busybox", "network container:x is not imported"),
         ("docker run -v data:/x busybox", "the named volume 'data'"),
         ("docker run -v /x busybox", "an anonymous volume"),
-        ("docker run -v /x:/y:z busybox", "options z are not carried over"),
-        ("docker run -v /x:/y busybox", "the container policy has to allow it"),
-        ("docker run --mount type=volume,src=a,dst=/b busybox", "--mount type=volume,src=a,dst=/b is not carried over"),
-        ("docker run -p 80:80 busybox", "--publish 80:80 is not carried over: no ports"),
-        ("docker run --cap-add ALL busybox", "capability ALL is not carried over"),
-        ("docker run --cap-drop ALL busybox", "--cap-drop ALL is not carried over"),
-        ("docker run -m 300m busybox", "asks for 300 MiB: it gets M (1 CPU, 512 MiB)"),
+        ("docker run -v /x:/y:z busybox", "options z are not imported"),
+        ("docker run -v /x:/y busybox", "the container policy must allow it"),
+        ("docker run --mount type=volume,src=a,dst=/b busybox", "--mount type=volume,src=a,dst=/b is not imported"),
+        ("docker run -p 80:80 busybox", "--publish 80:80 is not imported: ports cannot be published"),
+        ("docker run --cap-add ALL busybox", "capability ALL is not imported"),
+        ("docker run --cap-drop ALL busybox", "--cap-drop ALL is not imported"),
+        ("docker run -m 300m busybox", "requests 300 MiB; it gets M (1 CPU, 512 MiB)"),
         ("docker run -m 64g busybox", "more than the largest size"),
-        ("docker run -m lots busybox", "--memory lots is no size"),
-        ("docker run --cpus many busybox", "--cpus many is no number"),
-        ("docker run --pull sometimes busybox", "--pull sometimes is not carried over"),
-        ("docker run --stop-timeout -1 busybox", "--stop-timeout -1 is not carried over"),
-        ("docker run --frobnicate x busybox", "--frobnicate x is not carried over"),
-        ("docker -H tcp://x run busybox", "-H tcp://x is not carried over: region_name"),
-        ("cd /srv && docker run busybox", "'cd /srv' is not carried over"),
-        ("docker run busybox | tee /x", "'| tee /x' is not carried over"),
-        ("docker run busybox || mail -s x y", "'|| mail -s x y' is not carried over"),
-        ("docker run busybox >> /var/log/x 2>&1", "'>> /var/log/x' is not carried over: what a run prints is in its log"),
-        ("docker run busybox < /etc/x", "'< /etc/x' is not carried over: standard input"),
-        ("docker run busybox echo $(date) x", "'$(date)' was filled in by the shell"),
-        ("docker run busybox echo `date`", "'`date`' was filled in by the shell"),
-        ('docker run busybox echo "$HOME" ${X:-y}', "'$HOME' was filled in by the shell"),
-        ('docker run busybox echo "$HOME" ${X:-y}', "'${X:-y}' was filled in by the shell"),
-        ("docker run busybox ls *", "'*' was filled in by the shell"),
-        ("docker run busybox cat%hello%there", "what follows '%' was standard input"),
+        ("docker run -m lots busybox", "--memory lots is not a size"),
+        ("docker run --cpus many busybox", "--cpus many is not a number"),
+        ("docker run --pull sometimes busybox", "--pull sometimes is not imported"),
+        ("docker run --stop-timeout -1 busybox", "--stop-timeout -1 is not imported"),
+        ("docker run --frobnicate x busybox", "--frobnicate x is not imported"),
+        ("docker -H tcp://x run busybox", "-H tcp://x is not imported: set region_name"),
+        ("cd /srv && docker run busybox", "'cd /srv' is not imported"),
+        ("docker run busybox | tee /x", "'| tee /x' is not imported"),
+        ("docker run busybox || mail -s x y", "'|| mail -s x y' is not imported"),
+        ("docker run busybox >> /var/log/x 2>&1", "'>> /var/log/x' is not imported: a run's output is in its log"),
+        ("docker run busybox < /etc/x", "'< /etc/x' is not imported: standard input"),
+        ("docker run busybox echo $(date) x", "'$(date)' was expanded by the shell"),
+        ("docker run busybox echo `date`", "'`date`' was expanded by the shell"),
+        ('docker run busybox echo "$HOME" ${X:-y}', "'$HOME' was expanded by the shell"),
+        ('docker run busybox echo "$HOME" ${X:-y}', "'${X:-y}' was expanded by the shell"),
+        ("docker run busybox ls *", "'*' was expanded by the shell"),
+        ("docker run busybox cat%hello%there", "the text after '%' is standard input"),
         ("DOCKER_HOST=x docker run busybox", "DOCKER_HOST was set for the docker command"),
-        ("timeout soon docker run busybox", "'timeout soon' is not carried over"),
-        ("timeout -k 5 1m docker run busybox", "'-k 5' of timeout is not carried over: stop_grace_seconds"),
-        ("flock -w 10 /x docker run busybox", "'-w 10' of flock is not carried over"),
-        ("nice -n 5 docker run busybox", "'-n 5' of nice is not carried over: resource_size"),
-        ("app docker run busybox", "user app is not carried over"),
+        ("timeout soon docker run busybox", "'timeout soon' is not imported"),
+        ("timeout -k 5 1m docker run busybox", "'-k 5' of timeout is not imported: stop_grace_seconds"),
+        ("flock -w 10 /x docker run busybox", "'-w 10' of flock is not imported"),
+        ("nice -n 5 docker run busybox", "'-n 5' of nice is not imported: resource_size"),
+        ("app docker run busybox", "user app is not imported"),
     ],
 )  # fmt: skip
 def test_what_has_no_field_is_noted_with_its_line(rest: str, said: str):
@@ -120,22 +120,22 @@ def test_what_has_no_field_is_noted_with_its_line(rest: str, said: str):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("@reboot docker run busybox", "@reboot is not carried over"),
-        ("0 2 * * * /usr/local/bin/backup", "it runs /usr/local/bin/backup, and jobs are containers"),
+        ("@reboot docker run busybox", "@reboot is not imported"),
+        ("0 2 * * * /usr/local/bin/backup", "it runs /usr/local/bin/backup, not a container"),
         ("0 2 * * * docker exec x y", "it runs docker exec"),
         ("0 2 * * * docker compose run x", "it runs docker compose"),
         ("0 2 * * * docker run a; docker run b", "several 'docker run'"),
         ("0 2 * * * docker run", "without an image"),
         ("0 2 * * * docker run --rm", "without an image"),
-        ("0 2 * * * docker run -e", "docker run -e lacks its value"),
+        ("0 2 * * * docker run -e", "docker run -e has no value"),
         ("0 2 * * * docker run -Z x", "docker run has no option -Z"),
-        ("0 2 * * * docker run 'busybox", "the quotation that begins at position 12 is not closed"),
+        ("0 2 * * * docker run 'busybox", "the quote at position 12 is not closed"),
         ("0 2 * * * docker run busybox $(date", "is not closed"),
         ("0 2 31 2 * docker run busybox", "never runs"),
         ("61 2 * * * docker run busybox", "out of range"),
         ("0 2 * * * docker run BusyBox", "docker_image_repo is not the name of an image repository"),
         ("0 2 * * * docker run --name ' ' busybox", "name is empty"),
-        ("hello", "'hello' is no line of a crontab"),
+        ("hello", "'hello' is not a crontab line"),
     ],
 )  # fmt: skip
 def test_a_line_that_is_no_job_is_left_out_and_named(text: str, said: str):
@@ -166,7 +166,7 @@ def test_a_lock_that_several_lines_share_is_noted():
     """Here, only runs of one job have to do with each other."""
     text = "0 2 * * * flock -n /l docker run a\n0 3 * * * flock -n /l docker run b\n"
     assert [
-        (number, "the lock /l is that of line 1 too" in note) for number, note in notes(text, Format.CRONTAB)
+        (number, "the lock /l is shared with line 1" in note) for number, note in notes(text, Format.CRONTAB)
     ] == [(2, True)]
 
 
@@ -176,7 +176,7 @@ def test_cron_tz_holds_for_the_lines_after_it():
         "0 1 * * * docker run a\nCRON_TZ=Asia/Tokyo\n0 1 * * * docker run b\n", Format.CRONTAB
     )
     assert [job.get("schedule_timezone") for job in jobs] == [None, "Asia/Tokyo"]
-    assert any(note.line is None and "names no time zone" in note.text for note in result.notes)
+    assert any(note.line is None and "does not name a time zone" in note.text for note in result.notes)
     lost = notes("CRON_TZ=Nowhere\n0 1 * * * docker run b\n", Format.CRONTAB)
     assert "is not the name of an IANA time zone" in lost[0][1]
 

@@ -45,7 +45,7 @@ def test_a_format_is_found_out(text: str, form: Format):
         ("a: [", None, "is not valid YAML"),
         ("jobs: []", None, "timeball apply -f"),
         ("", Format.CHRONOS, "is empty"),
-        ("a: b", Format.OFELIA, "is neither Ofelia's INI"),
+        ("a: b", Format.OFELIA, "is not an Ofelia INI file"),
         ("{", Format.CRONJOB, "is not valid YAML"),
     ],
 )

@@ -55,11 +55,11 @@ def test_a_second_of_a_week_is_on_the_day_that_was_named():
         ("*/7 * * * * *", "has seconds"),
         ("20 0 1 1 * *", "has seconds"),
         ("20 0 1 * * 1-5", "has seconds"),
-        ("@every", "is no duration"),
-        ("@every 5", "is no duration"),
-        ("@every 1x", "is no duration"),
+        ("@every", "is not valid"),
+        ("@every 5", "is not valid"),
+        ("@every 1x", "is not valid"),
         ("@reboot", "names no time"),
-        ("", "cannot be carried over"),
+        ("", "cannot be imported"),
         ("* * * *", "the day of week is missing"),
         ("0 0 31 2 *", "never runs"),
         ("TZ=Nowhere/At 0 0 * * *", "is not the name of an IANA time zone"),
@@ -79,9 +79,9 @@ def test_kubernetes_has_no_seconds():
 
 def test_differences_of_meaning_are_noted():
     """Rounded steps, and day fields of which one begins with a star but is not bare."""
-    assert "every 1 s" in translate("@every 1500ms").notes[0]
-    assert "every 1 s" in translate("@every 20ms").notes[0]
-    assert "both have to match" in translate("0 0 */2 * 1").notes[0]
+    assert "is rounded to 1 s" in translate("@every 1500ms").notes[0]
+    assert "is rounded to 1 s" in translate("@every 20ms").notes[0]
+    assert "requires one of them to match, Timeball both" in translate("0 0 */2 * 1").notes[0]
     assert (
         translate("0 0 */1 * 1").notes == translate("0 0 * * 1").notes == translate("0 0 13 * 5").notes == ()
     )

@@ -106,23 +106,23 @@ def test_parameters_have_their_meaning(lines: list[str], fields: dict[str, Any])
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        ("[global]\nslack-webhook = x\n" + section(), 2, "slack-webhook is not carried over: make a hook"),
-        ("[global]\nsave-folder = x\n" + section(), 2, "kept in their logs"),
-        ("a = b\n" + section(), 1, "a stands before any section"),
-        (section("!"), 4, "'!' is no line of an INI file"),
-        (section('user = "x'), 4, "user has a quotation that is not closed"),
-        (section("hostname = x"), 4, "job-run 'a': hostname is not carried over"),
-        (section("volumes-from = x"), 4, "volumes-from is not carried over: mount directories"),
-        (section("tty = true"), 4, "tty is not carried over"),
-        (section("delete = false"), 4, "delete is not carried over: the containers"),
+        ("[global]\nslack-webhook = x\n" + section(), 2, "slack-webhook is not imported: create a webhook"),
+        ("[global]\nsave-folder = x\n" + section(), 2, "stored in their logs"),
+        ("a = b\n" + section(), 1, "a is outside of any section"),
+        (section("!"), 4, "'!' is not a valid INI line"),
+        (section('user = "x'), 4, "user has an unclosed quote"),
+        (section("hostname = x"), 4, "job-run 'a': hostname is not imported"),
+        (section("volumes-from = x"), 4, "volumes-from is not imported: mount directories"),
+        (section("tty = true"), 4, "tty is not imported"),
+        (section("delete = false"), 4, "delete is not imported: the containers"),
         (section("volume = data:/x"), 4, "the named volume 'data'"),
-        (section("environment = A"), 4, "variable A had its value"),
-        (section("network = host"), 4, "network host is not carried over"),
-        (section("command = echo 'a"), 4, "command has a quotation that is not closed"),
-        (section("mail-only-on-error = true"), 4, "make a hook"),
-        (section("restart-policy = x"), 4, "there is nothing like it"),
-        (section("schedule = @every 1500ms"), 2, "is every 1 s"),
-        (section(kind="job-service-run"), 1, "is a service of a swarm there"),
+        (section("environment = A"), 4, "variable A takes its value"),
+        (section("network = host"), 4, "network host is not imported"),
+        (section("command = echo 'a"), 4, "command has an unclosed quote"),
+        (section("mail-only-on-error = true"), 4, "create a webhook"),
+        (section("restart-policy = x"), 4, "there is no equivalent"),
+        (section("schedule = @every 1500ms"), 2, "is rounded to 1 s"),
+        (section(kind="job-service-run"), 1, "is a swarm service in Ofelia"),
     ],
 )
 def test_what_has_no_field_is_noted(text: str, line: int, said: str):
@@ -137,8 +137,8 @@ def test_what_has_no_field_is_noted(text: str, line: int, said: str):
         ('[job-run "a"]\nimage = x\nschedule = */7 * * * * *\n', "has seconds"),
         ('[job-run "a"]\nimage = x\n', "the schedule ''"),
         ('[job-run "a"]\nschedule = @daily\n', "it has no image"),
-        ('[job-run "a"]\nschedule = @daily\ncontainer = x\n', "it starts a container that is there already"),
-        ('[job-frob "a"]\nschedule = @daily\n', "Ofelia has no such kind"),
+        ('[job-run "a"]\nschedule = @daily\ncontainer = x\n', "it starts an existing container"),
+        ('[job-frob "a"]\nschedule = @daily\n', "the kind is unknown"),
         ('[job-run ""]\nschedule = @daily\nimage = x\n', "name is empty"),
     ],
 )
@@ -181,7 +181,7 @@ def test_labels_of_a_compose_file_are_read():
     assert jobs[0]["docker_image_tag"] == "3.23.3"
     assert jobs[0]["runtime_vars"] == {"OUTPUT_FILE": "run.txt", "A": "$B"}
     said = [(note.line, note.text) for note in result.notes]
-    for line, text in ((6, "job-exec 'datecron' is not"), (11, "its default '@every 5s' is taken"), (14, "$B is filled in"), (15, "broken is not"), (16, "is not ofelia.KIND")):  # fmt: skip
+    for line, text in ((6, "job-exec 'datecron' is not"), (11, "its default '@every 5s' is used"), (14, "$B is set by Compose"), (15, "broken is not"), (16, "its name is not ofelia.KIND")):  # fmt: skip
         assert any(number == line and text in words for number, words in said), (line, text, said)
     assert not any("traefik" in words for _, words in said)
 

@@ -140,7 +140,7 @@ def test_the_command_prints_a_table_that_explains_daylight_saving():
         "Runs at 02:30 every day (Europe/Berlin).",
         "",
         "   UTC                      Europe/Berlin",
-        "1  Sun 2026-03-29 01:00:00  Sun 2026-03-29 03:00:00+0200  moved: daylight saving skips this time",
+        "1  Sun 2026-03-29 01:00:00  Sun 2026-03-29 03:00:00+0200  moved: this time does not exist (daylight saving)",
         "2  Mon 2026-03-30 00:30:00  Mon 2026-03-30 02:30:00+0200",
     ]
 
@@ -162,7 +162,7 @@ def test_the_command_says_when_nothing_is_left():
     """A finished schedule is no error."""
     result = run("R1/2020-01-01T00:00:00Z/P1D")
     assert result.exit_code == 0
-    assert "Nothing is due after that moment." in result.stdout
+    assert "Nothing is due after that time." in result.stdout
 
 
 def test_the_command_points_at_what_is_wrong_and_ends_with_status_two():
@@ -174,7 +174,7 @@ def test_the_command_points_at_what_is_wrong_and_ends_with_status_two():
         "  R/2026-01-01T00:00:00Z/P1H",
         "                           ^",
         "Error: hours come after T.",
-        "Remedy: write PT1H",
+        "Hint: write PT1H",
     ]
 
 
