@@ -1,12 +1,15 @@
-"""Examples for the document: the documented requests and answers of the systems that Timeball answers like.
+"""Examples for the OpenAPI document: documented requests and answers of the systems that Timeball is compatible with.
 
-Where an answer has fields that those systems have not, they stand as a new job or run has them. Tests send every
-request, and hold every answer against its schema.
+Fields that those systems do not have are shown with their defaults. Tests send every request and validate every
+answer against its schema.
 """
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from typing import Any, Final
+
+from scheduler.domain.job import ContainerOptions, JobDefinition
 
 JOB_CREATE: Final[dict[str, Any]] = {
     "name": "test",
@@ -43,17 +46,22 @@ JOB_CHANGE: Final[dict[str, Any]] = {
     "schedule_mode": None,
     "runtime_vars": {"DB_HOST": "127.0.0.1"},
 }
-_CONTAINER: Final[dict[str, Any]] = {
-    "capabilities": [],
-    "mounts": [],
-    "secret_files": {},
-    "user": None,
-    "read_only_root": False,
-    "network": None,
-    "pin_digest": False,
-    "docker_image_digest": None,
-}
+
+
+def _defaults(options: type[Any]) -> dict[str, Any]:
+    """The defaults of a dataclass of the core, as JSON."""
+    found: dict[str, Any] = {}
+    for option in fields(options):
+        if option.default_factory is not MISSING:
+            found[option.name] = option.default_factory()
+        elif option.default is not MISSING:
+            is_list = isinstance(option.default, tuple)
+            found[option.name] = list(option.default) if is_list else option.default
+    return found
+
+
 JOB: Final[dict[str, Any]] = {
+    **_defaults(JobDefinition),
     "id": 146,
     "created_by": "chennanfei",
     "command": "bash",
@@ -68,25 +76,7 @@ JOB: Final[dict[str, Any]] = {
     "schedule_mode": "R1/2015-12-31T16:00:23.446Z/PT1H",
     "is_schedule_active": True,
     "runtime_vars": {"DB_HOST": "localhost"},
-    "schedule_timezone": None,
-    "email_enabled": False,
-    "labels": {},
-    "misfire_policy": "latest",
-    "misfire_grace_seconds": 1,
-    "concurrency_policy": "allow",
-    "timeout_seconds": None,
-    "stop_grace_seconds": 10,
-    "max_retries": 0,
-    "retry_backoff_seconds": 10,
     "retry_on": ["exit_code"],
-    "priority": 0,
-    "max_running": None,
-    "pull_policy": "if_not_present",
-    "log_limit_bytes": None,
-    "retention_days": None,
-    "retention_count": None,
-    "retention_log_bytes": None,
-    **_CONTAINER,
     "next_run_at": "2015-12-31T16:00:23.446000+00:00",
     "schedule_state": "active",
     "last_exec": None,
@@ -121,7 +111,7 @@ EXEC: Final[dict[str, Any]] = {
     "region_name": "BEIJING1",
     "labels": {},
     "priority": 0,
-    **_CONTAINER,
+    **_defaults(ContainerOptions),
     "exit_code": None,
     "fail_reason": None,
     "error": None,

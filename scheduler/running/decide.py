@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 from scheduler.domain.execution import Exec, ExecStatus, FailReason
-from scheduler.domain.job import command_words
+from scheduler.domain.job import ContainerOptions, command_words
 from scheduler.domain.secret_files import directories_of
 from scheduler.engine.protocol import LaunchSpec, RunStatus
 from scheduler.policy.container_policy import BRIDGE, ContainerPolicy, violations, words_of
 
+#: The container options of a run that a launch has under the same name.
+_OPTIONS: Final = {option.name for option in fields(ContainerOptions)} & {
+    field.name for field in fields(LaunchSpec)
+}
 #: The longest pause before a retry.
 LONGEST_BACKOFF: Final = timedelta(hours=24)
 #: Exit codes of a stopped container: 128 + SIGTERM, 128 + SIGKILL.
@@ -191,6 +195,11 @@ def launch_spec(
         image: the name by which the engine knows its image.
     """
     network = policy.network_of(run.spec)
+    options: dict[str, Any] = {name: getattr(run.spec, name) for name in _OPTIONS}
+    options |= {
+        "capabilities": policy.capabilities_of(run.spec),
+        "network": None if network == BRIDGE else network,
+    }
     return LaunchSpec(
         exec_id=run.id,
         job_id=run.job_id,
@@ -201,11 +210,7 @@ def launch_spec(
         memory_bytes=run.spec.memory_bytes,
         pids_limit=policy.pids_limit,
         nofile_limit=policy.nofile_limit,
-        capabilities=policy.capabilities_of(run.spec),
         no_new_privileges=policy.no_new_privileges,
-        mounts=run.spec.mounts,
         secret_directories=directories_of(run.spec.secret_files),
-        user=run.spec.user,
-        read_only_root=run.spec.read_only_root,
-        network=None if network == BRIDGE else network,
+        **options,
     )

@@ -58,7 +58,7 @@ def test_a_second_of_a_week_is_on_the_day_that_was_named():
         ("@every", "is not valid"),
         ("@every 5", "is not valid"),
         ("@every 1x", "is not valid"),
-        ("@reboot", "names no time"),
+        ("@reboot", "does not name a time"),
         ("", "cannot be imported"),
         ("* * * *", "the day of week is missing"),
         ("0 0 31 2 *", "never runs"),
