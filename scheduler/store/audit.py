@@ -1,4 +1,4 @@
-"""The audit as rows: added, read, and forgotten when retention ends; never changed.
+"""The audit log as rows: added, read, and deleted when their retention ends; never changed.
 
 Every function takes a connection inside a transaction of `Database`; none commits.
 """
@@ -26,7 +26,7 @@ def add(connection: Connection, entry: AuditEntry) -> None:
 def page(
     connection: Connection, query: AuditQuery, *, offset: int, limit: int
 ) -> tuple[int, list[AuditEntry]]:
-    """How many entries match, and `limit` of them from `offset` on, newest first."""
+    """The number of matching entries, and `limit` of them from `offset` on, newest first."""
     wanted = [
         column == value
         for column, value in (
@@ -53,6 +53,6 @@ def page(
 
 
 def forget(connection: Connection, before: datetime, *, limit: int) -> int:
-    """Delete at most `limit` entries older than that; answers how many went."""
+    """Delete at most `limit` entries older than that; returns the number of deleted entries."""
     oldest = sa.select(audit.c.id).where(audit.c.at < before).order_by(audit.c.at).limit(limit)
     return connection.execute(audit.delete().where(audit.c.id.in_(oldest))).rowcount

@@ -453,5 +453,5 @@ async def test_a_stop_that_comes_while_the_end_is_decided_prevents_the_next_atte
     assert (one.status, one.exit_code, one.fail_reason) == (ExecStatus.CANCELLED, 3, None)
     assert one.error == "The run was stopped: requested by ada."
     assert await stage.first_exec() == exec_id == _waiting(stage)[-1]
-    assert (await stage.output(exec_id, Stream.SYSTEM)).endswith(b"there is no further attempt\n")
+    assert (await stage.output(exec_id, Stream.SYSTEM)).endswith(b"there will be no further attempt\n")
     assert await stage.output(exec_id) == b"up\n"
