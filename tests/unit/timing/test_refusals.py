@@ -66,7 +66,7 @@ REFUSALS = [
     (f"R/{S}/P0.5M", ".5M", "months cannot be fractional", "P15D"),
     (f"R/{S}/P1,5Y", ",5Y", "years cannot be fractional", "P6M"),
     (f"R/{S}/PT0.5H30M", "30M", "only the last number may be a fraction", "smaller units"),
-    (f"R/{S}/P1.DT1H", ".DT1H", "no digits follow", "remove the \'.\'"),
+    (f"R/{S}/P1.DT1H", ".DT1H", "no digits follow", "remove the '.'"),
     (f"R/{S}/PT.5H", ".5H", "number is expected", ""),
     (f"R/{S}/PT0.3333333333H", "PT0.3", "whole number of microseconds", "PT20M"),
     (f"R/{S}/P0D", "P0D", "zero", "R1"),
