@@ -176,10 +176,10 @@ class Follow:
                 except TimeoutError:
                     return None
                 continue
-            made = await self._made_of(portion, encode)
+            result = await self._made_of(portion, encode)
             self._position = max(self._position, portion.until)
-            if made is not None:
-                return made
+            if result is not None:
+                return result
 
     async def _made_of(self, portion: Portion, encode: Callable[[list[Line]], Awaitable[Any]]) -> Any:
         after = self._position if self._position is not None else -1

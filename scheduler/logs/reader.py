@@ -205,12 +205,12 @@ def batches_of(runs: list[FrameLines], most: int | None, *, newest_first: bool) 
     batch: list[Line] = []
     for at, number, lines, position in reversed(runs) if newest_first else runs:
         moment, stream = from_micros(at), Stream(number)
-        wanted, places = lines, range(position, position + len(lines))
+        selected, places = lines, range(position, position + len(lines))
         if newest_first:
-            wanted, places = lines[::-1], places[::-1]
-        for first in range(0, min(len(wanted), len(wanted) if most is None else most), BATCH_LINES):
+            selected, places = lines[::-1], places[::-1]
+        for first in range(0, min(len(selected), len(selected) if most is None else most), BATCH_LINES):
             last = first + BATCH_LINES
-            batch += map(_line, zip(repeat(moment), repeat(stream), wanted[first:last], places[first:last]))
+            batch += map(_line, zip(repeat(moment), repeat(stream), selected[first:last], places[first:last]))
             if len(batch) >= BATCH_LINES:
                 yield batch[:BATCH_LINES]
                 batch = batch[BATCH_LINES:]

@@ -83,10 +83,10 @@ class _Scan:
         self.end = position_of(last + 1, 0) - 1
         nothing = (last + 1, last)
         if self._start is not None:
-            found = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._start))
-            if found is None:
+            seq = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._start))
+            if seq is None:
                 return nothing
-            first = found
+            first = seq
         if self._end is not None:
             # The first chunk that extends beyond the end can still contain lines before it; the next cannot.
             beyond = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._end + 1))
@@ -96,11 +96,11 @@ class _Scan:
     def _fetch(self, connection: Connection, first: int, last: int, *, newest_first: bool) -> list[ChunkRow]:
         rows: list[ChunkRow] = []
         size = lines = 0
-        found = store.chunks(
+        stored = store.chunks(
             connection, self._exec_id, first, last, self._mask, newest_first=newest_first, limit=STEP_CHUNKS
         )
-        with closing(found):
-            for row in found:
+        with closing(stored):
+            for row in stored:
                 rows.append(row)
                 size += row.raw_bytes
                 lines += row.lines

@@ -57,14 +57,14 @@ def page_of_tokens(
     connection: Connection, *, namespace: str | None, username: str | None, offset: int, limit: int
 ) -> tuple[int, list[StoredToken]]:
     """The number of tokens, and `limit` of them from `offset` on, in the order of creation."""
-    wanted: list[sa.ColumnElement[bool]] = [sa.true()]
+    conditions: list[sa.ColumnElement[bool]] = [sa.true()]
     if namespace is not None:
-        wanted.append(tokens.c.namespace == namespace)
+        conditions.append(tokens.c.namespace == namespace)
     if username is not None:
-        wanted.append(tokens.c.username == username)
-    count = connection.execute(sa.select(sa.func.count()).select_from(tokens).where(*wanted)).scalar_one()
+        conditions.append(tokens.c.username == username)
+    count = connection.execute(sa.select(sa.func.count()).select_from(tokens).where(*conditions)).scalar_one()
     rows = connection.execute(
-        sa.select(tokens).where(*wanted).order_by(tokens.c.id).offset(offset).limit(limit)
+        sa.select(tokens).where(*conditions).order_by(tokens.c.id).offset(offset).limit(limit)
     )
     return count, [_token(row) for row in rows.mappings()]
 

@@ -27,7 +27,7 @@ def page(
     connection: Connection, query: AuditQuery, *, offset: int, limit: int
 ) -> tuple[int, list[AuditEntry]]:
     """The number of matching entries, and `limit` of them from `offset` on, newest first."""
-    wanted = [
+    conditions = [
         column == value
         for column, value in (
             (audit.c.username, query.username),
@@ -38,13 +38,13 @@ def page(
         if value is not None
     ]
     if query.start is not None:
-        wanted.append(audit.c.at >= query.start)
+        conditions.append(audit.c.at >= query.start)
     if query.end is not None:
-        wanted.append(audit.c.at <= query.end)
-    count = connection.execute(sa.select(sa.func.count()).select_from(audit).where(*wanted)).scalar_one()
+        conditions.append(audit.c.at <= query.end)
+    count = connection.execute(sa.select(sa.func.count()).select_from(audit).where(*conditions)).scalar_one()
     rows = connection.execute(
         sa.select(audit)
-        .where(*wanted)
+        .where(*conditions)
         .order_by(audit.c.at.desc(), audit.c.id.desc())
         .offset(offset)
         .limit(limit)

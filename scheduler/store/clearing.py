@@ -141,8 +141,8 @@ def delete_execs(connection: Connection, old: Sequence[Old]) -> Cleared:
         ids = [run.id for run in batch]
         small = [run.id for run in batch if run.log_bytes is not None and run.log_bytes <= SMALL_LOG_BYTES]
         stored_execs.discard_logs(connection, sorted(set(ids) - set(small)))
-        gone = execs.delete().where(execs.c.id.in_(ids), execs.c.ended_at.is_not(None))
-        rows += connection.execute(gone).rowcount
+        deletion = execs.delete().where(execs.c.id.in_(ids), execs.c.ended_at.is_not(None))
+        rows += connection.execute(deletion).rowcount
         with_log = [run for run in batch if run.id in set(small) and run.log_bytes]
         if with_log:
             connection.execute(log_chunks.delete().where(log_chunks.c.exec_id.in_([o.id for o in with_log])))
@@ -173,10 +173,10 @@ def delete_occurrences(
     due = connection.execute(query.order_by(occurrences.c.due_at).limit(limit)).scalars().all()
     rows = 0
     for start in range(0, len(due), IDS_PER_STATEMENT):
-        gone = occurrences.delete().where(
+        deletion = occurrences.delete().where(
             occurrences.c.job_id == job_id, occurrences.c.due_at.in_(due[start : start + IDS_PER_STATEMENT])
         )
-        rows += connection.execute(gone).rowcount
+        rows += connection.execute(deletion).rowcount
     return Cleared(rows)
 
 
@@ -222,8 +222,8 @@ def delete_logs(connection: Connection, *, limit: int) -> Cleared:
         key = (log_chunks.c.exec_id, log_chunks.c.seq)
         left = limit - cleared.rows
         which = sa.select(*key).where(log_chunks.c.exec_id.in_(batch)).limit(left)
-        gone = log_chunks.delete().where(sa.tuple_(*key).in_(which))
-        sizes = connection.execute(gone.returning(sa.func.length(log_chunks.c.data))).scalars().all()
+        deletion = log_chunks.delete().where(sa.tuple_(*key).in_(which))
+        sizes = connection.execute(deletion.returning(sa.func.length(log_chunks.c.data))).scalars().all()
         cleared = Cleared(cleared.rows + len(sizes), cleared.log_bytes + sum(sizes))
         is_empty = ~sa.exists().where(log_chunks.c.exec_id == discarded_logs.c.exec_id)
         if len(sizes) < left:

@@ -300,7 +300,7 @@ class Database:
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], Exception]] = []
         doubtful: str | None = None
-        told = False
+        has_deliveries = False
         try:
             with self._write_engine.connect() as connection:
                 self._set_durability(connection, durable=any(write.durable for write in group))
@@ -314,7 +314,7 @@ class Database:
                             if len(group) == 1 or is_trouble(error):
                                 raise
                             failed.append((write.future, error))
-                    told = connection.info.pop(WRITTEN, False)
+                    has_deliveries = connection.info.pop(WRITTEN, False)
                     doubtful = transaction_id(connection)
         except Exception as error:  # noqa: BLE001 - passed on to every waiting caller
             if doubtful is None or not is_trouble(error) or not has_happened(self._write_engine, doubtful):
@@ -326,7 +326,7 @@ class Database:
         self._note_commit()
         for future, result in done:
             future.set_result(result)
-        if told and self.on_outbox is not None:
+        if has_deliveries and self.on_outbox is not None:
             self.on_outbox()
         for future, reason in failed:
             future.set_exception(reason)

@@ -71,11 +71,13 @@ def page(
     limit: int,
 ) -> tuple[int, list[Delivery]]:
     """The number of deliveries of a webhook, or mails of a job, and a page of them, newest first."""
-    wanted = deliveries.c.job_id == job_id if hook_id is None else deliveries.c.hook_id == hook_id
+    condition = deliveries.c.job_id == job_id if hook_id is None else deliveries.c.hook_id == hook_id
     if status is not None:
-        wanted = sa.and_(wanted, deliveries.c.status == status.value)
-    count = connection.execute(sa.select(sa.func.count()).select_from(deliveries).where(wanted)).scalar_one()
-    newest = sa.select(*_LISTED).where(wanted).order_by(deliveries.c.number.desc())
+        condition = sa.and_(condition, deliveries.c.status == status.value)
+    count = connection.execute(
+        sa.select(sa.func.count()).select_from(deliveries).where(condition)
+    ).scalar_one()
+    newest = sa.select(*_LISTED).where(condition).order_by(deliveries.c.number.desc())
     return count, [from_row(row) for row in connection.execute(newest.offset(offset).limit(limit)).mappings()]
 
 

@@ -53,19 +53,19 @@ def page(
         offset: number of entries to skip.
         limit: maximum number of entries.
     """
-    wanted = [occurrences.c.job_id == job_id]
+    conditions = [occurrences.c.job_id == job_id]
     if start is not None:
-        wanted.append(occurrences.c.due_at >= start)
+        conditions.append(occurrences.c.due_at >= start)
     if end is not None:
-        wanted.append(occurrences.c.due_at <= end)
+        conditions.append(occurrences.c.due_at <= end)
     if outcomes is not None:
-        wanted.append(occurrences.c.outcome.in_(outcomes))
+        conditions.append(occurrences.c.outcome.in_(outcomes))
     count = connection.execute(
-        sa.select(sa.func.count()).select_from(occurrences).where(*wanted)
+        sa.select(sa.func.count()).select_from(occurrences).where(*conditions)
     ).scalar_one()
     rows = connection.execute(
         sa.select(occurrences)
-        .where(*wanted)
+        .where(*conditions)
         .order_by(occurrences.c.due_at.desc())
         .offset(offset)
         .limit(limit)

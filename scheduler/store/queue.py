@@ -120,9 +120,9 @@ def _first_lanes(
         )
         if row.first is not None
     }
-    wanted = {key for row in heads.values() for key in (row.first, row.ready) if key is not None}
+    ids = {key for row in heads.values() for key in (row.first, row.ready) if key is not None}
     candidates: dict[str, Candidate] = {}
-    keys = sorted(wanted)
+    keys = sorted(ids)
     for start in range(0, len(keys), IDS_PER_STATEMENT):
         chunk = keys[start : start + IDS_PER_STATEMENT]
         rows = connection.execute(sa.select(*_candidate).where(execs.c.id.in_(chunk)))

@@ -76,8 +76,8 @@ def open_spans(connection: Connection, scope: Scope, until: datetime) -> list[Sp
         if scope.job_id is None
         else scope.condition
     )
-    wanted = sa.and_(of_scope, _open, execs.c.created_at <= until)
-    rows = connection.execute(sa.select(*_COLUMNS).where(wanted, execs.c.dispatched_at.is_not(None)))
+    condition = sa.and_(of_scope, _open, execs.c.created_at <= until)
+    rows = connection.execute(sa.select(*_COLUMNS).where(condition, execs.c.dispatched_at.is_not(None)))
     return [Span(*row) for row in rows]
 
 

@@ -115,11 +115,11 @@ def _durations(
         (sa.cast(ranked.c.of, sa.BigInteger) * round(share * 100) + 99) // 100
         for share in PERCENTILES.values()
     ]
-    wanted = sa.or_(
+    at_ranks = sa.or_(
         ranked.c.rank == ranked.c.of, *(ranked.c.rank == sa.cast(rank, sa.BigInteger) for rank in ranks)
     )
     ranked_rows: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
-    for job, micros, rank, of, total in connection.execute(sa.select(ranked).where(wanted)):
+    for job, micros, rank, of, total in connection.execute(sa.select(ranked).where(at_ranks)):
         ranked_rows[job].append((rank, micros, of, int(total)))
     return {job: _summary(sorted(rows)) for job, rows in ranked_rows.items()}
 
