@@ -33,7 +33,7 @@ _KINDS: Final = (
 )
 _REMEDIES: Final = {
     "locked": "another program has locked it",
-    "full": "its disk is full; free space there",
+    "full": "its disk is full; free up space",
     "readonly": "it is read-only; fix its permissions or its mount",
     "files": "it cannot be opened, or too many files or connections are open",
     "damaged": "it is damaged; restore a backup",

@@ -58,7 +58,9 @@ def judge_room(path: Path, room: FreeSpace) -> list[Finding]:
     """Judge whether the free space is sufficient."""
     summary = f"{room.free // MIB} of {room.total // MIB} MiB are free at {path}"
     details = {"path": str(path), "free_bytes": room.free, "total_bytes": room.total}
-    remedy = "Free space, or reduce the retention (retention_days, retention_count, retention_log_bytes)"
+    remedy = (
+        "Free up disk space, or reduce the retention (retention_days, retention_count, retention_log_bytes)"
+    )
     if room.free < LEAST_FREE:
         findings = [
             problem(
