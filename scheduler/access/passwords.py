@@ -62,7 +62,7 @@ class Passwords:
 
     async def _in_turn(self, work: Callable[..., T], *given: str | None) -> T:
         if self._waiting >= MOST_WAITING:
-            raise TooManyError("Too many logins at the same time; try again in a moment", retry_after=2)
+            raise TooManyError("Too many passwords are being checked; try again in a moment", retry_after=2)
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)

@@ -92,14 +92,14 @@ def archive_of(files: Sequence[SecretFile], directory: str, *, mtime: int) -> by
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        made = set[str]()
+        folders = set[str]()
         for file in files:
             if not is_within(file.path, directory):
                 continue
             name = posixpath.relpath(file.path, directory)
             for folder in _above(name):
-                if folder not in made:
-                    made.add(folder)
+                if folder not in folders:
+                    folders.add(folder)
                     entry = tarfile.TarInfo(folder)
                     entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, 0o755, mtime
                     tar.addfile(entry)

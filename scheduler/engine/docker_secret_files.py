@@ -155,16 +155,16 @@ def is_holder(handle: Handle) -> bool:
     return _HOLDER in handle.name
 
 
-def lonely_holders(found: Sequence[dict[str, Any]]) -> list[OwnRun]:
+def lonely_holders(containers: Sequence[dict[str, Any]]) -> list[OwnRun]:
     """The holders whose run's container no longer exists, so that they would not be removed with it.
 
     Args:
-        found: all containers of this installation, as listed by the engine.
+        containers: all containers of this installation, as listed by the engine.
     """
-    execs = {entry["Labels"].get(LABEL_EXEC) for entry in found}
+    execs = {entry["Labels"].get(LABEL_EXEC) for entry in containers}
     return [
         OwnRun(exec_id, Handle(entry["Id"], f"{container_name(exec_id)}{_HOLDER}"), RunState.CREATED)
-        for entry in found
+        for entry in containers
         if (exec_id := entry["Labels"].get(LABEL_HOLDER)) is not None and exec_id not in execs
     ]
 

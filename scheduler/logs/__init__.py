@@ -1,1 +1,1 @@
-"""What runs print: captured in compressed chunks, split into lines when read, found by time."""
+"""The output of runs: captured in compressed chunks, split into lines when read, found by time."""

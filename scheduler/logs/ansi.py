@@ -1,15 +1,14 @@
-r"""Takes terminal sequences out of lines: colours, cursor movements, titles, links.
+r"""Removes terminal sequences from lines: colours, cursor movements, titles, links.
 
-Pure. Lines are kept as they were printed; this is for those who ask for them without. What is taken out is what
-a terminal would act upon and not show (ECMA-48; xterm's control sequences):
+Pure. Lines are stored as they were printed; this is for clients that ask for them without sequences. Everything that
+a terminal would interpret instead of showing it is removed (ECMA-48; xterm's control sequences):
 
-- CSI, ``ESC [``, with parameters and intermediates up to the final byte; also where the line ends before it;
-- strings: OSC ``ESC ]`` (titles, links) and DCS, SOS, PM, APC, up to BEL or ST; one that does not end on its line
-  loses its introducer alone, as what follows may be meant to be read;
-- other escapes: ``ESC``, intermediates, one final byte; a lone ``ESC``;
-- the same introducers as single C1 characters, written in UTF-8 (``C2 80`` to ``C2 9F``), and CSI as the single byte
-  ``9B`` where it cannot be part of a character and parameters follow; other single bytes may be text of an older
-  encoding.
+- CSI, ``ESC [``, with parameters and intermediate bytes up to the final byte, even if the line ends before it;
+- strings: OSC ``ESC ]`` (titles, links) and DCS, SOS, PM, APC, up to BEL or ST; of a string that does not end on its
+  line, only the introducer is removed, because the rest may be meant to be read;
+- other escapes: ``ESC``, intermediate bytes, one final byte; a single ``ESC``;
+- the same introducers as single C1 characters in UTF-8 (``C2 80`` to ``C2 9F``), and CSI as the single byte ``9B`` if
+  it cannot be part of a character and parameters follow; other single bytes may be text in an older encoding.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Final
 
 from scheduler.logs.lines import without_ending
 
-# Every alternative begins with a byte that none of the repetitions takes, or that ends them: the time is linear.
+# Every alternative begins with a byte that ends each repetition or that none of them matches: the time is linear.
 _SEQUENCE: Final = re.compile(
     rb"""
       (?: \x1b \[ | \xc2\x9b ) [0-?]* [\x20-/]* (?: [@-~] | \Z )?
@@ -34,7 +33,7 @@ _SEQUENCE: Final = re.compile(
 
 
 def strip_ansi(line: bytes) -> bytes:
-    """A line without terminal sequences; its ending stays."""
+    """A line without terminal sequences; its line ending is kept."""
     if b"\x1b" not in line and line.isascii():
         return line
     text = without_ending(line)

@@ -1,7 +1,7 @@
-"""Gathers arriving bytes into chunks.
+"""Collects arriving bytes into chunks.
 
-Pure: no clock, no database. Keeps what has to be known across chunks: where each stream stands, which of its
-lines is open and where that line began, and samples of its beginning and end.
+Pure: no clock, no database. Keeps the state that continues across chunks: the position of each stream, whether a line
+is open and where it began, and samples of the stream's beginning and end.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from scheduler.logs.cursor import OUTPUTS, SAMPLE_BYTES, LogCursor, StreamCursor
 from scheduler.store.logs import ChunkRow
 from scheduler.store.tables import from_micros
 
-#: A chunk is closed when it has this many bytes.
+#: Size in bytes at which a chunk is closed.
 CHUNK_BYTES: Final = 256 * 1024
-#: A line longer than this is cut here, or output without a newline would take all memory when read.
+#: A longer line is split here; otherwise output without newlines would take all memory when it is read.
 LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
-#: A line that is drawn anew again and again after a lone carriage return is cut at one of these when it is longer
-#: than this: what a progress bar shows is seen while it goes on, and no reader gets megabytes for one line.
+#: A line that is redrawn repeatedly after carriage returns is split at one of them when it is longer than this: the
+#: state of a progress bar is visible while it is running, and readers do not get megabytes for one line.
 DRAWN_BYTES: Final = 4 * 1024
-#: What a frame costs besides its bytes, so that a million tiny frames make small chunks too.
+#: The cost of a frame in addition to its bytes, so that a million tiny frames make small chunks too.
 FRAME_COST: Final = 16
 _TAIL_SLACK: Final = 64 * 1024
 
 
 class SealedChunk:
-    """A chunk that is complete; it is packed once, when its row is first asked for."""
+    """A complete chunk; it is compressed once, when its row is first requested."""
 
     __slots__ = (
         "_kinds",
@@ -65,8 +65,8 @@ class SealedChunk:
         self._row: ChunkRow | None = None
 
     def row(self) -> ChunkRow:
-        """The row to store; the same every time. May be called on another thread."""
-        # Read before the row is looked at: another thread sets the row first and lets go of the pieces then.
+        """The row to store, always the same. May be called on another thread."""
+        # Read before checking the row: another thread sets the row first and then releases the pieces.
         pieces = self._pieces
         if self._row is None:
             data = chunks.encode(self._kinds, self._times, self._lengths, pieces, level=self._level)
@@ -95,16 +95,16 @@ class _StreamState:
         self.recent_bytes = len(cursor.tail)
         self.began_in = cursor.open_from
         self.open_bytes = cursor.open_bytes
-        # What `began_in` was when the chunk being gathered began.
+        # The value of `began_in` when the current chunk began.
         self.chunk_open_from = cursor.open_from
 
     def advance(self, data: bytes, at: int, seq: int, newlines: int) -> bool:
-        """Take note of bytes; says whether the open line has become too long."""
+        """Add bytes; returns whether the open line has become too long."""
         if len(self.head) < SAMPLE_BYTES and self.end == len(self.head):
             self.head += data[: SAMPLE_BYTES - len(self.head)]
         self.end += len(data)
         self.last_at = at
-        if len(data) >= SAMPLE_BYTES:  # nothing before it is in the sample
+        if len(data) >= SAMPLE_BYTES:  # the sample contains nothing before it
             self.recent = [data[-SAMPLE_BYTES:]]
             self.recent_bytes = SAMPLE_BYTES
         else:
@@ -139,11 +139,11 @@ class _StreamState:
 
 
 class ChunkBuilder:
-    """Gathers one exec's output.
+    """Collects the output of one run.
 
     Args:
-        exec_id: whose log it is.
-        cursor: where it goes on.
+        exec_id: the run whose log it is.
+        cursor: where the log continues.
     """
 
     def __init__(self, exec_id: str, cursor: LogCursor) -> None:
@@ -161,27 +161,27 @@ class ChunkBuilder:
         self._streams = 0
         self._lines = 0
         self._raw = 0
-        #: What the chunk being gathered has cost so far, in bytes.
+        #: The cost of the current chunk so far, in bytes.
         self.cost = 0
         for state in self._states.values():
             state.chunk_open_from = state.began_in
 
     @property
     def is_full(self) -> bool:
-        """Whether the chunk being gathered should be sealed."""
+        """Whether the current chunk should be closed."""
         return self.cost >= CHUNK_BYTES
 
     def append(self, stream: int, data: bytes, at: int) -> None:
-        """Add bytes of a stream: not empty, at most `CHUNK_BYTES`.
+        """Add bytes of a stream: at least one, at most `CHUNK_BYTES`.
 
-        A time before the last one is raised to it, so that times never go back.
+        A time before the previous one is raised to it, so that times never decrease.
         """
         at = max(at, self._last_at)
         state = self._states.get(stream)
         if state is not None:
             if state.open_bytes >= DRAWN_BYTES and state.ends_with_return and not data.startswith(b"\n"):
                 self._end_line(stream)
-            # Not one that is the last byte: it may be the first half of a line's end.
+            # Not a carriage return that is the last byte: it may be the first half of a line ending.
             cut = data.rfind(b"\r", 0, -1) + 1 if b"\r" in data and b"\n" not in data else 0
             if cut and state.open_bytes + cut >= DRAWN_BYTES:
                 self._append(stream, data[:cut], at)
@@ -200,7 +200,7 @@ class ChunkBuilder:
             self._cut(stream)
 
     def _put(self, kind: int, data: bytes, at: int) -> None:
-        # What arrives together is one frame: a reader's work is by the frame.
+        # Bytes that arrive together are one frame: the work of readers depends on the number of frames.
         if self._kinds and self._kinds[-1] == kind and self._times[-1] == at:
             self._lengths[-1] += len(data)
         else:
@@ -221,21 +221,21 @@ class ChunkBuilder:
         self._lines += 1
 
     def end_lines(self) -> bool:
-        """End the lines that are open, as no more output will come; says whether there were any.
+        """End open lines, because no more output will come; returns whether there were any.
 
-        They end with their own last bytes, or with what came after those, so that times never go back.
+        Their time is that of their own last bytes, or of anything added later, so that times never decrease.
         """
-        found = False
+        had_open_lines = False
         for stream, state in self._states.items():
             if state.began_in is not None:
                 self._end_line(stream)
-                found = True
-        return found
+                had_open_lines = True
+        return had_open_lines
 
     def _end_line(self, stream: int) -> None:
-        """End a stream's open line with an empty frame: what it ends with may be in an earlier chunk."""
+        """End a stream's open line with an empty frame: its last bytes may be in an earlier chunk."""
         self._kinds.append(stream)
-        # Its own bytes' arrival, unless anything came later: frames are in the order of their times.
+        # The arrival of its own bytes, unless anything arrived later: frames are in the order of their times.
         self._times.append(self._last_at)
         self._lengths.append(0)
         self._streams |= 1 << stream
@@ -243,18 +243,18 @@ class ChunkBuilder:
         self._cut(stream)
 
     def open_streams(self) -> frozenset[int]:
-        """The streams whose line is open."""
+        """The streams with an open line."""
         return frozenset(stream for stream, state in self._states.items() if state.began_in is not None)
 
     def skip(self, stream: int, size: int) -> None:
-        """Pass over bytes that are not kept, while nothing is gathered: within a chunk there is no gap."""
+        """Skip bytes that are not kept; only while the current chunk is empty, because chunks have no gaps."""
         self._states[stream].skip(size)
 
     def seal(self, level: int = LEVEL) -> SealedChunk | None:
-        """Close the chunk being gathered and begin the next; None when nothing has been gathered.
+        """Close the current chunk and begin the next; None if the current chunk is empty.
 
         Args:
-            level: how hard to compress it.
+            level: the compression level.
         """
         if not self._kinds:
             return None
@@ -287,7 +287,7 @@ class ChunkBuilder:
         return sealed
 
     def cursor(self) -> LogCursor:
-        """How far the log goes, everything gathered included."""
+        """The position of the log, including everything collected."""
         return LogCursor(
             self._seq, self._last_at, {stream: self._states[stream].cursor() for stream in OUTPUTS}
         )

@@ -1,8 +1,8 @@
-"""Takes down what a run prints, as it arrives.
+"""Stores the output of a run as it arrives.
 
-A `Capture` is the only writer of one exec's chunks. Bytes go in without waiting (`add`); the `CaptureHub`
-stores them. Nothing is ever dropped: whoever reads the stream waits for `room` and thereby holds the
-container back. All of this happens on the event loop; only the packing of much at once goes to a thread.
+A `Capture` is the only writer of a run's chunks. Bytes are accepted without waiting (`add`); the `CaptureHub` stores
+them. Nothing is ever dropped: the reader of the stream waits for `room`, which slows down the container. All of this
+happens on the event loop; only the compression of larger amounts happens on a thread.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from scheduler.logs.limit import TAIL_BYTES, Overflow
 from scheduler.store.logs import ChunkRow
 from scheduler.store.tables import to_micros
 
-#: A capture asks its stream to wait while it has more than this in memory.
+#: Amount in memory at which a capture asks its stream to wait.
 CAPTURE_BYTES: Final = 4 * 1024 * 1024
-#: The first bytes after a quiet time are stored this many seconds later, with what arrives meanwhile.
+#: Delay before the first bytes after a quiet period are stored, together with everything that arrives meanwhile.
 PROMPT_SECONDS: Final = 0.03
-#: A busy stream is stored this often, or whenever a chunk is full.
+#: Interval at which a busy stream is stored, unless a chunk is full before.
 BUSY_SECONDS: Final = 1.0
 
 _HARMLESS: Final = str.maketrans({"\n": "⏎", "\r": "⏎"})
 
 
 class Keeper(Protocol):
-    """What a capture asks of the hub that stores it."""
+    """What a capture requires of the hub that stores it."""
 
     @property
     def level(self) -> int:
-        """How hard to compress what is closed now."""
+        """The current compression level."""
         ...
 
     def changed(self) -> None:
-        """There is something to store, or it is due sooner than was said before."""
+        """There is something to store, or it is due sooner than before."""
         ...
 
     def counted(self, size: int) -> None:
-        """So many bytes came into memory, or left it (negative)."""
+        """Report that bytes came into memory, or left it (negative)."""
         ...
 
     def stored(self, exec_id: str) -> None:
-        """Something was stored for an exec."""
+        """Report that something was stored for a run."""
         ...
 
     async def room(self, capture: Capture) -> None:
@@ -58,30 +58,30 @@ class Keeper(Protocol):
         ...
 
     async def flush(self, exec_id: str) -> None:
-        """Store all that has arrived for an exec."""
+        """Store everything that has arrived for a run."""
         ...
 
 
 class Capture:
-    """One exec's log, being written. Made by `CaptureHub.open`.
+    """The log of one run while it is being written. Created by `CaptureHub.open`.
 
     Args:
-        exec_id: whose log it is.
-        cursor: how far it has been stored.
-        clock: tells arrival times.
-        keeper: stores what is gathered.
-        limit: how many bytes of output are stored as they come; of what is beyond, only the end is, at the end.
+        exec_id: the run whose log it is.
+        cursor: the position up to which it is stored.
+        clock: the source of arrival times.
+        keeper: stores what is collected.
+        limit: number of output bytes that are stored; of the output beyond it, only the end is stored, at the end.
     """
 
     def __init__(
         self, exec_id: str, cursor: LogCursor, clock: Clock, keeper: Keeper, *, limit: int = MOST_LOG_BYTES
     ) -> None:
         self.exec_id = exec_id
-        #: When this should be stored (the event loop's time); infinite when there is nothing.
+        #: When to store (the event loop's time); infinite if there is nothing to store.
         self.due = math.inf
-        #: Why nothing is taken any more, such as its exec's deletion; None as long as all is well.
+        #: Why nothing is accepted any more, such as the run's deletion; None otherwise.
         self.lost: str | None = None
-        #: A busy stream is stored this often; more often while somebody follows it.
+        #: Interval at which a busy stream is stored; shorter while somebody follows it.
         self.busy_seconds = BUSY_SECONDS
         self._builder = ChunkBuilder(exec_id, cursor)
         self._sealed: deque[SealedChunk] = deque()
@@ -93,38 +93,38 @@ class Capture:
         self._drained_to = -1
         self._loop = asyncio.get_running_loop()
         self._limit = limit
-        # All output so far, kept or not: what is stored ends beyond the limit once its being reached is said there.
+        # All output so far, kept or not: a stored log ends beyond the limit once it says that the limit was reached.
         self._output = sum(stream.end for stream in cursor.streams.values())
         self._overflow = Overflow() if self._output > limit else None
 
     def cursor(self) -> LogCursor:
-        """How far the log goes, stored or not: where reading the engine's copy has to go on."""
+        """The position of the log, stored or not: where reading the engine's copy must continue."""
         cursor = self._builder.cursor()
         return cursor if self._overflow is None else cursor.beyond(self._overflow.counts)
 
     @property
     def unstored_bytes(self) -> int:
-        """How much is in memory and not yet stored."""
+        """Number of bytes in memory that are not stored yet."""
         return self._bytes
 
     def system(self, message: str) -> None:
-        """Add one of Timeball's own lines; newlines in it become a visible sign."""
+        """Add one of Timeball's own lines; newlines in it are replaced by a visible character."""
         line = message.rstrip("\r\n").replace("\r\n", "\n").translate(_HARMLESS)
         self.add(Stream.SYSTEM, line.encode("utf-8", "replace") + b"\n")
 
     def add(self, stream: Stream, data: bytes, at: datetime | None = None) -> None:
-        """Add bytes that arrived; `add_frames` is faster for many at once.
+        """Add bytes that have arrived; `add_frames` is faster for many at once.
 
         Args:
-            stream: where they come from.
-            data: cut anywhere.
-            at: when they arrived, if not just now. Never believed to lie ahead, nor before what came earlier.
+            stream: the stream of the bytes.
+            data: the bytes, split anywhere.
+            at: when they arrived, if not now. Limited to the range from the previous arrival to the current time.
         """
         now = to_micros(self._clock.now())
         self._add(int(stream), data, now if at is None else min(to_micros(at), now))
 
     def add_frames(self, frames: Iterable[tuple[Stream, bytes, datetime | None]]) -> None:
-        """Add what came with one read: a stream, bytes of it, and a time if the engine told it."""
+        """Add everything from one read: a stream, its bytes, and a time if the engine reported it."""
         now = to_micros(self._clock.now())
         last, arrival, pieces = Stream.STDOUT, now, list[bytes]()
         for stream, data, at in frames:
@@ -140,23 +140,23 @@ class Capture:
         await self._keeper.room(self)
 
     def count_fresh(self) -> int:
-        """How many bytes have arrived since this was last asked."""
+        """Number of bytes that have arrived since the last call."""
         fresh, self._fresh = self._fresh, 0
         return fresh
 
     async def flush(self) -> None:
-        """Store all that has arrived.
+        """Store everything that has arrived.
 
         Raises:
-            UnavailableError: the database refused; nothing is lost.
+            UnavailableError: the database failed; nothing is lost.
         """
         await self._keeper.flush(self.exec_id)
 
     def end_output(self) -> None:
-        """Note that the container's output has ended, so that an unfinished last line counts as a line.
+        """Record the end of the container's output, so that an unfinished last line counts as a line.
 
-        Such a line has the time at which its last bytes arrived, or that of what has been added since. Call it
-        when the output is complete, before the last of Timeball's own lines; `drain` does so too.
+        Such a line has the time at which its last bytes arrived, or that of anything added since. Call it when the
+        output is complete, before Timeball's own last lines; `drain` calls it, too.
         """
         if self.lost is not None:
             return
@@ -189,26 +189,26 @@ class Capture:
             self._note(len(piece))
 
     def _begin_overflow(self, stream: int, first: bytes) -> Overflow:
-        """Say in the log that it has reached its limit, and pass over the first byte beyond."""
+        """Note in the log that its limit was reached, and skip the first byte beyond it."""
         cut_lines = self._builder.open_streams() - {stream} | ({stream} if first != b"\n" else set())
         self._builder.end_lines()
-        # In the very chunk that says so: where a stored log ends beyond its limit, it has been said.
+        # In the same chunk as the note: if a stored log ends beyond its limit, it contains the note.
         self._seal()
         self._builder.skip(stream, 1)
         self.system(
-            f"The log has reached its limit of {self._limit:,} bytes. What is printed from here on is not kept, "
-            f"but for the last {TAIL_BYTES // 1024} KiB, which follow when the run has ended."
+            f"The log has reached its limit of {self._limit:,} bytes. Further output is not kept, except for the "
+            f"last {TAIL_BYTES // 1024} KiB, which follow when the run has ended."
         )
         return Overflow(cut_lines)
 
     def _add_end(self, overflow: Overflow) -> None:
-        """Say how much was not kept, and store the end of what was printed."""
+        """Note how much was not kept, and store the end of the output."""
         missing, pieces = overflow.finish()
         self._seal()
         for stream, size in missing.items():
             self._builder.skip(stream, size)
         kept = sum(len(piece.data) for piece in pieces)
-        self.system(f"{self._output - self._limit - kept:,} bytes that were printed here are not kept.")
+        self.system(f"{self._output - self._limit - kept:,} bytes of output are missing here.")
         for piece in pieces:
             self._put(*piece)
 
@@ -232,13 +232,13 @@ class Capture:
             self._sealed.append(sealed)
 
     def take(self) -> list[SealedChunk]:
-        """All that is not yet stored, as closed chunks; they stay until `stored` is told of them."""
+        """Everything that is not stored yet, as closed chunks; they are kept until `stored` is called for them."""
         self._seal()
         self.due = math.inf
         return list(self._sealed)
 
     def stored(self, seq: int) -> None:
-        """Let go of the chunks up to a number, as they are committed."""
+        """Release the chunks up to a number, because they are committed."""
         self._stored_at = self._loop.time()
         freed = 0
         while self._sealed and self._sealed[0].seq <= seq:
@@ -248,16 +248,16 @@ class Capture:
         self._keeper.stored(self.exec_id)
 
     def rest_seconds(self, least: float) -> float:
-        """How long to wait until the last storing is `least` seconds ago."""
+        """Seconds until the last store is `least` seconds ago."""
         return max(0.0, self._stored_at + least - self._loop.time())
 
     def put_back(self, due: float) -> None:
-        """Ask for another try at storing what was taken."""
+        """Schedule another attempt at storing what was taken."""
         if self._sealed:
             self.due = min(self.due, due)
 
     def lose(self, reason: str) -> None:
-        """Give up: what is in memory belongs nowhere any more, and nothing more is taken."""
+        """Give up: discard everything in memory, and accept nothing more."""
         self.lost = reason
         self.due = math.inf
         self._sealed.clear()
@@ -266,19 +266,19 @@ class Capture:
         self._bytes = 0
 
     def discard(self) -> None:
-        """Take nothing more and store nothing more: the exec is being deleted."""
+        """Accept and store nothing more, because the run is being deleted."""
         self.lose("discarded")
 
     def drain(self) -> list[ChunkRow]:
-        """The rows that are left to store, for the transaction that makes the exec's status final.
+        """The remaining rows to store, for the transaction that makes the run's status final.
 
-        Ends open lines. Call `confirm` once that transaction is committed; if it is not, drain again. Rows
-        that are on their way to the database already are among them: storing a row twice is harmless.
+        Ends open lines. Call `confirm` after the commit of that transaction; if it fails, call `drain` again. Rows
+        that are already on their way to the database are included: storing a row twice is harmless.
         """
         self.end_output()
         chunks = self.take()
         self._drained_to = chunks[-1].seq if chunks else -1
-        # Until it is confirmed this must not be forgotten.
+        # Must not be forgotten until it is confirmed.
         self.put_back(self._loop.time() + BUSY_SECONDS)
         return [chunk.row() for chunk in chunks]
 

@@ -1,8 +1,8 @@
-"""The chunk: what a piece of log looks like in the database.
+"""The chunk: the format of a piece of log in the database.
 
-Pure. A chunk is a run of frames in arrival order, laid out as columns (which stream, when, how long, then all
-bytes together) and compressed with zstd, whose checksum guards the whole. Frames are kept raw; lines are
-split when read. Captures encode, readers decode; neither makes an object per line here.
+Pure. A chunk contains frames in order of arrival, stored in columns (stream, time, length, then all bytes together)
+and compressed with zstd, whose checksum protects the whole. Frames are stored raw and split into lines when they are
+read. Captures encode, readers decode; neither creates an object per line here.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from typing import Final, NamedTuple
 
 import zstandard
 
-#: Bit of a frame's kind: its stream's open line ends with this frame although no newline does.
+#: Bit of a frame's kind: the open line of its stream ends with this frame, although without a newline.
 LINE_ENDS: Final = 0x80
 #: The other bits are the stream.
 STREAM_BITS: Final = 0x0F
 
-#: How hard chunks are compressed: a tenth smaller than with the quick level, at a quarter of its speed.
+#: The usual compression level: a tenth smaller than the quick level, at a quarter of its speed.
 LEVEL: Final = 6
-#: While more arrives than can be compressed so hard.
+#: The level while more output arrives than can be compressed at the usual one.
 QUICK_LEVEL: Final = 3
-#: No chunk is larger than this once unpacked: a damaged header must not make a read take all memory.
+#: Maximum size of an uncompressed chunk: a damaged header must not make a read take all memory.
 MOST_RAW_BYTES: Final = 16 * 1024 * 1024
 
 _MAGIC: Final = b"TBC1"
-# Magic, how many frames, when the first arrived.
+# Magic number, number of frames, arrival of the first.
 _HEADER: Final = struct.Struct("<4sIq")
 
 
 class DamagedChunkError(Exception):
-    """A chunk does not hold what was written into it."""
+    """A chunk does not contain what was written."""
 
 
 class Frame(NamedTuple):
     """Some bytes of one stream that arrived together.
 
     Attributes:
-        kind: the stream's number, with `LINE_ENDS` or without.
+        kind: the stream's number, with or without `LINE_ENDS`.
         at: arrival in microseconds since 1970.
-        data: the bytes; empty only where `LINE_ENDS` is set.
+        data: the bytes; only empty if `LINE_ENDS` is set.
     """
 
     kind: int
@@ -51,7 +51,7 @@ class Frame(NamedTuple):
 
 
 class _Tools(threading.local):
-    # One pair a thread: zstandard's objects must not be used by two threads at once, and are dear to make.
+    # One pair per thread: zstandard's objects are not thread-safe, and expensive to create.
     def __init__(self) -> None:
         self.compressors = {
             level: zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
@@ -69,15 +69,15 @@ def encode(
     """Pack frames into a chunk.
 
     Args:
-        kinds: one byte a frame, as `Frame.kind`.
-        times: one a frame, as `Frame.at`, never going back.
-        lengths: the bytes of each frame.
-        pieces: all bytes of all frames in order, cut anywhere.
+        kinds: one byte per frame, as in `Frame.kind`.
+        times: one per frame, as in `Frame.at`, never decreasing.
+        lengths: the number of bytes of each frame.
+        pieces: all bytes of all frames in order, split anywhere.
         level: `LEVEL` or `QUICK_LEVEL`.
     """
     count = len(kinds)
     first = times[0] if count else 0
-    # Differences are small numbers where moments are large ones; they nearly vanish in the compression.
+    # Differences are small numbers, unlike times; compression almost eliminates them.
     steps = [later - earlier for earlier, later in zip([first, *times], times, strict=False)]
     raw = b"".join(
         (
@@ -95,7 +95,7 @@ def decode(chunk: bytes) -> list[Frame]:
     """Unpack a chunk into its frames.
 
     Raises:
-        DamagedChunkError: it is not what `encode` made; the message says in what way.
+        DamagedChunkError: it was not created by `encode`; the message says what is wrong.
     """
     raw = _unpack(chunk)
     if len(raw) < _HEADER.size:
@@ -111,7 +111,7 @@ def decode(chunk: bytes) -> list[Frame]:
     lengths = struct.unpack_from(f"<{count}I", raw, _HEADER.size + count * 9)
     ends = list(accumulate(lengths, initial=body))
     if ends[-1] != len(raw):
-        raise DamagedChunkError(f"it has {len(raw)} bytes where its frames take {ends[-1]}")
+        raise DamagedChunkError(f"it has {len(raw)} bytes, but its frames need {ends[-1]}")
     times = list(accumulate(steps, initial=first))
     data = map(raw.__getitem__, map(slice, ends, ends[1:]))
     return list(map(Frame, kinds, times[1:], data))
@@ -121,7 +121,7 @@ def _unpack(chunk: bytes) -> bytes:
     try:
         size = zstandard.frame_content_size(chunk)
         if not 0 <= size <= MOST_RAW_BYTES:
-            raise DamagedChunkError(f"it claims to hold {size} bytes")
+            raise DamagedChunkError(f"its header states {size} bytes")
         return _tools.decompressor.decompress(chunk)
     except zstandard.ZstdError as error:
         raise DamagedChunkError(f"it cannot be decompressed: {error}") from error

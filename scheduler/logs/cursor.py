@@ -1,7 +1,7 @@
-"""How far a log has been taken down: what a capture needs to go on after a restart.
+"""The position of a log: what a capture needs to continue after a restart.
 
 Pure data. `scheduler.logs.loading` reads it from the database, a capture keeps it up to date, and
-`scheduler.logs.resume` compares it with what the engine has kept.
+`scheduler.logs.resume` compares it with the engine's copy.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Final
 
 from scheduler.domain.stream import Stream
 
-#: The streams that come from the container; Timeball's own lines need no cursor.
+#: The streams of the container; Timeball's own lines need no cursor.
 OUTPUTS: Final = (Stream.STDOUT, Stream.STDERR)
-#: How many bytes of each stream's beginning and end are compared when a log is resumed.
+#: Number of bytes at each stream's beginning and end that are compared when a log is resumed.
 SAMPLE_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class StreamCursor:
-    """How far one stream has been taken down.
+    """The position of one stream.
 
     Attributes:
-        end: how many bytes of it there are.
-        head: its first bytes, at most `SAMPLE_BYTES`; empty when they are not known any more.
-        tail: its last bytes, at most `SAMPLE_BYTES`; empty when they cannot be read.
-        last_at: arrival of the last of them, microseconds since 1970; None when there is none.
-        open_from: the `seq` of the chunk in which its open line began; None when no line is open.
-        open_bytes: how many bytes that open line has so far.
+        end: number of its bytes.
+        head: its first bytes, at most `SAMPLE_BYTES`; empty if they are not known any more.
+        tail: its last bytes, at most `SAMPLE_BYTES`; empty if they cannot be read.
+        last_at: arrival of the last bytes, microseconds since 1970; None if there are none.
+        open_from: the `seq` of the chunk in which its open line began; None if no line is open.
+        open_bytes: number of bytes of the open line so far.
     """
 
     end: int = 0
@@ -41,11 +41,11 @@ class StreamCursor:
 
 @dataclass(frozen=True, slots=True)
 class LogCursor:
-    """How far a whole log has been taken down.
+    """The position of a whole log.
 
     Attributes:
         seq: the number of the next chunk.
-        last_at: arrival of the last frame, microseconds since 1970; nothing later is earlier than this.
+        last_at: arrival of the last frame, microseconds since 1970; nothing later has an earlier time.
         streams: one for each of `OUTPUTS`.
     """
 
@@ -56,9 +56,11 @@ class LogCursor:
     )
 
     def beyond(self, sizes: Mapping[int, int]) -> LogCursor:
-        """The cursor so many bytes of each stream further on, of which nothing is known but their number."""
+        """The cursor moved forward by some bytes of each stream, of which only the number is known."""
         further = {
-            stream: replace(one, end=one.end + size, tail=b"") if (size := sizes.get(stream, 0)) else one
-            for stream, one in self.streams.items()
+            stream: replace(cursor, end=cursor.end + size, tail=b"")
+            if (size := sizes.get(stream, 0))
+            else cursor
+            for stream, cursor in self.streams.items()
         }
         return replace(self, streams=further)

@@ -1,9 +1,9 @@
-"""Which lines are wanted for what they say: a plain text, a regular expression, terminal sequences left out.
+"""Filters lines by content: a plain text, a regular expression, with or without terminal sequences.
 
-Pure. Regular expressions are RE2's: their time grows with the line's length and nothing else, whatever the
-pattern. How large a pattern may become and how much of a line it looks at is bounded besides, and matching lets
-other threads go on meanwhile. What is looked at is what is shown as a message: the line without its ending, without
-terminal sequences if those are left out, its last state where it was drawn anew, with U+FFFD for what is not UTF-8.
+Pure. Regular expressions use RE2: their time only depends on the length of the line, whatever the pattern. The size
+of a pattern and the part of a line that it is matched against are limited as well, and other threads can run during
+matching. A filter examines what is shown as a message: the line without its ending, without terminal sequences if
+they are removed, in its last state if it was redrawn, and with U+FFFD for bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from scheduler.domain.errors import FieldError, InvalidInputError
 from scheduler.logs.ansi import strip_ansi
 from scheduler.logs.lines import FrameLines, is_damage, shown
 
-#: A longer text or pattern is refused.
+#: Maximum length of a text or pattern.
 LONGEST_TEXT: Final = 1_000
-#: A pattern is matched against so much of a line's beginning.
+#: Maximum number of bytes at the beginning of a line that a pattern is matched against.
 MATCHED_BYTES: Final = 1024 * 1024
-#: What a compiled pattern may take. The first bounds its size, and so the work for each byte; the second is
-#: room for RE2's cache, without which it is slower.
+#: Memory of a compiled pattern. The first value limits its size, and so the work for each byte; the second includes
+#: RE2's cache, without which it is slower.
 _PATTERN_MEMORY: Final = 128 * 1024
 _CACHE_MEMORY: Final = 8 * 1024 * 1024
 
-#: Of these lines, the numbers of those that are wanted, out of some.
+#: Selects the numbers of matching lines from the given numbers.
 _Selects = Callable[[Sequence[bytes], Sequence[int]], Sequence[int]]
-#: Patterns that mean the whole text's ends, or change how line ends are taken: not to be tried on many lines.
+#: Patterns that refer to the ends of the whole text, or change the treatment of line ends: not for several lines.
 _ONE_LINE_ONLY: Final = re.compile(r"\\[AzQ]|\(\?[a-zA-Z]*-|\(\?[a-zA-Z]*[ms]")
 
 
@@ -41,7 +41,7 @@ def _each(matches: Callable[[bytes], Any]) -> _Selects:
 
 
 def _compile(pattern: str, *, ignore_case: bool, memory: int) -> Any:
-    import re2  # noqa: PLC0415 - loaded with the first pattern that somebody asks for
+    import re2  # noqa: PLC0415 - imported when a pattern is first used
 
     options = re2.Options()
     options.case_sensitive = not ignore_case
@@ -52,10 +52,10 @@ def _compile(pattern: str, *, ignore_case: bool, memory: int) -> Any:
 
 
 def check_pattern(field: str, pattern: str) -> None:
-    """Let pass a regular expression that RE2 takes.
+    """Check that RE2 accepts a regular expression.
 
     Raises:
-        InvalidInputError: it is none, or becomes too large; the message says what is wrong and where.
+        InvalidInputError: it is invalid or too large; the message says what is wrong and where.
     """
     import re2  # noqa: PLC0415 - as in `_compile`
 
@@ -70,21 +70,24 @@ def _explained(pattern: str, error: Exception) -> tuple[str, str]:
     words = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
     if "too large" in words or "repetition size" in words:
         return (
-            f"becomes too large to be matched safely ({words})",
-            "repeat less, at most 1000 times in all, or search for a simpler part of it",
+            f"is too large to be matched safely ({words})",
+            "use fewer repetitions, at most 1000 in total, or search for a simpler part of it",
         )
     kind, _, part = words.partition(": ")
     at = _position(pattern, part)
     if words.startswith(("invalid perl operator", "invalid escape")):
         return (
-            f"has something at character {at + 1} that is not supported: {part}",
-            "leave out look-around, backreferences and the like; the syntax is RE2's",
+            f"contains something unsupported at character {at + 1}: {part}",
+            "remove look-around, backreferences and similar; use the syntax of RE2",
         )
-    return f"is not a regular expression: {kind} at character {at + 1}", "correct it; the syntax is RE2's"
+    return (
+        f"is not a valid regular expression: {kind} at character {at + 1}",
+        "fix it, using the syntax of RE2",
+    )
 
 
 def _position(pattern: str, part: str) -> int:
-    """Where the mistake is, from 0. RE2 tells only the part that it stumbled over, Python's parser the place."""
+    """The position of the error, from 0. RE2 only reports the part it cannot parse, Python's parser the place."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -99,13 +102,13 @@ def _position(pattern: str, part: str) -> int:
 
 @dataclass(frozen=True)
 class LineFilter:
-    """Which lines are wanted, and how they are shown. Two that are equal let the same lines through.
+    """Which lines are shown, and how. Equal filters let the same lines through.
 
     Attributes:
-        contains: a text that a line must have.
-        matches: a regular expression that must match somewhere in it; checked before by `check_pattern`.
-        ignore_case: whether both take capital and small letters for the same.
-        strip_ansi: leave out terminal sequences, and look at what is left.
+        contains: a text that a line must contain.
+        matches: a regular expression that must match somewhere in the line; checked before by `check_pattern`.
+        ignore_case: whether both ignore case.
+        strip_ansi: whether to remove terminal sequences before matching and showing.
     """
 
     contains: str | None = None
@@ -119,7 +122,7 @@ class LineFilter:
         return self.contains is not None or self.matches is not None
 
     def __bool__(self) -> bool:
-        """Whether it does anything."""
+        """Whether it has any effect."""
         return self.selects or self.strip_ansi
 
     @cached_property
@@ -132,7 +135,7 @@ class LineFilter:
                 tests.append(self._searcher(re2.escape(self.contains)))
             else:
                 wanted = self.contains.encode("utf-8", "replace")
-                # Only where the sign for what is not UTF-8 is itself looked for do the bytes as they are not do.
+                # Only if the replacement character itself is searched for, the raw bytes are not sufficient.
                 if "\ufffd" in self.contains:
                     tests.append(_each(lambda line: wanted in _message(line)))
                 else:
@@ -151,49 +154,50 @@ class LineFilter:
 
         if _ONE_LINE_ONLY.search(pattern):
             return _each(matches)
-        # Many lines are searched at once for where to look closer: a call for each takes longer than the search.
+        # Many lines are searched at once to find candidates: a call per line takes longer than the search itself.
         rough = _compile(f"(?m:{pattern})", ignore_case=self.ignore_case, memory=_CACHE_MEMORY).search
 
         def select(lines: Sequence[bytes], numbers: Sequence[int]) -> list[int]:
             messages = [_message(lines[number])[:MATCHED_BYTES] for number in numbers]
             text = b"\n".join(messages)
             begins = list(accumulate((len(message) + 1 for message in messages), initial=0))
-            found: list[int] = []
+            matching: list[int] = []
             at = 0
             while at < len(begins) - 1 and (match := rough(text, begins[at])) is not None:
-                # What begins in this line may go on into the next, which is not meant; no line before it matches.
+                # A match beginning in this line may extend into the next, which does not count; no line before it
+                # matches.
                 at = bisect_right(begins, match.start(), at, len(begins) - 1) - 1
                 if search(messages[at]):
-                    found.append(numbers[at])
+                    matching.append(numbers[at])
                 at += 1
-            return found
+            return matching
 
         return select
 
     def apply(self, runs: Iterable[FrameLines]) -> list[FrameLines]:
-        """The wanted lines of these, as they are shown; what stands for damage is always wanted."""
-        found: list[FrameLines] = []
-        for run in runs:
-            if is_damage(run):
-                found.append(run)
+        """The lines that pass the filter, as they are shown; placeholders for damage always pass."""
+        passed: list[FrameLines] = []
+        for group in runs:
+            if is_damage(group):
+                passed.append(group)
                 continue
-            lines = [strip_ansi(line) for line in run.lines] if self.strip_ansi else run.lines
+            lines = [strip_ansi(line) for line in group.lines] if self.strip_ansi else group.lines
             if not self.selects:
-                found.append(run._replace(lines=lines))
+                passed.append(group._replace(lines=lines))
                 continue
             kept: Sequence[int] = range(len(lines))
             for select in self._tests:
                 kept = select(lines, kept)
-            found += _grouped(run, lines, kept)
-        return found
+            passed += _grouped(group, lines, kept)
+        return passed
 
 
-#: Lets everything through as it is.
+#: Lets all lines through unchanged.
 ALL_LINES: Final = LineFilter()
 
 
 def _grouped(run: FrameLines, lines: list[bytes], kept: Iterable[int]) -> Iterable[FrameLines]:
-    """Runs of those lines that stand side by side."""
+    """Groups of consecutive lines."""
     group: list[bytes] = []
     first = following = -1
     for number in kept:

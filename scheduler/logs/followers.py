@@ -1,10 +1,10 @@
-"""Follows runs: what stands in the log first, then what is printed, to any number of followers.
+"""Follows runs for any number of followers: first the existing log, then new output.
 
-One `LiveSource` an exec reads what is stored, woken by the capture hub, or by looking every half second where
-another daemon looks after the run; all followers of the run share what it read. Followers are shown only what is
-stored: a line that has not been could be cut otherwise after a kill, and a cursor to it would lead nowhere. A
-follower keeps its place in the source's last few megabytes. A few that fall behind them read by themselves until they
-have caught up; more are dropped, with a reason.
+One `LiveSource` per run reads what is stored, woken by the capture hub, or every half second if another daemon
+manages the run; all followers of the run share what it has read. Followers are only shown what is stored: a line that
+is not stored could be split differently after a crash, and a cursor to it would be invalid. A follower has a position
+in the last few megabytes of the source. A few followers that fall behind them read the log themselves until they have
+caught up; further ones are dropped, with a reason.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from scheduler.store.database import Database
 from scheduler.store.spans import Scope
 from scheduler.store.tables import to_micros
 
-#: More followers are refused: each is an open connection.
+#: Maximum number of followers; each is an open connection.
 MOST_FOLLOWERS: Final = 5_000
-#: Those of a job or a namespace each look for more by themselves, so there are fewer.
+#: Followers of a job or a namespace each poll for themselves, so there are fewer.
 MOST_OF_MANY: Final = 100
-#: A follower may be so much behind, unless many runs are followed: then the sources share `ALL_BYTES`.
+#: How far a follower may be behind, unless many runs are followed: then the sources share `ALL_BYTES`.
 SOURCE_BYTES: Final = 4 * 1024 * 1024
 LEAST_SOURCE_BYTES: Final = 256 * 1024
 ALL_BYTES: Final = 32 * 1024 * 1024
 
-#: So many followers of one run may fall behind that and read by themselves until they have caught up.
+#: Number of followers of one run that may fall further behind and read the log themselves until they have caught up.
 MOST_LAGGARDS: Final = 8
 
 TOO_SLOW: Final = "it reads more slowly than the run prints"
 
 
 class Follow:
-    """One follower of one run. Made by `Followers.follow`; to be closed.
+    """One follower of one run. Created by `Followers.follow`; must be closed.
 
     Attributes:
-        outcome: the exec, once `next` has said that it is over.
-        dropped: why nothing more comes although the run goes on; None as long as all is well.
-        on_dropped: is called when it is dropped, which may be in the middle of sending.
-        is_stopping: whether the daemon stops.
+        outcome: the run, once `next` has reported the end.
+        dropped: why nothing more follows although the run has not ended; None otherwise.
+        on_dropped: called when it is dropped, possibly while something is being sent.
+        is_stopping: whether the daemon is stopping.
     """
 
     def __init__(self, source: LiveSource, reader: LogReader, query: LogQuery) -> None:
@@ -61,20 +61,20 @@ class Follow:
         self._query = query
         self._view = (query.streams, query.start, query.filter)
         self._start = None if query.start is None else to_micros(query.start)
-        #: Up to here everything has been given; None until the log's past has been.
+        #: Everything up to here was returned; None until the existing log was returned.
         self._position: int | None = None
         self._past: Reading | None = None
         self._batches: Any = None
         self._is_lagging = False
 
     def missed(self, portion: Portion) -> None:
-        """The source has let go of a portion."""
+        """The source has released a portion."""
         is_behind = self._position is not None and self._position < portion.until
         if is_behind and not self._is_lagging and self._source.laggards >= MOST_LAGGARDS:
             self.drop(TOO_SLOW)
 
     def _fall_back(self, position: int) -> None:
-        """Read by itself what the source has let go of already, from a position on."""
+        """Read the log itself from a position that the source has already released."""
         query = self._query
         self._query = LogQuery(
             start=query.start,
@@ -91,30 +91,31 @@ class Follow:
             self._is_lagging = lags
 
     def drop(self, reason: str) -> None:
-        """Give it up."""
+        """Drop the follower."""
         if self.dropped is None:
             self.dropped = reason
             self.on_dropped()
 
     def cursor_of(self, line: Line) -> str:
-        """The cursor of a line that this follower was given."""
+        """The cursor of a line that this follower returned."""
         return run_cursor(self._source.exec_id, line.position)
 
     async def next(self, patience: float, encode: Callable[[list[Line]], Awaitable[Any]]) -> Any:
-        """What `encode` makes of the next lines; None after so many seconds without any.
+        """The result of `encode` for the next lines; None after `patience` seconds without any.
 
-        What followers with the same query are given is made once for all of them.
+        The result is created once for all followers with the same query.
 
         Raises:
-            StopAsyncIteration: that was all: see `outcome`, `dropped` and `is_stopping`.
-            InvalidInputError: the cursor is none, or another log's.
+            StopAsyncIteration: the end; see `outcome`, `dropped` and `is_stopping`.
+            InvalidInputError: the cursor is invalid, or belongs to another log.
             UnavailableError: the database cannot be read.
         """
         while True:
             if self.dropped is not None or self.is_stopping:
                 raise StopAsyncIteration
             if self._position is not None and self._source.oldest > self._position:
-                # A burst was faster than its connection; whoever takes nothing at all is dropped by the sender.
+                # A burst was faster than its connection; a follower that reads nothing at all is dropped by the
+                # sender.
                 self._lag(lags=True)
                 self._fall_back(self._position)
             if self._position is not None:
@@ -123,12 +124,13 @@ class Follow:
                 return await encode(lines)
 
     async def _next_past(self) -> list[Line] | None:
-        """A batch of what was stored before; None when that is all, or to be asked for again."""
+        """A batch of the existing log; None at its end, or if it must be requested again."""
         if self._batches is None:
             await self._source.ready()
             place = self._place()
             if place is not None and self._source.oldest <= place <= self._source.frontier:
-                # All that is asked for is at hand: a thousand who come at once need not each read it for themselves.
+                # The source has everything that is requested: a thousand simultaneous followers need not each read
+                # it.
                 self._position = place
                 self._lag(lags=False)
                 return None
@@ -137,18 +139,18 @@ class Follow:
         batch: list[Line] | None = await anext(self._batches, None)
         if batch is not None:
             return batch or None
-        assert self._past is not None  # noqa: S101 - made above
+        assert self._past is not None  # noqa: S101 - set above
         end = self._past.end
         if self._source.oldest <= end:
             self._position = end
             self._lag(lags=False)
         else:
-            # What was printed while the past was sent is gone from the source already: it is the past as well.
+            # The source has already released output from the time of sending: it is read from the existing log, too.
             self._fall_back(end)
         return None
 
     def _place(self) -> int | None:
-        """After which position the query begins; None where only reading the log can tell."""
+        """The position after which the query begins; None if only reading the log can tell."""
         if self._query.tail is not None or self._source.failure is not None:
             return None
         return (
@@ -157,11 +159,11 @@ class Follow:
 
     async def _next_live(self, patience: float, encode: Callable[[list[Line]], Awaitable[Any]]) -> Any:
         source = self._source
-        assert self._position is not None  # noqa: S101 - the past is over
+        assert self._position is not None  # noqa: S101 - the existing log was returned
         while True:
             if self.dropped is not None or self.is_stopping:
                 raise StopAsyncIteration
-            # Taken before looking: what comes after it is not overlooked.
+            # Taken before checking, so that nothing that follows is missed.
             grown = source.grown
             portion = source.after(self._position)
             if portion is None:
@@ -174,10 +176,10 @@ class Follow:
                 except TimeoutError:
                     return None
                 continue
-            made = await self._made_of(portion, encode)
+            result = await self._made_of(portion, encode)
             self._position = max(self._position, portion.until)
-            if made is not None:
-                return made
+            if result is not None:
+                return result
 
     async def _made_of(self, portion: Portion, encode: Callable[[list[Line]], Awaitable[Any]]) -> Any:
         after = self._position if self._position is not None else -1
@@ -205,12 +207,12 @@ class Follow:
             yield run._replace(lines=run.lines[skip:], position=run.position + skip) if skip else run
 
     def stop(self) -> None:
-        """The daemon stops: let the follower go."""
+        """Release the follower, because the daemon stops."""
         self.is_stopping = True
         self.on_dropped()
 
     def close(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         self._lag(lags=False)
         self._source.followers.discard(self)
 
@@ -219,9 +221,9 @@ class Followers:
     """All followers of all runs.
 
     Args:
-        database: where logs are.
-        hub: tells when something was stored.
-        reader: reads what stands there already.
+        database: where logs are stored.
+        hub: notifies when something was stored.
+        reader: reads existing logs.
     """
 
     def __init__(self, database: Database, hub: CaptureHub, reader: LogReader) -> None:
@@ -234,19 +236,19 @@ class Followers:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of followers."""
         return len(self._of_many) + sum(len(source.followers) for source in self._sources.values())
 
     def follow(self, exec_id: str, query: LogQuery) -> Follow:
-        """Follow a run: what the query asks for, then what is printed.
+        """Follow a run: first the lines that the query asks for, then new output.
 
         Args:
-            exec_id: which.
+            exec_id: the run.
             query: without `end`, `limit` and `order`.
 
         Raises:
-            InvalidInputError: the cursor is none, or another log's.
-            UnavailableError: there are too many followers, or the daemon stops.
+            InvalidInputError: the cursor is invalid, or belongs to another log.
+            UnavailableError: there are too many followers, or the daemon is stopping.
         """
         if query.cursor is not None:
             parse_run_cursor(query.cursor, exec_id)
@@ -266,11 +268,11 @@ class Followers:
         now: Callable[[], datetime],
         is_there: Callable[[], Awaitable[bool]],
     ) -> FollowMany:
-        """Follow all runs of a job, or of a namespace, as one log; the arguments are those of `FollowMany`.
+        """Follow all runs of a job or a namespace as one log; the arguments are those of `FollowMany`.
 
         Raises:
-            InvalidInputError: the cursor is none, or another log's.
-            UnavailableError: there are too many followers, or the daemon stops.
+            InvalidInputError: the cursor is invalid, or belongs to another log.
+            UnavailableError: there are too many followers, or the daemon is stopping.
         """
         follow = FollowMany(self._reader, scope, query, now=now, is_there=is_there)
         self._demand_room(self.count, MOST_FOLLOWERS, "followers")
@@ -282,17 +284,15 @@ class Followers:
         if self._is_stopping:
             raise UnavailableError("The daemon is stopping")
         if count >= most:
-            raise UnavailableError(
-                f"There are {most} {what} already; read pages with limit= and cursor= instead"
-            )
+            raise UnavailableError(f"There are already {most} {what}; read the log page by page instead")
 
     def close(self, follow: Follow | FollowMany) -> None:
-        """Let go of a follower, and of what only it needed."""
+        """Release a follower, and everything that only it needed."""
         if isinstance(follow, FollowMany):
             self._of_many.discard(follow)
             return
         follow.close()
-        source = follow._source  # noqa: SLF001 - the two are one thing in two classes
+        source = follow._source  # noqa: SLF001 - the two classes belong together
         if not source.followers:
             source.task.cancel()
             if self._sources.get(source.exec_id) is source:
@@ -302,7 +302,7 @@ class Followers:
         return max(LEAST_SOURCE_BYTES, min(SOURCE_BYTES, ALL_BYTES // max(1, len(self._sources))))
 
     def stop(self) -> None:
-        """The daemon stops: let all followers go, so that they come back to the next one."""
+        """Release all followers, because the daemon stops; they reconnect to the next one."""
         self._is_stopping = True
         for many in self._of_many:
             many.stop()

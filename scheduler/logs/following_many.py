@@ -1,9 +1,9 @@
-"""Follows the runs of a job, or of a namespace, as one log in the order of time.
+"""Follows the runs of a job or a namespace as one log in chronological order.
 
-A follower of many runs asks, every second or a little less often, for the page after the last line that it was given,
-as a client would that pages on with a cursor; it keeps nothing but its place. What a page reaches to is stored before
-it is read, so that a line that arrives later has a later place, and each line is given once. Runs that begin while it
-follows are found with the next page. It comes to no end by itself, as another run can always begin.
+A follower of many runs polls about every second for the page after the last line that it returned, like a client that
+pages with a cursor; it keeps only its position. Everything up to the end of a page is stored before it is read, so
+that a line that arrives later has a later position, and each line is returned once. Runs that begin in the meantime
+are found with the next page. Following never ends by itself, because another run can always begin.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from scheduler.logs.reader import LogQuery, LogReader
 from scheduler.store.spans import Scope
 from scheduler.store.tables import to_micros
 
-#: Seconds between two looks for more, once everything has been given; a look costs some milliseconds, so that in
-#: silence they become longer.
+#: Seconds between two polls after everything was returned; a poll costs some milliseconds, so without output the
+#: interval grows.
 LOOK_SECONDS: Final = 1.0
 LONGEST_LOOK_SECONDS: Final = 3.0
-#: Lines of one page.
+#: Number of lines per page.
 PAGE_LINES: Final = 1_000
 
 GONE: Final = "the job was deleted"
@@ -34,23 +34,23 @@ _HIGHEST_ID: Final = str(UUID(int=2**128 - 1))
 
 
 class FollowMany:
-    """One follower of many runs; to be used as `scheduler.logs.followers.Follow`, and closed like it.
+    """One follower of many runs; used and closed like `scheduler.logs.followers.Follow`.
 
     Args:
         reader: reads logs.
-        scope: whose runs.
-        query: which lines, without `end`, `limit` and `order`; its cursor is one of this scope.
-        now: tells the time.
-        is_there: whether what is followed still exists.
+        scope: the runs to follow.
+        query: which lines, without `end`, `limit` and `order`; its cursor must belong to this scope.
+        now: returns the current time.
+        is_there: whether the job or namespace still exists.
 
     Attributes:
-        outcome: None; it is there for whoever sends the events of one run as well.
-        dropped: why nothing more comes; None as long as all is well.
-        on_dropped: is called when it is dropped, which may be in the middle of sending.
-        is_stopping: whether the daemon stops.
+        outcome: always None; exists for compatibility with followers of a single run.
+        dropped: why nothing more follows; None otherwise.
+        on_dropped: called when it is dropped, possibly while something is being sent.
+        is_stopping: whether the daemon is stopping.
 
     Raises:
-        InvalidInputError: the cursor is none, or another log's.
+        InvalidInputError: the cursor is invalid, or belongs to another log.
     """
 
     def __init__(
@@ -78,27 +78,27 @@ class FollowMany:
         self._pause = LOOK_SECONDS
 
     def drop(self, reason: str) -> None:
-        """Give it up."""
+        """Drop the follower."""
         if self.dropped is None:
             self.dropped = reason
             self._let_go.set()
             self.on_dropped()
 
     def stop(self) -> None:
-        """The daemon stops: let the follower go."""
+        """Release the follower, because the daemon stops."""
         self.is_stopping = True
         self._let_go.set()
         self.on_dropped()
 
     def cursor_of(self, line: RunLine) -> str:
-        """The cursor of a line that this follower was given."""
+        """The cursor of a line that this follower returned."""
         return place_cursor(self._scope.name, MergedLogPlace(to_micros(line.at), line.exec_id, line.position))
 
     async def next(self, patience: float, encode: Callable[[list[Any]], Awaitable[Any]]) -> Any:
-        """What `encode` makes of the next lines; None after so many seconds without any.
+        """The result of `encode` for the next lines; None after `patience` seconds without any.
 
         Raises:
-            StopAsyncIteration: that was all: see `dropped` and `is_stopping`.
+            StopAsyncIteration: the end; see `dropped` and `is_stopping`.
             UnavailableError: the database cannot be read.
         """
         clock = asyncio.get_running_loop().time
@@ -126,7 +126,7 @@ class FollowMany:
             pass
 
     async def _page(self) -> list[RunLine]:
-        """The lines of the next page; moves on to its end."""
+        """The lines of the next page; moves the position to its end."""
         query, asked_at = self._query, self._now()
         if query.tail is None:
             query = replace(query, limit=PAGE_LINES, is_bounded=True)
@@ -143,8 +143,8 @@ class FollowMany:
         is_full = query.tail is None and len(lines) >= PAGE_LINES
         self._is_caught_up = not is_full and (reading.is_complete or query.tail is not None)
         if self._is_caught_up:
-            # What has been looked through in vain need not be again. Other daemons may still be storing lines of the
-            # last seconds.
+            # What was searched without result need not be searched again. Other daemons may still be storing lines of
+            # the last few seconds.
             places.append(MergedLogPlace(max(0, to_micros(asked_at - SLACK)), _HIGHEST_ID, 0))
         elif not is_full and (frontier := reading.frontier) is not None:
             places.append(parse_place_cursor(frontier, self._scope.name))

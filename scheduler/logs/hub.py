@@ -1,4 +1,4 @@
-"""Stores what all captures take down: one task for all of them, many captures in one transaction."""
+"""Stores the output of all captures: one task for all of them, many captures per transaction."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from scheduler.process.faults import Point, point
 from scheduler.store.database import Database
 from scheduler.store.logs import ChunkConflictError, insert, writable_execs
 
-#: All streams are asked to wait while the captures together have more than this in memory.
+#: Total amount in memory at which all streams are asked to wait.
 ALL_BYTES: Final = 32 * 1024 * 1024
-#: While they have more than this, compression is to be quick.
+#: Total amount in memory above which compression must be quick.
 BUSY_BYTES: Final = 8 * 1024 * 1024
-#: Captures that would be due this many seconds later are stored along, which saves a commit.
+#: Captures that would be due this many seconds later are stored as well, which saves a commit.
 GATHER_SECONDS: Final = 0.02
-#: More than this is packed on a thread; less takes the event loop a fraction of a millisecond.
+#: Larger amounts are compressed on a thread; smaller ones take the event loop a fraction of a millisecond.
 INLINE_BYTES: Final = 64 * 1024
-#: The least time between two writes of one capture that readers ask for: each makes a chunk.
+#: Minimum interval between two writes of one capture on request of readers: each creates a chunk.
 LEAST_SECONDS_BETWEEN: Final = 0.02
-#: A busy stream that is followed is stored this often, as followers are shown what is stored.
+#: Interval at which a busy stream with followers is stored, because followers are shown what is stored.
 FOLLOWED_SECONDS: Final = 0.1
 FIRST_BACKOFF_SECONDS: Final = 0.1
 LONGEST_BACKOFF_SECONDS: Final = 5.0
@@ -41,13 +41,13 @@ _log = structlog.get_logger(__name__)
 
 
 class CaptureHub:
-    """The captures of all execs that are being looked after.
+    """The captures of all runs that are managed here.
 
     Args:
-        database: where chunks go.
-        clock: tells arrival times.
-        owner: this daemon's instance id. Given, chunks are stored only for execs that it owns; a capture
-            whose exec has another owner by now is lost (see `Capture.lost`).
+        database: where chunks are stored.
+        clock: the source of arrival times.
+        owner: this daemon's instance id. If given, chunks are only stored for runs that it owns; a capture whose run
+            has another owner by now is lost (see `Capture.lost`).
     """
 
     def __init__(self, database: Database, clock: Clock, *, owner: str | None = None) -> None:
@@ -65,24 +65,24 @@ class CaptureHub:
 
     @property
     def unstored_bytes(self) -> int:
-        """How much all captures have in memory."""
+        """Number of bytes of all captures in memory."""
         return self._bytes
 
     @property
     def level(self) -> int:
-        """How hard captures are to compress: that which is in memory must not grow for it."""
+        """The current compression level: compression must not let the amount in memory grow."""
         return QUICK_LEVEL if self._bytes > BUSY_BYTES else LEVEL
 
     def get(self, exec_id: str) -> Capture | None:
-        """The capture of an exec, if it has one here."""
+        """The capture of a run, if it has one here."""
         return self._captures.get(exec_id)
 
     async def open(self, exec_id: str, *, limit: int = MOST_LOG_BYTES) -> Capture:
-        """The capture of an exec: the one that is there, or a new one that goes on where the stored log ends.
+        """The capture of a run: the existing one, or a new one that continues where the stored log ends.
 
         Args:
-            exec_id: whose log.
-            limit: how many bytes of its output are kept, and the very end besides.
+            exec_id: the run.
+            limit: number of bytes of output that are kept, in addition to the end.
 
         Raises:
             UnavailableError: the database cannot be read.
@@ -90,7 +90,7 @@ class CaptureHub:
         if exec_id in self._captures:
             return self._captures[exec_id]
         if exec_id not in self._opening:
-            # Shared: two captures of one exec would write over each other.
+            # Shared: two captures of the same run would overwrite each other's chunks.
             task = asyncio.create_task(self._load(exec_id, limit), name=f"open-log-{exec_id}")
             self._opening[exec_id] = task
             task.add_done_callback(lambda _: self._opening.pop(exec_id, None))
@@ -106,13 +106,13 @@ class CaptureHub:
         return capture
 
     def follow(self, exec_id: str, on_stored: Callable[[], None]) -> None:
-        """Store an exec's output more often, and tell of it each time; and of its capture's beginning and end."""
+        """Store a run's output more often, and call `on_stored` each time, and when its capture begins or ends."""
         self._followed[exec_id] = on_stored
         if (capture := self._captures.get(exec_id)) is not None:
             capture.busy_seconds = FOLLOWED_SECONDS
 
     def unfollow(self, exec_id: str, on_stored: Callable[[], None]) -> None:
-        """Tell of it no more, unless somebody else has taken the place."""
+        """Stop calling `on_stored`, unless another follower has replaced it."""
         if self._followed.get(exec_id) != on_stored:
             return
         del self._followed[exec_id]
@@ -120,14 +120,15 @@ class CaptureHub:
             capture.busy_seconds = BUSY_SECONDS
 
     def stored(self, exec_id: str) -> None:
-        """Something was stored for an exec; called by captures."""
+        """Report that something was stored for a run; called by captures."""
         if (on_stored := self._followed.get(exec_id)) is not None:
             on_stored()
 
     async def close(self, exec_id: str) -> None:
-        """Store what is left of a capture, if anything, and forget it; the next `open` loads it anew.
+        """Store the rest of a capture, if there is any, and forget it; the next `open` loads it again.
 
-        What the database refuses here is not lost: the engine still has it, and the stored cursor says so.
+        If the database fails, nothing is lost: the engine still has the output, and the stored cursor shows what is
+        missing.
         """
         try:
             await self.flush(exec_id)
@@ -141,7 +142,7 @@ class CaptureHub:
             self.stored(exec_id)
 
     def changed(self) -> None:
-        """Something is due sooner than `run` thinks; called by captures."""
+        """Something is due sooner than `run` expects; called by captures."""
         self._changed.set()
 
     def counted(self, size: int) -> None:
@@ -158,16 +159,16 @@ class CaptureHub:
             await self._freed.wait()
 
     async def flush(self, exec_id: str) -> None:
-        """Store all that has arrived for an exec; nothing to do if it has no capture here.
+        """Store everything that has arrived for a run; does nothing if it has no capture here.
 
         Raises:
-            UnavailableError: the database refused; nothing is lost.
+            UnavailableError: the database failed; nothing is lost.
         """
         capture = self._captures.get(exec_id)
         if capture is None:
             return
         if math.isinf(capture.due) and capture.unstored_bytes:
-            # It is on its way to the database; if that refuses, it is due again.
+            # It is on its way to the database; if that fails, it is due again.
             async with self._storing:
                 pass
         if math.isinf(capture.due):
@@ -176,7 +177,7 @@ class CaptureHub:
         await self._store([capture])
 
     async def run(self) -> None:
-        """Store what falls due, until cancelled; an error that is not the database's refusal is raised."""
+        """Store captures when they are due, until cancelled; raises errors other than database failures."""
         loop = asyncio.get_running_loop()
         backoff = FIRST_BACKOFF_SECONDS
         while True:
@@ -204,7 +205,7 @@ class CaptureHub:
             pass
 
     async def close_all(self) -> None:
-        """Store what is left of all captures, and forget them; `run` has been cancelled before."""
+        """Store the rest of all captures, and forget them; `run` must have been cancelled before."""
         await asyncio.gather(*(self.close(exec_id) for exec_id in list(self._captures)))
 
     async def _store(self, captures: list[Capture]) -> None:
@@ -219,7 +220,7 @@ class CaptureHub:
                     if not any(reason == _CONFLICT for reason in refused.values()):
                         break
             except BaseException:
-                # Also when cancelled: whether it was committed is not known, and storing twice is harmless.
+                # Also when cancelled: it is not known whether it was committed, and storing twice is harmless.
                 for capture, _ in taken.values():
                     capture.put_back(0.0)
                 raise
@@ -236,10 +237,10 @@ class CaptureHub:
             allowed = writable_execs(connection, taken.keys(), self._owner)
             insert(connection, [chunk.row() for key in taken if key in allowed for chunk in taken[key]])
             point(Point.WRITING_CHUNK)
-            return dict.fromkeys(taken.keys() - allowed, "its exec is gone or belongs to another daemon")
+            return dict.fromkeys(taken.keys() - allowed, "the run was deleted or belongs to another daemon")
 
         try:
-            # The engine has it too: what a power cut takes is read again from there.
+            # Not synced: the engine has the output, too, and after a power cut it is read again from there.
             refused = await self._database.write(work, durable=False)
         except ChunkConflictError as error:
             _log.error("log_conflict", exec=error.exec_id, error=str(error))
@@ -248,7 +249,7 @@ class CaptureHub:
         return refused
 
 
-_CONFLICT: Final = "another daemon writes the same log"
+_CONFLICT: Final = "another daemon is writing the same log"
 
 
 def _pack(taken: dict[str, list[SealedChunk]]) -> None:

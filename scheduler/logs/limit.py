@@ -1,10 +1,10 @@
-"""What a run prints beyond the limit of its log: counted, and the newest of it kept until the run has ended.
+"""Output beyond the limit of a log: counted, and the latest part is kept until the run has ended.
 
-Pure. The beginning of a log is stored up to the limit as it comes; of what follows only the last lines matter,
-because they say how the run ended. They are held here in bounded memory, and whoever takes them over stores them
-at the end. After a crash they are read again from the engine's own copy, as nothing of this is stored before.
-Each stream has its share of what is held: an engine hands on the two of them unevenly, so that the last words
-of one can arrive before a great deal of the other.
+Pure. The beginning of a log is stored up to the limit as it arrives; of the rest, only the last lines matter, because
+they show how the run ended. They are kept here in limited memory, and stored at the end. Nothing of this is stored
+before, so after a crash it is read again from the engine's own copy. Each stream has its share of what is kept: an
+engine passes on the two streams unevenly, so that the last words of one can arrive before a large amount of the
+other. of one can arrive before a great deal of the other.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-#: How much of the end is kept.
+#: Number of bytes at the end that are kept.
 TAIL_BYTES: Final = 64 * 1024
-#: In no more pieces than this, so that a run that prints single bytes takes no more memory.
+#: Maximum number of pieces, so that a run that prints single bytes takes no more memory.
 TAIL_PIECES: Final = 4096
 
 
@@ -30,12 +30,12 @@ class OutputPiece(NamedTuple):
 
 @dataclass(slots=True)
 class _End:
-    """The newest of one stream.
+    """The latest output of one stream.
 
     Attributes:
-        pieces: what is held, each with its place in the order of arrival.
-        size: their bytes.
-        is_broken: whether what was forgotten before them does not end a line.
+        pieces: the pieces that are kept, each with its position in the order of arrival.
+        size: number of their bytes.
+        is_broken: whether what was forgotten before them does not end with a line end.
     """
 
     pieces: deque[tuple[int, OutputPiece]] = field(default_factory=deque)
@@ -43,12 +43,12 @@ class _End:
     is_broken: bool = False
 
     def add(self, order: int, piece: OutputPiece) -> None:
-        """Hold one more piece."""
+        """Add a piece."""
         self.pieces.append((order, piece))
         self.size += len(piece.data)
 
     def forget(self, most: int) -> None:
-        """Let go of the oldest piece, or of its first `most` bytes."""
+        """Forget the oldest piece, or its first `most` bytes."""
         order, (stream, data, at) = self.pieces.popleft()
         cut = min(len(data), most)
         self.size -= cut
@@ -57,7 +57,7 @@ class _End:
             self.pieces.appendleft((order, OutputPiece(stream, data[cut:], at)))
 
     def lines(self) -> list[tuple[int, OutputPiece]]:
-        """What is held, from a line's beginning on; all of it where no line begins."""
+        """What is kept, from the beginning of a line; everything if no line begins in it."""
         if not self.is_broken or not any(b"\n" in piece.data for _, piece in self.pieces):
             return list(self.pieces)
         held = iter(self.pieces)
@@ -69,15 +69,15 @@ class _End:
 
 
 class Overflow:
-    """Counts and forgets, but for the end.
+    """Counts bytes and forgets them, except for the end.
 
     Args:
-        open_streams: streams whose line was cut off by the limit: the rest of that line is of no use.
+        open_streams: streams whose line was cut off by the limit: the rest of that line is not kept.
     """
 
     def __init__(self, open_streams: frozenset[int] = frozenset()) -> None:
         self._rest_of_line = set(open_streams)
-        #: How many bytes of each stream came, kept or not.
+        #: Number of bytes of each stream, kept or not.
         self.counts: dict[int, int] = {}
         self._ends: dict[int, _End] = {}
         self._order = 0
@@ -85,7 +85,7 @@ class Overflow:
         self._pieces = 0
 
     def add(self, stream: int, data: bytes, at: int) -> None:
-        """Take more bytes, cut anywhere."""
+        """Add bytes, split anywhere."""
         self.counts[stream] = self.counts.get(stream, 0) + len(data)
         if stream in self._rest_of_line:
             end = data.find(b"\n") + 1
@@ -98,7 +98,7 @@ class Overflow:
             self._ends.setdefault(stream, _End()).add(self._order, OutputPiece(stream, data, at))
             self._size += len(data)
             self._pieces += 1
-            # Not with every piece: cutting one copies it.
+            # Not with every piece, because cutting a piece copies it.
             if self._size > 2 * TAIL_BYTES or self._pieces > 2 * TAIL_PIECES:
                 self._trim()
 
@@ -117,7 +117,7 @@ class Overflow:
         self._pieces -= pieces - len(end.pieces)
 
     def finish(self) -> tuple[dict[int, int], list[OutputPiece]]:
-        """How much of each stream is missing, and the end of what was printed, from a line's beginning on."""
+        """The number of missing bytes of each stream, and the end of the output, from the beginning of a line."""
         self._trim()
         held = sorted(each for end in self._ends.values() for each in end.lines())
         pieces = [piece for _, piece in held]

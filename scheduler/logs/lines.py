@@ -1,13 +1,13 @@
-"""From frames to lines.
+"""Splits frames into lines.
 
-Pure. A line's time is the arrival of the frame that completed it, so all lines of a run have one order and
-times never go back, also while the run goes on. A line that is still open is not shown: it comes out whole
-when its newline arrives, or when the capture notes the end of the output (a cursor would show it twice
-otherwise). A line keeps its own ending, so that the lines of a stream put together are what was printed.
+Pure. A line's time is the arrival of the frame that completed it, so all lines of a run have one order and times
+never decrease, even while the run is in progress. An open line is not shown: it is returned as a whole when its
+newline arrives, or when the capture records the end of the output (a cursor would otherwise show it twice). A line
+keeps its own ending, so that the lines of a stream, joined together, are what was printed.
 
-The splitter gives runs of lines (all that one frame completed) so that a million lines cost a few thousand
-steps. A position numbers a line by the chunk and the frame that completed it, whatever was asked for: it is
-what a cursor holds.
+The splitter returns groups of lines (all that one frame completed), so that a million lines take a few thousand
+steps. A position numbers a line by the chunk and the frame that completed it, regardless of the query; cursors
+contain it.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from scheduler.logs.chunks import LINE_ENDS, STREAM_BITS, Frame
 _SEQ_SHIFT: Final = 48
 _FRAME_SHIFT: Final = 24
 
-#: Makes the beginning of a line that was open where reading began; called only when it is needed.
+#: Returns the beginning of a line that was open where reading began; only called if it is needed.
 Head = Callable[[], bytes]
 
 
 def position_of(seq: int, frame: int, index: int = 0) -> int:
-    """The position of the index-th line that a frame of a chunk completed."""
+    """The position of the index-th line that was completed by a frame of a chunk."""
     return seq << _SEQ_SHIFT | frame << _FRAME_SHIFT | index
 
 
 def without_ending(data: bytes) -> bytes:
-    r"""A line without the ``\n`` or ``\r\n`` that ends it, if one does."""
+    r"""A line without its ``\n`` or ``\r\n``, if it has one."""
     if data.endswith(b"\n"):
         return data[:-2] if data.endswith(b"\r\n") else data[:-1]
     return data
 
 
 def shown(data: bytes) -> bytes:
-    r"""A line as a terminal would show it in the end: without its ending, and what follows the last lone ``\r``.
+    r"""A line as a terminal finally shows it: without its ending, and only what follows the last inner ``\r``.
 
-    A progress bar draws itself anew after each ``\r``, thousands of times in one line; its last state is the line.
+    A progress bar redraws itself after each ``\r``, thousands of times in one line; its last state is the line.
     """
     line = without_ending(data)
     return line.rstrip(b"\r").rpartition(b"\r")[2] if b"\r" in line else line
@@ -53,18 +53,18 @@ def chunk_of(position: int) -> int:
     return position >> _SEQ_SHIFT
 
 
-#: The index of what stands for a damaged chunk; no frame has so many lines.
+#: The index of the placeholder for a damaged chunk; no frame has this many lines.
 DAMAGE_INDEX: Final = (1 << _FRAME_SHIFT) - 1
 
 
 class FrameLines(NamedTuple):
-    """Lines that one frame completed.
+    """Lines that were completed by one frame.
 
     Attributes:
         at: their time, microseconds since 1970.
         stream: their stream's number.
         lines: their bytes, each with its ending.
-        position: of the first; the others follow one by one.
+        position: the position of the first line; the others follow consecutively.
     """
 
     at: int
@@ -74,7 +74,7 @@ class FrameLines(NamedTuple):
 
 
 def is_damage(run: FrameLines) -> bool:
-    """Whether it is no output, but stands for a chunk that cannot be read."""
+    """Whether it is not output, but a placeholder for a chunk that cannot be read."""
     return run.position & DAMAGE_INDEX == DAMAGE_INDEX
 
 
@@ -82,10 +82,10 @@ class Line(NamedTuple):
     """One line of a log.
 
     Attributes:
-        at: when the frame arrived that completed it, aware UTC.
-        stream: where it was printed.
-        data: its bytes with the newline that ends it; without one where the output ended or the line was cut.
-        position: its place among all lines of the log, which `places.run_cursor` spells.
+        at: when the frame that completed it arrived, aware UTC.
+        stream: the stream it was printed to.
+        data: its bytes including the newline; without a newline if the output ended or the line was split.
+        position: its position in the log, which `places.run_cursor` encodes.
     """
 
     at: datetime
@@ -95,18 +95,18 @@ class Line(NamedTuple):
 
     @property
     def message(self) -> bytes:
-        """What is shown of it: see `shown`."""
+        """The visible part: see `shown`."""
         return shown(self.data)
 
 
 class LineSplitter:
-    """Splits the frames of successive chunks into runs of lines, keeping what is open in between.
+    """Splits the frames of successive chunks into groups of lines, and keeps open lines in between.
 
     Args:
-        streams: numbers of the streams that are wanted; frames of others are passed over.
-        start: lines before this moment (microseconds) are left out.
-        end: lines after this moment are left out.
-        heads: for each stream whose line is open where the feeding begins, how to get that line's beginning.
+        streams: the numbers of the requested streams; frames of others are skipped.
+        start: lines before this time (microseconds) are left out.
+        end: lines after this time are left out.
+        heads: for each stream whose line is open at the first chunk, a function that returns the line's beginning.
     """
 
     def __init__(
@@ -136,9 +136,9 @@ class LineSplitter:
         return runs
 
     def break_off(self, at: int, seq: int) -> list[FrameLines]:
-        """Give out what is open, because a chunk that cannot be read follows.
+        """Return open lines, because a chunk that cannot be read follows.
 
-        Bytes before the gap and bytes after it must not look like one line.
+        Bytes before and after the gap must not look like one line.
         """
         runs: list[FrameLines] = []
         for stream in sorted(self._wanted):
@@ -184,10 +184,10 @@ class LineSplitter:
 
 
 def open_end(frames: Iterable[Frame], stream: int) -> tuple[bytes, bool]:
-    """What a stream's frames leave open at their end, and whether a line ended among them.
+    """What a stream's frames leave open at their end, and whether a line ended in them.
 
     Returns:
-        the bytes after the last line's end (all of them when none ends), and whether one ended.
+        the bytes after the end of the last line (all of them if no line ended), and whether a line ended.
     """
     pieces: list[bytes] = []
     ended = False

@@ -1,7 +1,7 @@
-"""Reads on in the log of a run that goes on, once for all who follow it.
+"""Reads the log of a run in progress, once for all of its followers.
 
-A `LiveSource` reads what is stored, woken by the capture hub, or by looking every half second where another daemon
-looks after the run. It keeps the newest few megabytes for its followers; see `scheduler.logs.followers`.
+A `LiveSource` reads what is stored, woken by the capture hub, or every half second if another daemon manages the run.
+It keeps the latest few megabytes for its followers; see `scheduler.logs.followers`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from scheduler.logs.scanning import LiveScan
 from scheduler.store import execs
 from scheduler.store.database import Database
 
-#: What a line takes in memory besides its bytes, about.
+#: Approximate memory of a line in addition to its bytes.
 LINE_COST: Final = 64
-#: A run that is looked after elsewhere, or by nobody yet, is looked at this often, in seconds.
+#: Seconds between polls of a run that is managed elsewhere, or by nobody yet.
 POLL_SECONDS: Final = 0.5
-#: One that is looked after here tells of itself; looking besides costs nothing.
+#: Runs that are managed here send notifications; polling them in addition costs nothing.
 REST_SECONDS: Final = 5.0
-#: So many different ways of looking at one portion are shared; further ones are made for each follower.
+#: Number of results that are shared per portion; further ones are created for each follower.
 MOST_SHARED: Final = 4
-#: What was made of the newest portions is kept; who is further behind has it made anew.
+#: Results of the latest portions are kept; for followers that are further behind, they are created again.
 FRESH_PORTIONS: Final = 2
 
 DELETED: Final = "the run was deleted"
-DEFECT: Final = "the log could not be read on; the daemon's own log says why"
+DEFECT: Final = "the log cannot be read any further; see the daemon's log"
 
 _log = structlog.get_logger(__name__)
 
 
 class Listener(Protocol):
-    """What a source asks of its followers."""
+    """What a source requires of its followers."""
 
     def missed(self, portion: Portion) -> None:
-        """The source has let go of a portion."""
+        """The source has released a portion."""
         ...
 
     def stop(self) -> None:
@@ -55,14 +55,14 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class Portion:
-    """Lines that came together.
+    """Lines that were read together.
 
     Attributes:
         after: the position before the first of them.
-        until: the position up to which everything has come with this one.
+        until: the position up to which everything was read with this portion.
         runs: the lines.
-        cost: about what they take in memory.
-        is_fresh: whether what is made of them is kept.
+        cost: approximate memory of the lines.
+        is_fresh: whether results for it are kept.
     """
 
     after: int
@@ -73,29 +73,29 @@ class Portion:
     _shared: dict[Hashable, asyncio.Future[Any]] = field(default_factory=dict)
 
     async def shared(self, key: Hashable, make: Callable[[], Awaitable[Any]]) -> Any:
-        """What `make` makes of this portion, made once for all who ask with the same key."""
+        """The result of `make` for this portion, created once for all followers with the same key."""
         if key not in self._shared and (not self.is_fresh or len(self._shared) >= MOST_SHARED):
             return await make()
         if key not in self._shared:
             self._shared[key] = asyncio.ensure_future(make())
-        # One follower that leaves must not take it away from the others.
+        # A follower that leaves must not cancel it for the others.
         return await asyncio.shield(self._shared[key])
 
     def age(self) -> None:
-        """Newer ones have come: let go of what was made."""
+        """Release the results, because there are newer portions."""
         self.is_fresh = False
         self._shared.clear()
 
 
 class LiveSource:
-    """Reads on in one exec's log, for all its followers.
+    """Reads the log of one run for all its followers.
 
     Attributes:
-        portions: the newest, one after the other.
-        frontier: the position up to which everything has been read.
-        outcome: the exec, once it has ended and all of its log is in `portions`.
-        failure: why nothing more will come, if something is wrong.
-        laggards: how many followers have fallen behind.
+        portions: the latest portions, in order.
+        frontier: the position up to which everything was read.
+        outcome: the run, once it has ended and all of its log is in `portions`.
+        failure: why nothing more follows, if something is wrong.
+        laggards: number of followers that have fallen behind.
     """
 
     def __init__(self, database: Database, hub: CaptureHub, exec_id: str, room: Callable[[], int]) -> None:
@@ -118,31 +118,31 @@ class LiveSource:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether nothing more follows."""
         return self.outcome is not None or self.failure is not None
 
     @property
     def oldest(self) -> int:
-        """The position after which everything is still here."""
+        """The position after which everything is still available here."""
         return self.portions[0].after if self.portions else self.frontier
 
     @property
     def grown(self) -> asyncio.Event:
-        """Set with the next portion, or the end; another one each time."""
+        """Set with the next portion, or at the end; a new event each time."""
         return self._grown
 
     def after(self, position: int) -> Portion | None:
-        """The first portion that has anything after a position; None when there is none yet."""
-        found = None
-        # From the newest on, where nearly all followers are.
+        """The first portion that contains anything after a position; None if there is none yet."""
+        first = None
+        # From the latest on, where nearly all followers are.
         for portion in reversed(self.portions):
             if portion.until <= position:
                 break
-            found = portion
-        return found
+            first = portion
+        return first
 
     async def ready(self) -> None:
-        """Return when it is known where the log stands."""
+        """Return when the current position of the log is known."""
         while not self._is_ready and not self.has_ended:
             await self._grown.wait()
 
@@ -152,15 +152,15 @@ class LiveSource:
             while not self.has_ended:
                 self._woken.clear()
                 try:
-                    one, runs = await self._database.read(self._look)
+                    run, runs = await self._database.read(self._look)
                 except UnavailableError as error:
                     _log.info("following_interrupted", exec=self.exec_id, error=str(error))
                     await asyncio.sleep(POLL_SECONDS)
                     continue
-                self._take(one, runs)
+                self._take(run, runs)
                 if runs is None and not self.has_ended:
                     await self._rest()
-        except Exception as error:  # noqa: BLE001 - followers are told; the run itself is none the worse for it
+        except Exception as error:  # noqa: BLE001 - followers are notified; the run itself is not affected
             _log.error("following_failed", exec=self.exec_id, exc_info=error)
             self.failure = DEFECT
             self.wake()
@@ -168,31 +168,31 @@ class LiveSource:
             self._hub.unfollow(self.exec_id, self._woken.set)
 
     def _look(self, connection: Connection) -> tuple[Exec | None, list[FrameLines] | None]:
-        # The status first: a final one is committed together with the last of the log.
-        one = execs.get(connection, self.exec_id)
-        return one, self._scan.step(connection)
+        # The status first: a final status is committed together with the end of the log.
+        run = execs.get(connection, self.exec_id)
+        return run, self._scan.step(connection)
 
-    def _take(self, one: Exec | None, runs: list[FrameLines] | None) -> None:
+    def _take(self, run: Exec | None, runs: list[FrameLines] | None) -> None:
         before, frontier = self.frontier, self._scan.frontier
         self.frontier = -1 if frontier is None else frontier
         if runs:
-            cost = sum(len(line) + LINE_COST for run in runs for line in run.lines)
+            cost = sum(len(line) + LINE_COST for group in runs for line in group.lines)
             self.portions.append(Portion(before, self.frontier, runs, cost))
             self._size += cost
             if len(self.portions) > FRESH_PORTIONS:
                 self.portions[-1 - FRESH_PORTIONS].age()
             self._forget()
-        # The first look reads nothing: it notes where the log stands.
-        if runs is None and one is None:
+        # The first poll reads nothing: it finds the current position of the log.
+        if runs is None and run is None:
             self.failure = DELETED
-        elif runs is None and one is not None and one.status in FINAL_STATUSES:
-            self.outcome = one
+        elif runs is None and run is not None and run.status in FINAL_STATUSES:
+            self.outcome = run
         if runs or self.has_ended or not self._is_ready:
             self._is_ready = True
             self.wake()
 
     def _forget(self) -> None:
-        """Let go of the oldest, and of the followers who have not had it."""
+        """Release the oldest portions, and notify followers that have not read them."""
         most = self._room()
         while self._size > most and len(self.portions) > 1:
             gone = self.portions.popleft()
@@ -201,7 +201,7 @@ class LiveSource:
                 follow.missed(gone)
 
     def wake(self) -> None:
-        """Let those look who wait."""
+        """Wake the followers that are waiting."""
         self._grown.set()
         self._grown = asyncio.Event()
 

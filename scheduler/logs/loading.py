@@ -1,7 +1,7 @@
-"""Reads from the database how far an exec's log has been taken down.
+"""Reads the position of a run's log from the database.
 
-Touches the last chunk, and as many before it and after the first as the samples need: a few each, however
-long the log is.
+Reads only the last chunk, and as many before it and after the first as the samples need: a few each, however long the
+log is.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from scheduler.store.tables import to_micros
 
 
 def stream_end(row: ChunkRow, stream: int) -> int:
-    """Where a stream stands after a chunk, in bytes from its beginning."""
+    """The position of a stream after a chunk, in bytes from its beginning."""
     return row.stdout_end if stream == Stream.STDOUT else row.stderr_end
 
 
 def stream_open_from(row: ChunkRow, stream: int) -> int | None:
-    """The chunk in which a stream's line began that is open when a chunk begins."""
+    """The chunk in which the line of a stream began that is open at the beginning of a chunk."""
     if stream == Stream.SYSTEM:
         return None
     return row.stdout_open_from if stream == Stream.STDOUT else row.stderr_open_from
 
 
 def load_cursor(connection: Connection, exec_id: str) -> LogCursor:
-    """How far an exec's log has been taken down; damaged chunks make samples shorter, never an error."""
+    """The position of a run's log; damaged chunks make the samples shorter, but never raise an error."""
     last = store.last_chunk(connection, exec_id)
     if last is None:
         return LogCursor()
@@ -52,8 +52,8 @@ def _load_stream(
     head, _ = _sample(connection, exec_id, stream, last, from_back=False)
     tail, last_at = _sample(connection, exec_id, stream, last, from_back=True)
     if frames is None:
-        # Whether a line is open cannot be told; the damage is a gap between lines anyway. A tail from
-        # before the damage would be compared with the wrong place.
+        # It is not known whether a line is open; the damage is a gap between lines anyway. A tail from before the
+        # damage would be compared with the wrong position.
         return StreamCursor(end, head, b"" if last.streams & (1 << stream) else tail, last_at)
     rest, ended = open_end(frames, stream)
     began = None if ended else stream_open_from(last, stream)
@@ -64,7 +64,7 @@ def _load_stream(
 
 
 def _open_bytes(connection: Connection, exec_id: str, stream: Stream, began: int, end: int) -> int:
-    """How long a line is by now that is open since chunk `began`."""
+    """The length of a line that has been open since chunk `began`."""
     row = next(store.chunks(connection, exec_id, began, began, 1 << stream, limit=1), None)
     if row is None:
         return 0
@@ -82,7 +82,7 @@ def _sample(
     last_at: int | None = None
     if not from_back and not _has_beginning(connection, exec_id):
         return b"", None
-    # One query for all: a log that came in drops has a chunk for every few bytes of the sample.
+    # One query for all: a log that arrived in small pieces has a chunk for every few bytes of the sample.
     rows = store.chunks(
         connection, exec_id, 0, last.seq, 1 << stream, newest_first=from_back, limit=SAMPLE_BYTES
     )
@@ -96,7 +96,7 @@ def _sample(
             if last_at is None and frames:
                 last_at = frames[-1].at
             piece = b"".join(frame.data for frame in frames)
-            # Where bytes were not kept there is a gap, and a sample must not have one.
+            # Output that was not kept leaves a gap, which a sample must not contain.
             if expected != stream_end(row, stream) - (0 if from_back else len(piece)):
                 break
             expected += -len(piece) if from_back else len(piece)

@@ -1,9 +1,9 @@
-"""Reads the logs of many runs as one: a job's, or a namespace's, in the order of time.
+"""Reads the logs of many runs, of a job or a namespace, as one log in chronological order.
 
-A lazy merge. Which runs overlap the range is found by index, a page of them at a time; a run's log is opened when
-the merge has come to the time at which the run began, and each keeps only as many lines in memory as its share of
-`MEMORY_LINES` and `MEMORY_BYTES` allows: what is read beyond that is read again. So the cost follows what is
-returned, and thousands of runs at one time cost no more memory than a few.
+A lazy merge. The runs that overlap the period are found by index, a page at a time. A run's log is opened when the
+merge has reached the time at which the run began. Each keeps only as many lines in memory as its share of
+`MEMORY_LINES` and `MEMORY_BYTES` allows; anything beyond that is read again. So the cost depends on what is returned,
+and thousands of concurrent runs take no more memory than a few.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from scheduler.store import spans
 from scheduler.store.spans import Scope, Span
 from scheduler.store.tables import EPOCH, from_micros, to_micros
 
-#: What all open runs together keep in memory, and what each of them may have at least.
+#: What all open runs together keep in memory, and the minimum for each of them.
 MEMORY_LINES: Final = 64 * 1024
 MEMORY_BYTES: Final = 16 * 1024 * 1024
 LEAST_LINES: Final = 32
-#: So many runs are looked up at once.
+#: Number of runs that are looked up at once.
 SPANS_AT_ONCE: Final = 64
-#: Clocks of daemons that share a database may differ by so much.
+#: Maximum difference between the clocks of daemons that share a database.
 SLACK: Final = timedelta(seconds=5)
 
 _LOWEST_ID: Final = str(UUID(int=0))
@@ -52,7 +52,7 @@ _Key = tuple[int, int, int]
 
 
 class RunLine(NamedTuple):
-    """One line of the log of many runs; as `Line`, with its run, and its job where runs of several are read."""
+    """One line of the log of many runs: like `Line`, with its run, and its job if runs of several jobs are read."""
 
     at: datetime
     stream: Stream
@@ -63,7 +63,7 @@ class RunLine(NamedTuple):
 
 
 class _Strand:
-    """One run's log as the merge sees it: some lines at hand, the others to be read."""
+    """One run's log in the merge: some lines in memory, the others still to be read."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class _Strand:
         self._end = None if query.end is None else to_micros(query.end)
         self._after: int | None = None
         self._scan: ForwardScan | BackwardScan | None = None
-        # Until something is read: where its lines can begin, as far as that is known.
+        # Until something is read: the earliest possible time of its lines.
         if self._is_backward:
             self._at = _micros_after(latest if span.end is None else min(span.end, latest), SLACK)
             self._at = self._at if self._end is None else min(self._at, self._end)
@@ -96,10 +96,11 @@ class _Strand:
             self._go_on(cursor)
 
     def _go_on(self, cursor: MergedLogPlace) -> None:
-        """Leave out what comes up to a place."""
+        """Leave out everything up to a position."""
         if self.exec_id == cursor.exec_id:
             self._after = cursor.position
-        # At the very time of the cursor, the runs before its own have been given, and those after it not.
+        # At exactly the time of the cursor, the runs before the cursor's run were returned, and those after it were
+        # not.
         is_given = self.exec_id > cursor.exec_id if self._is_backward else self.exec_id < cursor.exec_id
         if self._is_backward:
             self._end = min(cursor.at - is_given, cursor.at if self._end is None else self._end)
@@ -110,7 +111,7 @@ class _Strand:
 
     @property
     def key(self) -> _Key:
-        """The place in the merge's order of the next line, or of the earliest that it can be."""
+        """The position of the next line in the order of the merge, or the earliest possible one."""
         if self.lines:
             line = self.lines[0]
             at, position = to_micros(line.at), line.position
@@ -121,11 +122,11 @@ class _Strand:
 
     @property
     def time(self) -> int:
-        """The time of that."""
+        """The time of that position."""
         return -self.key[0] if self._is_backward else self.key[0]
 
     async def read(self, reader: LogReader, share: int) -> bool:
-        """Read some more; False when there is no more. At most `share` lines are kept."""
+        """Read more lines, keeping at most `share`; False if there are no more."""
         if self._scan is None:
             kind = BackwardScan if self._is_backward else ForwardScan
             self._scan = kind(
@@ -146,7 +147,7 @@ class _Strand:
         for batch in batches_of(runs, None, newest_first=self._is_backward):
             for line in batch:
                 if len(self.lines) >= share or size > share * MEMORY_BYTES // MEMORY_LINES:
-                    # The rest is read again when its turn comes.
+                    # The rest is read again when it is needed.
                     self._after = self.lines[-1].position
                     self._at = to_micros(self.lines[-1].at)
                     self._scan = None
@@ -164,16 +165,16 @@ def _micros_after(moment: datetime, more: timedelta) -> int:
 
 
 class Merging:
-    """One read of many runs' logs: to be iterated once, batch by batch. As `scheduler.logs.reader.Reading`.
+    """One read of many runs' logs; iterate once, batch by batch. Like `scheduler.logs.reader.Reading`.
 
     Args:
-        reader: reads each.
-        scope: whose runs.
-        query: which lines; its cursor is one of this scope.
-        now: the present; runs that are made later are left out, and from a page also lines that come later.
+        reader: reads each log.
+        scope: the runs.
+        query: which lines; its cursor must belong to this scope.
+        now: the current time; runs that are created later are left out, and from a page also lines that arrive later.
 
     Raises:
-        InvalidInputError: the cursor is none, or another log's.
+        InvalidInputError: the cursor is invalid, or belongs to another log.
     """
 
     def __init__(self, reader: LogReader, scope: Scope, query: LogQuery, now: datetime) -> None:
@@ -185,8 +186,8 @@ class Merging:
         self._is_backward = query.order == "desc" or self._is_tail
         self._cursor = None if query.cursor is None else parse_place_cursor(query.cursor, scope.name)
         if self._limit is not None and query.order == "asc":
-            # A cursor is a place in time, and nothing may come before it later: what arrives from now on, while the
-            # runs are stored one after the other, is left to the next page.
+            # A cursor is a position in time, and nothing may later appear before it: output that arrives from now on,
+            # while the runs are being stored one by one, is left to the next page.
             query = replace(query, end=now if query.end is None else min(query.end, now))
         self._query = LogQuery(
             start=query.start,
@@ -202,7 +203,7 @@ class Merging:
         self._spans: deque[Span] = deque()
         self._next_page: tuple[datetime, str] | None = None
         self._scanned = 0
-        #: The last place that was given, or that was asked with, if there is any.
+        #: The last position that was returned or requested, if there is one.
         self._given: tuple[MergedLogPlace, ...] = () if self._cursor is None else (self._cursor,)
 
     def _range(self, query: LogQuery) -> tuple[datetime, datetime]:
@@ -216,14 +217,14 @@ class Merging:
 
     @property
     def frontier(self) -> str | None:
-        """The cursor of the place up to which nothing is left to find; None where that is everything."""
+        """The cursor of the position up to which everything was searched; None if that is the end."""
         at = None if not self._heap else self._heap[0][1].time
         if self._spans:
             begin = self._begin(self._spans[0])
             at = begin if at is None else (max if self._is_backward else min)(at, begin)
         if at is None:
             return None
-        # Before (after) all that can come at that time; never before what has been given.
+        # Before (after) everything that can come at that time; never before what was returned.
         if self._is_backward:
             place = min((MergedLogPlace(at + 1, _LOWEST_ID, 0), *self._given))
         else:
@@ -231,7 +232,7 @@ class Merging:
         return place_cursor(self._scope.name, place)
 
     def cursor_of(self, line: RunLine) -> str:
-        """The cursor of a line that this read gave."""
+        """The cursor of a line that this read returned."""
         return place_cursor(self._scope.name, MergedLogPlace(to_micros(line.at), line.exec_id, line.position))
 
     async def __aiter__(self) -> AsyncIterator[list[RunLine]]:
@@ -271,7 +272,7 @@ class Merging:
                 self._given = (MergedLogPlace(to_micros(last.at), last.exec_id, last.position),)
                 yield batch
                 continue
-            # Not before it has come further: else the next page would end where this one does.
+            # Not before there is progress: otherwise the next page would end at the same position.
             if self._is_bounded and strand.time != began and (self._scanned > SCAN_BYTES or clock() > until):
                 return
             await self._fill(strand)
@@ -289,7 +290,7 @@ class Merging:
             heapq.heappop(self._heap)
 
     def _take(self, most: int) -> Iterator[RunLine]:
-        """The next lines of the first strand, as far as they come before all others'."""
+        """The next lines of the first strand that come before all others."""
         _, strand = self._heap[0]
         bounds = [self._heap[n][0] for n in (1, 2) if n < len(self._heap)]
         if self._spans:
@@ -300,7 +301,7 @@ class Merging:
         lines, exec_id, job_id = strand.lines, strand.exec_id, strand.job_id
         while lines and most > 0:
             at, stream, data, position = lines[0]
-            # Times tell nearly always; the whole key is dear.
+            # Comparing times is nearly always sufficient; the whole key is expensive.
             is_before = until is None or (at > until if self._is_backward else at < until)
             if not is_before and bound is not None and strand.key >= bound:
                 break
@@ -309,10 +310,10 @@ class Merging:
             most -= 1
         heapq.heapreplace(self._heap, (strand.key, strand))
 
-    # ---- which runs ----------------------------------------------------------------------------------------
+    # ---- finding runs --------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        """Find the runs in whose midst the range begins; store what is in memory of those that go on."""
+        """Find the runs in progress at the beginning of the period; store what is in memory of open runs."""
 
         def work(connection: Connection) -> tuple[list[Span], list[Span]]:
             going = spans.open_spans(connection, self._scope, self._last + SLACK)
@@ -342,7 +343,7 @@ class Merging:
             self._next_page = (self._first, "")
 
     async def _admit(self) -> None:
-        """Open the runs that begin (end, going back) before the next line."""
+        """Open the runs that begin (or end, when reading backwards) before the next line."""
         while True:
             if not self._spans and self._next_page is not None:
                 await self._look_up()
@@ -356,7 +357,7 @@ class Merging:
             self._admit_one(self._spans.popleft())
 
     def _begin(self, span: Span) -> int:
-        """When the merge can meet a run's first line, at the soonest."""
+        """The earliest position at which the merge can meet a run's first line."""
         if self._is_backward:
             return _micros_after(span.end or self._last, SLACK)
         return _micros_after(span.begin, -SLACK)
@@ -367,9 +368,9 @@ class Merging:
         heapq.heappush(self._heap, (strand.key, strand))
 
     async def _look_up(self) -> None:
-        """The next page of runs."""
+        """Load the next page of runs."""
         after = self._next_page
-        assert after is not None  # noqa: S101 - asked before
+        assert after is not None  # noqa: S101 - checked before
 
         def work(connection: Connection) -> list[Span]:
             if self._is_backward:
@@ -380,12 +381,12 @@ class Merging:
                 connection, self._scope, after, self._last + SLACK, limit=SPANS_AT_ONCE
             )
 
-        found = await self._reader.look(work)
-        self._spans.extend(found)
-        if len(found) < SPANS_AT_ONCE:
+        page = await self._reader.look(work)
+        self._spans.extend(page)
+        if len(page) < SPANS_AT_ONCE:
             self._next_page = None
         else:
-            last = found[-1]
+            last = page[-1]
             self._next_page = ((last.end or self._first) if self._is_backward else last.begin, last.exec_id)
 
 

@@ -1,7 +1,8 @@
-"""Shares the event loop out between streams that bring much at once and everybody else.
+"""Shares the event loop between streams with much output and everything else.
 
-Twenty runs that print as fast as they can have twenty pieces ready in every round of the event loop, and a request
-takes several rounds. So only some bytes are taken down in each, and streams go on in the order in which they came.
+Twenty runs that print as fast as they can have twenty pieces ready in every iteration of the event loop, and a
+request takes several iterations. Therefore only a limited number of bytes is processed in each, in the order of
+arrival.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import asyncio
 from collections import deque
 from typing import Final
 
-#: So much is taken down in one round: about two milliseconds' work.
+#: Number of bytes processed per iteration: about two milliseconds of work.
 ROUND_BYTES: Final = 128 * 1024
 
 
 class StreamPacer:
-    """Lets streams go on, in one round of the running event loop as many as have brought `each` bytes together."""
+    """Lets streams continue: per iteration of the event loop as many as have at most `each` bytes together."""
 
     def __init__(self, each: int = ROUND_BYTES) -> None:
         self._each = each
@@ -27,7 +28,7 @@ class StreamPacer:
         """Wait for a turn.
 
         Args:
-            size: the bytes that were brought with the last one, as the next one's will be.
+            size: the number of bytes of the last read, as an estimate of the next one.
         """
         loop = asyncio.get_running_loop()
         if not self._is_counting:
@@ -42,11 +43,11 @@ class StreamPacer:
 
     def _next_round(self, loop: asyncio.AbstractEventLoop) -> None:
         self._left = self._each
-        # Nobody waits, and nobody came since the last round: the next to come begins anew.
+        # Nobody is waiting, and nobody came since the last iteration: counting starts again with the next stream.
         self._is_counting = bool(self._waiting)
         while self._waiting and self._left > 0:
             waiter, size = self._waiting.popleft()
-            if not waiter.done():  # else its stream was given up
+            if not waiter.done():  # otherwise its stream was given up
                 self._left -= size
                 waiter.set_result(None)
         if self._is_counting:

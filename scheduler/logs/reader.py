@@ -1,8 +1,8 @@
-"""Reads one run's log: by time, by stream, by what lines say, from either end, page by page.
+"""Reads one run's log: by time, by stream, by content, from either end, page by page.
 
-Only the chunks that the answer needs are touched, a few in each short transaction on a thread of the
-database; what is in memory at once is some chunks' worth of lines, however long the answer. A read ends with
-what had arrived when it began. A chunk that turns out damaged becomes one of Timeball's own lines.
+Only the required chunks are read, a few in each short transaction on a thread of the database, so that only the lines
+of some chunks are in memory, however long the result is. A read ends with what had arrived when it began. A damaged
+chunk is replaced by one of Timeball's own lines.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ T = TypeVar("T")
 # Twice as fast as calling the class, and a read of a million lines does little else.
 _line: Final = partial(tuple.__new__, Line)
 
-#: No batch has more lines than this, so that nothing that is done for each batch holds up others. So few are gone
-#: again before the garbage collector notices them; thousands at a time make it look through all memory, again and
-#: again, which takes longer than reading.
+#: Maximum number of lines per batch, so that the work for a batch does not delay others. Such a small number is
+#: released before the garbage collector notices; with thousands, it scans all memory again and again, which takes
+#: longer than the reading itself.
 BATCH_LINES: Final = 256
-#: A page looks through so much at most, or for so many seconds; its cursor leads on.
+#: Maximum number of bytes, and of seconds, that a page searches; its cursor continues there.
 SCAN_BYTES: Final = 256 * 1024 * 1024
 SCAN_SECONDS: Final = 10.0
-#: The last lines of a log are collected up to this size.
+#: Maximum size of the last lines of a log that are collected.
 TAIL_BYTES: Final = 16 * 1024 * 1024
-#: Threads on which lines are looked at for what they say.
+#: Number of threads that filter lines.
 FILTER_THREADS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogQuery:
-    """Which lines are wanted.
+    """Which lines are requested.
 
     Attributes:
-        start: none before; aware.
-        end: none after; aware, exact to the microsecond.
-        streams: none of other streams; None for all.
-        limit: at most so many; None for all.
+        start: no earlier lines; aware.
+        end: no later lines; aware, exact to the microsecond.
+        streams: only lines of these streams; None for all.
+        limit: maximum number of lines; None for all.
         order: ``asc`` is oldest first.
-        cursor: none up to this line (in the order asked for), and not this one either.
-        tail: the last so many, oldest first; with neither `limit` nor `cursor`.
-        filter: only lines that it lets through, as it shows them.
-        is_bounded: give up after `SCAN_BYTES` or `SCAN_SECONDS`; `Reading.frontier` is where to go on.
+        cursor: only lines after this one, in the requested order.
+        tail: the last lines, oldest first; without `limit` and `cursor`.
+        filter: only lines that pass the filter, as it shows them.
+        is_bounded: stop after `SCAN_BYTES` or `SCAN_SECONDS`; `Reading.frontier` is where to continue.
     """
 
     start: datetime | None = None
@@ -73,11 +73,11 @@ class LogQuery:
 
 
 class LogReader:
-    """Reads the logs of all execs.
+    """Reads the logs of all runs.
 
     Args:
-        database: where chunks are.
-        hub: what is still in memory is stored before reading, so that a read sees all that has arrived.
+        database: where chunks are stored.
+        hub: stores what is still in memory before each read, so that a read sees everything that has arrived.
     """
 
     def __init__(self, database: Database, hub: CaptureHub) -> None:
@@ -86,49 +86,49 @@ class LogReader:
         self._filters = ThreadPoolExecutor(FILTER_THREADS, thread_name_prefix="log-filter")
 
     def read(self, exec_id: str, query: LogQuery) -> Reading:
-        """The lines of one exec that the query asks for.
+        """The lines of one run that the query asks for.
 
         Raises:
-            InvalidInputError: the cursor is none, or another log's.
+            InvalidInputError: the cursor is invalid, or belongs to another log.
         """
         return Reading(self, exec_id, query)
 
     async def flush(self, exec_id: str) -> None:
-        """Store what has arrived for an exec.
+        """Store what has arrived for a run.
 
         Raises:
-            UnavailableError: the database refused.
+            UnavailableError: the database failed.
         """
         await self._hub.flush(exec_id)
 
     async def step(self, scan: ForwardScan | BackwardScan) -> list[FrameLines] | None:
-        """One step of a scan, on a thread of the database."""
+        """Perform one step of a scan, on a thread of the database."""
         return await self._database.read(scan.step)
 
     async def look(self, work: Callable[[Connection], T]) -> T:
-        """What a function of a connection finds, on a thread of the database."""
+        """The result of a function of a connection, on a thread of the database."""
         return await self._database.read(work)
 
     async def select(self, runs: list[FrameLines], wanted: LineFilter) -> list[FrameLines]:
-        """Those lines of the runs that a filter lets through, looked at on another thread."""
+        """The lines that pass a filter, which runs on another thread."""
         if not wanted or not runs:
             return runs
         return await asyncio.get_running_loop().run_in_executor(self._filters, wanted.apply, runs)
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Release the threads."""
         self._filters.shutdown(wait=False, cancel_futures=True)
 
 
 class Reading:
-    """One read of one exec's log: to be iterated once, batch by batch of at most `BATCH_LINES` lines.
+    """One read of one run's log; iterate once, in batches of at most `BATCH_LINES` lines.
 
-    Ends with what had arrived when the first batch was asked for. An exec that is deleted meanwhile has no more
-    lines. Raises UnavailableError between any two batches when the database cannot be read.
+    Ends with what had arrived when the first batch was requested. If the run is deleted meanwhile, there are no more
+    lines. Raises UnavailableError between any two batches if the database cannot be read.
 
     Attributes:
-        is_complete: whether the log has been looked through as far as the query asks; else `limit` was reached,
-            or bounds were.
+        is_complete: whether the log was searched as far as the query asks; otherwise `limit` or the bounds were
+            reached.
     """
 
     def __init__(self, reader: LogReader, exec_id: str, query: LogQuery) -> None:
@@ -150,17 +150,17 @@ class Reading:
 
     @property
     def frontier(self) -> str | None:
-        """The cursor of the place up to which nothing is left to find; None before anything was looked at."""
+        """The cursor of the position up to which everything was searched; None before anything was searched."""
         place = self._scan.frontier
         return None if place is None or place < 0 else run_cursor(self.exec_id, place)
 
     @property
     def end(self) -> int:
-        """The last position that there was when the first batch was asked for; -1 where nothing was written."""
+        """The last position when the first batch was requested; -1 if nothing was written."""
         return self._scan.end
 
     def cursor_of(self, line: Line) -> str:
-        """The cursor of a line that this read gave."""
+        """The cursor of a line that this read returned."""
         return run_cursor(self.exec_id, line.position)
 
     async def __aiter__(self) -> AsyncIterator[list[Line]]:
@@ -201,16 +201,16 @@ class Reading:
 
 
 def batches_of(runs: list[FrameLines], most: int | None, *, newest_first: bool) -> Iterator[list[Line]]:
-    """Runs as lines, in batches; about `most` of them."""
+    """Groups of lines as single lines, in batches; about `most` of them."""
     batch: list[Line] = []
     for at, number, lines, position in reversed(runs) if newest_first else runs:
         moment, stream = from_micros(at), Stream(number)
-        wanted, places = lines, range(position, position + len(lines))
+        selected, places = lines, range(position, position + len(lines))
         if newest_first:
-            wanted, places = lines[::-1], places[::-1]
-        for first in range(0, min(len(wanted), len(wanted) if most is None else most), BATCH_LINES):
+            selected, places = lines[::-1], places[::-1]
+        for first in range(0, min(len(selected), len(selected) if most is None else most), BATCH_LINES):
             last = first + BATCH_LINES
-            batch += map(_line, zip(repeat(moment), repeat(stream), wanted[first:last], places[first:last]))
+            batch += map(_line, zip(repeat(moment), repeat(stream), selected[first:last], places[first:last]))
             if len(batch) >= BATCH_LINES:
                 yield batch[:BATCH_LINES]
                 batch = batch[BATCH_LINES:]

@@ -1,4 +1,4 @@
-"""Takes down what an exec printed while nobody listened, from the engine's own copy of its log."""
+"""Reads the output that a run printed while no daemon was reading, from the engine's own copy of its log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from scheduler.logs.capture import Capture
 from scheduler.logs.resume import Aligner, EngineFrame, Locator
 
-#: How often the copy is searched anew when the engine throws away parts of it in the meantime.
+#: Number of searches of the copy if the engine discards parts of it in the meantime.
 TRIES: Final = 5
 NO_TIME: Final = timedelta()
 
@@ -21,16 +21,16 @@ OpenLog = Callable[[bool], Awaitable[AbstractAsyncContextManager[AsyncIterator[S
 
 
 async def read_on(capture: Capture, open_log: OpenLog, *, follow: bool, ahead: timedelta = NO_TIME) -> None:
-    """Add to a capture what the engine's copy has beyond it.
+    """Add to a capture what the engine's copy contains beyond it.
 
-    Returns when the copy ends: with ``follow`` when the container does (or the connection: inspect after it).
-    A copy that differs from what is stored is searched for the place to go on; where that leaves a doubt,
-    one of Timeball's own lines says so.
+    Returns when the copy ends: with ``follow`` when the container does (or the connection: inspect it afterwards). If
+    the copy differs from what is stored, it is searched for the position at which to continue; if the result is
+    uncertain, one of Timeball's own lines says so.
 
     Args:
-        capture: where it goes.
-        open_log: opens the copy; with times if the engine can tell them.
-        follow: go on with what is printed from now on.
+        capture: receives the output.
+        open_log: opens the copy, with times if the engine can provide them.
+        follow: continue with new output.
         ahead: how far the clock of the copy's times is ahead of ours.
     """
     if ahead:

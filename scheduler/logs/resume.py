@@ -1,11 +1,11 @@
-"""Going on with a log from the engine's own copy of it: every byte once.
+"""Resumes a log from the engine's own copy, so that every byte is stored once.
 
-Pure. The engine gives its copy from the very beginning. Usually it is byte for byte what was taken down, and
-an `Aligner` passes over as many bytes as are stored, comparing the beginning and the last stored bytes on the
-way (no memory is needed for that). It can differ, though: the oldest part is lost when the engine rotates the
-file, ``json-file`` replaces each invalid byte by U+FFFD, and ``local`` loses the newline of a line longer
-than 16 KiB (Engine 20.10). Then the aligner says that it is lost, and a `Locator` reads the whole copy once
-to search it for the last stored bytes; the aligner that it makes goes on there.
+Pure. The engine returns its copy from the very beginning. Usually it is identical to what was stored, and an
+`Aligner` skips as many bytes as are stored, comparing the beginning and the last stored bytes on the way (which needs
+no memory). It can differ, though: the oldest part is lost when the engine rotates the file, ``json-file`` replaces
+each invalid byte by U+FFFD, and ``local`` loses the newline of a line longer than 16 KiB (Engine 20.10). In this case
+the aligner reports that it is lost, and a `Locator` reads the whole copy once to search for the last stored bytes;
+the aligner that it creates continues there.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from scheduler.domain.stream import Stream
 from scheduler.logs.cursor import SAMPLE_BYTES, LogCursor, StreamCursor
 from scheduler.store.tables import to_micros
 
-#: A stream, bytes of it, and the engine's time of them if it told it.
+#: A stream, some of its bytes, and the engine's time of them if it reported one.
 EngineFrame = tuple[Stream, bytes, datetime | None]
 
-#: How much of the tail is searched for, the longest that is found counting.
+#: Lengths of the tail that are searched for; the longest match counts.
 _PATTERN_LENGTHS: Final = (SAMPLE_BYTES, 1024, 256, 64)
-#: A match this long is believed whatever the engine's times say; a shorter one can be a chance likeness.
+#: A match of this length is accepted regardless of the engine's times; a shorter one can be a coincidence.
 _STRONG_BYTES: Final = 1024
-#: Searching is done when so many bytes have come together.
+#: Number of bytes that are collected before a search.
 _SCAN_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where in the engine's copy of a stream new bytes begin.
+    """The position in the engine's copy of a stream at which new bytes begin.
 
     Attributes:
-        offset: how many bytes of the copy are stored already.
-        before: the bytes right before, or fewer; compared when they come by.
-        head: the copy's first bytes, or fewer; likewise.
+        offset: number of bytes of the copy that are already stored.
+        before: the bytes right before, or fewer; compared when they are read.
+        head: the copy's first bytes, or fewer; compared when they are read.
     """
 
     offset: int
@@ -54,7 +54,7 @@ class _StreamAligner:
         self.is_lost = False
 
     def feed(self, data: bytes) -> bytes:
-        """What is new of some bytes; sets `is_lost` when they are not what was expected."""
+        """The new part of some bytes; sets `is_lost` if they are not the expected ones."""
         if self.has_passed:
             return data
         place, begin = self._place, self._at
@@ -81,22 +81,22 @@ class Aligner:
     """Passes on what is new in the engine's copy of a log.
 
     Args:
-        cursor: how far the log has been taken down.
-        places: where to go on, if that is known better than by counting.
+        cursor: the position of the stored log.
+        places: where to continue, if that is known better than by counting.
     """
 
     def __init__(self, cursor: LogCursor, places: Mapping[Stream, ResumePoint] | None = None) -> None:
         self._streams = {
             stream: _StreamAligner(
-                ResumePoint(one.end, one.tail, one.head) if places is None else places[stream]
+                ResumePoint(position.end, position.tail, position.head) if places is None else places[stream]
             )
-            for stream, one in cursor.streams.items()
+            for stream, position in cursor.streams.items()
         }
-        #: Whether the copy is not what is stored; nothing more is passed on then: use a `Locator`.
+        #: Whether the copy differs from what is stored; then nothing more is passed on: use a `Locator`.
         self.is_lost = False
 
     def feed(self, frames: Iterable[EngineFrame]) -> list[EngineFrame]:
-        """What is new of the next frames of the copy."""
+        """The new part of the next frames of the copy."""
         new: list[EngineFrame] = []
         for stream, data, at in frames:
             if self.is_lost:
@@ -108,14 +108,14 @@ class Aligner:
         return new
 
     def finish(self) -> bool:
-        """Say that the copy has ended, and hear whether it held all that is stored."""
-        self.is_lost = self.is_lost or not all(one.has_passed for one in self._streams.values())
+        """Record the end of the copy; returns whether it contained everything that is stored."""
+        self.is_lost = self.is_lost or not all(aligner.has_passed for aligner in self._streams.values())
         return not self.is_lost
 
 
 @dataclass(slots=True)
 class _Matches:
-    """Where one pattern was found; only those that may be chosen are kept."""
+    """Where a pattern was found; only positions that may be chosen are kept."""
 
     pattern: bytes
     count: int = 0
@@ -128,14 +128,14 @@ class _Matches:
         self.first = self.first or place
         if self.nearest is None or abs(place.offset - cursor.end) < abs(self.nearest.offset - cursor.end):
             self.nearest = place
-        # What was taken down had been written before it arrived: the newest such match is the right one.
+        # Stored output had been written before it arrived: the latest such match is the right one.
         if at is not None and cursor.last_at is not None and at <= cursor.last_at:
             self.timely = place
 
 
 @dataclass(slots=True)
 class _Window:
-    """The newest bytes of a stream's copy, with the times of the frames they came in."""
+    """The latest bytes of a stream's copy, with the times of their frames."""
 
     base: int = 0
     data: bytes = b""
@@ -151,7 +151,7 @@ class _Window:
         self.size += len(data)
 
     def join(self) -> int:
-        """Put the pieces together; returns how many bytes were there before."""
+        """Join the pieces; returns the number of bytes before."""
         old = len(self.data)
         self.data = b"".join((self.data, *self.pieces))
         self.pieces.clear()
@@ -217,16 +217,16 @@ class _StreamLocator:
         old = window.join()
         for matches in self._matches:
             length = len(matches.pattern)
-            found = window.data.find(matches.pattern, max(0, old - length + 1))
-            while found >= 0:
-                offset = window.base + found + length
+            at = window.data.find(matches.pattern, max(0, old - length + 1))
+            while at >= 0:
+                offset = window.base + at + length
                 matches.add(self._place(offset), self._cursor, window.time_at(offset - 1))
-                found = window.data.find(matches.pattern, found + 1)
+                at = window.data.find(matches.pattern, at + 1)
         # More than the longest pattern (replacements make it three times as long) and a sample before it.
         window.trim(4 * SAMPLE_BYTES)
 
     def choose(self) -> tuple[ResumePoint, str | None]:
-        """The best place, and what has to be said about it if it is not certain."""
+        """The best position, and a note about it if it is uncertain."""
         self._scan()
         if self._cursor.end == 0:
             return ResumePoint(0), None
@@ -235,7 +235,10 @@ class _StreamLocator:
     @property
     def _unsure(self) -> str:
         name = self._stream.label
-        return f"After an interruption {name} goes on at the likeliest place: lines may be missing or twice."
+        return (
+            f"After an interruption, {name} continues at the most likely position: lines may be missing or "
+            "repeated."
+        )
 
     @property
     def _begins_alike(self) -> bool:
@@ -243,7 +246,7 @@ class _StreamLocator:
         return bool(head) and self._head[: len(head)] == head[: len(self._head)]
 
     def _overlap(self) -> tuple[ResumePoint, str | None] | None:
-        """The copy may begin within the tail: what came before is thrown away."""
+        """The copy may begin within the tail, if everything before was discarded."""
         tail, head = self._cursor.tail, self._head
         length = next((n for n in range(min(len(tail) - 1, len(head)), 0, -1) if tail.endswith(head[:n])), 0)
         if not length:
@@ -280,15 +283,15 @@ class _StreamLocator:
         if place.offset or not self._end:
             return place, self._unsure
         name = self._stream.label
-        return place, f"Some of {name} is missing here: the engine has thrown it away (its log was rotated)."
+        return place, f"Part of {name} is missing here: the engine has discarded it (its log was rotated)."
 
 
 def _patterns(tail: bytes) -> list[bytes]:
-    """The tail's last bytes as they may stand in the engine's copy, longest first."""
+    """The tail's last bytes as they may appear in the engine's copy, longest first."""
     patterns: list[bytes] = []
     for length in _PATTERN_LENGTHS:
         raw = tail[-length:]
-        # A character cut at the beginning is whole in the copy, so its rest is not looked for.
+        # A character that is cut at the beginning is complete in the copy, so its rest is not searched for.
         text = raw.lstrip(bytes(range(0x80, 0xC0))) if len(raw) > 3 else raw
         for pattern in (raw, text.decode("utf-8", "replace").encode()):
             if pattern and pattern not in patterns:
@@ -297,28 +300,30 @@ def _patterns(tail: bytes) -> list[bytes]:
 
 
 class Locator:
-    """Searches the engine's copy of a log, as far as it goes now, for the place where new bytes begin.
+    """Searches the engine's copy of a log, in its current state, for the position at which new bytes begin.
 
-    Feed it the whole copy, then ask for `aligner`, and read the copy once more with that. If the engine
-    throws away more in between, that aligner is lost too: begin again.
+    Feed it the whole copy, then call `aligner`, and read the copy again with the result. If the engine discards more
+    in between, that aligner is lost too: start again.
 
     Args:
-        cursor: how far the log has been taken down.
+        cursor: the position of the stored log.
     """
 
     def __init__(self, cursor: LogCursor) -> None:
         self._cursor = cursor
-        self._streams = {stream: _StreamLocator(stream, one) for stream, one in cursor.streams.items()}
-        #: What the log's reader should know: bytes lost, or a doubtful place. Complete after `aligner`.
+        self._streams = {
+            stream: _StreamLocator(stream, position) for stream, position in cursor.streams.items()
+        }
+        #: Notes for readers of the log: lost bytes, or an uncertain position. Complete after `aligner`.
         self.notes: list[str] = []
 
     def feed(self, frames: Iterable[EngineFrame]) -> None:
-        """Take the next frames of the copy."""
+        """Add the next frames of the copy."""
         for stream, data, at in frames:
             self._streams[stream].feed(data, None if at is None else to_micros(at))
 
     def aligner(self) -> Aligner:
-        """An aligner that goes on at the places found."""
+        """An aligner that continues at the positions found."""
         places: dict[Stream, ResumePoint] = {}
         for stream, locator in self._streams.items():
             places[stream], note = locator.choose()

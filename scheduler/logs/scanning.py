@@ -1,8 +1,8 @@
-"""Walks over an exec's chunks, forward or backward, and gives the lines that are wanted.
+"""Reads a run's chunks, forward or backward, and returns the requested lines.
 
-A scan is made for one read and stepped on threads of the database, one short transaction a step. Which chunks
-it touches follows from the index on times; a line that began before the first of them is fetched only if it
-is wanted. The end is fixed in the first step, so that a busy run cannot keep a reader for ever.
+A scan is created for one read and performed in steps on threads of the database, one short transaction per step. The
+index on times determines the chunks that it reads; a line that began before the first of them is only loaded if it is
+requested. The end is fixed in the first step, so that a busy run cannot keep a reader forever.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from scheduler.store import logs as store
 from scheduler.store.logs import ChunkRow
 from scheduler.store.tables import from_micros, to_micros
 
-#: One step reads about so much, unless fewer lines are wanted.
+#: Approximate amount read per step, unless fewer lines are requested.
 STEP_BYTES: Final = 1024 * 1024
 STEP_LINES: Final = 32 * 1024
 STEP_CHUNKS: Final = 64
-#: Beyond every chunk's number.
+#: Higher than every chunk's number.
 _FAR: Final = 2**31 - 1
 
 
 class _Scan:
-    """What both directions share.
+    """The common part of both directions.
 
     Args:
-        exec_id: whose log.
-        streams: which streams' lines are wanted.
-        start: no lines before this moment, microseconds since 1970.
-        end: no lines after this moment.
-        after: no lines up to this position in the scan's direction, nor this one.
-        limit: about how many lines are wanted: no more chunks are read at once than that takes.
+        exec_id: the run.
+        streams: the requested streams.
+        start: no lines before this time, microseconds since 1970.
+        end: no lines after this time.
+        after: only lines after this position in the scan's direction.
+        limit: approximate number of requested lines, which limits the number of chunks read at once.
 
     Attributes:
-        scanned_bytes: how much has been looked at.
-        frontier: the position up to which, in the scan's direction, nothing is left to find; None before the
-            first step, -1 where nothing has been written.
-        frontier_at: the time of what was looked at last, microseconds since 1970: what is left to find is not
-            earlier (not later, where the scan goes back); None before anything was.
-        end: the last position that there was at the first step; -1 as above.
+        scanned_bytes: number of bytes searched.
+        frontier: the position up to which, in the scan's direction, everything was searched; None before the first
+            step, -1 if nothing was written.
+        frontier_at: the time of the last searched output, microseconds since 1970: the rest is not earlier (not
+            later, if the scan goes backward); None before the first step.
+        end: the last position at the first step; -1 if nothing was written.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class _Scan:
         self.end = -1
 
     def _find_bounds(self, connection: Connection) -> tuple[int, int]:
-        """The first and the last chunk that can matter; last < first when none does."""
+        """The first and the last chunk that can be relevant; last < first if there is none."""
         reach = store.extent(connection, self._exec_id)
         if reach is None:
             return 0, -1
@@ -83,12 +83,12 @@ class _Scan:
         self.end = position_of(last + 1, 0) - 1
         nothing = (last + 1, last)
         if self._start is not None:
-            found = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._start))
-            if found is None:
+            seq = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._start))
+            if seq is None:
                 return nothing
-            first = found
+            first = seq
         if self._end is not None:
-            # The first chunk that reaches beyond the end can still have lines before it; the next cannot.
+            # The first chunk that extends beyond the end can still contain lines before it; the next cannot.
             beyond = store.first_ending_at_or_after(connection, self._exec_id, from_micros(self._end + 1))
             last = last if beyond is None else beyond
         return first, last
@@ -96,11 +96,11 @@ class _Scan:
     def _fetch(self, connection: Connection, first: int, last: int, *, newest_first: bool) -> list[ChunkRow]:
         rows: list[ChunkRow] = []
         size = lines = 0
-        found = store.chunks(
+        stored = store.chunks(
             connection, self._exec_id, first, last, self._mask, newest_first=newest_first, limit=STEP_CHUNKS
         )
-        with closing(found):
-            for row in found:
+        with closing(stored):
+            for row in stored:
                 rows.append(row)
                 size += row.raw_bytes
                 lines += row.lines
@@ -152,7 +152,7 @@ class _Scan:
         return runs
 
     def _damaged(self, splitter: LineSplitter, row: ChunkRow, error: DamagedChunkError) -> list[FrameLines]:
-        # Shown whatever streams are asked for: a gap must not pass for silence.
+        # Shown whatever the requested streams: a gap must not look like silence.
         at = max(to_micros(row.first_at), self._start or 0)
         runs = splitter.break_off(at, row.seq)
         if self._end is None or at <= self._end:
@@ -167,7 +167,7 @@ class ForwardScan(_Scan):
     _current: LineSplitter | None = None
 
     def step(self, connection: Connection) -> list[FrameLines] | None:
-        """The next lines, oldest first; maybe none yet. None at the end."""
+        """The next lines, oldest first; possibly none yet. None at the end."""
         if self._bounds is None:
             first, last = self._find_bounds(connection)
             if self._after is not None:
@@ -188,7 +188,7 @@ class ForwardScan(_Scan):
         return runs if self._after is None else [later for run in runs for later in self._later(run)]
 
     def _reach(self, seq: int) -> None:
-        """Everything before a chunk has been looked at."""
+        """Everything before a chunk was searched."""
         self.frontier = max(
             position_of(seq, 0) - 1,
             -1 if self._after is None else self._after,
@@ -204,13 +204,13 @@ class ForwardScan(_Scan):
 
 
 class LiveScan(ForwardScan):
-    """What is written from now on; its steps never come to an end.
+    """New output from now on; its steps never end.
 
-    The first step notes where the log stands; what was stored until then is left to others.
+    The first step finds the current position of the log; what was stored before is left to others.
     """
 
     def step(self, connection: Connection) -> list[FrameLines] | None:
-        """The lines that were stored since the last step, oldest first; None when nothing was."""
+        """The lines that were stored since the last step, oldest first; None if there are none."""
         if self._bounds is None:
             reach = store.extent(connection, self._exec_id)
             self._bounds = (0 if reach is None else reach.last_seq + 1), _FAR
@@ -223,7 +223,7 @@ class BackwardScan(_Scan):
     """Newest lines first."""
 
     def step(self, connection: Connection) -> list[FrameLines] | None:
-        """The next older lines, in the order they were printed; maybe none yet. None at the beginning."""
+        """The next older lines, in the order in which they were printed; possibly none yet. None at the beginning."""
         if self._bounds is None:
             first, last = self._find_bounds(connection)
             if self._after is not None:
@@ -236,7 +236,7 @@ class BackwardScan(_Scan):
         rows.reverse()
         self.frontier = position_of(rows[0].seq, 0)
         self.frontier_at = to_micros(rows[0].first_at)
-        # A line that goes on beyond these chunks has come out already, with the chunk that ends it.
+        # A line that continues beyond these chunks was already returned with the chunk that ends it.
         runs = self._split(connection, self._splitter(rows[0]), rows)
         self._bounds = first, rows[0].seq - 1
         return runs if self._after is None else [older for run in runs for older in self._older(run)]

@@ -84,7 +84,7 @@ class MailSettings(_Strict):
     )
     addresses: dict[str, str] = Field(default_factory=dict, description="Mail addresses by user name.")
     events: list[Literal["succeed", "fail", "cancel"]] = Field(
-        default=["fail", "cancel"], description="Events that mail is written about."
+        default=["fail", "cancel"], description="Events that job owners are notified of by mail."
     )
     log_lines: int = Field(
         default=50, ge=0, le=1000, description="Number of lines from the end of the log that a mail includes."

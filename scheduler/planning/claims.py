@@ -1,6 +1,6 @@
 """One transaction that decides due times: writes ledger entries, creates waiting runs and advances the schedules.
 
-Reads and writes the store; the decisions are made by the pure functions of `scheduler.timing`. Due times that another
+Reads and writes the store; the pure functions that decide are those of `scheduler.timing`. Due times that another
 daemon has decided, or whose job was changed, are left unchanged and reported as stale.
 """
 

@@ -117,7 +117,7 @@ def _check_image(policy: ContainerPolicy, repository: str) -> Iterator[FieldErro
             "docker_image_repo",
             repository,
             _not_allowed("allowed_images", f"no pattern matches {full_name(repository)}"),
-            _choices(policy.allowed_images, "an image that matches"),
+            _choices("allowed_images", policy.allowed_images, "an image that matches"),
         )
 
 
@@ -129,7 +129,7 @@ def _check_capabilities(policy: ContainerPolicy, wanted: Iterable[str]) -> Itera
                 "capabilities",
                 name,
                 _not_allowed("allowed_capabilities", "the capability is not in the list"),
-                _choices(sorted(possible), "only"),
+                _choices("allowed_capabilities", sorted(possible), "only"),
             )
 
 
@@ -137,16 +137,16 @@ def _check_mounts(policy: ContainerPolicy, wanted: Iterable[Mount]) -> Iterator[
     for mount in wanted:
         # Exactly the path that the operator wrote, and nothing below it: a path below it could be replaced by a
         # symbolic link, which the engine would follow.
-        matching = [mount_rule for mount_rule in policy.allowed_mounts if mount_rule.source == mount.source]
+        matching = [rule for rule in policy.allowed_mounts if rule.source == mount.source]
         if not matching:
-            remedy = _choices([mount_rule.source for mount_rule in policy.allowed_mounts], "exactly")
+            remedy = _choices("allowed_mounts", [rule.source for rule in policy.allowed_mounts], "exactly")
             yield FieldError(
                 "mounts",
                 mount.source,
                 _not_allowed("allowed_mounts", "the source is not in the list"),
                 remedy,
             )
-        elif not mount.read_only and all(mount_rule.read_only for mount_rule in matching):
+        elif not mount.read_only and all(rule.read_only for rule in matching):
             yield FieldError(
                 "mounts",
                 mount.source,
@@ -162,7 +162,7 @@ def _check_network(policy: ContainerPolicy, wanted: str | None) -> Iterator[Fiel
         "network",
         wanted,
         _not_allowed("allowed_networks", "the network is not in the list"),
-        _choices(dict.fromkeys((*policy.allowed_networks, NO_NETWORK)), "one of"),
+        _choices("allowed_networks", dict.fromkeys((*policy.allowed_networks, NO_NETWORK)), "one of"),
     )
 
 
@@ -196,6 +196,8 @@ def is_other_than_root(user: str | None) -> bool:
     return all(re.fullmatch(r"0*[1-9][0-9]*", part, re.ASCII) for part in parts) and len(parts) <= 2
 
 
-def _choices(possible: Iterable[str], words: str) -> str:
+def _choices(rule: str, possible: Iterable[str], words: str) -> str:
     named = ", ".join(possible)
-    return f"use {words} {named}" if named else "remove it: the policy allows none"
+    return (
+        f"use {words} {named}" if named else f"remove it, or ask an administrator to add it to policy.{rule}"
+    )

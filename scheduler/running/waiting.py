@@ -104,10 +104,10 @@ class WaitingRuns:
 
     def took(self, runs: Iterable[Candidate]) -> None:
         """Remove runs that are no longer waiting, or have changed."""
-        gone: dict[int, set[str]] = defaultdict(set)
+        taken: dict[int, set[str]] = defaultdict(set)
         for run in runs:
-            gone[run.job_id].add(run.id)
-        for job_id, ids in gone.items():
+            taken[run.job_id].add(run.id)
+        for job_id, ids in taken.items():
             lane = self.lanes.get(job_id)
             if lane is None:
                 continue
@@ -142,20 +142,20 @@ class WaitingRuns:
         # Before reading: changes in the meantime may come too late for it.
         self._is_known, self._unread, self._deepen = True, set(), False
         try:
-            found = await self._database.read(lambda connection: self._read(connection, reading))
+            result = await self._database.read(lambda connection: self._read(connection, reading))
         except BaseException:
             self.forget()
             raise
         if reading.everything:
-            self.lanes, self._is_partial = found.lanes, found.is_partial
+            self.lanes, self._is_partial = result.lanes, result.is_partial
         else:
-            for job_id in {*reading.first, *reading.deep, *found.lanes}:
-                self._put(job_id, found.lanes.get(job_id))
+            for job_id in {*reading.first, *reading.deep, *result.lanes}:
+                self._put(job_id, result.lanes.get(job_id))
             if len(self.lanes) > 2 * HELD:
                 self.lanes, self._is_partial = fair_part(self.lanes, HELD), True
-        self._looked_until, self._next_back_off = now, found.next_back_off
+        self._looked_until, self._next_back_off = now, result.next_back_off
         self._ahead = None
-        return found.foreign
+        return result.foreign
 
     def _read(self, connection: Connection, reading: _Reading) -> _Found:
         region, now = self._region, reading.now

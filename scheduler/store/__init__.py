@@ -1,1 +1,1 @@
-"""Everything that is stored: tables, migrations and one module per aggregate."""
+"""Storage: tables, migrations, and one module per aggregate."""

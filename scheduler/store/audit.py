@@ -1,4 +1,4 @@
-"""The audit as rows: added, read, and forgotten when retention ends; never changed.
+"""The audit log as rows: added, read, and deleted when their retention ends; never changed.
 
 Every function takes a connection inside a transaction of `Database`; none commits.
 """
@@ -26,8 +26,8 @@ def add(connection: Connection, entry: AuditEntry) -> None:
 def page(
     connection: Connection, query: AuditQuery, *, offset: int, limit: int
 ) -> tuple[int, list[AuditEntry]]:
-    """How many entries match, and `limit` of them from `offset` on, newest first."""
-    wanted = [
+    """The number of matching entries, and `limit` of them from `offset` on, newest first."""
+    conditions = [
         column == value
         for column, value in (
             (audit.c.username, query.username),
@@ -38,13 +38,13 @@ def page(
         if value is not None
     ]
     if query.start is not None:
-        wanted.append(audit.c.at >= query.start)
+        conditions.append(audit.c.at >= query.start)
     if query.end is not None:
-        wanted.append(audit.c.at <= query.end)
-    count = connection.execute(sa.select(sa.func.count()).select_from(audit).where(*wanted)).scalar_one()
+        conditions.append(audit.c.at <= query.end)
+    count = connection.execute(sa.select(sa.func.count()).select_from(audit).where(*conditions)).scalar_one()
     rows = connection.execute(
         sa.select(audit)
-        .where(*wanted)
+        .where(*conditions)
         .order_by(audit.c.at.desc(), audit.c.id.desc())
         .offset(offset)
         .limit(limit)
@@ -53,6 +53,6 @@ def page(
 
 
 def forget(connection: Connection, before: datetime, *, limit: int) -> int:
-    """Delete at most `limit` entries older than that; answers how many went."""
+    """Delete at most `limit` entries older than that; returns the number of deleted entries."""
     oldest = sa.select(audit.c.id).where(audit.c.at < before).order_by(audit.c.at).limit(limit)
     return connection.execute(audit.delete().where(audit.c.id.in_(oldest))).rowcount

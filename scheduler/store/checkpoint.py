@@ -1,7 +1,7 @@
-"""Copies SQLite's write-ahead log back into the database, beside the writer instead of inside its commits.
+"""Copies SQLite's write-ahead log back into the database, outside the writer's commits.
 
-A commit that also had to copy a thousand scattered pages and sync them would hold up every due time behind it for
-as long as the disk takes (measured: up to 0.7 s).
+A commit that also had to copy a thousand scattered pages and sync them would delay every due time behind it for as
+long as the disk takes (measured: up to 0.7 s).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Final
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-#: The log is copied back when it has so many bytes.
+#: Size of the log in bytes from which it is copied back.
 ENOUGH: Final = 4 * 1024 * 1024
-#: At this size writers wait until all of it is copied: only a disk that cannot keep up gets here.
+#: At this size, writers wait until all of it is copied: only reached if the disk cannot keep up.
 TOO_MUCH: Final = 256 * 1024 * 1024
-#: Commits between looks at its size.
+#: Number of commits between checks of the size.
 COMMITS: Final = 50
 
 
@@ -26,14 +26,14 @@ class Checkpointer:
     """A thread that keeps the write-ahead log short.
 
     Args:
-        engine: makes connections to the database.
-        path: of the database's file; None or empty for one in memory, which has no log.
+        engine: creates connections to the database.
+        path: the database file; None or empty for an in-memory database, which has no log.
     """
 
     def __init__(self, engine: Engine, path: str | None) -> None:
         self._engine = engine
         self._log = Path(f"{path}-wal") if path else None
-        #: How many read one state for long just now; what they read cannot be copied back, so nobody waits for it.
+        #: Number of long reads in progress; the pages they read cannot be copied back, so nobody waits for it.
         self.readers = 0
         self._commits = 0
         self._wake = threading.Event()
@@ -43,19 +43,19 @@ class Checkpointer:
         self._thread.start()
 
     def written(self) -> None:
-        """Take note of a commit; called by the writer."""
+        """Count a commit; called by the writer."""
         self._commits += 1
         if self._commits >= COMMITS:
             self._commits = 0
             self._wake.set()
 
     def hurry(self) -> None:
-        """Copy back now what is there."""
+        """Copy back the log now."""
         self._hurried = True
         self._wake.set()
 
     def close(self) -> None:
-        """Copy back what is left, and end the thread."""
+        """Copy back the rest, and stop the thread."""
         self._closing = True
         self._wake.set()
         self._thread.join()
@@ -81,4 +81,4 @@ class Checkpointer:
                 raw: Any = connection.connection.driver_connection
                 raw.execute(f"PRAGMA wal_checkpoint({mode})").close()
         except (SQLAlchemyError, sqlite3.Error, OSError):
-            return  # what could not be copied now is copied with the next look
+            return  # copied at the next opportunity

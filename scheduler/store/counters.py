@@ -1,4 +1,4 @@
-"""Numbers that are given out once: a counter is a row, and taking from it is one statement.
+"""Unique numbers: a counter is a row, and taking numbers from it is one statement.
 
 Every function takes a connection inside a transaction of `Database`; none commits.
 """
@@ -12,7 +12,7 @@ from scheduler.store.tables import counters
 
 
 def take(connection: Connection, name: str, count: int) -> int:
-    """Take `count` numbers in a row from a counter that begins at 1; answers the first of them."""
+    """Take `count` consecutive numbers from a counter that begins at 1; returns the first of them."""
     statement = insert_into(connection, counters).values(name=name, value=count)
     statement = statement.on_conflict_do_update(
         index_elements=[counters.c.name], set_={"value": counters.c.value + count}

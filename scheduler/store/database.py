@@ -1,8 +1,8 @@
-"""The database: one writer that commits in groups, a few readers, both on threads of their own.
+"""The database: one writer that commits in groups, and a few readers, all on their own threads.
 
-Everything stored passes through `Database.write` and `Database.read`, which take a plain function of a
-connection and run it off the event loop inside one transaction. SQLite (the default) has one writer anyway;
-committing what waits together costs one disk sync for many requests. PostgreSQL takes the same path.
+All access goes through `Database.write` and `Database.read`, which run a function of a connection inside one
+transaction, outside the event loop. SQLite (the default) has a single writer anyway; committing all waiting writes
+together costs one disk sync for many requests. PostgreSQL is used in the same way.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-#: How many waiting writes share one commit at most; bounds how long the first of them waits.
+#: Maximum number of waiting writes in one commit; limits how long the first of them waits.
 GROUP_LIMIT: Final = 64
 READERS: Final = 4
-#: How long a lock that others hold is waited for, in seconds.
+#: How long to wait for a lock that others hold, in seconds.
 WAIT_SECONDS: Final = 5.0
-#: What has waited for its turn so many times that long is refused untried: a queue behind a lock moves too slowly.
+#: A write that has waited this many times as long for its turn is refused: a queue behind a lock moves too slowly.
 PATIENCE: Final = 2
-#: Seconds for which anybody waits for an answer; only a server or a disk that hangs takes so long. Whoever comes
-#: while nothing has been answered since waits less.
+#: Maximum seconds to wait for an answer; only a server or a disk that hangs takes this long. While there has been no
+#: answer since, further requests wait for a shorter time.
 ANSWER_SECONDS: Final = 20.0
 HUNG_SECONDS: Final = 1.0
-#: Reads and writes that may wait for their turn.
+#: Number of reads and of writes that may wait for their turn.
 QUEUE_LIMIT: Final = 10_000
-#: PostgreSQL: seconds after which a server that acknowledges nothing is given up, be it while connecting or later.
+#: PostgreSQL: seconds without an acknowledgement after which a server is given up, when connecting or later.
 SILENCE_SECONDS: Final = 10
-#: Seconds between two words in the log about a database that refuses and works by turns.
+#: Minimum seconds between log messages about a database that alternately fails and works.
 TOLD_EVERY: Final = 10.0
-#: Bytes that the write-ahead log keeps on the disk when it is not needed.
+#: Size in bytes to which the write-ahead log is truncated when it is not needed.
 LONGEST_LOG: Final = 64 * 1024 * 1024
 
 
@@ -63,37 +63,37 @@ class _Write(NamedTuple):
 
 
 class Database:
-    """Stored truth, behind two doors: `write` and `read`.
+    """The database, accessed through `write` and `read`.
 
     Args:
         url: a SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
-        wait_seconds: how long a lock that others hold is waited for.
+        wait_seconds: how long to wait for a lock that others hold.
 
     Attributes:
-        trouble: why the last transaction was refused, for people; None when it was committed.
+        trouble: why the last transaction failed, for people; None if it was committed.
     """
 
     def __init__(self, url: str, *, wait_seconds: float = WAIT_SECONDS) -> None:
         self.url = sa.make_url(url)
         self.trouble: str | None = None
-        #: When a write was refused for the last time (monotonic seconds), and what was in its way.
+        #: When a write last failed (monotonic seconds), and why.
         self.last_refusal: tuple[float, str] = (float("-inf"), "")
         self._told_at = float("-inf")
         self._is_told = False
         self._wait_seconds = wait_seconds
         self._reading = 0
-        self._hung: set[str] = set()  # the doors behind which nothing has been answered for long
+        self._hung: set[str] = set()  # the doors that have not answered for a long time
         self._on_recovery: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._write_engine = self._engine(pool_size=1, for_writing=True)
-        # One more than threads that read, for the checkpoints.
+        # One more than the reading threads, for checkpoints.
         self._read_engine = self._engine(pool_size=READERS + 1, for_writing=False)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        #: Is told, on the writer's thread, of each commit that put something into the outbox.
+        #: Called on the writer's thread after each commit that wrote something to the outbox.
         self.on_outbox: Callable[[], None] | None = None
         self._closed = False
-        self._is_durable = True  # what a new connection is set to
+        self._is_durable = True  # the setting of a new connection
         self.probe = WriteProbe(self)
         self._writer = threading.Thread(target=self._write_loop, name="db-write", daemon=True)
         self._writer.start()
@@ -118,10 +118,10 @@ class Database:
         connection.execute(f"PRAGMA busy_timeout={round(self._wait_seconds * 1000)}").close()
 
     def _postgresql_limits(self) -> dict[str, Any]:
-        """How long a server is waited for; what the URL says itself counts more.
+        """Timeouts of the server; settings in the URL take precedence.
 
-        A daemon that is frozen amid a transaction must not hold up others for ever: the server ends its session, and
-        with it its locks, before they give up waiting for one.
+        A daemon that is frozen in the middle of a transaction must not block others forever: the server ends its
+        session, and with it its locks, before they stop waiting for one.
         """
         limits = {
             "connect_timeout": SILENCE_SECONDS,
@@ -132,24 +132,25 @@ class Database:
         return {name: value for name, value in limits.items() if name not in self.url.query}
 
     def on_recovery(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called, on this event loop, when a transaction is committed after refusals.
+        """Register a function that is called on this event loop when a transaction is committed after failures.
 
-        What was refused in between may have happened nevertheless, where a connection broke amid a commit.
+        Transactions that failed in between may have been committed nevertheless, if the connection broke during a
+        commit.
         """
         self._on_recovery.append((asyncio.get_running_loop(), listener))
 
     async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
-        """Run `work` in a transaction that may change things, and return what it returns once committed.
+        """Run `work` in a read-write transaction, and return its result after the commit.
 
-        An exception from `work` undoes its own changes alone and is raised here.
+        An exception from `work` only rolls back its own changes, and is raised here.
 
         Args:
-            work: is given the connection, on the writer's thread; it must not wait for anything else.
-            durable: whether what is committed must outlive a power cut. What must not still outlives the
-                process, and reaches the disk with the next write that must.
+            work: receives the connection, on the writer's thread; it must not wait for anything else.
+            durable: whether the commit must survive a power cut. If not, it still survives the end of the process,
+                and reaches the disk with the next durable write.
 
         Raises:
-            UnavailableError: the database did not answer: locked, read-only, disk full, connection lost.
+            UnavailableError: the database failed: locked, read-only, disk full, connection lost.
         """
         if self._closed:
             raise UnavailableError("The database is closed: the daemon is stopping")
@@ -157,11 +158,11 @@ class Database:
             raise self._late("write")
         future: Future[T] = Future()
         self._queue.put(_Write(work, future, durable, time.monotonic()))
-        # A caller that is cancelled or gives up must not tear the write out of a group that is being committed.
+        # A caller that is cancelled or gives up must not remove the write from a group that is being committed.
         return await self._in_time(asyncio.wrap_future(future), "write")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on a consistent snapshot, and return what it returns.
+        """Run `work` on a consistent snapshot, and return its result.
 
         Raises:
             UnavailableError: as for `write`.
@@ -179,7 +180,7 @@ class Database:
             self._reading -= 1
 
     async def _in_time(self, answer: asyncio.Future[T], door: str) -> T:
-        """The answer, unless the database hangs: it is not interrupted, but nobody waits for it for ever."""
+        """The answer, unless the database hangs: the request is not interrupted, but nobody waits for it forever."""
         limit = HUNG_SECONDS if door in self._hung else ANSWER_SECONDS
         done, _ = await asyncio.wait((answer,), timeout=limit)
         if done:
@@ -193,15 +194,15 @@ class Database:
             if self.trouble is None:
                 log.warning("database.hangs", seconds=limit)
                 self._is_told = True
-                self.trouble = "it hangs: nothing has been answered for long"
+                self.trouble = "it hangs: it has not answered for a long time"
         raise UnavailableError(
-            f"The database has not answered for {limit:g} s (it hangs); what was asked of it may yet be done"
+            f"The database has not answered for {limit:g} s (it hangs); the operation may still take effect"
         )
 
     def _answered_late(self, answer: asyncio.Future[Any], door: str) -> None:
         self._hung.discard(door)
         if not answer.cancelled():
-            answer.exception()  # looked at, so that nobody complains that nobody did
+            answer.exception()  # retrieved, so that asyncio does not complain about it
 
     def _read(self, work: Callable[[Connection], T], begun_at: float) -> T:
         if self._is_late(begun_at):
@@ -220,14 +221,16 @@ class Database:
     def _late(self, door: str) -> UnavailableError:
         DATABASE_REFUSALS.labels(door=door, kind="late").inc()
         why = f": {self.trouble}" if self.trouble else ""
-        return UnavailableError(f"The database is too slow just now, and too much waits for it{why}")
+        return UnavailableError(
+            f"The database is currently too slow, and too many operations are waiting{why}"
+        )
 
     def migrate(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on the writing connection before anything else does, on the caller's own thread."""
+        """Run `work` on the writing connection before anything else, on the caller's own thread."""
         try:
             with self._write_engine.begin() as connection:
                 if not self.is_sqlite:
-                    # Nobody else waits yet, and what makes the tables may take its time between them.
+                    # Nobody else is waiting yet, and creating the tables may take a while.
                     connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
                 return work(connection)
         except SQLAlchemyError as error:
@@ -237,7 +240,7 @@ class Database:
 
     @contextmanager
     def long_read(self) -> Iterator[None]:
-        """While somebody reads one state for long, nobody is made to wait for the write-ahead log to be emptied."""
+        """Context of a long read, during which nobody waits for the write-ahead log to be emptied."""
         if self._checkpointer is None:
             yield
             return
@@ -248,12 +251,12 @@ class Database:
             self._checkpointer.readers -= 1
 
     def checkpoint_soon(self) -> None:
-        """Have the write-ahead log copied back now, however short it is; SQLite alone."""
+        """Copy the write-ahead log back now, whatever its size; only for SQLite."""
         if self._checkpointer is not None:
             self._checkpointer.hurry()
 
     async def close(self) -> None:
-        """Finish the writes that wait, then close every connection."""
+        """Finish the waiting writes, then close all connections."""
         if self._closed:
             return
         self._closed = True
@@ -284,68 +287,68 @@ class Database:
                 return
 
     def _without_late(self, group: list[_Write]) -> list[_Write]:
-        """Refuse what has waited too long for its turn, and answer what is left."""
+        """Refuse writes that have waited too long for their turn, and return the others."""
         timely = []
-        for one in group:
-            if self._is_late(one.begun_at):
-                one.future.set_exception(self._late("write"))
+        for write in group:
+            if self._is_late(write.begun_at):
+                write.future.set_exception(self._late("write"))
             else:
-                timely.append(one)
+                timely.append(write)
         return timely
 
     def _commit_group(self, group: list[_Write], *, tries: int = 3) -> None:
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], Exception]] = []
         doubtful: str | None = None
-        told = False
+        has_deliveries = False
         try:
             with self._write_engine.connect() as connection:
-                self._set_durability(connection, durable=any(one.durable for one in group))
+                self._set_durability(connection, durable=any(write.durable for write in group))
                 with connection.begin():
-                    for one in group:
+                    for write in group:
                         try:
-                            # A savepoint confines what fails; a write that is alone needs none.
+                            # A savepoint confines a failure; a single write needs none.
                             with connection.begin_nested() if len(group) > 1 else nullcontext():
-                                done.append((one.future, one.work(connection)))
+                                done.append((write.future, write.work(connection)))
                         except Exception as error:
                             if len(group) == 1 or is_trouble(error):
                                 raise
-                            failed.append((one.future, error))
-                    told = connection.info.pop(WRITTEN, False)
+                            failed.append((write.future, error))
+                    has_deliveries = connection.info.pop(WRITTEN, False)
                     doubtful = transaction_id(connection)
-        except Exception as error:  # noqa: BLE001 - every waiting caller is told, whatever happened
+        except Exception as error:  # noqa: BLE001 - passed on to every waiting caller
             if doubtful is None or not is_trouble(error) or not has_happened(self._write_engine, doubtful):
                 self._refuse(group, error, tries)
                 return
-            log.info("database.commit_found", reason="its answer was lost, but it had happened")
+            log.info("database.commit_found", reason="the answer was lost, but the transaction was committed")
         if self._checkpointer is not None:
             self._checkpointer.written()
         self._note_commit()
         for future, result in done:
             future.set_result(result)
-        if told and self.on_outbox is not None:
+        if has_deliveries and self.on_outbox is not None:
             self.on_outbox()
         for future, reason in failed:
             future.set_exception(reason)
 
     def _refuse(self, group: list[_Write], error: Exception, tries: int) -> None:
         if tries > 1 and is_deadlock(error):
-            for one in group:  # alone, each holds few locks
-                self._commit_group([one], tries=tries - 1)
+            for write in group:  # alone, each holds few locks
+                self._commit_group([write], tries=tries - 1)
             return
         shown: Exception = error
         if is_trouble(error):
             shown = _refused("write", error)
             DATABASE_WRITABLE.set(0)
-            # On a disk that is just about full, small writes succeed between larger ones that do not.
+            # If the disk is almost full, small writes succeed between larger ones that fail.
             now = time.monotonic()
             if self.trouble is None and now - self._told_at >= TOLD_EVERY:
                 log.warning("database.refuses", kind=kind_of(error), error=words_of(error))
                 self._told_at, self._is_told = now, True
             self.trouble = words_of(error)
             self.last_refusal = (now, self.trouble)
-        for one in group:
-            one.future.set_exception(shown)
+        for write in group:
+            write.future.set_exception(shown)
 
     def _note_commit(self) -> None:
         DATABASE_WRITABLE.set(1)
@@ -368,29 +371,29 @@ class Database:
 
 def _refused(door: str, error: Exception) -> UnavailableError:
     DATABASE_REFUSALS.labels(door=door, kind=kind_of(error)).inc()
-    return UnavailableError(f"The database cannot be used just now: {words_of(error)}")
+    return UnavailableError(f"The database is currently unavailable: {words_of(error)}")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own transaction handling is switched off: the 'begin' listener says BEGIN itself.
+    # The driver's own transaction handling is switched off: the 'begin' listener executes BEGIN itself.
     connection.isolation_level = None
     cursor = connection.cursor()
-    # What is deleted can be given back piecemeal. It has an effect only before anything is in the file, and later
-    # it would wait for whoever writes, just to read.
+    # Allows returning deleted pages step by step. It only has an effect while the file is empty; later, the
+    # statement would wait for writers, just to read.
     if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
         cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     for pragma in (
-        # Some builds write zeros over all that is deleted, which makes clearing logs away ten times the work.
+        # Some builds overwrite deleted data with zeros, which makes deleting logs ten times as slow.
         "secure_delete=FAST",
         "journal_mode=WAL",
-        # A claim must outlive a power cut, else its due time would run twice; grouping pays for the syncs.
+        # A claim must survive a power cut, otherwise its due time would run twice; grouping pays for the syncs.
         "synchronous=FULL",
         "foreign_keys=ON",
         "cache_size=-8000",
         "temp_store=MEMORY",
-        # Copying the log back into the database is left to `Checkpointer`: in a commit it would hold up writers.
+        # Copying the log back into the database is left to `Checkpointer`: in a commit it would delay writers.
         "wal_autocheckpoint=0",
-        # What a burst of writes made of the log is given back with the next beginning from its start.
+        # The space that a burst of writes used in the log is returned when the log is next restarted.
         f"journal_size_limit={LONGEST_LOG}",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -1,7 +1,7 @@
-"""Deliveries as rows: which is due, who tries it, what came of it, and how long they are kept.
+"""Deliveries as rows: which are due, which daemon attempts them, their results, and how long they are kept.
 
-`StoredOutbox` is the deliverer's door to them. A claim is a lease: while it runs, no other daemon tries the same
-delivery, nor another of the same hook.
+The deliverer uses `StoredOutbox`. A claim is a lease: while it is valid, no other daemon attempts the same delivery,
+or another one of the same webhook.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from scheduler.store.database import Database
 from scheduler.store.outbox import BY_HAND, WRITTEN
 from scheduler.store.tables import deliveries, from_micros, to_micros
 
-#: Attempts of one delivery that are kept, the newest.
+#: Number of attempts that are kept per delivery, the newest ones.
 KEPT_ATTEMPTS: Final = 100
-#: Mail has a lane of its own beside those of the hooks, which have their ids.
+#: The lane of mail; the lanes of webhooks are their ids.
 MAIL_LANE: Final = 0
-#: Rows that one sweep touches at most, so that it never holds up other writes for long.
+#: Maximum number of rows per sweep, so that it never delays other writes for long.
 SWEPT_AT_ONCE: Final = 1_000
 
 _pending = deliveries.c.ended_at.is_(None)
@@ -33,7 +33,7 @@ _LISTED: Final = tuple(column for column in deliveries.c if column.name != "body
 
 
 def from_row(row: RowMapping) -> Delivery:
-    """The delivery that a row holds."""
+    """The delivery in a row."""
     return Delivery(
         number=row["number"],
         id=row["id"],
@@ -46,7 +46,9 @@ def from_row(row: RowMapping) -> Delivery:
         status=DeliveryStatus(row["status"]),
         tries=row["tries"],
         first_tried_at=row["first_tried_at"],
-        attempts=tuple(Attempt(**{**one, "at": from_micros(one["at"])}) for one in row["attempts"]),
+        attempts=tuple(
+            Attempt(**{**attempt, "at": from_micros(attempt["at"])}) for attempt in row["attempts"]
+        ),
         next_attempt_at=row["next_attempt_at"],
         ended_at=row["ended_at"],
         reason=row["reason"],
@@ -54,7 +56,7 @@ def from_row(row: RowMapping) -> Delivery:
 
 
 def get(connection: Connection, delivery_id: str) -> Delivery | None:
-    """The delivery of that id with its body, or None."""
+    """The delivery with this id and its body, or None."""
     row = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).mappings().first()
     return None if row is None else from_row(row)
 
@@ -68,17 +70,19 @@ def page(
     offset: int,
     limit: int,
 ) -> tuple[int, list[Delivery]]:
-    """How many deliveries a hook has, or mails a job, and `limit` of them from `offset` on, newest first."""
-    wanted = deliveries.c.job_id == job_id if hook_id is None else deliveries.c.hook_id == hook_id
+    """The number of deliveries of a webhook, or mails of a job, and a page of them, newest first."""
+    condition = deliveries.c.job_id == job_id if hook_id is None else deliveries.c.hook_id == hook_id
     if status is not None:
-        wanted = sa.and_(wanted, deliveries.c.status == status.value)
-    count = connection.execute(sa.select(sa.func.count()).select_from(deliveries).where(wanted)).scalar_one()
-    newest = sa.select(*_LISTED).where(wanted).order_by(deliveries.c.number.desc())
+        condition = sa.and_(condition, deliveries.c.status == status.value)
+    count = connection.execute(
+        sa.select(sa.func.count()).select_from(deliveries).where(condition)
+    ).scalar_one()
+    newest = sa.select(*_LISTED).where(condition).order_by(deliveries.c.number.desc())
     return count, [from_row(row) for row in connection.execute(newest.offset(offset).limit(limit)).mappings()]
 
 
 def again(connection: Connection, delivery: Delivery) -> Delivery:
-    """Make a delivery pending from the beginning; one that is being tried is tried once more after that."""
+    """Make a delivery pending from the beginning; if it is being attempted, it is attempted once more afterwards."""
     fresh: dict[str, Any] = {
         "status": DeliveryStatus.PENDING,
         "tries": 0,
@@ -95,7 +99,7 @@ def again(connection: Connection, delivery: Delivery) -> Delivery:
 def claim(
     connection: Connection, number: int, *, owner: str, now: datetime, until: datetime
 ) -> tuple[Delivery, Hook | None] | None:
-    """Take a delivery to try it; None if it is not pending any more or somebody else tries it."""
+    """Claim a delivery to attempt it; None if it is not pending any more or is claimed by another daemon."""
     free = sa.or_(
         deliveries.c.claimed_until.is_(None),
         deliveries.c.claimed_until <= now,
@@ -115,12 +119,12 @@ def claim(
 
 
 def settle(connection: Connection, after: Delivery, *, before: Delivery, owner: str) -> bool:
-    """Store what an attempt came to, and end its claim; False if the claim had gone to somebody else.
+    """Store the result of an attempt, and release the claim; False if another daemon has the claim.
 
-    A delivery that was made pending anew while it was tried keeps that, with the attempt.
+    A delivery that was made pending again during the attempt stays pending, with the attempt added.
     """
     mine = sa.and_(deliveries.c.number == after.number, deliveries.c.claimed_by == owner)
-    kept = [{**asdict(one), "at": to_micros(one.at)} for one in after.attempts[-KEPT_ATTEMPTS:]]
+    kept = [{**asdict(attempt), "at": to_micros(attempt.at)} for attempt in after.attempts[-KEPT_ATTEMPTS:]]
     free: dict[str, Any] = {"claimed_by": None, "claimed_until": None, "attempts": kept}
     same = deliveries.c.tries == before.tries
     outcome = {
@@ -133,11 +137,11 @@ def settle(connection: Connection, after: Delivery, *, before: Delivery, owner: 
 
 
 class StoredOutbox:
-    """The deliverer's door to the deliveries.
+    """The deliverer's access to the deliveries.
 
     Args:
-        database: where they are.
-        owner: this daemon's id, which it claims them as.
+        database: where deliveries are stored.
+        owner: this daemon's id, which is stored in claims.
     """
 
     def __init__(self, database: Database, owner: str) -> None:
@@ -147,10 +151,10 @@ class StoredOutbox:
     async def due(
         self, now: datetime, *, busy: Collection[int], limit: int
     ) -> tuple[list[tuple[int, int]], datetime | None]:
-        """The oldest due delivery of each lane that nobody is busy with, and when the next of the others is due.
+        """The oldest due delivery of each lane that is not busy, and when the next of the others is due.
 
         Returns:
-            (lane, number) of `limit` at most; a lane is a hook's id, or `MAIL_LANE`.
+            At most `limit` pairs (lane, number); a lane is a webhook's id, or `MAIL_LANE`.
         """
         claimed = sa.select(_lane).where(_pending, deliveries.c.claimed_until > now)
         ready = sa.or_(deliveries.c.next_attempt_at.is_(None), deliveries.c.next_attempt_at <= now)
@@ -166,40 +170,40 @@ class StoredOutbox:
         )
 
         def work(connection: Connection) -> tuple[list[tuple[int, int]], datetime | None]:
-            found = [(lane, number) for lane, number in connection.execute(oldest)] if limit > 0 else []
-            return found, connection.execute(later).scalar()
+            due = [(lane, number) for lane, number in connection.execute(oldest)] if limit > 0 else []
+            return due, connection.execute(later).scalar()
 
         return await self._database.read(work)
 
     async def number_of(self, delivery_id: str) -> int | None:
-        """The number of the delivery of that id, or None."""
+        """The number of the delivery with this id, or None."""
         query = sa.select(deliveries.c.number).where(deliveries.c.id == delivery_id)
         return await self._database.read(lambda connection: connection.execute(query).scalar())
 
     async def claim(
         self, number: int, *, now: datetime, until: datetime
     ) -> tuple[Delivery, Hook | None] | None:
-        """Take a delivery to try it; None if there is nothing to take."""
+        """Claim a delivery to attempt it; None if it cannot be claimed."""
         return await self._database.write(
             lambda connection: claim(connection, number, owner=self._owner, now=now, until=until),
             durable=False,
         )
 
     async def settle(self, after: Delivery, *, before: Delivery) -> bool:
-        """Store what an attempt came to; False if the delivery is gone or somebody else's."""
+        """Store the result of an attempt; False if the delivery was deleted or another daemon has claimed it."""
         return await self._database.write(
             lambda connection: settle(connection, after, before=before, owner=self._owner)
         )
 
     async def forget(self, number: int) -> None:
-        """Remove a message that nobody wants after all."""
+        """Delete a delivery that is not needed after all."""
         await self._database.write(
             lambda connection: connection.execute(deliveries.delete().where(deliveries.c.number == number)),
             durable=False,
         )
 
     async def release(self) -> None:
-        """End the claims that this daemon holds: those of an earlier life of it, or its last."""
+        """Release this daemon's claims: those of an earlier process, or its own at the end."""
         mine = deliveries.update().where(_pending, deliveries.c.claimed_by == self._owner)
         await self._database.write(
             lambda connection: connection.execute(mine.values(claimed_by=None, claimed_until=None)),
@@ -207,15 +211,15 @@ class StoredOutbox:
         )
 
     async def pending(self) -> int:
-        """How many messages are still to be delivered."""
+        """Number of pending deliveries."""
         query = sa.select(sa.func.count()).select_from(deliveries).where(_pending)
         return await self._database.read(lambda connection: connection.execute(query).scalar_one())
 
     async def sweep(self, now: datetime, *, keep: timedelta, most_pending: int) -> tuple[int, int]:
-        """Remove what ended long ago, and give up the oldest of what waits where a lane holds too much.
+        """Delete old finished deliveries, and give up the oldest pending ones of lanes that have too many.
 
         Returns:
-            How many were removed, and how many were given up; at most `SWEPT_AT_ONCE` each.
+            How many were deleted, and how many were given up; at most `SWEPT_AT_ONCE` each.
         """
         old = sa.select(deliveries.c.number).where(deliveries.c.ended_at < now - keep).limit(SWEPT_AT_ONCE)
         full = (
@@ -224,7 +228,9 @@ class StoredOutbox:
             .group_by(_lane)
             .having(sa.func.count() > most_pending)
         )
-        reason = f"more than {most_pending} messages waited for this receiver; the oldest were given up"
+        reason = (
+            f"more than {most_pending} deliveries were pending for this receiver; the oldest were given up"
+        )
 
         def work(connection: Connection) -> tuple[int, int]:
             removed = connection.execute(deliveries.delete().where(deliveries.c.number.in_(old))).rowcount

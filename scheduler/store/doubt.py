@@ -1,7 +1,7 @@
-"""Finds out whether a transaction was committed whose answer got lost with the connection.
+"""Determines whether a transaction was committed if the answer was lost with the connection.
 
-Only PostgreSQL can leave that open: SQLite answers in the same process. The server is asked for the transaction by
-its number, for some seconds if it has to come back first.
+This can only happen with PostgreSQL; SQLite answers in the same process. The server is asked about the transaction by
+its number, for some seconds if it must come back first.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-#: Seconds for which a server that is away is waited for, and between two tries.
+#: Seconds to wait for an unavailable server, and between two attempts.
 PATIENCE: Final = 10.0
 PAUSE: Final = 0.2
 
 
 def transaction_id(connection: Connection) -> str | None:
-    """The number by which the transaction can be asked for later; None if it has changed nothing, or cannot be."""
+    """The number that identifies the transaction later; None if it has changed nothing, or there is none."""
     if connection.dialect.name != "postgresql":
         return None
-    found = connection.exec_driver_sql("SELECT pg_current_xact_id_if_assigned()::text").scalar()
-    return None if found is None else str(found)
+    number = connection.exec_driver_sql("SELECT pg_current_xact_id_if_assigned()::text").scalar()
+    return None if number is None else str(number)
 
 
 def has_happened(engine: Engine, transaction: str) -> bool:
-    """Whether the transaction was committed; False also where nobody can tell.
+    """Whether the transaction was committed; False also if that cannot be determined.
 
-    (PostgreSQL manual, 9.27.8: ``pg_xact_status`` tells of recent transactions, also after a crash of the server.)
+    (PostgreSQL manual, 9.27.8: ``pg_xact_status`` reports recent transactions, even after a crash of the server.)
     """
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -39,7 +39,7 @@ def has_happened(engine: Engine, transaction: str) -> bool:
                 status = connection.execute(question, {"number": transaction}).scalar()
         except SQLAlchemyError:
             status = "in progress"
-        # 'in progress': the server has not noticed yet that the client is gone.
+        # 'in progress': the server has not noticed yet that the client's connection is lost.
         if status != "in progress" or time.monotonic() > deadline:
             return status == "committed"
         time.sleep(PAUSE)

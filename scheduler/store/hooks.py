@@ -1,4 +1,4 @@
-"""Hooks as rows: making, finding, changing and deleting them.
+"""Webhooks as rows: creating, finding, changing and deleting them.
 
 Every function takes a connection inside a transaction of `Database`; none commits.
 """
@@ -19,12 +19,12 @@ _JSON_FREE: Final = tuple(field.name for field in fields(Hook) if field.name != 
 
 
 def from_row(row: RowMapping) -> Hook:
-    """The hook that a row holds."""
+    """The webhook in a row."""
     return Hook(**{name: row[name] for name in _JSON_FREE}, events=events_of(row["events"]))
 
 
 def events_of(text: str) -> tuple[HookEvent, ...]:
-    """The events that a row names; one that a later version wrote is passed over."""
+    """The events in a row; unknown events of a later version are ignored."""
     known = {event.value: event for event in HookEvent}
     return tuple(known[name] for name in text.split() if name in known)
 
@@ -36,30 +36,30 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def insert(connection: Connection, *, now: datetime, created_by: str, **values: Any) -> Hook:
-    """Store a new hook and return it with its id; `values` are the other fields of `Hook`."""
+    """Store a new webhook and return it with its id; `values` are the other fields of `Hook`."""
     values = {**values, "created_by": created_by, "created_at": now, "updated_at": now}
     statement = hooks.insert().values(**_row(dict(values))).returning(hooks.c.id)
     return Hook(id=connection.execute(statement).scalar_one(), **values)
 
 
 def get(connection: Connection, hook_id: int) -> Hook | None:
-    """The hook of that id, or None."""
+    """The webhook with this id, or None."""
     row = connection.execute(sa.select(hooks).where(hooks.c.id == hook_id)).mappings().first()
     return None if row is None else from_row(row)
 
 
 def update(connection: Connection, hook_id: int, *, now: datetime, **values: Any) -> None:
-    """Change fields of a hook."""
+    """Change fields of a webhook."""
     connection.execute(hooks.update().where(hooks.c.id == hook_id).values(**_row(values), updated_at=now))
 
 
 def delete(connection: Connection, hook_id: int) -> None:
-    """Remove the hook; its deliveries go with it by their foreign key."""
+    """Delete a webhook; its deliveries are deleted with it by their foreign key."""
     connection.execute(hooks.delete().where(hooks.c.id == hook_id))
 
 
 def count(connection: Connection, *, job_id: int | None, namespace: str | None) -> int:
-    """How many hooks watch that job, or that namespace."""
+    """The number of webhooks of a job, or of a namespace."""
     watched = hooks.c.namespace == namespace if job_id is None else hooks.c.job_id == job_id
     return connection.execute(sa.select(sa.func.count()).select_from(hooks).where(watched)).scalar_one()
 
@@ -74,7 +74,7 @@ def page(
     offset: int,
     limit: int,
 ) -> list[Hook]:
-    """Hooks in the order they were made.
+    """Webhooks in the order of creation.
 
     Args:
         connection: inside a transaction.
@@ -82,8 +82,8 @@ def page(
         job_id: only those that watch this job.
         namespace: only those that watch this namespace.
         kind: only those that watch a ``job`` or a ``namespace``.
-        offset: how many to pass over.
-        limit: how many to return at most.
+        offset: number of webhooks to skip.
+        limit: maximum number of webhooks.
     """
     query = sa.select(hooks).outerjoin(jobs, jobs.c.id == hooks.c.job_id)
     if visible_in is not None:
@@ -99,7 +99,7 @@ def page(
 
 
 def all_sealed(connection: Connection) -> list[tuple[int, str]]:
-    """Of every hook that signs its id, and its secret as it is sealed."""
+    """The id and the sealed secret of every webhook that signs its deliveries."""
     rows = connection.execute(
         sa.select(hooks.c.id, hooks.c.sealed_secret).where(hooks.c.sealed_secret.is_not(None))
     )
@@ -107,6 +107,6 @@ def all_sealed(connection: Connection) -> list[tuple[int, str]]:
 
 
 def reseal(connection: Connection, hook_id: int, before: str, after: str) -> None:
-    """Replace a sealed secret, unless it was changed since."""
+    """Replace a sealed secret, unless it has changed since."""
     unchanged = sa.and_(hooks.c.id == hook_id, hooks.c.sealed_secret == before)
     connection.execute(hooks.update().where(unchanged).values(sealed_secret=after))

@@ -19,52 +19,52 @@ BACKUP_TAKEN_AT = "backup_taken_at"
 
 
 def installation_id(connection: Connection) -> str:
-    """The id that all containers of this database's daemons carry; made on first use."""
-    found = connection.execute(sa.select(facts.c.value).where(facts.c.name == "installation")).scalar()
-    if found is None:
-        found = uuid.uuid4().hex
-        connection.execute(facts.insert().values(name="installation", value=found))
-    return str(found)
+    """The id in the labels of all containers of this database's daemons; created on first use."""
+    value = connection.execute(sa.select(facts.c.value).where(facts.c.name == "installation")).scalar()
+    if value is None:
+        value = uuid.uuid4().hex
+        connection.execute(facts.insert().values(name="installation", value=value))
+    return str(value)
 
 
 def restored_to(connection: Connection) -> datetime | None:
-    """When the backup was taken that this database was restored from; None if it was not."""
-    found = connection.execute(sa.select(facts.c.value).where(facts.c.name == BACKUP_TAKEN_AT)).scalar()
-    return None if found is None else from_micros(int(found))
+    """When the backup was taken from which this database was restored; None if it was not restored."""
+    taken_at = connection.execute(sa.select(facts.c.value).where(facts.c.name == BACKUP_TAKEN_AT)).scalar()
+    return None if taken_at is None else from_micros(int(taken_at))
 
 
 def renew_lease(connection: Connection, instance: str, *, now: datetime, until: datetime) -> None:
-    """Say that the instance is alive until then."""
+    """Renew the lease of an instance."""
     alive = instances.update().where(instances.c.id == instance).values(lease_until=until)
     if connection.execute(alive).rowcount == 0:
         connection.execute(instances.insert().values(id=instance, started_at=now, lease_until=until))
 
 
 def is_alive(connection: Connection, instance: str, *, now: datetime) -> bool:
-    """Whether the instance's lease has not ended, so that nobody else may have taken its execs."""
+    """Whether the instance's lease is valid, so that nobody else can have taken its runs."""
     query = sa.select(instances.c.lease_until).where(instances.c.id == instance)
     until = connection.execute(query).scalar()
     return until is not None and until > now
 
 
 def end_lease(connection: Connection, instance: str) -> None:
-    """Say that the instance has stopped in order, and what it did for all is free to be done by another."""
+    """Release the lease and the duties of an instance that stops, so that others can take them over."""
     connection.execute(duties.delete().where(duties.c.holder == instance))
     connection.execute(instances.delete().where(instances.c.id == instance))
 
 
 def forget_instances(connection: Connection, *, ended_before: datetime) -> None:
-    """Forget instances whose lease ended before a moment."""
+    """Delete instances whose lease expired before a moment."""
     connection.execute(instances.delete().where(instances.c.lease_until < ended_before))
 
 
 def live_instances(connection: Connection, now: datetime) -> set[str]:
-    """The instances whose lease has not ended."""
+    """The instances whose lease is valid."""
     return set(connection.execute(sa.select(instances.c.id).where(instances.c.lease_until > now)).scalars())
 
 
 def take_duty(connection: Connection, name: str, holder: str, *, now: datetime, until: datetime) -> bool:
-    """Take or keep a duty that one daemon at a time has; False while another one has it."""
+    """Take or keep a duty that only one daemon has at a time; False if another daemon has it."""
     new = (
         insert_into(connection, duties)
         .values(name=name, holder=holder, held_until=until)

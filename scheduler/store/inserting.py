@@ -1,6 +1,6 @@
-"""The INSERT of the database at hand, which knows what to do about rows that are there already.
+"""The INSERT statement of the database in use, which can handle existing rows.
 
-Its dialect is loaded when it is used: the one for PostgreSQL takes memory that a daemon on SQLite does not need.
+Its dialect is imported on first use: the one for PostgreSQL takes memory that a daemon with SQLite does not need.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The occurrence ledger: for every due time of every active schedule exactly one row with its outcome.
+"""The ledger: exactly one row with the outcome for every due time of every active schedule.
 
-Writing the row is the claim to run it. Two daemons may race for it; the primary key lets one win.
+Writing the row is the claim to run it. If two daemons race for it, the primary key lets one of them win.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _entry = reader(Occurrence)
 
 
 def record(connection: Connection, entries: Sequence[Occurrence]) -> set[tuple[int, datetime]]:
-    """Write entries that are not there yet; answer which (job, due time) were written, and so are ours."""
+    """Write entries that do not exist yet; returns the (job, due time) pairs that were written, which are ours."""
     if not entries:
         return set()
     statement = (
@@ -42,30 +42,30 @@ def page(
     offset: int,
     limit: int,
 ) -> tuple[int, list[Occurrence]]:
-    """How many entries match, and `limit` of them from `offset` on, newest due time first.
+    """The number of matching entries, and `limit` of them from `offset` on, latest due time first.
 
     Args:
         connection: inside a transaction.
-        job_id: whose ledger.
+        job_id: the job.
         start: earliest due time, inclusive.
         end: latest due time, inclusive.
         outcomes: only these; None for all.
-        offset: how many to pass over.
-        limit: how many to return at most.
+        offset: number of entries to skip.
+        limit: maximum number of entries.
     """
-    wanted = [occurrences.c.job_id == job_id]
+    conditions = [occurrences.c.job_id == job_id]
     if start is not None:
-        wanted.append(occurrences.c.due_at >= start)
+        conditions.append(occurrences.c.due_at >= start)
     if end is not None:
-        wanted.append(occurrences.c.due_at <= end)
+        conditions.append(occurrences.c.due_at <= end)
     if outcomes is not None:
-        wanted.append(occurrences.c.outcome.in_(outcomes))
+        conditions.append(occurrences.c.outcome.in_(outcomes))
     count = connection.execute(
-        sa.select(sa.func.count()).select_from(occurrences).where(*wanted)
+        sa.select(sa.func.count()).select_from(occurrences).where(*conditions)
     ).scalar_one()
     rows = connection.execute(
         sa.select(occurrences)
-        .where(*wanted)
+        .where(*conditions)
         .order_by(occurrences.c.due_at.desc())
         .offset(offset)
         .limit(limit)

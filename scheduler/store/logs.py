@@ -1,7 +1,7 @@
-"""Log chunks in the database: put in, found by time or number, taken out.
+"""Log chunks in the database: inserted, found by time or number, deleted.
 
-Every function takes a connection and runs inside the caller's transaction. Nothing here looks into a chunk;
-`scheduler.logs` does.
+Every function takes a connection and runs inside the caller's transaction. The content of chunks is only interpreted
+by `scheduler.logs`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scheduler.store.tables import execs, log_chunks
 
 
 class ChunkRow(NamedTuple):
-    """One stored chunk; see table ``log_chunks`` for the meaning of each."""
+    """A stored chunk; the columns are described in table ``log_chunks``."""
 
     exec_id: str
     seq: int
@@ -39,17 +39,17 @@ class ChunkConflictError(Exception):
     """Another writer has stored a different chunk in the same place.
 
     Attributes:
-        exec_id: whose log it is.
+        exec_id: the run whose log it is.
     """
 
     def __init__(self, exec_id: str, seq: int) -> None:
         self.exec_id = exec_id
-        super().__init__(f"chunk {seq} of exec {exec_id} was written by another writer")
+        super().__init__(f"chunk {seq} of run {exec_id} was written by another writer")
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far an exec's log reaches: the first and the last chunk's `seq`."""
+    """The range of a run's log: the `seq` of the first and of the last chunk."""
 
     first_seq: int
     last_seq: int
@@ -59,9 +59,9 @@ _COLUMNS = [log_chunks.c[name] for name in ChunkRow._fields]
 
 
 def writable_execs(connection: Connection, exec_ids: Collection[str], owner: str | None) -> set[str]:
-    """Which of these execs still exist and, where an owner is given, still belong to that instance.
+    """The runs of these that exist and, if an owner is given, still belong to that instance.
 
-    The rows are held until the transaction ends, so that a lease cannot move between this and the writing.
+    The rows are locked until the transaction ends, so that ownership cannot change before the chunks are written.
     """
     query = sa.select(execs.c.id).where(execs.c.id.in_(exec_ids)).with_for_update(read=True)
     if owner is not None:
@@ -70,10 +70,10 @@ def writable_execs(connection: Connection, exec_ids: Collection[str], owner: str
 
 
 def insert(connection: Connection, rows: Sequence[ChunkRow]) -> None:
-    """Store chunks; those that are stored already are left alone, so that a write may safely be repeated.
+    """Store chunks; existing ones are left unchanged, so that a write may safely be repeated.
 
     Raises:
-        ChunkConflictError: a different chunk stands in one's place.
+        ChunkConflictError: there is a different chunk in the same place.
     """
     if not rows:
         return
@@ -95,9 +95,9 @@ def _check_same(connection: Connection, rows: Iterable[ChunkRow]) -> None:
 
 
 def extent(connection: Connection, exec_id: str) -> Extent | None:
-    """The first and the last chunk of an exec's log; None when there is none."""
+    """The first and the last chunk of a run's log; None if there are none."""
     of_exec = log_chunks.c.exec_id == exec_id
-    # Two subqueries, as SQLite finds a minimum or a maximum alone at the index's end, but not both at once.
+    # Two subqueries, because SQLite uses the index for a single minimum or maximum, but not for both at once.
     first, last = connection.execute(
         sa.select(
             sa.select(sa.func.min(log_chunks.c.seq)).where(of_exec).scalar_subquery(),
@@ -108,7 +108,7 @@ def extent(connection: Connection, exec_id: str) -> Extent | None:
 
 
 def first_ending_at_or_after_query(exec_id: str, moment: datetime) -> sa.Select[int]:
-    """Selects the `seq` of the first chunk that holds anything from `moment` on."""
+    """Selects the `seq` of the first chunk that contains anything from `moment` on."""
     return (
         sa.select(log_chunks.c.seq)
         .where(log_chunks.c.exec_id == exec_id, log_chunks.c.last_at >= moment)
@@ -118,14 +118,14 @@ def first_ending_at_or_after_query(exec_id: str, moment: datetime) -> sa.Select[
 
 
 def first_ending_at_or_after(connection: Connection, exec_id: str, moment: datetime) -> int | None:
-    """The `seq` of the first chunk that holds anything from `moment` on; None when all ended before."""
+    """The `seq` of the first chunk that contains anything from `moment` on; None if all ended before."""
     return connection.execute(first_ending_at_or_after_query(exec_id, moment)).scalar()
 
 
 def chunks_query(
     exec_id: str, first_seq: int, last_seq: int, streams: int, *, newest_first: bool = False, limit: int
 ) -> sa.Select[Any]:
-    """Selects chunks between two numbers (inclusive) that have any of the streams (one bit each)."""
+    """Selects chunks between two numbers (inclusive) that contain any of the streams (one bit each)."""
     return (
         sa.select(*_COLUMNS)
         .where(
@@ -149,21 +149,21 @@ def chunks(
     newest_first: bool = False,
     limit: int,
 ) -> Generator[ChunkRow]:
-    """Chunks between two numbers (inclusive) that have any of the streams (one bit each), at most `limit`.
+    """Chunks between two numbers (inclusive) that contain any of the streams (one bit each), at most `limit`.
 
-    None when the exec is gone: what is left of its log is being cleared away, and would be read with holes.
+    None if the run was deleted: the rest of its log is being deleted, and would have holes.
     """
     if connection.execute(sa.select(execs.c.id).where(execs.c.id == exec_id)).first() is None:
         return
     query = chunks_query(exec_id, first_seq, last_seq, streams, newest_first=newest_first, limit=limit)
-    # Closed at once when the caller has enough: chunks are fetched one by one.
+    # Closed as soon as the caller has enough: chunks are fetched one by one.
     with connection.execute(query) as result:
         for row in result:
             yield ChunkRow(*row)
 
 
 def last_chunk(connection: Connection, exec_id: str) -> ChunkRow | None:
-    """The newest chunk of an exec's log; None when there is none."""
+    """The latest chunk of a run's log; None if there is none."""
     row = connection.execute(
         sa.select(*_COLUMNS).where(log_chunks.c.exec_id == exec_id).order_by(log_chunks.c.seq.desc()).limit(1)
     ).one_or_none()

@@ -1,7 +1,7 @@
-"""Brings a database to the present form of the tables, whatever form it has.
+"""Migrates a database to the current schema.
 
-Alembic does the work, in a process of its own: it is needed once for every new version, and the daemon would
-otherwise hold it in memory for the rest of its life.
+Alembic does the work in a separate process: it is only needed once per version, and the daemon would otherwise keep
+it in memory for the rest of its life.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from sqlalchemy.engine import Connection
 from scheduler.domain.errors import SettingsError
 from scheduler.store.database import Database
 
-#: The newest migration; a test compares it with the files.
+#: The latest migration; a test compares it with the files.
 HEAD: Final = "0001"
 VERSION_TABLE: Final = "alembic_version"
-#: Seconds that a migration may take; a large history is rewritten at some 100 MB a second.
+#: Maximum duration of a migration in seconds; a large history is rewritten at about 100 MB per second.
 LIMIT: Final = 3600
 
 
 def migrate(database: Database) -> None:
-    """Run the migrations that the database lacks.
+    """Run the missing migrations.
 
     Raises:
-        SettingsError: a newer Timeball has used the database, or a migration failed.
+        SettingsError: the database was used by a newer version of Timeball, or a migration failed.
         UnavailableError: the database does not answer.
     """
     if database.migrate(_version) == HEAD:
         return
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", __name__],
-        # Not an argument: a URL may hold a password, and everybody can read a process's arguments.
+        # Not an argument: a URL may contain a password, and everyone can read a process's arguments.
         input=database.url.render_as_string(hide_password=False),
         capture_output=True,
         text=True,
@@ -44,22 +44,22 @@ def migrate(database: Database) -> None:
     )
     if done.returncode != 0:
         raise SettingsError(
-            f"The database {database.url} cannot be brought to this version of Timeball: "
+            f"The database {database.url} cannot be migrated to this version of Timeball: "
             f"{(done.stderr.strip().splitlines() or ['no reason given'])[-1]}. "
-            "Start the version that used it last, or restore a backup"
+            "Start the version that last used the database, or restore a backup"
         )
 
 
 def _version(connection: Connection) -> str | None:
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    found = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
-    return None if found is None else str(found)
+    version = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    return None if version is None else str(version)
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the migrations that are missing on a connection, in its transaction."""
-    from alembic import command  # noqa: PLC0415 - only this process pays for it
+    """Run the missing migrations on a connection, in its transaction."""
+    from alembic import command  # noqa: PLC0415 - imported only in this process
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()

@@ -1,7 +1,7 @@
-"""The outbox: what is to be told, written in the transaction of what it tells of.
+"""The outbox: notifications, written in the transaction of the change that they report.
 
-Where nobody wants to know, an event costs one look at two indexes and writes nothing. Every function takes a
-connection inside a transaction of `Database`; none commits.
+If nobody subscribes, an event costs one lookup in two indexes and writes nothing. Every function takes a connection
+inside a transaction of `Database`; none commits.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from scheduler.domain.hook import (
 )
 from scheduler.store.tables import deliveries, execs, hooks, jobs
 
-#: In a connection's `info`: whether the transaction wrote something to be delivered; `Database` looks and forgets.
+#: Key in a connection's `info`: whether the transaction wrote deliveries; read and reset by `Database`.
 WRITTEN: Final = "outbox_written"
-#: As whom messages are claimed that are delivered by hand, and for how long should that never come about.
+#: The claim of deliveries that are attempted on request, and its duration in case the attempt never happens.
 BY_HAND: Final = "by hand"
 BY_HAND_LEASE: Final = timedelta(minutes=3)
 
 
 class Receiver(NamedTuple):
-    """Somebody who wants to be told: a hook, or the owner of a job by mail (then `hook_id` is None)."""
+    """A recipient: a webhook, or the owner of a job by mail (then `hook_id` is None)."""
 
     hook_id: int | None
     job_id: int | None
@@ -45,12 +45,12 @@ class Receiver(NamedTuple):
     events: str
 
     def wants(self, event: HookEvent) -> bool:
-        """Whether it is this event that it wants to be told of."""
+        """Whether it subscribes to this event."""
         return event in MAILED if self.hook_id is None else event.value in self.events.split()
 
     @property
     def subject(self) -> tuple[SubjectType, int | str]:
-        """What a hook watches."""
+        """What a webhook watches."""
         if self.job_id is None:
             return SubjectType.NAMESPACE, self.namespace or ""
         return SubjectType.JOB, self.job_id
@@ -75,18 +75,18 @@ _OF_EXEC: Final = sa.union_all(
     .select_from(execs.join(jobs, jobs.c.id == execs.c.job_id))
     .where(_exec, jobs.c.email_enabled),
 )
-#: How many jobs one look asks for at most.
+#: Maximum number of jobs per query.
 _JOBS_PER_LOOK: Final = 200
 
 
 def receivers_of(connection: Connection, exec_id: str, event: HookEvent) -> list[Receiver]:
-    """Who wants to be told of an event of a run."""
+    """The recipients that subscribe to an event of a run."""
     rows = connection.execute(_OF_EXEC, {"exec_id": exec_id})
-    return [one for one in (Receiver(*row) for row in rows) if one.wants(event)]
+    return [receiver for receiver in (Receiver(*row) for row in rows) if receiver.wants(event)]
 
 
 def named(connection: Connection, job_ids: Collection[int]) -> dict[int, dict[str, Any]]:
-    """The id, name and namespace of jobs, by id, for people who read what they are told of them."""
+    """The id, name and namespace of jobs, by id, for notifications."""
     ids = sorted(job_ids)
     query = sa.select(jobs.c.id, jobs.c.name, jobs.c.namespace)
     return {
@@ -99,21 +99,21 @@ def named(connection: Connection, job_ids: Collection[int]) -> dict[int, dict[st
 
 
 def put_exec(
-    connection: Connection, receivers: Sequence[Receiver], event: HookEvent, one: Exec, retry: Exec | None
+    connection: Connection, receivers: Sequence[Receiver], event: HookEvent, run: Exec, retry: Exec | None
 ) -> None:
-    """Write what is to be told of a run that has started or ended.
+    """Write the notifications of a run that has started or ended.
 
     Args:
         connection: inside the transaction that changed its status.
-        receivers: who wants to know.
+        receivers: the recipients.
         event: what happened.
-        one: the run as it is now.
-        retry: the attempt that follows; the owner gets mail about the last attempt alone.
+        run: the run after the change.
+        retry: the next attempt; the owner only gets mail about the last attempt.
     """
-    at = one.ended_at or one.started_at or one.created_at
-    data, rows = exec_data(one), []
+    at = run.ended_at or run.started_at or run.created_at
+    data, rows = exec_data(run), []
     hooked = any(receiver.hook_id is not None for receiver in receivers)
-    job = named(connection, [one.job_id]).get(one.job_id) if hooked else None
+    job = named(connection, [run.job_id]).get(run.job_id) if hooked else None
     for receiver in receivers:
         if receiver.hook_id is not None:
             subject_type, subject = receiver.subject
@@ -123,19 +123,19 @@ def put_exec(
                 subject=subject,
                 job=job,
                 data=data,
-                username=one.created_by,
+                username=run.created_by,
                 retry=retry_data(retry),
             )
             rows.append(_row(receiver.hook_id, None, event.value, at, body))
         elif retry is None:
             columns = (jobs.c.id, jobs.c.name, jobs.c.namespace, jobs.c.created_by)
-            owned = connection.execute(sa.select(*columns).where(jobs.c.id == one.job_id)).mappings().one()
-            rows.append(_row(None, one.job_id, event.value, at, mail_body(job=dict(owned), data=data)))
+            owned = connection.execute(sa.select(*columns).where(jobs.c.id == run.job_id)).mappings().one()
+            rows.append(_row(None, run.job_id, event.value, at, mail_body(job=dict(owned), data=data)))
     _insert(connection, rows)
 
 
 def put_not_run(connection: Connection, entries: Sequence[NotRun]) -> None:
-    """Write what is to be told of due times that did not run: one event for each entry and hook."""
+    """Write the notifications of due times that did not run: one event per entry and webhook."""
     if not entries or connection.execute(sa.select(hooks.c.id).limit(1)).first() is None:
         return
     by_job: dict[int, list[Receiver]] = {}
@@ -151,8 +151,8 @@ def put_not_run(connection: Connection, entries: Sequence[NotRun]) -> None:
             query.where(hooks.c.namespace.in_(names[start : start + _JOBS_PER_LOOK]))
         ):
             by_namespace.setdefault(row.namespace, []).append(Receiver(*row))
-    told = [entry.job_id for entry in entries if entry.job_id in by_job or entry.namespace in by_namespace]
-    names_of, rows = named(connection, set(told)), []
+    watched = [entry.job_id for entry in entries if entry.job_id in by_job or entry.namespace in by_namespace]
+    names_of, rows = named(connection, set(watched)), []
     for entry in entries:
         for receiver in by_job.get(entry.job_id, []) + by_namespace.get(entry.namespace, []):
             if receiver.hook_id is not None and receiver.wants(HookEvent.MISS):
@@ -170,9 +170,9 @@ def put_not_run(connection: Connection, entries: Sequence[NotRun]) -> None:
 
 
 def put_test(connection: Connection, *, hook_id: int, event: str, at: datetime, body: str) -> str:
-    """Write a message that whoever writes it delivers at once; answers its id.
+    """Write a delivery that the caller attempts at once; returns its id.
 
-    It is claimed already, so that the deliverer does not come first.
+    It is already claimed, so that the deliverer does not attempt it first.
     """
     row = _row(hook_id, None, event, at, body)
     claim = {"claimed_by": BY_HAND, "claimed_until": at + BY_HAND_LEASE}

@@ -1,7 +1,7 @@
-"""Finds out whether the database can be read and written just now, however many ask at once.
+"""Checks whether the database can currently be read and written, for any number of concurrent callers.
 
-A database can be well to read and refuse every write (a full disk, a lock, a read-only mount), so a small write is
-made. Whoever asks gets an answer soon: a probe that takes longer goes on for the next one who asks.
+A database may be readable and reject every write (a full disk, a lock, a read-only mount), so the probe makes a small
+write. Callers get an answer quickly: a probe that takes longer continues for the next caller.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from sqlalchemy.engine import Connection
 from scheduler.domain.errors import UnavailableError
 from scheduler.store.tables import facts
 
-#: Seconds that one who asks waits at most, where nothing is known to be wrong and where something is.
+#: Maximum seconds that a caller waits, if no problem is known and if one is.
 PATIENCE, KNOWN_PATIENCE = 2.0, 0.3
-#: Seconds for which an answer is believed.
+#: Seconds for which an answer is valid.
 FRESH: Final = 0.25
-#: Seconds without a refusal after which a database that refused counts as well again.
+#: Seconds without a failure after which a database that failed counts as healthy again.
 SETTLED: Final = 2.0
 
 
 class Probed(Protocol):
-    """What a probe needs of the database; `scheduler.store.database.Database` provides it."""
+    """What a probe requires of the database; provided by `scheduler.store.database.Database`."""
 
     trouble: str | None
     last_refusal: tuple[float, str]
@@ -38,7 +38,7 @@ class Probed(Protocol):
 
 
 class WriteProbe:
-    """Asks one database, one question at a time."""
+    """Probes one database, one probe at a time."""
 
     def __init__(self, database: Probed) -> None:
         self._database = database
@@ -46,7 +46,7 @@ class WriteProbe:
         self._answered_at = float("-inf")
 
     async def trouble(self) -> str | None:
-        """What is in the way of reading and writing; None if nothing is."""
+        """The problem with reading or writing; None if there is none."""
         loop = asyncio.get_running_loop()
         asking = self._asking
         if asking is None or (asking.done() and not self._is_fresh(asking.result(), loop.time())):
@@ -57,7 +57,7 @@ class WriteProbe:
         return self._database.trouble or f"a write has not been answered for {PATIENCE:g} s"
 
     def _is_fresh(self, answer: str | None, now: float) -> bool:
-        """Whether an answer still holds: it is young, and no other transaction has fared otherwise since."""
+        """Whether an answer is still valid: it is recent, and no other transaction had a different result since."""
         agrees = (answer is None) == (self._database.trouble is None)
         return agrees and now - self._answered_at <= FRESH
 
@@ -69,11 +69,11 @@ class WriteProbe:
             return str(error)
         finally:
             self._answered_at = asyncio.get_running_loop().time()
-        # The probe is small: it may find room where what has to be stored does not.
+        # The probe is small: it may succeed on a disk that is too full for what has to be stored.
         refused_at, words = self._database.last_refusal
         return words if time.monotonic() - refused_at < SETTLED else None
 
 
 def _touch(connection: Connection) -> None:
-    """Write something that changes nothing."""
+    """Perform a write that changes nothing."""
     connection.execute(facts.update().values(value=facts.c.value).where(facts.c.name == "installation"))

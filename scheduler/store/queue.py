@@ -1,7 +1,7 @@
-"""The waiting execs as admission sees them, what holds capacity, and the one statement that takes an exec.
+"""Waiting runs as admission sees them, runs that use capacity, and the statement that takes runs.
 
-Every function takes a connection inside a transaction of `Database`; none commits. However many runs of a job wait,
-a reading costs a few steps of an index for each job and no more.
+Every function takes a connection inside a transaction of `Database`; none commits. However many runs of a job are
+waiting, a read costs only a few index steps per job.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from scheduler.store.execs import from_row
 from scheduler.store.jobs import IDS_PER_STATEMENT
 from scheduler.store.tables import execs, jobs
 
-#: Names the lock under which daemons on one PostgreSQL take execs one after the other.
+#: The lock under which daemons on one PostgreSQL database take runs one after the other.
 LOCK: Final = 0x54696D6562616C6C
 
 _waits = sa.and_(execs.c.ended_at.is_(None), execs.c.dispatched_at.is_(None))
 _holds = sa.and_(execs.c.ended_at.is_(None), execs.c.dispatched_at.is_not(None))
-# What is dispatched has an owner; said so, the index by owner is what SQLite searches.
+# Dispatched runs have an owner; stated explicitly so that SQLite uses the index by owner.
 _held = sa.and_(_holds, execs.c.owner > "")
 _candidate = (
     execs.c.id,
@@ -40,24 +40,24 @@ _candidate = (
 )
 
 
-def candidate_of(one: Exec) -> Candidate:
-    """An exec as admission sees it."""
+def candidate_of(run: Exec) -> Candidate:
+    """A run as admission sees it."""
     return Candidate(
-        id=one.id,
-        job_id=one.job_id,
-        namespace=one.namespace,
-        priority=one.spec.priority,
-        created_at=one.created_at,
-        cpus=one.spec.cpus,
-        memory_bytes=one.spec.memory_bytes,
-        is_alone=one.spec.concurrency_policy in ONE_AT_A_TIME,
-        not_before=one.not_before,
+        id=run.id,
+        job_id=run.job_id,
+        namespace=run.namespace,
+        priority=run.spec.priority,
+        created_at=run.created_at,
+        cpus=run.spec.cpus,
+        memory_bytes=run.spec.memory_bytes,
+        is_alone=run.spec.concurrency_policy in ONE_AT_A_TIME,
+        not_before=run.not_before,
     )
 
 
-def holding_of(one: Exec) -> Holding:
-    """What an exec holds once it is dispatched."""
-    return Holding(one.job_id, one.namespace, one.spec.region_name, one.spec.cpus, one.spec.memory_bytes)
+def holding_of(run: Exec) -> Holding:
+    """The capacity that a dispatched run uses."""
+    return Holding(run.job_id, run.namespace, run.spec.region_name, run.spec.cpus, run.spec.memory_bytes)
 
 
 def _candidate_from(row: RowMapping) -> Candidate:
@@ -75,28 +75,30 @@ def _candidate_from(row: RowMapping) -> Candidate:
 
 
 def waiting_jobs(connection: Connection, region: str) -> list[int]:
-    """The ids of the jobs that have runs waiting in a region: one step of the index for each."""
+    """The ids of the jobs that have runs waiting in a region: one index step per job."""
     here = sa.and_(_waits, execs.c.region_name == region)
-    found = sa.select(sa.func.min(execs.c.job_id).label("job_id")).where(here).cte("found", recursive=True)
-    following = sa.select(sa.func.min(execs.c.job_id)).where(here, execs.c.job_id > found.c.job_id)
-    found = found.union_all(
-        sa.select(following.scalar_subquery()).select_from(found).where(found.c.job_id.is_not(None))
+    waiting = sa.select(sa.func.min(execs.c.job_id).label("job_id")).where(here).cte("found", recursive=True)
+    following = sa.select(sa.func.min(execs.c.job_id)).where(here, execs.c.job_id > waiting.c.job_id)
+    waiting = waiting.union_all(
+        sa.select(following.scalar_subquery()).select_from(waiting).where(waiting.c.job_id.is_not(None))
     )
-    return list(connection.execute(sa.select(found.c.job_id).where(found.c.job_id.is_not(None))).scalars())
+    return list(
+        connection.execute(sa.select(waiting.c.job_id).where(waiting.c.job_id.is_not(None))).scalars()
+    )
 
 
 def first_lanes(
     connection: Connection, region: str, job_ids: Collection[int], *, now: datetime
 ) -> dict[int, Lane]:
-    """The lanes of those of the jobs that have runs waiting in a region, each with its first run alone.
+    """The lanes of those jobs that have runs waiting in a region, each with only its first run.
 
-    A run in its back-off is passed by, unless its job's runs go one after the other.
+    Runs in their back-off are skipped, unless the job's runs execute one at a time.
     """
     lanes: dict[int, Lane] = {}
     ids = sorted(job_ids)
     for start in range(0, len(ids), IDS_PER_STATEMENT):
-        some = ids[start : start + IDS_PER_STATEMENT]
-        lanes |= _first_lanes(connection, region, some, now)
+        chunk = ids[start : start + IDS_PER_STATEMENT]
+        lanes |= _first_lanes(connection, region, chunk, now)
     return lanes
 
 
@@ -118,16 +120,16 @@ def _first_lanes(
         )
         if row.first is not None
     }
-    wanted = {key for row in heads.values() for key in (row.first, row.ready) if key is not None}
-    found: dict[str, Candidate] = {}
-    keys = sorted(wanted)
+    ids = {key for row in heads.values() for key in (row.first, row.ready) if key is not None}
+    candidates: dict[str, Candidate] = {}
+    keys = sorted(ids)
     for start in range(0, len(keys), IDS_PER_STATEMENT):
-        some = keys[start : start + IDS_PER_STATEMENT]
-        rows = connection.execute(sa.select(*_candidate).where(execs.c.id.in_(some)))
-        found.update((row["id"], _candidate_from(row)) for row in rows.mappings())
+        chunk = keys[start : start + IDS_PER_STATEMENT]
+        rows = connection.execute(sa.select(*_candidate).where(execs.c.id.in_(chunk)))
+        candidates.update((row["id"], _candidate_from(row)) for row in rows.mappings())
     lanes = {}
     for job_id, row in heads.items():
-        first, ready_one = found[row.first], found.get(row.ready)
+        first, ready_one = candidates[row.first], candidates.get(row.ready)
         if first.is_alone:
             lanes[job_id] = Lane(row.max_running, (first,), is_complete=False)
         elif ready_one is not None:
@@ -151,12 +153,12 @@ def lane(connection: Connection, region: str, job_id: int, *, now: datetime, dep
         _waits, execs.c.region_name == region, execs.c.job_id == job_id, _is_ready(now)
     )
     rows = connection.execute(query.order_by(*_order).limit(depth + 1)).mappings()
-    found = [_candidate_from(row) for row in rows]
-    return Lane(first.max_running, found[:depth], is_complete=len(found) <= depth)
+    candidates = [_candidate_from(row) for row in rows]
+    return Lane(first.max_running, candidates[:depth], is_complete=len(candidates) <= depth)
 
 
 def next_back_off(connection: Connection, region: str, *, now: datetime) -> datetime | None:
-    """When the next back-off of a waiting exec of the region ends; None if none does."""
+    """When the next back-off of a waiting run in the region ends; None if there is none."""
     later = sa.select(sa.func.min(execs.c.not_before)).where(
         _waits, execs.c.region_name == region, execs.c.not_before > now
     )
@@ -166,7 +168,7 @@ def next_back_off(connection: Connection, region: str, *, now: datetime) -> date
 def ended_back_offs(
     connection: Connection, region: str, *, after: datetime | None, until: datetime
 ) -> list[int]:
-    """The ids of the jobs that have runs waiting whose back-off ended after one moment, and not after another."""
+    """The ids of the jobs with waiting runs whose back-off ended after `after` and until `until`."""
     query = sa.select(execs.c.job_id).where(
         _waits, execs.c.region_name == region, execs.c.not_before <= until
     )
@@ -176,14 +178,14 @@ def ended_back_offs(
 
 
 def of_unknown_regions(connection: Connection, regions: Collection[str], *, limit: int) -> list[Exec]:
-    """Waiting execs whose region is none of these, and that nobody looks after."""
+    """Waiting runs without an owner whose region is none of these."""
     query = sa.select(execs).where(_waits, execs.c.region_name.not_in(regions))
     rows = connection.execute(query.order_by(execs.c.region_name, execs.c.job_id).limit(limit))
     return [from_row(row) for row in rows.mappings()]
 
 
 def held_by_others(connection: Connection, owner: str) -> dict[str, Holding]:
-    """What the runs of all other daemons hold, by exec id; the engines bound how many there can be."""
+    """The capacity that the runs of all other daemons use, by run id; the engines limit their number."""
     query = sa.select(
         execs.c.id,
         execs.c.job_id,
@@ -196,28 +198,28 @@ def held_by_others(connection: Connection, owner: str) -> dict[str, Holding]:
 
 
 def lock(connection: Connection) -> None:
-    """Let no other daemon take execs until the transaction ends; SQLite's writer is alone anyway."""
+    """Prevent other daemons from taking runs until the transaction ends; SQLite has a single writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
 
 
-def is_first(connection: Connection, region: str, one: Candidate) -> bool:
-    """Whether a waiting exec is the first of its job, those in their back-off included."""
+def is_first(connection: Connection, region: str, run: Candidate) -> bool:
+    """Whether a waiting run is the first of its job, including those in their back-off."""
     query = (
         sa.select(execs.c.id)
-        .where(_waits, execs.c.region_name == region, execs.c.job_id == one.job_id)
+        .where(_waits, execs.c.region_name == region, execs.c.job_id == run.job_id)
         .order_by(*_order)
         .limit(1)
     )
-    return connection.execute(query).scalar() == one.id
+    return connection.execute(query).scalar() == run.id
 
 
 def dispatch(
     connection: Connection, exec_ids: Collection[str], *, owner: str, now: datetime
 ) -> dict[str, Exec]:
-    """Take those of the waiting execs that nobody took and nobody stopped; answer these as they are now.
+    """Take the waiting runs that nobody has taken or stopped; returns them in their new state.
 
-    Those that are the owner's already are among the answer: whether an earlier try was committed may not be known.
+    Includes those that the owner already has: an earlier attempt may have been committed without an answer.
     """
     values: dict[str, Any] = {"owner": owner, "dispatched_at": now}
     statement = (
@@ -235,23 +237,23 @@ def dispatch(
 
 
 def dispatched(connection: Connection) -> list[Exec]:
-    """Execs whose launch has begun and whose end is not recorded; the engines bound how many there can be."""
+    """Runs whose launch has begun and whose end is not recorded; the engines limit their number."""
     rows = connection.execute(sa.select(execs).where(_held)).mappings()
-    return sorted((from_row(row) for row in rows), key=lambda one: one.created_at)
+    return sorted((from_row(row) for row in rows), key=lambda run: run.created_at)
 
 
-def adopt(connection: Connection, one: Exec, *, owner: str) -> Exec | None:
-    """Make `owner` look after an exec; answers it as it is then, or None if somebody was quicker."""
-    same = sa.and_(execs.c.id == one.id, execs.c.owner == one.owner, _holds)
+def adopt(connection: Connection, run: Exec, *, owner: str) -> Exec | None:
+    """Make `owner` the owner of a run; returns the run, or None if another daemon was faster."""
+    same = sa.and_(execs.c.id == run.id, execs.c.owner == run.owner, _holds)
     statement = execs.update().where(same).values(owner=owner).returning(*execs.c)
     row = connection.execute(statement).mappings().first()
     return None if row is None else from_row(row)
 
 
 def wishes(connection: Connection, owner: str) -> dict[str, str | None]:
-    """The runs that a daemon looks after: by exec id, why each is to be stopped, or None if it is not.
+    """The runs that a daemon owns: by run id, the reason why each is to be stopped, or None if it is not.
 
-    A wish whose reason was not stored is an empty string.
+    The reason is empty if it was not stored.
     """
     query = sa.select(execs.c.id, execs.c.stop_requested_at, execs.c.stop_reason).where(
         _holds, execs.c.owner == owner
@@ -263,6 +265,6 @@ def wishes(connection: Connection, owner: str) -> dict[str, str | None]:
 
 
 def owners(connection: Connection, exec_ids: Collection[str]) -> dict[str, tuple[str | None, bool]]:
-    """For those of the execs that exist: who looks after each, and whether it has ended."""
+    """For those of the runs that exist: the owner, and whether the run has ended."""
     query = sa.select(execs.c.id, execs.c.owner, execs.c.ended_at).where(execs.c.id.in_(exec_ids))
     return {row.id: (row.owner, row.ended_at is not None) for row in connection.execute(query)}

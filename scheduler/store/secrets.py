@@ -1,4 +1,4 @@
-"""Secrets as rows: stored, listed without their values, read in their sealed form, deleted.
+"""Secrets as rows: stored, listed without their values, read in sealed form, deleted.
 
 Every function takes a connection inside a transaction of `Database`; none commits.
 """

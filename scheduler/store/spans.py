@@ -1,9 +1,9 @@
-"""When runs wrote: which runs' logs overlap a range of time, found by index however many runs are stored.
+"""The time spans of logs: finds the runs whose logs overlap a period by index, however many runs are stored.
 
-A run's log lies between the run's making and the moment at which its end was recorded (`log_until`). Which of
-100,000 such spans overlap a second cannot be read off an index on either end. So spans are sorted by length into
-a few reaches, each four times the one before: those of reach r that overlap a moment end within 4^r seconds of it.
-Every function takes a connection inside the caller's transaction.
+A run's log is between the run's creation and the moment at which its end was recorded (`log_until`). An index on
+either end cannot answer which of 100,000 such spans overlap a given second. Therefore, spans are grouped by length
+into a few reaches, each four times as long as the previous one: spans of reach r that overlap a moment end within 4^r
+seconds of it. Every function takes a connection inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from sqlalchemy.engine import Connection
 
 from scheduler.store.tables import execs
 
-#: The reaches: up to 4^r seconds; the last holds whatever is longer.
+#: Number of reaches: up to 4^r seconds each; the last contains everything longer.
 REACHES: Final = 16
 
 
 class Span(NamedTuple):
-    """One run's log in time.
+    """The time span of one run's log.
 
     Attributes:
         begin: no line is earlier.
-        end: no line is later; None while the run goes on.
+        end: no line is later; None while the run has not ended.
     """
 
     exec_id: str
@@ -39,26 +39,26 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose runs: one job's, or a namespace's. `name` is what people call it."""
+    """The runs of one job, or of a namespace. `name` is the scope's name for people."""
 
     job_id: int | None = None
     namespace: str | None = None
 
     @property
     def name(self) -> str:
-        """Such as ``job 5``."""
+        """The scope's name, such as ``job 5``."""
         return f"namespace '{self.namespace}'" if self.job_id is None else f"job {self.job_id}"
 
     @property
     def condition(self) -> sa.ColumnElement[bool]:
-        """The rows of `execs` that are meant."""
+        """The condition for rows of `execs`."""
         if self.job_id is None:
             return execs.c.namespace == self.namespace
         return execs.c.job_id == self.job_id
 
 
 def closing(begin: datetime, until: datetime) -> dict[str, Any]:
-    """The columns of an exec whose log is complete."""
+    """The columns of a run whose log is complete."""
     seconds = (until - begin).total_seconds()
     reach = next((r for r in range(REACHES - 1) if 4**r >= seconds), REACHES - 1)
     return {"log_until": until, "log_reach": reach}
@@ -69,23 +69,23 @@ _open: Final = execs.c.ended_at.is_(None)
 
 
 def open_spans(connection: Connection, scope: Scope, until: datetime) -> list[Span]:
-    """The runs that go on, begun until then; capacity bounds how many have written anything."""
-    # Of a namespace, those are found among all that go on, which are few; its own index has its whole history.
+    """The open runs that began until a moment; the capacity limits how many have written anything."""
+    # For a namespace, they are found among all open runs, which are few; its own index contains the whole history.
     of_scope = (
         sa.func.coalesce(execs.c.namespace, "") == scope.namespace
         if scope.job_id is None
         else scope.condition
     )
-    wanted = sa.and_(of_scope, _open, execs.c.created_at <= until)
-    rows = connection.execute(sa.select(*_COLUMNS).where(wanted, execs.c.dispatched_at.is_not(None)))
+    condition = sa.and_(of_scope, _open, execs.c.created_at <= until)
+    rows = connection.execute(sa.select(*_COLUMNS).where(condition, execs.c.dispatched_at.is_not(None)))
     return [Span(*row) for row in rows]
 
 
 def closed_across(
     connection: Connection, scope: Scope, *, begun_before: datetime, closed_since: datetime
 ) -> list[Span]:
-    """The runs that had begun before a moment and whose log ended at another, about the same, or later."""
-    found: list[Span] = []
+    """The runs that began before a moment and whose log ended at about another moment, or later."""
+    overlapping: list[Span] = []
     for reach in range(REACHES):
         query = sa.select(*_COLUMNS).where(
             scope.condition,
@@ -95,8 +95,8 @@ def closed_across(
         )
         if reach < REACHES - 1:
             query = query.where(execs.c.log_until <= _later(begun_before, 4**reach))
-        found += [Span(*row) for row in connection.execute(query)]
-    return found
+        overlapping += [Span(*row) for row in connection.execute(query)]
+    return overlapping
 
 
 def _later(moment: datetime, seconds: float) -> datetime:
@@ -107,7 +107,7 @@ def _later(moment: datetime, seconds: float) -> datetime:
 def begun_between(
     connection: Connection, scope: Scope, first: tuple[datetime, str], until: datetime, *, limit: int
 ) -> list[Span]:
-    """Runs made after a moment (with the id that came last) and until another, oldest first; ended or not."""
+    """Runs created after a moment (with the last id seen) and until another, oldest first; ended or not."""
     moment, last_id = first
     order = (execs.c.created_at, execs.c.id)
     query = (
@@ -127,7 +127,7 @@ def begun_between(
 def closed_between(
     connection: Connection, scope: Scope, since: datetime, last: tuple[datetime, str], *, limit: int
 ) -> list[Span]:
-    """Runs whose log ended before a moment (with the id that came last) and not before another, latest first."""
+    """Runs whose log ended before a moment (with the last id seen) and not before another, latest first."""
     moment, last_id = last
 
     def of(reach: int) -> Iterator[Span]:

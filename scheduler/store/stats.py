@@ -1,7 +1,7 @@
-"""Figures over the runs of a time window: how many ended how, and how long they took.
+"""Statistics of runs in a period: how they ended, and how long they took.
 
-Counted by the database, so that a large window costs it time but us no memory. Every function takes a connection
-inside a transaction of `Database`; none commits.
+Calculated by the database, so that a long period takes time but no memory of the daemon. Every function takes a
+connection inside a transaction of `Database`; none commits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scheduler.domain.views import Durations, JobStats
 from scheduler.store.execs import of_visible_jobs
 from scheduler.store.tables import execs, jobs
 
-#: The percentiles that are told, by name, as a share of all durations.
+#: The percentiles that are calculated, by name, as a fraction of all durations.
 PERCENTILES: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
 
@@ -31,15 +31,15 @@ def by_job(
     end: datetime,
     limit: int,
 ) -> list[JobStats]:
-    """Figures of each job that has runs made from `start` to `end`, those with most runs first.
+    """Statistics of each job with runs created from `start` to `end`, those with most runs first.
 
     Args:
         connection: inside a transaction.
-        namespace: only jobs of this one; None for all.
+        namespace: only jobs of this namespace; None for all.
         job_id: only this job; None for all.
-        start: of the window (UTC), inclusive.
-        end: of the window, exclusive.
-        limit: how many jobs at most.
+        start: start of the period (UTC), inclusive.
+        end: end of the period, exclusive.
+        limit: maximum number of jobs.
     """
     window = [execs.c.created_at >= start, execs.c.created_at < end, *of_visible_jobs(connection)]
     if namespace is not None:
@@ -74,7 +74,7 @@ def by_job(
 def totals(
     connection: Connection, *, namespace: str | None, job_id: int | None, start: datetime, end: datetime
 ) -> Counter[ExecStatus]:
-    """How many runs made in the window have which status."""
+    """The number of runs created in the period, by status."""
     query = sa.select(execs.c.status, sa.func.count()).where(
         execs.c.created_at >= start, execs.c.created_at < end, *of_visible_jobs(connection)
     )
@@ -89,7 +89,7 @@ def totals(
 def _durations(
     connection: Connection, window: list[sa.ColumnElement[bool]], job_ids: list[int]
 ) -> dict[int, Durations]:
-    """How long the ended runs of each job took, by nearest rank."""
+    """The durations of each job's ended runs; percentiles by nearest rank."""
     took = (sa.cast(execs.c.ended_at, sa.BigInteger) - sa.cast(execs.c.started_at, sa.BigInteger)).label(
         "took"
     )
@@ -110,18 +110,18 @@ def _durations(
         sa.func.count().over(partition_by=ended.c.job_id).label("of"),
         sa.func.sum(ended.c.took).over(partition_by=ended.c.job_id).label("total"),
     ).subquery()
-    # The nearest rank of share s among n is ceil(s × n); in whole numbers, and never 0.
+    # The nearest rank of share s among n is ceil(s × n), calculated with integers, and never 0.
     ranks = [
         (sa.cast(ranked.c.of, sa.BigInteger) * round(share * 100) + 99) // 100
         for share in PERCENTILES.values()
     ]
-    wanted = sa.or_(
+    at_ranks = sa.or_(
         ranked.c.rank == ranked.c.of, *(ranked.c.rank == sa.cast(rank, sa.BigInteger) for rank in ranks)
     )
-    found: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
-    for job, micros, rank, of, total in connection.execute(sa.select(ranked).where(wanted)):
-        found[job].append((rank, micros, of, int(total)))
-    return {job: _summary(sorted(rows)) for job, rows in found.items()}
+    ranked_rows: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
+    for job, micros, rank, of, total in connection.execute(sa.select(ranked).where(at_ranks)):
+        ranked_rows[job].append((rank, micros, of, int(total)))
+    return {job: _summary(sorted(rows)) for job, rows in ranked_rows.items()}
 
 
 def _summary(rows: list[tuple[int, int, int, int]]) -> Durations:

@@ -1,6 +1,6 @@
-"""Tells a database that is in trouble from a statement that is wrong, and names the trouble.
+"""Distinguishes database failures from wrong statements, and classifies failures.
 
-Pure: reads nothing but the errors that it is given.
+Pure: uses only the errors that it is given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-#: What stands in the words of SQLite and PostgreSQL, and what it comes down to; the first that fits counts.
+#: Phrases in messages of SQLite and PostgreSQL, and the kind of failure they mean; the first match counts.
 _KINDS: Final = (
     ("locked", ("database is locked", "table is locked", "lock timeout", "deadlock detected")),
     ("full", ("disk is full", "no space left", "disk full")),
@@ -32,9 +32,9 @@ _KINDS: Final = (
     ("disk", ("disk i/o error", "input/output error")),
 )
 _REMEDIES: Final = {
-    "locked": "another program holds it",
-    "full": "its disk is full; make room there",
-    "readonly": "it cannot be written to; mend its permissions or its mount",
+    "locked": "another program has locked it",
+    "full": "its disk is full; free up space",
+    "readonly": "it is read-only; fix its permissions or its mount",
     "files": "it cannot be opened, or too many files or connections are open",
     "damaged": "it is damaged; restore a backup",
     "unreachable": "its server does not answer",
@@ -43,8 +43,10 @@ _REMEDIES: Final = {
 
 
 def is_trouble(error: BaseException) -> bool:
-    """Whether the database itself is to blame: absent, locked, full, damaged; and not what it was asked to do."""
-    if isinstance(error, PoolTimeoutError):  # every connection is held by what waits itself
+    """Whether the database itself failed (missing, locked, full, damaged), rather than the statement being wrong."""
+    if isinstance(
+        error, PoolTimeoutError
+    ):  # all connections are used by operations that are waiting themselves
         return True
     if isinstance(error, OSError):
         return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EROFS, errno.EIO)
@@ -54,25 +56,25 @@ def is_trouble(error: BaseException) -> bool:
 
 
 def is_deadlock(error: BaseException) -> bool:
-    """Whether two transactions waited for each other; one of them was undone, and may simply be repeated."""
+    """Whether two transactions waited for each other; one of them was rolled back, and may simply be repeated."""
     return getattr(getattr(error, "orig", None), "sqlstate", None) == "40P01"
 
 
 def kind_of(error: BaseException) -> str:
-    """The trouble in a word, for metrics: ``locked``, ``full``, ``readonly``, …, or ``other``."""
+    """The kind of failure, for metrics: ``locked``, ``full``, ``readonly``, …, or ``other``."""
     words = _own_words(error).lower()
     return next((kind for kind, signs in _KINDS if any(sign in words for sign in signs)), "other")
 
 
 def words_of(error: BaseException) -> str:
-    """The database's own words, with what they come down to."""
+    """The database's own message, with an explanation."""
     words = _own_words(error)
     remedy = _REMEDIES.get(kind_of(error))
     return words if remedy is None else f"{words} ({remedy})"
 
 
 def _own_words(error: BaseException) -> str:
-    """What the database said first: a full disk undoes the transaction, so undoing it by savepoints fails as well."""
+    """The database's first message: a full disk rolls back the transaction, so rolling back savepoints fails too."""
     first = error
     while (error := error.__context__) is not None:  # type: ignore[assignment] # None ends it
         if isinstance(error, DatabaseError) and is_trouble(error):

@@ -1,1 +1,1 @@
-"""When a job is due: schedules, their arithmetic and the triggers made of them. Pure."""
+"""When a job is due: schedules, their arithmetic, and APScheduler triggers. Pure."""

@@ -1,4 +1,4 @@
-"""Says in one plain sentence what a schedule means, in English or Chinese. Pure."""
+"""Describes a schedule in one plain sentence, in English or Chinese. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _interval_in_english(schedule: IntervalSchedule) -> str:
     every = _every(_components(schedule))
     backward = progression is not None and progression.direction < 0
     if count is None:
-        span = f" until {anchor.removeprefix('at ')}" if backward else f", beginning {anchor}"
+        span = f" until {anchor.removeprefix('at ')}" if backward else f", starting {anchor}"
         return f"Runs {every}{span}{clamped}."
     return f"Runs {count} times, {every}, the {'last' if backward else 'first'} time {anchor}{clamped}."
 
@@ -91,9 +91,9 @@ def _components(schedule: IntervalSchedule) -> list[tuple[str, str]]:
     duration = schedule.interval.duration
     if duration:
         date_part, _, time_part = duration.partition("T")
-        found = [*_COMPONENT.findall(date_part)]
-        found += [(n, "TM" if unit == "M" else unit) for n, unit in _COMPONENT.findall(time_part)]
-        plain = [(n.replace(",", ".").lstrip("0") or "0", unit) for n, unit in found]
+        matches = [*_COMPONENT.findall(date_part)]
+        matches += [(n, "TM" if unit == "M" else unit) for n, unit in _COMPONENT.findall(time_part)]
+        plain = [(n.replace(",", ".").lstrip("0") or "0", unit) for n, unit in matches]
         plain = [("0" + n if n.startswith(".") else n, unit) for n, unit in plain]
         return [(n, unit) for n, unit in plain if n.strip("0.")]
     elapsed = 0 if schedule.progression is None else schedule.progression.step.elapsed
@@ -120,7 +120,7 @@ def _every_in_chinese(components: list[tuple[str, str]]) -> str:
 
 
 def _reading(progression: Progression) -> str:
-    """The anchor as the zone's clock shows it, without seconds if there are none."""
+    """The anchor as the zone's clock shows it, without seconds if they are zero."""
     anchor = progression.anchor
     reading = naive_of(anchor.wall)
     if anchor.wall % MINUTE == 0:
@@ -129,7 +129,7 @@ def _reading(progression: Progression) -> str:
 
 
 def _clamped_day(progression: Progression) -> int | None:
-    """The day of the month that shorter months lack, if the step is of months and years alone."""
+    """The day of the month that shorter months lack, if the step consists only of months and years."""
     day = naive_of(progression.anchor.wall).day
     step = progression.step
     return day if step.months and not step.wall and not step.elapsed and day > 28 else None
@@ -137,7 +137,7 @@ def _clamped_day(progression: Progression) -> int | None:
 
 def _clamped_in_english(progression: Progression) -> str:
     day = _clamped_day(progression)
-    return "" if day is None else f"; months without a day {day} run on their last day"
+    return "" if day is None else f"; in months without a day {day}, on the last day"
 
 
 def _clamped_in_chinese(progression: Progression) -> str:

@@ -1,4 +1,4 @@
-"""Says in one plain sentence what a crontab expression means, in English or Chinese. Pure."""
+"""Describes a crontab expression in one plain sentence, in English or Chinese. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _days_in_english(fields: CronFields) -> str:
         if all_days:
             return "" if all_weekdays else f"on {weekdays}"
         return days if all_weekdays else f"{days} if that is a {_either(weekdays)}"
-    # One matching field suffices, so a full one makes every day match.
+    # A match of either field suffices, so if one of them matches every day, every day matches.
     return "" if all_days or all_weekdays else f"{days} and on every {weekdays}"
 
 
@@ -117,7 +117,7 @@ def _days_in_chinese(fields: CronFields, each_month: str) -> str:
 
 
 def _even_step(minutes: frozenset[int]) -> int | None:
-    """The step n if the minutes are every n-th of an hour, from 0 and without a shorter step at its end."""
+    """The step n if the minutes are every n-th of an hour, from 0 and without a shorter step at the end."""
     if len(minutes) < 2:
         return None
     step = 60 // len(minutes)
@@ -125,12 +125,12 @@ def _even_step(minutes: frozenset[int]) -> int | None:
 
 
 def _from_monday(weekdays: frozenset[int]) -> set[int]:
-    """The weekdays with Sunday as 7, so that a week's end is listed last."""
+    """The weekdays with Sunday as 7, so that it is listed last."""
     return {day or 7 for day in weekdays}
 
 
 def _runs(values: Iterable[int]) -> list[tuple[int, int]]:
-    """The values as ascending runs of neighbours, first and last of each."""
+    """The values as ascending ranges of neighbours, each as its first and last value."""
     runs: list[tuple[int, int]] = []
     for value in sorted(values):
         if runs and runs[-1][1] == value - 1:
@@ -145,7 +145,7 @@ def _listed(values: Iterable[int], name: Callable[[int], str], joint: str, to: s
 
 
 def _words(values: Iterable[int], name: Callable[[int], str], to: str) -> list[str]:
-    """The values by name: neighbours as ranges, long even sequences by their beginning and end."""
+    """The values by name: neighbours as ranges, long even sequences as their beginning and end."""
     ordered = sorted(values)
     steps = {later - earlier for earlier, later in pairwise(ordered)}
     if len(ordered) > _MOST_TIMES_LISTED and len(steps) == 1 and steps != {1}:

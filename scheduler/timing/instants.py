@@ -1,7 +1,7 @@
-"""Moments as whole numbers: microseconds since 0001-01-01T00:00:00, called ticks here.
+"""Moments as integers: microseconds since 0001-01-01T00:00:00, called ticks here.
 
-Python's datetime ends at the years 1 and 9999 and raises when a sum passes them; whole numbers do not, so all
-arithmetic of schedules is done on ticks, and only what lies within the calendar is turned back. Pure.
+Python's datetime is limited to the years 1 to 9999 and raises an error when a sum exceeds them. Integers do not, so
+all arithmetic of schedules uses ticks, and only results within the calendar are converted back. Pure.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MEAN_MONTH = 146_097 * DAY // 4_800
-"""A 400th part of the Gregorian cycle of 146,097 days, divided by twelve: exactly 2,629,746 seconds."""
+"""A 400th of the Gregorian cycle of 146,097 days, divided by twelve: exactly 2,629,746 seconds."""
 
 FIRST_TICK = 0
 LAST_TICK = 3_652_059 * DAY - 1
 """The last microsecond of the year 9999."""
 
-_ORIGIN = datetime(1, 1, 1)  # noqa: DTZ001  the wall clock's own origin has no zone
+_ORIGIN = datetime(1, 1, 1)  # noqa: DTZ001  the origin of wall clocks has no zone
 _ORIGIN_UTC = datetime(1, 1, 1, tzinfo=UTC)
 _DAYS_BEFORE_YEAR_ONE = 306  # from 0000-03-01, where the years of the civil algorithm begin
 
 
 def ticks_of(moment: datetime) -> int:
-    """The ticks of an aware moment, whatever its zone; a naive one raises TypeError."""
+    """The ticks of an aware moment in any zone; raises TypeError for a naive one."""
     since = moment - _ORIGIN_UTC
     return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
 
 
 def moment_of(ticks: int) -> datetime:
-    """The aware UTC moment of ``ticks``; OverflowError outside the years 1 to 9999."""
+    """The aware UTC moment of ``ticks``; raises OverflowError outside the years 1 to 9999."""
     return _ORIGIN_UTC + timedelta(microseconds=ticks)
 
 
 def naive_of(ticks: int) -> datetime:
-    """The wall-clock reading of ``ticks`` counted on a wall clock; OverflowError outside the calendar."""
+    """The wall-clock reading of ``ticks`` of a wall clock; raises OverflowError outside the calendar."""
     return _ORIGIN + timedelta(microseconds=ticks)
 
 
@@ -47,9 +47,9 @@ def ticks_of_naive(reading: datetime) -> int:
 
 
 def add_months(ticks: int, months: int) -> int:
-    """``ticks`` moved by whole months, the day clamped to the month's last (31 January + 1 is 28 February).
+    """``ticks`` moved by whole months, the day limited to the last of the month (31 January + 1 is 28 February).
 
-    Works on any year, beyond the calendar's ends as well, so that callers need no special case there.
+    Works for any year, even beyond the calendar's limits, so that callers need no special cases there.
     Civil-from-days and back: Howard Hinnant, 'chrono-Compatible Low-Level Date Algorithms'.
     """
     day_number, time_of_day = divmod(ticks, DAY)
@@ -71,7 +71,7 @@ def add_months(ticks: int, months: int) -> int:
 
 
 def _days_in_month(march_year: int, month_from_march: int) -> int:
-    """Days of a month counted from March (0) to February (11) of a year that begins in March."""
+    """The number of days of a month, counted from March (0) to February (11), in a year that begins in March."""
     if month_from_march != 11:
         return (31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31)[month_from_march]
     year = march_year + 1

@@ -1,6 +1,6 @@
-"""Schedules written as ISO 8601 repeating intervals: a progression, cut to its runs and to the calendar.
+"""Schedules written as ISO 8601 repeating intervals: a progression, limited to its runs and to the calendar.
 
-Pure. The text is read by ``iso8601``; this module gives it a zone and answers what runs when.
+Pure. The text is parsed by ``iso8601``; this module applies the time zone and calculates the occurrences.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from scheduler.timing.zones import Oddity, WallClock, wall_clock
 
 
 class IntervalSchedule:
-    """A repeating interval in a time zone; see ``schedule.Schedule`` for what its methods promise.
+    """A repeating interval in a time zone; its methods are described in ``schedule.Schedule``.
 
     Attributes:
-        interval: the text's parts.
-        progression: the moments, or None as long as the schedule has no start.
+        interval: the parts of the text.
+        progression: the moments, or None while the schedule has no start.
     """
 
     __slots__ = ("_first", "_last", "_limit", "_text", "_timezone", "interval", "progression")
@@ -49,7 +49,7 @@ class IntervalSchedule:
 
     @property
     def needs_start(self) -> bool:
-        """Whether the schedule has yet to be given its start (``Rn//<duration>``)."""
+        """Whether the start is still to be added (``Rn//<duration>``)."""
         return self.progression is None
 
     def next_after(self, moment: datetime) -> datetime | None:
@@ -72,7 +72,7 @@ class IntervalSchedule:
         return self._moment(self._reach(before))
 
     def count_between(self, after: datetime, until: datetime) -> int:
-        """How many occurrences lie in (after, until]."""
+        """The number of occurrences in (after, until]."""
         if self.progression is None:
             return 0
         low, high = ticks_of(after), ticks_of(until)
@@ -93,18 +93,18 @@ class IntervalSchedule:
             at = self.progression.at(k)
             if at > high:
                 return
-            # Where daylight saving skips several steps, they fall on one moment, which runs once.
+            # If a daylight-saving gap skips several steps, they share one moment, which runs once.
             if at > previous:
                 yield moment_of(at)
             previous = at
             k += self.progression.direction
 
     def oddity(self, moment: datetime) -> Oddity | None:
-        """What daylight saving did to the occurrence at ``moment``; None for any other moment."""
+        """The effect of daylight saving on the occurrence at ``moment``; None for any other moment."""
         if self.progression is None:
             return None
         at = ticks_of(moment)
-        # Of those that share the moment, the earliest on the wall clock is the one that was skipped.
+        # If several steps share the moment, the one with the earliest wall-clock time is the one that was skipped.
         k = self._reach(at - 1) if self.progression.direction > 0 else self._reach(at) - 1
         if self._moment(k) != moment:
             return None
@@ -123,13 +123,13 @@ class IntervalSchedule:
         return moment_of(at) if self._first <= at <= self._last else None
 
     def _reached_between(self, low: int, high: int) -> int:
-        """How many k have their moment in (low, high]."""
+        """The number of k whose moment is in (low, high]."""
         if self.progression is not None and self.progression.direction > 0:
             return self._reach(min(high, self._last)) - self._reach(min(low, self._last))
         return self._reach(max(low + 1, self._first)) - self._reach(max(high + 1, self._first))
 
     def _shared_between(self, progression: Progression, low: int, high: int) -> int:
-        """How many k in (low, high] have a moment that another k has already."""
+        """The number of k in (low, high] whose moment is shared with another k that is already counted."""
         if not progression.may_share_moments():
             return 0
         ends = [progression.anchor.at]
@@ -152,10 +152,10 @@ class IntervalSchedule:
 
 
 def parse_interval(text: str, timezone: str | None) -> IntervalSchedule:
-    """Reads a repeating interval and puts it into a zone.
+    """Parse a repeating interval in a time zone.
 
     Raises:
-        ScheduleError: the text is no repeating interval, or its moments cannot be.
+        ScheduleError: the text is not a repeating interval, or its moments are out of range.
         TimezoneError: there is no such zone.
     """
     clock = wall_clock(timezone)
@@ -174,18 +174,16 @@ def parse_interval(text: str, timezone: str | None) -> IntervalSchedule:
 
 
 def _difference(text: str, start: Anchor, end: Anchor, interval: RepeatingInterval) -> DurationStep:
-    """The step of ``Rn/<start>/<end>``: the time that elapses between the two."""
+    """The step of ``Rn/<start>/<end>``: the time between the two."""
     position = 0 if interval.end is None else interval.end.position
     elapsed = end.at - start.at
     if elapsed < 0:
-        raise ScheduleError(
-            text, position, "the end lies before the start", "write the earlier of the two moments first"
-        )
+        raise ScheduleError(text, position, "the end is before the start", "write the earlier moment first")
     if elapsed == 0 and interval.count != 1:
         raise ScheduleError(
             text,
             position,
-            "the end is the start itself, so the step would be zero",
+            "the end is the same as the start, so the step would be zero",
             "write a later end, or R1 for a single run",
         )
     if 0 < elapsed < 1_000_000:
@@ -207,7 +205,7 @@ def _anchor(text: str, written: WrittenMoment, clock: WallClock) -> Anchor:
         raise ScheduleError(
             text,
             written.position,
-            f"the moment lies {edge} in UTC or in the schedule's time zone",
+            f"the moment is {edge} in UTC or in the schedule's time zone",
             "write a moment between the years 1 and 9999",
         )
     return anchor

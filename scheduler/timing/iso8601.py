@@ -1,6 +1,6 @@
-"""Reads ISO 8601 repeating intervals, strictly: whatever is not plainly right is refused with its position.
+"""Parses ISO 8601 repeating intervals strictly: errors are reported with their position.
 
-Pure. The moments and the durations within are read by ``iso8601_moment`` and ``iso8601_duration``.
+Pure. The moments and durations in them are parsed by ``iso8601_moment`` and ``iso8601_duration``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scheduler.timing.iso8601_duration import read_duration
 from scheduler.timing.iso8601_moment import WrittenMoment, read_moment
 from scheduler.timing.progression import DurationStep
 
-_FORMS = "R5/2026-01-31T09:00:00Z/P1M (five runs), R/… (no end) or R5//PT1H (from when it is switched on)"
+_FORMS = "R5/2026-01-31T09:00:00Z/P1M (five runs), R/… (no end) or R5//PT1H (starts when it is switched on)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def read_repeating_interval(text: str) -> RepeatingInterval:
     """The parts of ``R[n]/<start>/<duration>`` and its other forms.
 
     Raises:
-        ScheduleError: with the position of the first thing wrong.
+        ScheduleError: the text is invalid; contains the position of the first error.
     """
     count, first, second = _split(text)
     first_at = text.index("/") + 1
@@ -63,7 +63,7 @@ def read_repeating_interval(text: str) -> RepeatingInterval:
             raise ScheduleError(
                 text,
                 second_at,
-                "there are two durations and no moment",
+                "there are two durations and no start or end",
                 f"write {text[:first_at]}/{second} to start when the schedule is switched on",
             )
         step = _read_step(text, first_at, first, count)
@@ -82,7 +82,7 @@ def _split(text: str) -> tuple[int | None, str, str]:
         if len(parts) == 1 and _is_duration(text):
             read_duration(text, 0, text)
             raise ScheduleError(text, 0, "a duration alone does not repeat", f"write R//{text}")
-        raise ScheduleError(text, 0, "a repeating interval begins with R", f"write {_FORMS}")
+        raise ScheduleError(text, 0, "a repeating interval must begin with R", f"write {_FORMS}")
     count = _read_count(text, parts[0])
     if len(parts) < 3:
         _refuse_missing_part(text, parts)
@@ -98,11 +98,11 @@ def _check_letters(text: str) -> None:
     for position, character in enumerate(text):
         if character.islower():
             raise ScheduleError(
-                text, position, f"{character!r} is a small letter", f"write it as {character.upper()!r}"
+                text, position, f"{character!r} is a lower-case letter", f"write it as {character.upper()!r}"
             )
         if character.isspace():
-            remedy = "write a T between date and time" if 0 < position < len(text) - 1 else "leave it out"
-            raise ScheduleError(text, position, "there is white space in the interval", remedy)
+            remedy = "write a T between date and time" if 0 < position < len(text) - 1 else "remove it"
+            raise ScheduleError(text, position, "white space is not allowed in an interval", remedy)
 
 
 def _read_count(text: str, part: str) -> int | None:
@@ -113,15 +113,17 @@ def _read_count(text: str, part: str) -> int | None:
     if position is None:
         return int(digits)
     if digits[0] == "-":
-        remedy = "leave the number out for no end (R/…), or write how many runs there are in all (R5/…)"
+        remedy = "omit the number for no end (R/…), or write the total number of runs (R5/…)"
         raise ScheduleError(text, 1, "the number of runs cannot be negative", remedy)
     if digits[0] == "+":
-        raise ScheduleError(text, 1, "the number of runs has no sign", f"leave out the '+': R{digits[1:]}/…")
+        raise ScheduleError(
+            text, 1, "the number of runs must not have a sign", f"remove the '+': R{digits[1:]}/…"
+        )
     raise ScheduleError(
         text,
         position,
-        f"{part[position]!r} cannot be part of the number of runs",
-        "write R, the number in the digits 0-9, and a '/': R5/…",
+        f"{part[position]!r} is not allowed in the number of runs",
+        "write R, the number with the digits 0-9, and a '/': R5/…",
     )
 
 

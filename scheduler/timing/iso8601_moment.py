@@ -1,4 +1,4 @@
-"""Reads ISO 8601 moments, strictly: calendar, ordinal and week dates, both forms, any offset. Pure."""
+"""Parses ISO 8601 moments strictly: calendar, ordinal and week dates, basic and extended form, any offset. Pure."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class WrittenMoment:
 
     Attributes:
         wall: the date and time of day, in ticks of the wall clock (see ``instants``).
-        offset: its offset in ticks east of UTC, or None if none is written.
-        position: where it stands in the schedule's text.
+        offset: its offset in ticks east of UTC, or None if there is none.
+        position: its position in the schedule's text.
         text: its own text.
     """
 
@@ -44,13 +44,13 @@ class WrittenMoment:
 
 
 def read_moment(text: str, position: int, part: str) -> WrittenMoment:
-    """The moment ``part``, which stands at ``position`` of ``text``.
+    """The moment ``part`` at ``position`` of ``text``.
 
-    A date alone is its midnight. ``24:00:00`` is the midnight that ends the day. Seconds may have six
-    decimals; further ones must be zeros, since nothing here is finer than a microsecond.
+    A date without a time is its midnight. ``24:00:00`` is the midnight at the end of the day. Seconds may have six
+    decimals; further ones must be zeros, because the resolution is one microsecond.
 
     Raises:
-        ScheduleError: with the position of the first thing wrong.
+        ScheduleError: the text is invalid; contains the position of the first error.
     """
     return _MomentReader(text, position, part).read()
 
@@ -86,7 +86,7 @@ class _MomentReader:
 
     def _day_number(self, kind: str, year: int, *rest: int, starts: re.Match[str]) -> int:
         if year == 0:
-            self._refuse(0, "there is no year 0000 here", "write a year from 0001 to 9999")
+            self._refuse(0, "the year 0000 is not supported", "write a year from 0001 to 9999")
         if kind == "ordinal":
             length = (date(year, 12, 31) - date(year, 1, 1)).days + 1
             if not 1 <= rest[0] <= length:
@@ -97,8 +97,8 @@ class _MomentReader:
                 return date.fromisocalendar(year, rest[0], rest[1]).toordinal()
             except ValueError:
                 at, what = (3, f"day {rest[1]}") if 1 <= rest[0] <= 52 else (2, f"week {rest[0]}")
-                remedy = "weeks go from W01 to W52 or W53, their days from 1 (Monday) to 7"
-                self._refuse(starts.start(at), f"{year} has no {what} there", remedy)
+                remedy = "use weeks W01 to W52 or W53, and days 1 (Monday) to 7"
+                self._refuse(starts.start(at), f"{year} has no {what}", remedy)
         month, day = rest
         if not 1 <= month <= 12:
             self._refuse(starts.start(2), f"there is no month {month:02}", "write 01 to 12")
@@ -118,30 +118,30 @@ class _MomentReader:
         if match is None:
             if other.fullmatch(written):
                 example = _EXAMPLE if form == "extended" else "20260131T090000Z"
-                message = f"the date is in the {form} form and the time of day is not"
-                self._refuse(at, message, f"write both alike: {example}")
+                message = f"the date is in the {form} form, but the time of day is not"
+                self._refuse(at, message, f"use the same form for both: {example}")
             self._refuse_time(at, written, form)
         hour, minute, second = (int(g) if g else 0 for g in match.group(1, 2, 3))
         decimals = match.group(4)
         unit = SECOND if match.group(3) else MINUTE if match.group(2) else HOUR
         extra = self._read_decimals(at + match.start(4), decimals, unit) if decimals else 0
         if hour > 24:
-            self._refuse(at, f"there is no hour {hour}", "write 00 to 23, or 24:00:00 for the day's end")
+            self._refuse(at, f"there is no hour {hour}", "write 00 to 23, or 24:00:00 for the end of the day")
         if minute > 59:
             self._refuse(at + match.start(2), f"there is no minute {minute}", "write 00 to 59")
         if second > 59:
             remedy = "write 59, or 00 of the next minute"
             self._refuse(at + match.start(3), f"second {second} is not supported (leap seconds)", remedy)
         if hour == 24 and (minute or second or extra):
-            self._refuse(at, "only 24:00:00 exists of hour 24", "write 00 of the next day and the time")
+            self._refuse(
+                at, "hour 24 is only allowed as 24:00:00", "write hour 00 of the next day with this time"
+            )
         return hour * HOUR + minute * MINUTE + second * SECOND + extra
 
     def _read_decimals(self, at: int, decimals: str, unit: int) -> int:
         extra = Fraction(int(decimals), 10 ** len(decimals)) * unit
         if extra.denominator != 1:
-            self._refuse(
-                at, "nothing finer than a microsecond is kept", "write at most six decimals of a second"
-            )
+            self._refuse(at, "times are limited to microseconds", "write at most six decimals of a second")
         return int(extra)
 
     def _read_offset(self, at: int, written: str) -> int:
@@ -150,8 +150,8 @@ class _MomentReader:
         match = _OFFSET.fullmatch(written)
         if match is None:
             if written[0] == "Z":
-                self._refuse(at + 1, "nothing may follow the Z", "leave it out")
-            self._refuse(at, f"{written!r} is no offset from UTC", "write Z, +01:00, +0100 or +01")
+                self._refuse(at + 1, "nothing may follow the Z", "remove it")
+            self._refuse(at, f"{written!r} is not an offset from UTC", "write Z, +01:00, +0100 or +01")
         hours, minutes = int(match.group(2)), int(match.group(3) or 0)
         if hours > 23 or minutes > 59:
             self._refuse(at, f"the offset {written} is out of range", "write at most 23:59 hours")
@@ -159,28 +159,28 @@ class _MomentReader:
         return -offset if match.group(1) == "-" else offset
 
     def _refuse_date(self, written: str) -> NoReturn:
-        wrong = re.search(r"[^0-9W-]", written)
+        invalid = re.search(r"[^0-9W-]", written)
         if re.fullmatch(r"[0-9]{4}(-[0-9]{1,2}|-?W[0-9]{2})?", written):
             self._refuse(len(written), "the date has no day", f"write the whole date: {_EXAMPLE}")
         if written[:1] in {"+", "-"}:
             self._refuse(
-                0, "a year has four digits and no sign", f"write a year from 0001 to 9999: {_EXAMPLE}"
+                0, "a year must have four digits and no sign", f"write a year from 0001 to 9999: {_EXAMPLE}"
             )
         if re.fullmatch(r"[0-9]{1,2}(-[0-9]{2})?", written) or not written:
             self._refuse(0, "the date is abbreviated", f"write the whole moment: {_EXAMPLE}")
-        if wrong and wrong.group() == ":":
+        if invalid and invalid.group() == ":":
             self._refuse(0, "the date is missing", f"write the whole moment: {_EXAMPLE}")
-        at = wrong.start() if wrong else 0
-        what = f"{wrong.group()!r} cannot be part of a date" if wrong else f"{written} is no date"
+        at = invalid.start() if invalid else 0
+        what = f"{invalid.group()!r} is not allowed in a date" if invalid else f"{written} is not a date"
         self._refuse(at, what, f"write a moment such as {_EXAMPLE} or 20260131T090000Z")
 
     def _refuse_time(self, at: int, written: str, form: str) -> NoReturn:
-        wrong = re.search(r"[^0-9:.,]", written)
+        invalid = re.search(r"[^0-9:.,]", written)
         example = "09:00:00" if form == "extended" else "090000"
-        if wrong:
-            what = f"{wrong.group()!r} cannot be part of a time of day"
-            self._refuse(at + wrong.start(), what, f"write it as {example}, then the offset")
-        self._refuse(at, f"{written} is no time of day", f"write two digits each, such as {example}")
+        if invalid:
+            what = f"{invalid.group()!r} is not allowed in a time of day"
+            self._refuse(at + invalid.start(), what, f"write the time as {example}, then the offset")
+        self._refuse(at, f"{written} is not a time of day", f"write two digits each, such as {example}")
 
     def _refuse(self, offset: int, message: str, remedy: str) -> NoReturn:
         raise ScheduleError(self._text, self._position + offset, message, remedy)

@@ -1,4 +1,4 @@
-"""What becomes of runs that fell due while no daemon was there to start them. Pure."""
+"""Decides what happens to runs that were due while no daemon was running. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from scheduler.domain.job import MisfirePolicy
 
 @dataclass(frozen=True, slots=True)
 class MisfireDecision:
-    """Whether a due time is run.
+    """Whether a due time runs.
 
     Attributes:
-        run: run it now.
+        run: whether it runs now.
         reason: why not, as a sentence for the ledger; None if it runs.
     """
 
@@ -33,22 +33,22 @@ def decide_misfire(
     policy: MisfirePolicy,
     grace: timedelta,
 ) -> MisfireDecision:
-    """Whether the run due at ``due_at`` is made now.
+    """Decide whether the run due at ``due_at`` is created now.
 
     Args:
-        due_at: when it fell due, at or before ``now``.
-        newest: the schedule's last occurrence before ``up_since``; None when there is none.
-        now: the present.
-        up_since: since when the planner has been watching without a break.
+        due_at: the due time, at or before ``now``.
+        newest: the schedule's last due time before ``up_since``; None if there is none.
+        now: the current time.
+        up_since: when the planner started to watch without interruption.
         policy: the job's policy.
-        grace: a run less late than this is simply run.
+        grace: a run that is less late than this simply runs.
     """
     if due_at >= up_since or now - due_at < grace or policy is MisfirePolicy.ALL:
         return _RUN
     if policy is MisfirePolicy.LATEST:
         if due_at == newest:
             return _RUN
-        rule = "misfire_policy 'latest' runs only the newest of the times missed."
+        rule = "misfire_policy 'latest' only runs the latest missed due time."
     else:
-        rule = "misfire_policy 'skip' runs none of the times missed."
+        rule = "misfire_policy 'skip' does not run missed due times."
     return MisfireDecision(run=False, reason=f"The daemon was not running at this time; {rule}")

@@ -1,4 +1,4 @@
-"""What becomes of a run that falls due while earlier runs of its job are still going. Pure."""
+"""Decides what happens to a run that is due while earlier runs of its job have not ended. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scheduler.domain.job import ConcurrencyPolicy
 
 
 class Overlap(StrEnum):
-    """What to do with a run that has fallen due."""
+    """What to do with a run that is due."""
 
     START = "start"  #: start it
     SKIP = "skip"  #: do not run it, record why
@@ -31,14 +31,14 @@ def decide_overlap(policy: ConcurrencyPolicy, active: int) -> Overlap:
 
 def overlap_reason(overlap: Overlap, active: int) -> str | None:
     """Why a run did not simply start, as a sentence for the ledger; None if it did."""
-    earlier = "An earlier run was" if active == 1 else f"{active} earlier runs were"
+    earlier = "An earlier run had" if active == 1 else f"{active} earlier runs had"
     ended = "it has ended" if active == 1 else "they have ended"
     match overlap:
         case Overlap.START:
             return None
         case Overlap.SKIP:
-            return f"{earlier} still going; concurrency_policy 'forbid' starts no other beside it."
+            return f"{earlier} not ended; concurrency_policy 'forbid' does not allow concurrent runs."
         case Overlap.WAIT:
-            return f"{earlier} still going; concurrency_policy 'queue' starts this one when {ended}."
+            return f"{earlier} not ended; concurrency_policy 'queue' starts this one when {ended}."
         case Overlap.REPLACE:
-            return f"{earlier} still going and stopped to make room; concurrency_policy is 'replace'."
+            return f"{earlier} not ended and was stopped for this run; concurrency_policy is 'replace'."

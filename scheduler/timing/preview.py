@@ -1,4 +1,4 @@
-"""What a schedule will do, for people to read before they trust it: its next occurrences and one sentence.
+"""Previews a schedule: its next due times and a description.
 
 Pure. The command and the API show the same preview.
 """
@@ -18,18 +18,18 @@ from scheduler.timing.zones import Oddity, wall_clock
 __all__ = ["MOST_OCCURRENCES", "Language", "PreviewedTime", "describe", "parse_moment", "preview"]
 
 MOST_OCCURRENCES = 1000
-"""The most that one preview may list."""
+"""Maximum number of due times in a preview."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewedTime:
-    """One due time.
+    """A due time in a preview.
 
     Attributes:
         at: the moment, in UTC.
         local: the same moment on the wall clock of the schedule's zone, with its offset.
-        note: ``gap`` if the wall-clock time meant is skipped by daylight saving, so that the run moved to the
-            first moment after; ``fold`` if it comes twice and this is the one that runs; else None.
+        note: ``gap`` if daylight saving skips the intended wall-clock time, so that the run moves to the first
+            moment after the gap; ``fold`` if the wall-clock time occurs twice and this is the first; otherwise None.
     """
 
     at: datetime
@@ -38,10 +38,10 @@ class PreviewedTime:
 
 
 def preview(schedule: Schedule, after: datetime, count: int) -> list[PreviewedTime]:
-    """The next ``count`` occurrences strictly after ``after``; fewer if no more are left.
+    """The next ``count`` due times strictly after ``after``; fewer if there are no more.
 
-    A schedule that begins when it is switched on (``Rn//<duration>``) is shown as if that happened at
-    ``after``, its start included.
+    A schedule that starts when it is switched on (``Rn//<duration>``) is shown as if it were switched on at
+    ``after``, including its start.
     """
     zone = UTC if schedule.timezone is None else check_timezone(schedule.timezone)
     if schedule.needs_start:
@@ -55,10 +55,10 @@ def preview(schedule: Schedule, after: datetime, count: int) -> list[PreviewedTi
 
 
 def parse_moment(text: str, timezone: str | None = None) -> datetime:
-    """The moment that an ISO 8601 text names, in UTC; without an offset it is on the zone's wall clock.
+    """The moment of an ISO 8601 text, in UTC; without an offset, it is on the zone's wall clock.
 
     Raises:
-        ScheduleError: the text is no moment between the years 1 and 9999.
+        ScheduleError: the text is not a moment between the years 1 and 9999.
         TimezoneError: there is no such zone.
     """
     clock = wall_clock(timezone)

@@ -1,8 +1,7 @@
-"""The arithmetic of repeating intervals: the k-th occurrence, and how many have come by a moment.
+"""The arithmetic of repeating intervals: the k-th occurrence, and the number of occurrences up to a moment.
 
-Every occurrence is reckoned from the anchor, never from the one before it, so nothing drifts; and none is
-walked through to reach another, so the distance from the anchor costs nothing. Pure; works on ticks (see
-``instants``).
+Every occurrence is calculated from the anchor, never from the previous one, so nothing drifts and the cost does not
+depend on the distance from the anchor. Pure; uses ticks (see ``instants``).
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from typing import Literal
 from scheduler.timing.instants import HOUR, MEAN_MONTH, add_months
 from scheduler.timing.zones import Oddity, WallClock
 
-# No zone ever skipped more than a day (Samoa on 2011-12-30).
+# No zone has ever skipped more than a day (Samoa on 2011-12-30).
 _LONGEST_GAP = 26 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class DurationStep:
-    """A duration, split by how it moves.
+    """A duration, split by the clock it refers to.
 
     Attributes:
-        months: years and months, stepped on the wall clock first, clamped to the month's last day.
-        wall: weeks and days in ticks, stepped on the wall clock.
-        elapsed: hours, minutes and seconds in ticks, elapsed time, added last.
+        months: years and months, added first on the wall clock, limited to the last day of the month.
+        wall: weeks and days in ticks, added on the wall clock.
+        elapsed: hours, minutes and seconds in ticks, added last as elapsed time.
     """
 
     months: int
@@ -39,12 +38,12 @@ class DurationStep:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Where a progression is reckoned from.
+    """The moment from which a progression is calculated.
 
     Attributes:
         at: the moment, in ticks of UTC.
         wall: the wall-clock time as written, in ticks of the wall clock; daylight saving may skip it.
-        oddity: what was odd about the wall-clock time, if it was written without an offset.
+        oddity: the effect of daylight saving on the wall-clock time, if it was written without an offset.
     """
 
     at: int
@@ -53,10 +52,10 @@ class Anchor:
 
 
 class Progression:
-    """The moments ``anchor ± k × step`` for k = 0, 1, 2, …, with no end of their own.
+    """The moments ``anchor ± k × step`` for k = 0, 1, 2, …, without an end.
 
-    They never turn back: forward they ascend and backward they descend, except that several may share one
-    moment where daylight saving skips more than a step.
+    They are monotonic: forward they ascend and backward they descend, except that several share one moment where
+    daylight saving skips more than a step.
     """
 
     __slots__ = ("anchor", "clock", "direction", "step")
@@ -65,7 +64,7 @@ class Progression:
         self, anchor: Anchor, step: DurationStep, clock: WallClock, direction: Literal[1, -1]
     ) -> None:
         if clock.zone is None:
-            # On UTC's clock a day is 24 elapsed hours; one kind less keeps the arithmetic closed.
+            # In UTC, a day is always 24 elapsed hours; one kind less simplifies the arithmetic.
             step = DurationStep(step.months, 0, step.wall + step.elapsed)
         self.anchor = anchor
         self.step = step
@@ -74,33 +73,32 @@ class Progression:
 
     @property
     def on_wall_clock(self) -> bool:
-        """Whether some part of the step moves on the wall clock."""
+        """Whether a part of the step refers to the wall clock."""
         return bool(self.step.months or self.step.wall)
 
     def at(self, k: int) -> int:
-        """The k-th moment in ticks of UTC; may lie outside the calendar."""
+        """The k-th moment in ticks of UTC; may be outside the calendar."""
         if k == 0:
             return self.anchor.at
         elapsed = self.direction * k * self.step.elapsed
         if not self.on_wall_clock:
             return self.anchor.at + elapsed
         moment = self.clock.resolve(self._wall(k))[0] + elapsed
-        # An anchor written with its offset may lie in the second pass of a doubled hour; what is reckoned
-        # from its reading would lie in the first, on the wrong side of it.
+        # An anchor with an explicit offset may be in the second pass of a repeated hour, whereas moments calculated
+        # from its wall-clock time would be in the first pass, on the wrong side of the anchor.
         return max(moment, self.anchor.at) if self.direction > 0 else min(moment, self.anchor.at)
 
     def oddity(self, k: int) -> Oddity | None:
-        """What daylight saving does to the wall-clock time of the k-th moment."""
+        """The effect of daylight saving on the wall-clock time of the k-th moment."""
         if k == 0:
-            # Written with its offset, it is one moment alone, in either pass of a doubled hour.
+            # With an explicit offset it is unambiguous, in either pass of a repeated hour.
             return self.anchor.oddity
         return self.clock.resolve(self._wall(k))[1] if self.on_wall_clock else None
 
     def reach(self, limit: int) -> int:
-        """How many moments lie at or before ``limit`` in the progression's own direction.
+        """The number of moments up to and including ``limit`` in the progression's own direction.
 
-        Forward, those with ``at(k) <= limit``; backward, those with ``at(k) >= limit``. With a step of
-        zero, one.
+        Forward, those with ``at(k) <= limit``; backward, those with ``at(k) >= limit``. For a step of zero, one.
         """
         distance = self.direction * (limit - self.anchor.at)
         if distance < 0:
@@ -110,7 +108,7 @@ class Progression:
             return 1
         if not self.on_wall_clock:
             return distance // mean + 1
-        # The mean step leads to within a step or two; from there the true place is closed in by doubling strides.
+        # The mean step leads to within a step or two; from there, doubling strides enclose the exact position.
         stride = 1
         high = distance // mean
         if self._within(high, limit):

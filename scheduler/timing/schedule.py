@@ -1,6 +1,6 @@
-"""Schedules: what every one of them answers, and how a stored text becomes one.
+"""Schedules: their common interface, and how a stored text is parsed.
 
-Pure. The planner, the preview and the API read schedules only through this module.
+Pure. The planner, the preview and the API use schedules only through this module.
 """
 
 from __future__ import annotations
@@ -28,19 +28,18 @@ __all__ = [
 ]
 
 LONGEST_TEXT = 256
-"""Characters as users write them, without a start written in; the longest useful schedules have some 60."""
+"""Maximum length as users write it, without an added start; the longest useful schedules have about 60 characters."""
 
-# A start as ``start_schedule`` writes it.
+# A start as added by ``start_schedule``.
 _WRITTEN_IN = re.compile(r"R[0-9]*/([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)/P")
 _LONGEST_STORED = LONGEST_TEXT + len("2026-01-31T09:00:00.000Z")
 
 
 class Schedule(Protocol):
-    """When a job runs: an ascending sequence of moments, each of them once.
+    """When a job runs: an ascending sequence of distinct moments.
 
-    Every moment that goes in is aware (in any zone), every one that comes out is aware and in UTC. Nothing
-    here raises OverflowError: what would lie beyond the years 1 to 9999, in UTC or in the schedule's zone,
-    does not occur.
+    All arguments are aware moments (in any zone), all results are aware moments in UTC. Nothing here raises
+    OverflowError: moments outside the years 1 to 9999, in UTC or in the schedule's zone, do not occur.
     """
 
     @property
@@ -53,22 +52,22 @@ class Schedule(Protocol):
 
     @property
     def needs_start(self) -> bool:
-        """Whether it has no occurrences until ``start_schedule`` writes its start into the text."""
+        """Whether it has no occurrences until ``start_schedule`` adds its start to the text."""
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first occurrence strictly after ``moment``, or None when none is left."""
+        """The first occurrence strictly after ``moment``, or None if there is none."""
 
     def last_before(self, moment: datetime) -> datetime | None:
-        """The last occurrence strictly before ``moment``, or None when there is none."""
+        """The last occurrence strictly before ``moment``, or None if there is none."""
 
     def count_between(self, after: datetime, until: datetime) -> int:
-        """How many occurrences lie in (after, until]; the cost does not grow with their number."""
+        """The number of occurrences in (after, until]; the cost does not grow with their number."""
 
     def occurrences(self, after: datetime, until: datetime | None = None) -> Iterator[datetime]:
         """The occurrences strictly after ``after``, up to and including ``until``, ascending."""
 
     def oddity(self, moment: datetime) -> Oddity | None:
-        """What daylight saving did to the occurrence at ``moment``; None for any other moment."""
+        """The effect of daylight saving on the occurrence at ``moment``; None for any other moment."""
 
 
 def parse_schedule(text: str, timezone: str | None = None) -> Schedule:
@@ -79,23 +78,23 @@ def parse_schedule(text: str, timezone: str | None = None) -> Schedule:
         timezone: the IANA zone of moments written without an offset and of the wall clock; None for UTC.
 
     Raises:
-        ScheduleError: the text is neither; it says where and what to write instead.
+        ScheduleError: the text is neither; the error says where it is wrong and what to write instead.
         TimezoneError: (a ScheduleError) there is no such zone.
     """
     return _parse(text, timezone)
 
 
 def start_schedule(text: str, timezone: str | None, now: datetime) -> str:
-    """The text with its start written in, if it lacks one (``Rn//<duration>``); any other as it is.
+    """The text with its start added, if it lacks one (``Rn//<duration>``); any other text is unchanged.
 
-    The start is ``now``, rounded up to the next whole millisecond so that it never lies before ``now``.
+    The start is ``now``, rounded up to the next whole millisecond so that it is never before ``now``.
 
     Raises:
-        ScheduleError: as ``parse_schedule``.
+        ScheduleError: as for ``parse_schedule``.
     """
     if not parse_schedule(text, timezone).needs_start:
         return text
-    # Near the calendar's ends it stays within what the zone's clock can show.
+    # Near the limits of the calendar it stays within what the zone's clock can show.
     clock = wall_clock(timezone)
     ticks = min(-(-max(ticks_of(now), clock.first) // 1_000), clock.last // 1_000) * 1_000
     start = moment_of(ticks).replace(tzinfo=None).isoformat(timespec="milliseconds")
@@ -113,7 +112,7 @@ def _parse(text: str, timezone: str | None) -> IntervalSchedule | CronSchedule:
             "use ranges and steps, such as */5 or 1-5",
         )
     _check_characters(text)
-    # No crontab begins with R or P, and no interval without white space begins otherwise.
+    # No crontab begins with R or P, and no interval without white space begins with anything else.
     if text[0] in "RrPp" or (text[0] not in "@*" and " " not in text and "\t" not in text):
         return parse_interval(text, timezone)
     return parse_cron(text, timezone)
@@ -129,10 +128,10 @@ def _check_characters(text: str) -> None:
             what = (
                 f"{character!r} is a digit other than 0-9"
                 if character.isdigit()
-                else f"{character!r} stands there"
+                else f"{character!r} is not an ASCII character"
             )
-            remedy = "write the plain letters, digits and signs of ASCII"
+            remedy = "use plain ASCII letters, digits and signs"
             raise ScheduleError(text, position, what, remedy)
     if text[0] in " \t" or text[-1] in " \t":
         position = 0 if text[0] in " \t" else len(text.rstrip())
-        raise ScheduleError(text, position, "there is white space around the schedule", "leave it out")
+        raise ScheduleError(text, position, "there is white space around the schedule", "remove it")

@@ -1,4 +1,4 @@
-"""The bridge to APScheduler: a schedule's occurrences within the planner's horizon, as a trigger."""
+"""An APScheduler trigger for a schedule's occurrences within the planner's horizon."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from scheduler.timing.schedule import Schedule
 
 
 class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no type hints
-    """Fires each occurrence in (after, until] exactly once, in order.
+    """Fires for each occurrence in (after, until] exactly once, in order.
 
-    Occurrences already past are fired as well: whether a late run is made is the planner's decision, not the
-    clock's. Kept in memory only, so it needs no pickling.
+    Occurrences in the past fire as well: the planner decides whether a late run is created. The trigger is kept in
+    memory only, so it need not support pickling.
     """
 
     __slots__ = ("_after", "_schedule", "_until")
@@ -26,7 +26,7 @@ class ScheduleTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has n
     def get_next_fire_time(
         self,
         previous_fire_time: datetime | None,
-        now: datetime,  # noqa: ARG002  the clock's present plays no part; see the class
+        now: datetime,  # noqa: ARG002  the current time is irrelevant; see the class
     ) -> datetime | None:
         """The occurrence after ``previous_fire_time`` (if None, the first); None beyond the horizon."""
         after = self._after if previous_fire_time is None else max(previous_fire_time, self._after)

@@ -1,8 +1,7 @@
-"""Time zones as schedules need them: offsets, skipped and doubled wall-clock times, transitions.
+"""Time zones for schedules: offsets, skipped and repeated wall-clock times, transitions.
 
-A thin layer over the standard library's zoneinfo that works on ticks (see ``instants``), never overflows at
-the calendar's ends, and turns every odd name into one clear error. Reads the zone files only when a zone is
-first named.
+A thin layer over the standard library's zoneinfo that uses ticks (see ``instants``), never overflows at the limits of
+the calendar, and reports every invalid name with the same error. Zone files are only read when a zone is first used.
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ from scheduler.domain.errors import ScheduleError
 from scheduler.timing.instants import DAY, FIRST_TICK, LAST_TICK, SECOND, moment_of, naive_of, ticks_of
 
 Oddity = Literal["gap", "fold"]
-"""``gap``: daylight saving skips that wall-clock time; ``fold``: it comes twice."""
+"""``gap``: daylight saving skips the wall-clock time; ``fold``: the wall-clock time occurs twice."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]*(?:/[A-Za-z0-9][A-Za-z0-9_+.-]*)*")
 _LONGEST_NAME = 64
-# Files of the zone database that are no zones of their own; those under 'right' count leap seconds and would
-# put every run some 27 seconds off.
+# Files of the zone database that are not zones; those under 'right' count leap seconds and would shift every
+# run by about 27 seconds.
 _NOT_ZONES = re.compile(r"(?:posix|right)/.*|posixrules|localtime|Factory")
-# zoneinfo is asked only this far from the calendar's ends, where no offset can carry it over them.
+# zoneinfo is only used this far from the limits of the calendar, where no offset can exceed them.
 _FIRST_ASKED = FIRST_TICK + 2 * DAY
 _LAST_ASKED = LAST_TICK - 2 * DAY
-# The zone database's earliest transitions are of the 1830s.
+# The earliest transitions in the zone database are from the 1830s.
 _FIRST_YEAR_WITH_TRANSITIONS = 1800
-# From here on every zone follows a yearly rule, which repeats with the Gregorian cycle. Those that pause daylight
-# saving for Ramadan, such as Africa/Casablanca, are written out year by year until 2087.
+# From this year on, every zone follows a yearly rule, which repeats with the Gregorian cycle. Zones that pause
+# daylight saving for Ramadan, such as Africa/Casablanca, are listed year by year until 2087.
 _FIRST_YEAR_BY_RULE = 2100
 _CYCLE_YEARS = 400
 _CYCLE = 146_097 * DAY
 
 
 class TimezoneError(ScheduleError):
-    """A time zone's name cannot be accepted; ``text`` is the name as given."""
+    """A time zone's name is invalid; ``text`` is the name as given."""
 
     def __init__(self, name: str, message: str, remedy: str) -> None:
         super().__init__(name, 0, message, remedy)
@@ -47,10 +46,10 @@ class TimezoneError(ScheduleError):
 
 
 def check_timezone(name: str) -> ZoneInfo:
-    """The zone of an IANA name such as ``Europe/Berlin``.
+    """The zone with an IANA name such as ``Europe/Berlin``.
 
     Raises:
-        TimezoneError: there is no such zone; the remedy names near ones.
+        TimezoneError: there is no such zone; the remedy suggests similar names.
     """
     shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"
     message = f"{shown!r} is not the name of an IANA time zone"
@@ -58,21 +57,21 @@ def check_timezone(name: str) -> ZoneInfo:
         raise TimezoneError(name, message, _remedy(name))
     try:
         return ZoneInfo(name)
-    # zoneinfo answers KeyError for unknown names, ValueError for files that are no zones and OSError for
-    # folders such as 'Europe'.
+    # zoneinfo raises KeyError for unknown names, ValueError for files that are not zones, and OSError for
+    # directories such as 'Europe'.
     except (KeyError, ValueError, OSError):
         raise TimezoneError(name, message, _remedy(name)) from None
 
 
 def _remedy(name: str) -> str:
-    example = "write a name such as 'Europe/Berlin', 'Asia/Shanghai' or 'UTC'"
+    example = "use a name such as 'Europe/Berlin', 'Asia/Shanghai' or 'UTC'"
     if len(name) > _LONGEST_NAME:
         return example
     known = _known_names()
     wanted = name.strip().replace(" ", "_").casefold()
     near = [known[wanted]] if wanted in known else []
     if not near:
-        # People often know the city alone.
+        # People often know only the city.
         near = sorted(full for key, full in known.items() if wanted and key.rpartition("/")[2] == wanted)[:3]
     if not near:
         near = [known[key] for key in difflib.get_close_matches(wanted, known, n=3, cutoff=0.75)]
@@ -90,8 +89,8 @@ class Transition:
 
     Attributes:
         at: the first tick (UTC) of the new offset.
-        before: offset until then, in ticks east of UTC.
-        after: offset from then on.
+        before: the offset before, in ticks east of UTC.
+        after: the offset from then on.
     """
 
     at: int
@@ -100,7 +99,7 @@ class Transition:
 
 
 class WallClock:
-    """What a clock on the wall of one zone shows; without a zone, UTC.
+    """The wall clock of a zone, or of UTC.
 
     Attributes:
         zone: the zone, or None for UTC.
@@ -123,9 +122,9 @@ class WallClock:
         return _ticks_of_offset(moment.astimezone(self.zone).utcoffset())
 
     def resolve(self, wall: int) -> tuple[int, Oddity | None]:
-        """The moment (ticks of UTC) at which the clock shows ``wall``, and what is odd about it.
+        """The moment (ticks of UTC) at which the clock shows ``wall``, and the effect of daylight saving on it.
 
-        A time that is skipped gives the first moment after the gap; one that comes twice gives the first.
+        A skipped time gives the first moment after the gap; a time that occurs twice gives the first.
         """
         if self.zone is None:
             return wall, None
@@ -139,9 +138,9 @@ class WallClock:
         return self._transition_between(wall - second, wall - first), "gap"
 
     def reached(self, ticks: int) -> int:
-        """The latest wall-clock time whose moment (see ``resolve``) has come at ``ticks``.
+        """The latest wall-clock time whose moment (see ``resolve``) has been reached at ``ticks``.
 
-        That is what the clock shows, except while it repeats an hour: all of that hour has come already.
+        This is what the clock shows, except while it repeats an hour: then all of that hour has already been reached.
         """
         if self.zone is None:
             return ticks
@@ -154,12 +153,12 @@ class WallClock:
         return self._transition_between(ticks - (before - offset), ticks) + before - 1
 
     def transition_after(self, ticks: int) -> Transition | None:
-        """The first change of offset after ``ticks`` within that and the next year, if there is one."""
+        """The first change of offset after ``ticks`` in the same or the next year, if there is one."""
         year = _year_of(ticks)
         return next((t for y in (year, year + 1) for t in self.transitions(y) if t.at > ticks), None)
 
     def transition_until(self, ticks: int) -> Transition | None:
-        """The last change of offset at or before ``ticks`` within that and the year before, if any."""
+        """The last change of offset at or before ``ticks`` in the same or the previous year, if there is one."""
         year = _year_of(ticks)
         return next(
             (t for y in (year, year - 1) for t in reversed(self.transitions(y)) if t.at <= ticks), None
@@ -173,17 +172,17 @@ class WallClock:
         return [t for year in years for t in self.transitions(year) if after < t.at <= until]
 
     def transitions(self, year: int) -> tuple[Transition, ...]:
-        """The changes of offset within a year of UTC."""
+        """The changes of offset in a year of UTC."""
         if self.zone is None or not _FIRST_YEAR_WITH_TRANSITIONS <= year <= 9999:
             return ()
         cycles = max(0, (year - _FIRST_YEAR_BY_RULE) // _CYCLE_YEARS)
-        found = _transitions_of_year(self.zone, year - cycles * _CYCLE_YEARS)
+        transitions_found = _transitions_of_year(self.zone, year - cycles * _CYCLE_YEARS)
         if not cycles:
-            return found
-        return tuple(Transition(t.at + cycles * _CYCLE, t.before, t.after) for t in found)
+            return transitions_found
+        return tuple(Transition(t.at + cycles * _CYCLE, t.before, t.after) for t in transitions_found)
 
     def _transition_between(self, before: int, until: int) -> int:
-        """The tick in (before, until] at which the offset changes; offsets change on whole seconds."""
+        """The tick in (before, until] at which the offset changes; offsets change at whole seconds."""
         low, high = before // SECOND, until // SECOND
         old = self.offset_at(low * SECOND)
         while high - low > 1:
@@ -207,20 +206,20 @@ def wall_clock(name: str | None) -> WallClock:
 
 @lru_cache(maxsize=8192)
 def _transitions_of_year(zone: ZoneInfo, year: int) -> tuple[Transition, ...]:
-    # zoneinfo does not tell its transitions, so the offset is asked once a day; no zone has ever changed its
-    # offset forth and back within one.
+    # zoneinfo does not expose its transitions, so the offset is checked once a day; no zone has ever changed its
+    # offset back and forth within a day.
     clock = WallClock(zone)
     start = ticks_of(datetime(year, 1, 1, tzinfo=moment_of(0).tzinfo))
     end = start + (366 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 365) * DAY
-    found = []
+    changes = []
     offset = clock.offset_at(start - SECOND)
     previous = start - SECOND
     for tick in (*range(start, end, DAY), end - SECOND):
         now = clock.offset_at(tick)
         if now != offset:
-            found.append(Transition(clock._transition_between(previous, tick), offset, now))  # noqa: SLF001
+            changes.append(Transition(clock._transition_between(previous, tick), offset, now))  # noqa: SLF001
         previous, offset = tick, now
-    return tuple(found)
+    return tuple(changes)
 
 
 def _year_of(ticks: int) -> int:
@@ -228,5 +227,5 @@ def _year_of(ticks: int) -> int:
 
 
 def _ticks_of_offset(offset: timedelta | None) -> int:
-    # A zone always knows its offset; the type of utcoffset() cannot say so.
+    # A zone always knows its offset, although the type of utcoffset() allows None.
     return 0 if offset is None else (offset.days * 86_400 + offset.seconds) * SECOND

@@ -161,14 +161,14 @@ class OverviewUseCases:
             ForbiddenError: the caller may not stop runs.
         """
         statuses = (wanted.statuses or _OPEN) & _OPEN
-        found = await self._find_many(
+        result = await self._find_many(
             caller, Role.OPERATOR, replace(wanted, statuses=statuses), statuses, limit
         )
         if not dry_run:
             now, reason = self._parts.clock.now(), requested_by(caller.user)
-            await self._record_request(caller, "exec.stop_many", wanted, found, now)
-            for start in range(0, len(found.exec_ids), BATCH):
-                chunk = found.exec_ids[start : start + BATCH]
+            await self._record_request(caller, "exec.stop_many", wanted, result, now)
+            for start in range(0, len(result.exec_ids), BATCH):
+                chunk = result.exec_ids[start : start + BATCH]
 
                 def work(connection: Connection, chunk: list[str] = chunk) -> None:
                     for exec_id in chunk:
@@ -178,7 +178,7 @@ class OverviewUseCases:
 
                 await self._parts.database.write(work)
                 self._parts.tell_stopped(chunk, reason)
-        return found
+        return result
 
     async def delete_many(
         self, caller: Caller, wanted: ExecFilter, *, dry_run: bool, limit: int
@@ -196,13 +196,13 @@ class OverviewUseCases:
         """
         ended = frozenset(ExecStatus) - _OPEN
         statuses = (wanted.statuses or ended) & ended
-        found = await self._find_many(
+        result = await self._find_many(
             caller, Role.EDITOR, replace(wanted, statuses=statuses), statuses, limit
         )
         if not dry_run:
             now = self._parts.clock.now()
-            await self._record_request(caller, "exec.delete_many", wanted, found, now)
-            for exec_id in found.exec_ids:
+            await self._record_request(caller, "exec.delete_many", wanted, result, now)
+            for exec_id in result.exec_ids:
 
                 def work(connection: Connection, exec_id: str = exec_id) -> None:
                     if (run := execs.get(connection, exec_id)) is not None:
@@ -211,15 +211,15 @@ class OverviewUseCases:
 
                 await self._parts.database.write(work)
             self._parts.cleaner.wake()
-        return found
+        return result
 
     async def _record_request(
-        self, caller: Caller, action: str, wanted: ExecFilter, found: BulkResult, now: datetime
+        self, caller: Caller, action: str, wanted: ExecFilter, result: BulkResult, now: datetime
     ) -> None:
         """Record the request in the audit log, even if no run matched."""
         namespace = caller.namespace or wanted.namespace
         await self._parts.database.write(
-            lambda c: record(c, caller, action, f"{found.matched} execs", now=now, namespace=namespace)
+            lambda c: record(c, caller, action, f"{result.matched} execs", now=now, namespace=namespace)
         )
 
     async def _find_many(

@@ -99,31 +99,31 @@ class UserUseCases:
             TooManyError: too many wrong passwords were given.
         """
         _demand_self_or_all(caller, username)
-        given = dict(fields)
-        current = given.pop("current_password", None)
+        changes = dict(fields)
+        current = changes.pop("current_password", None)
         if not _is_administrator(caller):
-            if forbidden := set(given) - OWN_FIELDS:
+            if forbidden := set(changes) - OWN_FIELDS:
                 raise ForbiddenError(
                     f"Only an administrator of all namespaces can change {', '.join(sorted(forbidden))}"
                 )
-            if "password" in given:
+            if "password" in changes:
                 await self._check_current(username, current)
-        if "password" in given:
-            given["password"] = await self._parts.passwords.hashed(given["password"])
+        if "password" in changes:
+            changes["password"] = await self._parts.passwords.hashed(changes["password"])
         now = self._parts.clock.now()
 
         def work(connection: Connection) -> StoredUser:
             before = _existing(connection, username)
-            if given:
-                accounts.update_user(connection, username, now, **given)
-            if "password" in given:
+            if changes:
+                accounts.update_user(connection, username, now, **changes)
+            if "password" in changes:
                 accounts.remove_logins(connection, username, but=caller.token_id)
             after = _existing(connection, username)
             for namespace in {before.namespace, after.namespace}:
                 audit.record(
                     connection,
                     caller,
-                    "user.password" if set(given) == {"password"} else "user.update",
+                    "user.password" if set(changes) == {"password"} else "user.update",
                     f"user {username}",
                     now=now,
                     namespace=namespace,

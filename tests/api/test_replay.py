@@ -157,7 +157,7 @@ async def test_an_image_of_no_registry_is_found_by_its_id(world: World):
     [retry] = (await api.get(f"/v1/execs?trigger_mode=R&job={job['id']}")).body["results"]
     retry = await api.until_ended(job["id"], retry["id"])
     assert (retry["image_digest"], retry["replay_of"], retry["retry_of"]) == (FIRST, one["id"], gone["id"])
-    assert "not on the engine any more" in retry["error"]
+    assert "no longer on the engine" in retry["error"]
 
 
 async def test_what_a_user_gives_as_digest_is_looked_for_in_its_repository_alone(world: World):

@@ -88,7 +88,7 @@ async def test_a_key_from_the_environment_is_not_changed(world: World):
     answer = await world.api.post(ROTATE)
     assert answer.status == 409
     assert "TIMEBALL_SECRET_KEY" in answer.body["detail"]
-    assert "write a new key before the present one" in answer.body["detail"]
+    assert "add a new key before the current one" in answer.body["detail"]
 
 
 async def test_a_file_that_cannot_be_replaced_is_left_as_it_is(

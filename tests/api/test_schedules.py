@@ -338,7 +338,7 @@ async def test_a_space_that_is_no_lost_plus_sign_stays_as_it_was_given(api: Api)
     entry = answer.errors()["schedule"]
     assert (entry["value"], entry["message"]) == (
         schedule,
-        "there is white space in the interval (at position 14)",
+        "white space is not allowed in an interval (at position 14)",
     )
     for offset in (" 02:00", " 0200", " 02"):
         query = {"schedule": "@hourly", "after": f"2026-01-01T09:00:00.5{offset}", "count": "1"}

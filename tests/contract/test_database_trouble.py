@@ -114,7 +114,7 @@ async def test_a_database_that_hangs_keeps_nobody_for_ever(
         _add(connection, "late")
 
     for _ in range(2):
-        with pytest.raises(UnavailableError, match="may yet be done"):
+        with pytest.raises(UnavailableError, match="may still take effect"):
             await quick.write(hang if not quick.trouble else (lambda connection: _add(connection, "later")))
     assert _refusals("hung")
     monkeypatch.undo()

@@ -420,7 +420,7 @@ async def test_due_times_too_many_for_a_row_each_share_one(database: Database) -
 
     [entry] = await ledger_of(database, job)
     assert entry.outcome is Outcome.MISSED
-    assert "4999999 due times after it" in (entry.reason or "")
+    assert "4999999 later due times" in (entry.reason or "")
     assert claims.advanced == {job.id: following}
 
 
@@ -550,4 +550,4 @@ async def test_very_many_abandoned_due_times_share_an_entry(database: Database) 
     await database.write(lambda c: abandon(c, job, now=NOW + SECOND * 5_000_000))
 
     [entry] = await ledger_of(database, job)
-    assert "4999999 due times after it" in (entry.reason or "")
+    assert "4999999 later due times" in (entry.reason or "")

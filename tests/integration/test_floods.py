@@ -167,7 +167,7 @@ async def test_a_run_beyond_its_limit_ends_well_and_keeps_its_end(own_timeball: 
     assert [words in line["message"] for line in lines].count(True) == 1
     printed = 4 * len(numbered(count)) + len(b"halfway\nthe last word\nthe last error\n")
     missing = printed - len(stdout) - len(stderr)
-    assert lines[-1]["message"] == f"{missing:,} bytes that were printed here are not kept."
+    assert lines[-1]["message"] == f"{missing:,} bytes of output are missing here."
 
 
 async def test_a_progress_bar_is_a_handful_of_short_lines(timeball: Timeball) -> None:

@@ -168,20 +168,20 @@ def _size(file: Path, figures: dict[str, int]) -> Finding:
     free = figures["freelist_count"] * figures["page_size"]
     log = file.with_name(file.name + "-wal")
     log_bytes = log.stat().st_size if log.exists() else 0
-    said = f"{size // MIB} MiB, {free // MIB} MiB of it free; write-ahead log {log_bytes // MIB} MiB"
+    summary = f"{size // MIB} MiB, {free // MIB} MiB of it free; write-ahead log {log_bytes // MIB} MiB"
     details: dict[str, Any] = {"bytes": size, "free_bytes": free, "wal_bytes": log_bytes}
     if log_bytes > LARGE_LOG:
         return warning(
             "database size",
-            f"{said}: something prevents checkpoints",
+            f"{summary}: something prevents checkpoints",
             "Stop other programs that use the database, or restart the daemon",
             **details,
         )
     if figures["auto_vacuum"] != 2:
         return warning(
             "database size",
-            f"{said}; the file never shrinks, because it was created without auto_vacuum",
+            f"{summary}; the file never shrinks, because it was created without auto_vacuum",
             "Stop the daemon, then run: sqlite3 FILE 'PRAGMA auto_vacuum=2' 'VACUUM'",
             **details,
         )
-    return ok("database size", said, **details)
+    return ok("database size", summary, **details)

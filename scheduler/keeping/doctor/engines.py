@@ -72,8 +72,8 @@ async def check_engines(
             *_strangers(name, facts, installation),
         ]
 
-    found = await asyncio.gather(*(check(name, region) for name, region in regions.items()))
-    return [finding for findings in found for finding in findings]
+    results = await asyncio.gather(*(check(name, region) for name, region in regions.items()))
+    return [finding for findings in results for finding in findings]
 
 
 def _remedy(url: str) -> str:
@@ -88,7 +88,8 @@ def _remedy(url: str) -> str:
 def _judge_skew(name: str, url: str, facts: EngineFacts, skew: timedelta | None) -> Finding:
     check = f"engine {name}"
     seconds = None if skew is None else round(skew.total_seconds(), 3)
-    said = f"Engine {facts.version} at {url}, {facts.capacity.cpus:g} CPUs, {facts.capacity.memory_bytes >> 20} MiB"
+    memory = facts.capacity.memory_bytes >> 20
+    summary = f"Engine {facts.version} at {url}, {facts.capacity.cpus:g} CPUs, {memory} MiB"
     details = {
         "url": url,
         "version": facts.version,
@@ -98,11 +99,11 @@ def _judge_skew(name: str, url: str, facts: EngineFacts, skew: timedelta | None)
         "clock_skew_seconds": seconds,
     }
     if skew is not None and abs(skew) > SKEW:
-        said += f"; its clock differs from ours by {seconds} s"
+        summary += f"; its clock differs from ours by {seconds} s"
         remedy = "Synchronise the clocks of both machines (chrony, systemd-timesyncd)"
         make = problem if abs(skew) > GREAT_SKEW else warning
-        return make(check, f"{said}: start and end times of runs are off by as much", remedy, **details)
-    return ok(check, said, **details)
+        return make(check, f"{summary}: start and end times of runs are off by as much", remedy, **details)
+    return ok(check, summary, **details)
 
 
 async def _orphans(
@@ -148,11 +149,11 @@ def _strangers(name: str, facts: EngineFacts, installation: str | None) -> list[
     )
     if not others:
         return []
-    said = ", ".join(f"{count} of {other}" for other, count in sorted(others.items()))
+    summary = ", ".join(f"{count} of {other}" for other, count in sorted(others.items()))
     return [
         ok(
             f"strangers {name}",
-            f"The engine also has containers of other Timeball installations, which are ignored: {said}",
+            f"The engine also has containers of other Timeball installations, which are ignored: {summary}",
             installations=dict(others),
         )
     ]

@@ -56,30 +56,32 @@ def look_at_room(path: Path) -> FreeSpace:
 
 def judge_room(path: Path, room: FreeSpace) -> list[Finding]:
     """Judge whether the free space is sufficient."""
-    said = f"{room.free // MIB} of {room.total // MIB} MiB are free at {path}"
+    summary = f"{room.free // MIB} of {room.total // MIB} MiB are free at {path}"
     details = {"path": str(path), "free_bytes": room.free, "total_bytes": room.total}
-    remedy = "Free space, or reduce the retention (retention_days, retention_count, retention_log_bytes)"
+    remedy = (
+        "Free up disk space, or reduce the retention (retention_days, retention_count, retention_log_bytes)"
+    )
     if room.free < LEAST_FREE:
         findings = [
             problem(
                 "disk space",
-                f"{said}: the daemon will soon be unable to store runs and logs",
+                f"{summary}: the daemon will soon be unable to store runs and logs",
                 remedy,
                 **details,
             )
         ]
     elif room.free < LITTLE_FREE:
-        findings = [warning("disk space", said, remedy, **details)]
+        findings = [warning("disk space", summary, remedy, **details)]
     else:
-        findings = [ok("disk space", said, **details)]
+        findings = [ok("disk space", summary, **details)]
     if room.inodes is not None:
-        said = f"{room.inodes} more files can be created there"
+        summary = f"{room.inodes} more files can be created there"
         if room.inodes < LEAST_INODES:
-            findings.append(problem("disk inodes", said, "Delete small files there", inodes=room.inodes))
+            findings.append(problem("disk inodes", summary, "Delete small files there", inodes=room.inodes))
         elif room.inodes < LITTLE_INODES:
-            findings.append(warning("disk inodes", said, "Delete small files there", inodes=room.inodes))
+            findings.append(warning("disk inodes", summary, "Delete small files there", inodes=room.inodes))
         else:
-            findings.append(ok("disk inodes", said, inodes=room.inodes))
+            findings.append(ok("disk inodes", summary, inodes=room.inodes))
     return findings
 
 
@@ -169,14 +171,14 @@ def clock_is_synchronised() -> bool | None:
     """Whether the machine's clock is synchronised; None if that cannot be determined."""
     if platform.system() != "Linux" or ctypes.sizeof(ctypes.c_long) != 8:
         return None
-    asked = _Timex()  # modes 0: only reads, which requires no privilege
+    timex = _Timex()  # modes 0: only reads, which requires no privilege
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
     except (OSError, AttributeError):
         return None
     if state < 0:
         return None
-    return state != _TIME_ERROR and not asked.status & _UNSYNCHRONISED
+    return state != _TIME_ERROR and not timex.status & _UNSYNCHRONISED
 
 
 def check_clock() -> list[Finding]:

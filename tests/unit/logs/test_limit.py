@@ -55,7 +55,7 @@ async def test_beginning_and_end_are_kept_and_what_is_missing_is_said(scene: Log
     assert own[:2] == [1000, 1001]
     assert lines[own[0]].message.startswith(b"The log has reached its limit of 10,000 bytes.")
     missing = len(printed) - LIMIT - len(end)
-    assert lines[own[1]].message == f"{missing:,} bytes that were printed here are not kept.".encode()
+    assert lines[own[1]].message == f"{missing:,} bytes of output are missing here.".encode()
 
 
 async def test_both_streams_are_cut_together_and_end_with_their_own_lines(scene: LogScene) -> None:
@@ -73,9 +73,7 @@ async def test_both_streams_are_cut_together_and_end_with_their_own_lines(scene:
     end = [(line.stream, line.data) for line in lines][-2:]
     assert end == [(ERR, b"whole\n"), (OUT, b"last\n")]
     missing = 14 + 20_000 + len(b", rest of it\nwhole\nlast\n") - kept
-    assert f"{missing:,} bytes that were printed here are not kept." in [
-        line.message.decode() for line in lines
-    ]
+    assert f"{missing:,} bytes of output are missing here." in [line.message.decode() for line in lines]
 
 
 @pytest.mark.parametrize("seed", range(8))

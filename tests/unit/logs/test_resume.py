@@ -162,7 +162,7 @@ def test_what_cannot_be_known_is_said() -> None:
     locator.feed([(OUT, b"tick\n" * 1500, None)])
     locator.aligner()
     [note] = locator.notes
-    assert "missing or twice" in note
+    assert "missing or repeated" in note
 
 
 def test_what_the_engine_threw_away_is_said() -> None:
@@ -173,7 +173,7 @@ def test_what_the_engine_threw_away_is_said() -> None:
     locator.feed(copy)
     assert joined(locator.aligner().feed(copy)) == joined(copy)
     [note] = locator.notes
-    assert "thrown it away" in note
+    assert "has discarded it" in note
 
 
 class EngineCopy:

@@ -413,7 +413,7 @@ async def test_what_ended_long_ago_is_removed_and_too_much_that_waits_is_given_u
     found = await desk.of(hook)
     assert [one.status.value for one in found] == ["failed", "failed", "pending", "pending", "pending"]
     assert found[0].reason is not None
-    assert "more than 3 messages waited" in found[0].reason
+    assert "more than 3 deliveries were pending" in found[0].reason
     week = now + timedelta(days=7, seconds=1)
     assert await door.sweep(week, keep=timedelta(days=7), most_pending=3) == (2, 0)
     assert len(await desk.of(hook)) == 3

@@ -18,16 +18,16 @@ from scheduler.timing.preview import describe, parse_moment, preview
 from scheduler.timing.schedule import parse_schedule
 
 SENTENCES = [
-    ("R5/2026-01-31T00:00:00Z/P1M", None, "Runs 5 times, every month, the first time at 2026-01-31 00:00 UTC; months without a day 31 run on their last day.", "每月运行一次，共 5 次，首次为 2026-01-31 00:00（UTC）；没有 31 日的月份在当月最后一天运行。"),
-    ("R/2026-01-01T09:00:00/P1D", "Asia/Shanghai", "Runs every day, beginning at 2026-01-01 09:00 Asia/Shanghai.", "每天运行一次，首次为 2026-01-01 09:00（Asia/Shanghai）。"),
+    ("R5/2026-01-31T00:00:00Z/P1M", None, "Runs 5 times, every month, the first time at 2026-01-31 00:00 UTC; in months without a day 31, on the last day.", "每月运行一次，共 5 次，首次为 2026-01-31 00:00（UTC）；没有 31 日的月份在当月最后一天运行。"),
+    ("R/2026-01-01T09:00:00/P1D", "Asia/Shanghai", "Runs every day, starting at 2026-01-01 09:00 Asia/Shanghai.", "每天运行一次，首次为 2026-01-01 09:00（Asia/Shanghai）。"),
     ("R1/2026-01-01T09:00:30Z/P1D", None, "Runs once, at 2026-01-01 09:00:30 UTC.", "只运行一次，时间为 2026-01-01 09:00:30（UTC）。"),
     ("R0/2026-01-01T09:00:30Z/P1D", None, "Never runs.", "从不运行。"),
     ("R3//PT90M", None, "Runs 3 times, every 90 minutes, the first time when the schedule is switched on.", "每隔 90 分钟运行一次，共 3 次，首次为启用时。"),
-    ("R//PT1H", None, "Runs every hour, beginning when the schedule is switched on.", "每小时运行一次，首次为启用时。"),
+    ("R//PT1H", None, "Runs every hour, starting when the schedule is switched on.", "每小时运行一次，首次为启用时。"),
     ("R1//PT0S", None, "Runs once, when the schedule is switched on.", "只在启用时运行一次。"),
     ("R/P1W/2026-03-01T00:00:00Z", None, "Runs every week until 2026-03-01 00:00 UTC.", "每周运行一次，直到 2026-03-01 00:00（UTC）。"),
     ("R3/P1Y2M3DT4H/2026-03-01T00:00:00Z", None, "Runs 3 times, every 1 year, 2 months, 3 days and 4 hours, the last time at 2026-03-01 00:00 UTC.", "每隔 1 年 2 个月 3 天 4 小时运行一次，共 3 次，最后一次为 2026-03-01 00:00（UTC）。"),
-    ("R/2026-01-01T00:00Z/2026-01-02T01:30:00.5Z", None, "Runs every 25 hours, 30 minutes and 0.5 seconds, beginning at 2026-01-01 00:00 UTC.", "每隔 25 小时 30 分钟 0.5 秒运行一次，首次为 2026-01-01 00:00（UTC）。"),
+    ("R/2026-01-01T00:00Z/2026-01-02T01:30:00.5Z", None, "Runs every 25 hours, 30 minutes and 0.5 seconds, starting at 2026-01-01 00:00 UTC.", "每隔 25 小时 30 分钟 0.5 秒运行一次，首次为 2026-01-01 00:00（UTC）。"),
     ("* * * * *", None, "Runs every minute (UTC).", "每分钟运行（UTC）。"),
     ("*/5 * * * *", None, "Runs every 5 minutes (UTC).", "每 5 分钟运行（UTC）。"),
     ("*/7 * * * *", None, "Runs every hour at minutes 0, 7, 14, …, 56 (UTC).", "每小时的第 0、7、14、…、56 分钟运行（UTC）。"),
@@ -173,7 +173,7 @@ def test_the_command_points_at_what_is_wrong_and_ends_with_status_two():
     assert result.stderr.splitlines() == [
         "  R/2026-01-01T00:00:00Z/P1H",
         "                           ^",
-        "Error: hours come after T.",
+        "Error: hours must be after the T.",
         "Hint: write PT1H",
     ]
 
