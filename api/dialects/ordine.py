@@ -6,13 +6,21 @@ A client may bring an id of its own for a run; it is kept as a label and stands 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 from aiohttp import web
-from pydantic import Field
-from typing_extensions import TypedDict
 
 from api.dialects.dialect import Dialect, as_json
+from api.dialects.ordine_shapes import (
+    STATUSES,
+    OrdineError,
+    OrdineJob,
+    OrdineJobChange,
+    OrdineJobIn,
+    OrdineRunIn,
+    OrdineTrace,
+    OrdineTriggered,
+)
 from api.http.bodies import body_of
 from api.http.filters import cursor_after, position_of
 from api.http.keys import CALLER, SERVICE
@@ -21,8 +29,6 @@ from api.operations import examples
 from api.operations.operation import Answer, Body, Parameter, described
 from api.operations.parameters import number, path, words
 from api.operations.tags import ORDINE
-from api.schemas.common import Input, shown_as
-from api.schemas.fields import Text, Variables
 from scheduler.access.callers import Caller, Role
 from scheduler.domain.drafting import Overrides
 from scheduler.domain.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
@@ -40,122 +46,8 @@ SUCCESS_WORD: Final = web.AppKey("ordine_success_word", str)
 OWN_ID: Final = "ordine.id"
 DEFAULT_LIMIT, MOST_JOBS = 1_000, 10_000
 MOST_TRACES: Final = 10_000
-_STATUS: Final = {
-    "pending": ExecStatus.WAITING,
-    "running": ExecStatus.RUNNING,
-    "completed": ExecStatus.SUCCEEDED,
-    "done": ExecStatus.SUCCEEDED,
-    "failed": ExecStatus.FAILED,
-    "cancelled": ExecStatus.CANCELLED,
-}
-_WORD: Final = {status: word for word, status in _STATUS.items() if word != "done"}
+_WORD: Final = {status: word for word, status in STATUSES.items() if word != "done"}
 _LEVEL: Final = {Stream.STDERR: "error"}
-
-
-class OrdineRunIn(Input):
-    """The body of `POST /api/pipelines/{id}/run`: variables for this run."""
-
-    inputPath: Text | None = Field(  # noqa: N815 - the wire's name
-        default=None, description="The path of the input; the run has it as the variable `INPUT_PATH`."
-    )
-    inputs: Variables | None = Field(default=None, description="Environment variables for this run.")
-
-
-class OrdineJobIn(OrdineRunIn):
-    """The body of `POST /api/jobs`."""
-
-    id: Text | None = Field(
-        default=None, description="An id of the client's own, kept as a label of the run."
-    )
-    pipelineId: Text = Field(description="The job's id or name.")  # noqa: N815
-    projectId: Text | None = Field(default=None, description="The job's namespace.")  # noqa: N815
-    status: Literal["pending"] = Field(default="pending", description="Always `pending`.")
-
-
-class OrdineJobChange(Input):
-    """The body of `PATCH /api/jobs/{id}`."""
-
-    status: Annotated[Text, shown_as(enum=list(_STATUS))] = Field(
-        description="The new status: `cancelled` stops the run."
-    )
-
-
-class OrdineError(TypedDict):
-    """How Ordine refuses.
-
-    Attributes:
-        error: what is wrong.
-    """
-
-    error: str
-
-
-class OrdineResult(TypedDict):
-    """How a job ended.
-
-    Attributes:
-        summary: the result in words.
-        exitCode: exit code of the container's process; null if unknown.
-    """
-
-    summary: str
-    exitCode: int | None
-
-
-class OrdineJob(TypedDict):
-    """A job of Ordine's: a run.
-
-    Attributes:
-        id: the run's id.
-        pipelineId: the job's id.
-        pipelineName: the job's name.
-        projectId: the namespace.
-        status: the status of the run.
-        result: the result; null before the end.
-        error: what went wrong; null if nothing did.
-        startedAt: when the run started; null before that.
-        completedAt: when the run ended; null before that.
-        createdAt: when the run was created.
-    """
-
-    id: str
-    pipelineId: str
-    pipelineName: str
-    projectId: str
-    status: str
-    result: OrdineResult | None
-    error: str | None
-    startedAt: str | None
-    completedAt: str | None
-    createdAt: str | None
-
-
-class OrdineTrace(TypedDict):
-    """A line of a job's log.
-
-    Attributes:
-        id: the line's id.
-        jobId: the run's id.
-        level: the level of the line.
-        message: the text of the line.
-        createdAt: when the line was written.
-    """
-
-    id: str
-    jobId: str
-    level: str
-    message: str
-    createdAt: str | None
-
-
-class OrdineTriggered(TypedDict):
-    """Which job was made.
-
-    Attributes:
-        jobId: the run's id.
-    """
-
-    jobId: str
 
 
 def refuse(status: int, problem: dict[str, Any]) -> web.Response:
@@ -178,7 +70,7 @@ _TRIGGERED: Final = Answer("The job's id.", OrdineTriggered, {"jobId": "job_manu
     "List jobs",
     tag=ORDINE,
     query=(
-        Parameter("status", words(_STATUS), "Only jobs that stand so.", "running"),
+        Parameter("status", words(STATUSES), "Only jobs that stand so.", "running"),
         Parameter("projectId", {"type": "string"}, "Only jobs of this project.", "proj_xxx"),
         Parameter("pipelineId", {"type": "string"}, "Only jobs of this pipeline, by id or name."),
         number("limit", "So many at most.", default=DEFAULT_LIMIT, largest=MOST_JOBS),
@@ -394,11 +286,11 @@ async def _of_own_id(request: web.Request, text: str) -> str | None:
 
 
 def _status_of(word: str) -> ExecStatus:
-    if word not in _STATUS:
+    if word not in STATUSES:
         raise InvalidInputError(
-            FieldError("status", word, "is not a job's status", f"use one of {', '.join(_STATUS)}")
+            FieldError("status", word, "is not a job's status", f"use one of {', '.join(STATUSES)}")
         )
-    return _STATUS[word]
+    return STATUSES[word]
 
 
 def _word(request: web.Request, status: ExecStatus) -> str:

@@ -20,7 +20,7 @@ from scheduler.domain.job import PullPolicy
 from scheduler.domain.registry import Login
 from scheduler.domain.secret_files import SecretFile
 from scheduler.engine.docker_api import DockerApi, EngineTimeLimits, TlsFiles
-from scheduler.engine.docker_host import host_config
+from scheduler.engine.docker_containers import create_container
 from scheduler.engine.docker_images import ensure_image
 from scheduler.engine.docker_memory import MemoryDeaths
 from scheduler.engine.docker_secret_files import (
@@ -44,10 +44,9 @@ from scheduler.engine.errors import (
     RunGoneError,
 )
 from scheduler.engine.frames import parse_time
-from scheduler.engine.protocol import (
+from scheduler.engine.types import (
     LABEL_EXEC,
     LABEL_INSTALLATION,
-    LABEL_JOB,
     Capacity,
     EngineFacts,
     EventKind,
@@ -154,7 +153,9 @@ class DockerEngine:
         """Create the container, or find the one that an earlier call created."""
         name = container_name(spec.exec_id)
         try:
-            created = await self._api.quick(lambda client: self._create(client, name, spec))
+            created = await self._api.quick(
+                lambda client: create_container(client, name, spec, self._installation)
+            )
         except EngineRefusedError as error:
             if error.in_trouble:
                 raise EngineTroubledError(str(error)) from error
@@ -346,26 +347,6 @@ class DockerEngine:
                 raise _gone(handle) from error
             raise EngineTroubledError(str(error)) from error
         return DockerFrameStream(response, timestamps=timestamps)
-
-    def _create(self, client: APIClient, name: str, spec: LaunchSpec) -> dict[str, Any]:
-        labels = {
-            **spec.labels,
-            LABEL_EXEC: spec.exec_id,
-            LABEL_JOB: str(spec.job_id),
-            LABEL_INSTALLATION: self._installation,
-        }
-        if spec.secret_directories:
-            labels[LABEL_DIRECTORIES] = str(len(spec.secret_directories))
-        created: dict[str, Any] = client.create_container(
-            spec.image,
-            command=list(spec.command) if spec.command is not None else None,
-            name=name,
-            environment=dict(spec.environment),
-            user=spec.user,
-            labels=labels,
-            host_config=host_config(client, spec),
-        )
-        return created
 
 
 def _status(container: dict[str, Any]) -> RunStatus:

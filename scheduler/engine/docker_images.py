@@ -30,7 +30,7 @@ from scheduler.engine.docker_words import (
     readable,
 )
 from scheduler.engine.errors import EngineTroubledError, EngineUnavailableError, ImagePullError
-from scheduler.engine.protocol import ImageInfo
+from scheduler.engine.types import ImageInfo
 
 PROGRESS_SECONDS = 2.0
 """Minimum interval between lines about the progress of a pull."""

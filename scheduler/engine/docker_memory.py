@@ -17,7 +17,7 @@ import aiohttp
 from scheduler.engine.docker_api import DockerApi
 from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineUnavailableError
-from scheduler.engine.protocol import EventKind, RunStatus
+from scheduler.engine.types import EventKind, RunStatus
 
 EXIT_CODE_KILLED = 137
 """128 + SIGKILL, the only thing that the state of such a container shows."""

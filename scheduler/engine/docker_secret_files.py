@@ -36,14 +36,7 @@ from scheduler.engine.errors import (
     LaunchError,
 )
 from scheduler.engine.frames import parse_time
-from scheduler.engine.protocol import (
-    LABEL_EXEC,
-    LABEL_INSTALLATION,
-    Handle,
-    OwnRun,
-    RunState,
-    container_name,
-)
+from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, Handle, OwnRun, RunState, container_name
 from scheduler.process.faults import Point, point
 
 log = structlog.get_logger()

@@ -16,7 +16,7 @@ import aiohttp
 
 from scheduler.engine.errors import EngineUnavailableError, StreamBrokenError
 from scheduler.engine.frames import FrameDecoder
-from scheduler.engine.protocol import LABEL_EXEC, EngineEvent, EventKind, LogFrame
+from scheduler.engine.types import LABEL_EXEC, EngineEvent, EventKind, LogFrame
 
 
 class _Reading:

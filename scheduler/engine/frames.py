@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from scheduler.domain.stream import Stream
 from scheduler.engine.errors import StreamBrokenError
-from scheduler.engine.protocol import LogFrame
+from scheduler.engine.types import LogFrame
 
 HEADER_BYTES = 8
 TIMESTAMP_LIMIT = 64

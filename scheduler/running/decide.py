@@ -15,7 +15,7 @@ from typing import Any, Final
 from scheduler.domain.execution import Exec, ExecStatus, FailReason
 from scheduler.domain.job import ContainerOptions, command_words
 from scheduler.domain.secret_files import directories_of
-from scheduler.engine.protocol import LaunchSpec, RunStatus
+from scheduler.engine.types import LaunchSpec, RunStatus
 from scheduler.policy.container_policy import BRIDGE, ContainerPolicy, violations, words_of
 
 #: The container options of a run that a launch has under the same name.

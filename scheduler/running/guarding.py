@@ -20,18 +20,8 @@ from scheduler.engine.errors import (
     EngineTroubledError,
     EngineUnavailableError,
 )
-from scheduler.engine.protocol import (
-    Capacity,
-    Engine,
-    EngineFacts,
-    EventStream,
-    FrameStream,
-    Handle,
-    ImageInfo,
-    LaunchSpec,
-    OwnRun,
-    RunStatus,
-)
+from scheduler.engine.protocol import Engine, EventStream, FrameStream
+from scheduler.engine.types import Capacity, EngineFacts, Handle, ImageInfo, LaunchSpec, OwnRun, RunStatus
 from scheduler.process.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
 from scheduler.running.circuit import Circuit
 

@@ -16,7 +16,7 @@ from scheduler.domain.clock import Clock
 from scheduler.domain.execution import Exec
 from scheduler.domain.registry import Login, registry_of
 from scheduler.engine.errors import ImagePullError
-from scheduler.engine.protocol import ImageInfo
+from scheduler.engine.types import ImageInfo
 from scheduler.secrets.masking import SHORTEST
 from scheduler.secrets.vault import SecretUnavailableError, Vault
 from scheduler.store import registries

@@ -14,7 +14,8 @@ from typing import Final
 from scheduler.domain.execution import Exec, ExecSpec
 from scheduler.domain.job import PullPolicy
 from scheduler.engine.errors import ImagePullError
-from scheduler.engine.protocol import Engine, ImageInfo
+from scheduler.engine.protocol import Engine
+from scheduler.engine.types import ImageInfo
 from scheduler.process.metrics import PULLS_RETRIED, PULLS_STALLED
 from scheduler.running.pull_access import PullAccess
 

@@ -21,7 +21,7 @@ from scheduler.domain.drafting import draft_retry
 from scheduler.domain.errors import UnavailableError
 from scheduler.domain.execution import FINAL_STATUSES, Exec, ExecStatus
 from scheduler.engine.errors import ImagePullError
-from scheduler.engine.protocol import ImageInfo, RunStatus
+from scheduler.engine.types import ImageInfo, RunStatus
 from scheduler.logs.capture import Capture
 from scheduler.logs.hub import INLINE_BYTES, CaptureHub
 from scheduler.policy.container_policy import ContainerPolicy

@@ -18,7 +18,8 @@ import structlog
 from scheduler.admission.facts import Holding
 from scheduler.domain.clock import Clock
 from scheduler.engine.errors import EngineError, EngineTimeoutError, EngineUnavailableError
-from scheduler.engine.protocol import Capacity, Engine, EngineEvent, EventKind, EventStream
+from scheduler.engine.protocol import Engine, EventStream
+from scheduler.engine.types import Capacity, EngineEvent, EventKind
 from scheduler.process.metrics import ENGINE_CIRCUIT_OPEN, ENGINE_UP
 from scheduler.running.circuit import Circuit, CircuitState
 from scheduler.running.guarding import GuardedEngine

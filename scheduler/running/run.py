@@ -8,8 +8,7 @@ asked again when it is back; a container is never started a second time to be sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -18,21 +17,17 @@ from scheduler.domain.errors import UnavailableError
 from scheduler.domain.execution import Exec, ExecStatus, FailReason
 from scheduler.engine.errors import (
     EngineError,
-    EngineTroubledError,
     EngineUnavailableError,
     ImageMissingError,
     ImagePullError,
     LaunchError,
     LaunchForgottenError,
     RunGoneError,
-    StreamBrokenError,
 )
-from scheduler.engine.protocol import FrameStream, Handle, RunState, RunStatus
+from scheduler.engine.types import Handle, RunState, RunStatus
 from scheduler.logs.capture import Capture
-from scheduler.logs.recovering import read_on
-from scheduler.logs.resume import EngineFrame
 from scheduler.process.faults import Point, point
-from scheduler.process.metrics import DEFECTS, LAUNCH, LOG_BYTES
+from scheduler.process.metrics import DEFECTS, LAUNCH
 from scheduler.running.decide import (
     End,
     cancelled_before_start,
@@ -42,6 +37,7 @@ from scheduler.running.decide import (
     lost,
     stop_words,
 )
+from scheduler.running.output import Output
 from scheduler.running.pull_access import pull_access
 from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
@@ -49,20 +45,15 @@ from scheduler.running.regions import Region
 from scheduler.running.secrecy import Secrecy, secrecy_of
 from scheduler.running.stopping import Stopping
 from scheduler.running.tasks import cancel, unless, wait_for_event
-from scheduler.secrets.masking import Masks
 
 log = structlog.get_logger()
 
-#: Seconds in which output may still arrive after the engine reported the container's end.
-DRAIN_LIMIT = 10.0
 #: Seconds between checks of a container without any news; events arrive sooner.
 INSPECT_INTERVAL = 5.0
 #: Seconds that a container may keep running after its followed log has ended, before the log is opened again.
 END_LIMIT, END_INTERVAL = 1.0, 0.25
 #: The longest pause before a run continues that was interrupted by its engine or the database.
 LONGEST_INTERVAL = 2.0
-#: Attempts to read the rest of an ended container's output if the engine answers with errors.
-REFUSALS = 5
 #: The longest pause before a run that failed because of an internal error is continued.
 LONGEST_DEFECT_PAUSE = 60.0
 
@@ -96,10 +87,9 @@ class Run:
         self._log = log.bind(exec=run.id, job=run.job_id)
         self._recorder = Recorder(run, surroundings)
         self._stopping = Stopping(run, region.engine, surroundings.clock)
+        self._output = Output(run.id, region, surroundings.clock)
         self._capture: Capture | None = None
         self._secrecy: Secrecy | None = None
-        self._breaks: int | None = None  # the count of lost connections when its output began to be read
-        self._refusals = 0  # the number of errors when reading the rest of the output
         self.trouble: str | None = None  # what last interrupted it, for people
 
     @property
@@ -141,7 +131,9 @@ class Run:
                 try:
                     await self._wait_for_engine()
                     limit = self.exec.spec.log_limit_bytes or self._parts.log_limit_bytes
-                    self._capture = await self._parts.hub.open(self.exec.id, limit=limit)
+                    self._capture = self._output.capture = await self._parts.hub.open(
+                        self.exec.id, limit=limit
+                    )
                     self._secrecy = self._secrecy or await secrecy_of(self.exec, self._parts.vault)
                     await self._advance()
                 except (EngineUnavailableError, RunGoneError, UnavailableError) as error:
@@ -179,6 +171,7 @@ class Run:
         status = RunStatus(state=RunState.GONE) if handle is None else await engine.inspect(handle)
         self._check_discarded()
         self._secrecy = self.secrecy.as_in(status.environment, self.exec.spec.runtime_vars)
+        self._output.secrecy = self._secrecy
         if handle is None or status.state is RunState.GONE:
             if self.exec.status is ExecStatus.RUNNING:
                 await self._lose()
@@ -243,12 +236,12 @@ class Run:
             return
         ended = self._region.ended(self.exec.id)
         stream = await engine.attach(handle)
-        self._breaks = self._region.breaks
+        self._output.begin()
         async with stream:
             point(Point.ATTACHED)
             self.capture.system("Start running!")
             masks = self.secrecy.masks()
-            reading = asyncio.create_task(self._read(stream, masks))
+            reading = asyncio.create_task(self._output.read(stream, masks))
             try:
                 self._observe_launch()
                 await self._recorder.demand_ownership()
@@ -258,7 +251,7 @@ class Run:
                     reason = FailReason.START_FAILED
                     if isinstance(error, LaunchForgottenError):
                         reason = FailReason.ENGINE_LOST
-                        await self._read_log(handle, follow=False)
+                        await self._output.read_log(handle, follow=False)
                     await self._fail_to_start(reason, str(error))
                     await self._remove(handle)
                     return
@@ -266,7 +259,7 @@ class Run:
                 await self._recorder.started(self.capture, await engine.inspect(handle))
                 await self._watch(handle, reading, ended)
                 status = await engine.inspect(handle)
-                if await self._was_heard_out(reading, status, ended):
+                if await self._output.is_complete(reading, status, ended):
                     self.capture.add_frames(masks.rest())
                     await self._settle(handle, status)
                     return
@@ -276,83 +269,24 @@ class Run:
         self._log.info("run.stream_incomplete")
         await self._resume(handle)
 
-    async def _was_heard_out(
-        self, reading: asyncio.Task[float], status: RunStatus, ended: asyncio.Event
-    ) -> bool:
-        """Wait for the rest of an ended container's output; returns whether it is complete.
-
-        An engine ends the stream when it has recorded the container's end (40 to 400 ms later, measured on Engine
-        20.10). A stream that ended while the container was running was broken off, even without an error.
-        """
-        if status.state is RunState.RUNNING:
-            return False
-        await asyncio.wait((reading,), timeout=DRAIN_LIMIT)
-        if not reading.done():
-            return False
-        if status.finished_at is None:
-            return True
-        await wait_for_event(ended, END_LIMIT)  # it may arrive a moment after the end of the stream
-        return self._region.was_over(self.exec.id, status.finished_at, reading.result())
-
-    async def _read(self, stream: FrameStream, masks: Masks) -> float:
-        """Store the container's output; returns when the stream ended, by the event loop's clock."""
-        capture = self.capture
-        async for frames in stream:
-            capture.add_frames(masks.hide(frames))
-            LOG_BYTES.inc(sum(len(frame.data) for frame in frames))
-            await capture.room()
-        return asyncio.get_running_loop().time()
-
     # ---- continuing ----------------------------------------------------------------------------------------
 
     async def _resume(self, handle: Handle) -> None:
         """Continue reading where the stored output ends, from the engine's own log, to the end."""
         point(Point.RESUMING)
         ended = self._region.ended(self.exec.id)
-        self._tell_of_breaks()
+        self._output.note_breaks()
         patience = 0.0
         while (status := await self._status_at_end(handle, ended, patience)) is None:
             patience = END_LIMIT
-            reading = asyncio.create_task(self._read_log(handle, follow=True))
+            reading = asyncio.create_task(self._output.read_log(handle, follow=True))
             try:
                 await self._watch(handle, reading, ended)
             finally:
                 await cancel(reading)
         # Following may have stopped early (a rotated log, a lost connection); what is available now is everything.
-        await self._read_rest(handle)
+        await self._output.read_rest(handle)
         await self._settle(handle, status)
-
-    def _tell_of_breaks(self) -> None:
-        """Note in the log that the connection was lost: output that the engine had not stored may be missing."""
-        if self._breaks is not None and self._breaks != self._region.breaks:
-            self.capture.system(
-                "The connection to the engine was lost; output from that time may be missing here."
-            )
-        self._breaks = self._region.breaks
-
-    async def _read_rest(self, handle: Handle) -> None:
-        """Store the remaining output of an ended container; missing output is noted in the log."""
-        try:
-            await self._read_log(handle, follow=False)
-        except RunGoneError:
-            self.capture.end_output()
-            self.capture.system(
-                "The container was removed before all of its output was read: lines may be missing."
-            )
-        except (EngineTroubledError, StreamBrokenError) as error:
-            self._refusals += 1
-            if self._refusals < REFUSALS:
-                raise
-            self.capture.end_output()
-            self.capture.system(f"The engine cannot provide the rest of the output, which is lost: {error}")
-
-    async def _read_log(self, handle: Handle, *, follow: bool) -> None:
-        logs, ahead = self._region.engine.logs, await self._region.ahead(self._parts.clock)
-
-        async def opened(on: bool) -> AbstractAsyncContextManager[AsyncIterator[Sequence[EngineFrame]]]:
-            return self.secrecy.hidden(await logs(handle, follow=on, timestamps=True), is_whole=not on)
-
-        await read_on(self.capture, opened, follow=follow, ahead=ahead)
 
     async def _watch(self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event) -> None:
         """Wait until the output or the container ends; stop the container if that is requested or due."""

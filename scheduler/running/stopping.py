@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from scheduler.domain.clock import Clock
 from scheduler.domain.execution import Exec
-from scheduler.engine.protocol import Engine, Handle
+from scheduler.engine.protocol import Engine
+from scheduler.engine.types import Handle
 from scheduler.process.faults import Point, point
 from scheduler.running.decide import StopCause
 from scheduler.running.tasks import wait_for_event

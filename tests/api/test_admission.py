@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from scheduler.domain.drafting import draft_exec
 from scheduler.domain.execution import Exec, TriggerMode
 from scheduler.domain.job import STANDARD_SIZES
-from scheduler.engine.protocol import Capacity
+from scheduler.engine.types import Capacity
 from scheduler.running.waiting import HELD
 from scheduler.store import execs, jobs
 from tests.api.conftest import Api, World, until

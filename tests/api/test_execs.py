@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.http.keys import SERVICE
-from scheduler.engine.protocol import Capacity
+from scheduler.engine.types import Capacity
 from tests.api.conftest import REPO, TAG, Api, World, check_problem, until
 from tests.lab.fake_engine import FakeEngine
 from tests.lab.fake_programs import FakeProcess, waits

@@ -21,7 +21,7 @@ from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.errors import EngineUnavailableError, ImagePullError, LaunchError
-from scheduler.engine.protocol import (
+from scheduler.engine.types import (
     LABEL_EXEC,
     LABEL_INSTALLATION,
     LABEL_JOB,

@@ -16,7 +16,7 @@ from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.docker_secret_files import LABEL_HOLDER
 from scheduler.engine.errors import LaunchError
-from scheduler.engine.protocol import LABEL_INSTALLATION, LaunchSpec
+from scheduler.engine.types import LABEL_INSTALLATION, LaunchSpec
 from tests.lab.engine_scene import NO_SUCH_COMMAND, Scene, all_of, text_of
 from tests.lab.proxy import EngineProxy
 

@@ -20,7 +20,8 @@ from scheduler.engine.errors import (
     LaunchError,
     RunGoneError,
 )
-from scheduler.engine.protocol import Engine, EventKind, Handle, RunState, container_name
+from scheduler.engine.protocol import Engine
+from scheduler.engine.types import EventKind, Handle, RunState, container_name
 from tests.lab.engine import Registry
 from tests.lab.engine_scene import (
     EVERY_BYTE,

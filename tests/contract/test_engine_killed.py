@@ -12,7 +12,7 @@ from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.errors import EngineUnavailableError, LaunchForgottenError
-from scheduler.engine.protocol import EventKind, RunState
+from scheduler.engine.types import EventKind, RunState
 from tests.lab.engine_scene import EXITS_3, NEVER_STOPS, Scene, all_of, event_of, text_of
 from tests.lab.private_engine import PrivateEngine
 

@@ -17,7 +17,7 @@ from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.errors import EngineUnavailableError
-from scheduler.engine.protocol import RunState
+from scheduler.engine.types import RunState
 from tests.lab.engine_scene import EXITS_3, NEVER_STOPS, Scene, text_of
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")

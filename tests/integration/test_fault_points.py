@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from docker.api.client import APIClient
 
-from scheduler.engine.protocol import LABEL_EXEC
+from scheduler.engine.types import LABEL_EXEC
 from scheduler.process.faults import Point
 from tests.lab.engine import connect
 from tests.lab.nursery import Nursery

@@ -11,7 +11,7 @@ import docker.errors
 import pytest
 from docker.api.client import APIClient
 
-from scheduler.engine.protocol import LABEL_EXEC
+from scheduler.engine.types import LABEL_EXEC
 from tests.integration.conftest import MakeTimeball
 from tests.lab.timeball import Timeball, is_there, script, until
 

@@ -11,7 +11,7 @@ import docker.errors
 import pytest
 from docker.api.client import APIClient
 
-from scheduler.engine.protocol import LABEL_EXEC, LABEL_INSTALLATION, LABEL_JOB
+from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, LABEL_JOB
 from tests.lab.timeball import Timeball, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]

@@ -16,7 +16,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from docker.api.client import APIClient
 
-from scheduler.engine.protocol import container_name
+from scheduler.engine.types import container_name
 from tests.lab.engine import connect
 from tests.lab.timeball import Timeball, is_there, script, until
 

@@ -22,7 +22,7 @@ import docker.errors
 import pytest
 from docker.api.client import APIClient
 
-from scheduler.engine.protocol import LABEL_INSTALLATION
+from scheduler.engine.types import LABEL_INSTALLATION
 
 DEFAULT_ENGINE_URL = "unix:///var/run/docker.sock"
 BUSYBOX_IMAGE = "timeball-test/busybox:1"

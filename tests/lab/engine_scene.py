@@ -12,17 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from scheduler.domain.stream import Stream
-from scheduler.engine.protocol import (
-    Engine,
-    EngineEvent,
-    EventKind,
-    EventStream,
-    FrameStream,
-    Handle,
-    LaunchSpec,
-    LogFrame,
-    RunStatus,
-)
+from scheduler.engine.protocol import Engine, EventStream, FrameStream
+from scheduler.engine.types import EngineEvent, EventKind, Handle, LaunchSpec, LogFrame, RunStatus
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import FakeProcess, Program, prints, runs_out_of_memory, waits, waits_for_stop
 

@@ -27,7 +27,7 @@ from scheduler.engine.errors import (
     LaunchError,
     RunGoneError,
 )
-from scheduler.engine.protocol import (
+from scheduler.engine.types import (
     Capacity,
     EngineEvent,
     EngineFacts,

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from scheduler.engine.errors import EngineUnavailableError
-from scheduler.engine.protocol import EngineEvent, LogFrame
+from scheduler.engine.types import EngineEvent, LogFrame
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from scheduler.domain.secret_files import SecretFile
 from scheduler.domain.stream import Stream
-from scheduler.engine.protocol import LaunchSpec
+from scheduler.engine.types import LaunchSpec
 
 
 class OutOfMemory(Exception):  # noqa: N818 - what a program raises to have happen to it

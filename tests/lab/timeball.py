@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 from docker.api.client import APIClient
 
-from scheduler.engine.protocol import LABEL_INSTALLATION, container_name
+from scheduler.engine.types import LABEL_INSTALLATION, container_name
 from scheduler.process import faults
 from tests.lab.engine import connect, remove_all
 from tests.lab.nursery import Child, Nursery

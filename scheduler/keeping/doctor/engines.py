@@ -13,7 +13,8 @@ from typing import Final
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SettingsError
 from scheduler.engine.errors import EngineError
-from scheduler.engine.protocol import Engine, EngineFacts, Labelled
+from scheduler.engine.protocol import Engine
+from scheduler.engine.types import EngineFacts, Labelled
 from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
 from scheduler.keeping.doctor.machine import names_of
 from scheduler.settings.parts import RegionSettings

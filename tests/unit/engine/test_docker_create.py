@@ -13,7 +13,7 @@ from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import DockerApi
 from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineUnavailableError, LaunchError
-from scheduler.engine.protocol import LABEL_EXEC, LABEL_INSTALLATION, Handle, LaunchSpec
+from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, Handle, LaunchSpec
 
 SPEC = LaunchSpec(
     exec_id="one", job_id=7, image="busybox:1", command=None, cpus=0.1, memory_bytes=64 << 20, pids_limit=64

@@ -14,7 +14,7 @@ from scheduler.engine.docker_api import DockerApi, EngineTimeLimits
 from scheduler.engine.docker_memory import MemoryDeaths
 from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineUnavailableError
-from scheduler.engine.protocol import RunState, RunStatus
+from scheduler.engine.types import RunState, RunStatus
 
 KILLED = RunStatus(
     state=RunState.ENDED,

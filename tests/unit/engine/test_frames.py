@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineUnavailableError, StreamBrokenError
 from scheduler.engine.frames import FrameDecoder, parse_time
-from scheduler.engine.protocol import LogFrame
+from scheduler.engine.types import LogFrame
 
 STAMP = b"2026-01-31T09:54:00.123456789Z"
 AT = datetime(2026, 1, 31, 9, 54, 0, 123456, tzinfo=UTC)

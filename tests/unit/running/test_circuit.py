@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from scheduler.engine.errors import EngineTimeoutError, EngineTroubledError, EngineUnavailableError
-from scheduler.engine.protocol import Handle, RunStatus
+from scheduler.engine.types import Handle, RunStatus
 from scheduler.process.metrics import REGISTRY
 from scheduler.running.circuit import Circuit, CircuitState
 from scheduler.running.guarding import GuardedEngine

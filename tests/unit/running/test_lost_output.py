@@ -5,7 +5,7 @@ from __future__ import annotations
 from scheduler.domain.execution import FailReason
 from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineTroubledError
-from scheduler.engine.protocol import RunState
+from scheduler.engine.types import RunState
 from tests.lab.fake_programs import waits_for_stop
 from tests.unit.running.test_runs import Stage, _speaks, migrated, stage
 

@@ -21,7 +21,7 @@ from scheduler.domain.execution import Exec, ExecStatus, FailReason
 from scheduler.domain.job import Job
 from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineUnavailableError
-from scheduler.engine.protocol import RunState
+from scheduler.engine.types import RunState
 from scheduler.logs.chunks import STREAM_BITS, decode
 from scheduler.running import orphans, recording, regions, run
 from scheduler.service import Service

@@ -1,4 +1,4 @@
-"""The host configuration of a container: limits, capabilities, and what it can access on the engine's host."""
+"""Creates containers: their labels, limits, capabilities, and what they can access on the engine's host."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Final
 from docker.api.client import APIClient
 from docker.types import LogConfig, Mount, Ulimit
 
-from scheduler.engine.docker_secret_files import secret_mounts
-from scheduler.engine.protocol import LaunchSpec
+from scheduler.engine.docker_secret_files import LABEL_DIRECTORIES, secret_mounts
+from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, LABEL_JOB, LaunchSpec
 
 LOG_FILE_MEGABYTES = 64
 LOG_FILES = 2
@@ -19,6 +19,28 @@ while no daemon is reading, the oldest output is lost.
 """
 #: Writable directories for containers with a read-only root; they count towards the container's memory.
 _TEMPORARY: Final = {"/tmp": "rw,nosuid,nodev,mode=1777"}  # noqa: S108 - a path within the container
+
+
+def create_container(client: APIClient, name: str, spec: LaunchSpec, installation: str) -> dict[str, Any]:
+    """Create a container; returns the engine's answer."""
+    labels = {
+        **spec.labels,
+        LABEL_EXEC: spec.exec_id,
+        LABEL_JOB: str(spec.job_id),
+        LABEL_INSTALLATION: installation,
+    }
+    if spec.secret_directories:
+        labels[LABEL_DIRECTORIES] = str(len(spec.secret_directories))
+    created: dict[str, Any] = client.create_container(
+        spec.image,
+        command=list(spec.command) if spec.command is not None else None,
+        name=name,
+        environment=dict(spec.environment),
+        user=spec.user,
+        labels=labels,
+        host_config=host_config(client, spec),
+    )
+    return created
 
 
 def host_config(client: APIClient, spec: LaunchSpec) -> dict[str, Any]:
