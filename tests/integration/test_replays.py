@@ -52,7 +52,7 @@ async def test_an_image_of_no_registry_is_run_again_by_its_id(
     engine_client.remove_image(local_image, force=True)  # a container of it may not be removed yet
     gone = await replay(timeball, job, first["id"])
     assert gone["fail_reason"] == "image_pull_failed"
-    assert "not on the engine any more" in gone["error"]
+    assert "no longer on the engine" in gone["error"]
 
 
 @pytest.mark.registry
