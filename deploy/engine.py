@@ -1,8 +1,7 @@
-"""What the setup scripts ask of a Docker Engine: does it answer, and has it a small image to run?
+"""Checks for the setup scripts whether a Docker Engine responds, and provides a small image on it.
 
-Runs in the environment that deploy/lib.sh makes; the engine is the one that DOCKER_HOST names, or that of
-the usual socket. It adds the image timeball/busybox:1 and nothing else: no name that is already there is ever
-moved.
+Runs in the environment that deploy/lib.sh creates. The engine is the one at DOCKER_HOST or at the default socket.
+Only the image timeball/busybox:1 is added; existing image names are never moved.
 """
 
 import io
@@ -27,14 +26,14 @@ def _connect() -> docker.DockerClient:
 
 
 def ping() -> int:
-    """Prints the engine's version; exits with 3 where none answers and 4 where this user may not use it."""
+    """Prints the engine's version; exits with 3 if none responds and 4 if this user has no access."""
     try:
         client = _connect()
         client.ping()
         print(client.version()["Version"])
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         print(error)
-        # The SDK wraps the socket's error twice or thrice and keeps only its words.
+        # The SDK wraps the socket's error several times and keeps only its message.
         return NOT_ALLOWED if "PermissionError" in str(error) or "ermission denied" in str(error) else ABSENT
     return 0
 
@@ -48,23 +47,23 @@ def _has(client: docker.DockerClient, name: str) -> bool:
 
 
 def image() -> int:
-    """Finds the image, or pulls a public one and gives it this project's name; exits with 3 if it cannot."""
+    """Finds the image, or pulls a public one and tags it with this project's name; exits with 3 if it cannot."""
     client = _connect()
     name, public = f"{REPOSITORY}:{TAG}", ":".join(PUBLIC_IMAGE)
     if _has(client, name):
-        print(f"Image {name} is there")
+        print(f"Image {name} exists")
         return 0
     was_there = _has(client, public)
     if not was_there:
         try:
             client.images.pull(*PUBLIC_IMAGE)
         except (docker.errors.DockerException, requests.RequestException) as error:
-            print(f"{public} could not be pulled: {error}", file=sys.stderr)
+            print(f"Cannot pull {public}: {error}", file=sys.stderr)
             return ABSENT
     client.images.get(public).tag(REPOSITORY, TAG)
     if not was_there:
         client.images.remove(public, noprune=True)
-    print(f"Image {name} {'is' if was_there else 'was pulled, as'} {public}")
+    print(f"{'Tagged' if was_there else 'Pulled'} {public} as {name}")
     return 0
 
 
@@ -75,7 +74,7 @@ def _add_folder(archive: tarfile.TarFile, name: str, mode: int) -> None:
 
 
 def build_image(busybox: Path) -> int:
-    """Makes the image of one static busybox and a link for each of its other names."""
+    """Builds the image from a static busybox, with a link for each of its commands."""
     listing = subprocess.run([busybox, "--list"], stdout=subprocess.PIPE, text=True, check=True)
     names = listing.stdout.split()
     layer = io.BytesIO()
@@ -105,7 +104,7 @@ def build_image(busybox: Path) -> int:
     if not _has(client, f"{REPOSITORY}:{TAG}"):
         print(answer, file=sys.stderr)
         return 1
-    print(f"Image {REPOSITORY}:{TAG} was built from {busybox}")
+    print(f"Built image {REPOSITORY}:{TAG} from {busybox}")
     return 0
 
 

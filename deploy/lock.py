@@ -1,6 +1,6 @@
-"""Writes the two lock files from pyproject.toml, or checks without a network that they still hold all of it.
+"""Writes the two lock files from pyproject.toml, or checks without a network that they still match it.
 
-uv's resolver does the work; no address of a package index gets into the files, so they work with any.
+Uses uv's resolver. The files contain no address of a package index, so they work with any index.
 """
 
 import argparse
@@ -23,7 +23,7 @@ Project = dict[str, list[Requirement]]
 
 
 def read_project() -> Project:
-    """What pyproject.toml asks for, by lock file; both hold the build backend too, as installing needs it."""
+    """The requirements in pyproject.toml by lock file. Both include the build backend, which installing requires."""
     text = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = text["build-system"]["requires"] + text["project"]["dependencies"]
     extras = [each for extra in text["project"]["optional-dependencies"].values() for each in extra]
@@ -39,7 +39,7 @@ def read_pins(lock: Path) -> dict[str, str]:
 
 
 def compile_lock(lock: Path, requirements: list[Requirement], *options: str) -> None:
-    """Resolves the requirements into one lock file."""
+    """Resolves the requirements into a lock file."""
     command = [
         sys.executable, "-m", "uv", "pip", "compile", "-", "--output-file", lock.name,
         "--universal", "--python-version", "3.11", "--generate-hashes",
@@ -49,17 +49,17 @@ def compile_lock(lock: Path, requirements: list[Requirement], *options: str) -> 
 
 
 def find_faults(project: Project) -> Iterator[str]:
-    """Each way in which the lock files have fallen behind pyproject.toml, one sentence each."""
+    """A sentence for each way in which the lock files do not match pyproject.toml."""
     for lock in (RUNTIME, DEV):
         pins = read_pins(lock)
         for requirement in project[lock.name]:
             pinned = pins.get(canonicalize_name(requirement.name))
             if pinned is None:
-                yield f"{lock.name} lacks {requirement.name}."
+                yield f"{lock.name} does not contain {requirement.name}."
             elif not requirement.specifier.contains(Version(pinned), prereleases=True):
-                yield f"{lock.name} has {requirement.name} {pinned}, but '{requirement}' is asked for."
+                yield f"{lock.name} has {requirement.name} {pinned}, but '{requirement}' is required."
         if "://" in lock.read_text():
-            yield f"{lock.name} names an address; it should work with any package index."
+            yield f"{lock.name} contains an address, but it must work with any package index."
     dev = read_pins(DEV)
     for name, version in read_pins(RUNTIME).items():
         if dev.get(name) != version:
@@ -67,12 +67,12 @@ def find_faults(project: Project) -> Iterator[str]:
 
 
 def main() -> int:
-    """Does what the command line asks for; the exit status is 1 if a lock file has fallen behind."""
+    """Runs the command; the exit status is 1 if a lock file does not match pyproject.toml."""
     parser = argparse.ArgumentParser(prog="deploy/lock", description=__doc__)
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
+    choice.add_argument("--upgrade", action="store_true", help="use the newest versions that fit")
     choice.add_argument(
-        "--check", action="store_true", help="change nothing, only say what has fallen behind"
+        "--check", action="store_true", help="only report differences, without changing anything"
     )
     options = parser.parse_args()
     project = read_project()
@@ -84,7 +84,7 @@ def main() -> int:
     for fault in faults:
         print(f"✗ {fault}", file=sys.stderr)
     if faults:
-        print("  Run deploy/lock to write them anew.", file=sys.stderr)
+        print("  Run deploy/lock to regenerate them.", file=sys.stderr)
         return 1
     print(f"✓ {RUNTIME.name}: {len(read_pins(RUNTIME))} packages, {DEV.name}: {len(read_pins(DEV))}")
     return 0

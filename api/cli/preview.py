@@ -29,7 +29,10 @@ _NOTES: Final = {
         "fold": "因夏令时，这个时间出现两次，只在第一次运行",
     },
 }
-#: The rest of the output, by language.
+_WEEKDAYS: Final = {
+    "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+    "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日"),
+}
 _NOTHING_DUE: Final = {"en": "Nothing is due after that time.", "zh": "此后没有到期时间。"}
 
 
@@ -85,26 +88,28 @@ def preview(
 def _table(answer: PreviewAnswer, zone: str, language: Language) -> str:
     lines = [answer.description]
     notes = _NOTES[language]
-    rows = [
-        [str(n), _readable(o.at), _readable(o.local) + o.local.strftime("%z"), notes.get(o.note or "", "")]
-        for n, o in enumerate(answer.occurrences, 1)
-    ]
+    rows = []
+    for number, due in enumerate(answer.occurrences, 1):
+        at_home = _readable(due.local, language) + due.local.strftime("%z")
+        rows.append([str(number), _readable(due.at, language), at_home, notes.get(due.note or "", "")])
     if not rows:
         return f"{answer.description}\n\n{_NOTHING_DUE[language]}"
     rows.insert(0, ["", "UTC", zone, ""])
     if zone == "UTC":
         rows = [row[:2] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
     lines.append("")
-    for number, *cells in rows:
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([number.rjust(widths[0]), *padded]).rstrip())
+    for first, *cells in rows:
+        padded = [
+            cell + " " * (width - width_of(cell)) for cell, width in zip(cells, widths[1:], strict=True)
+        ]
+        lines.append("  ".join([first.rjust(widths[0]), *padded]).rstrip())
     return "\n".join(lines)
 
 
-def _readable(moment: datetime) -> str:
+def _readable(moment: datetime, language: Language) -> str:
     """Weekday, date and time, with microseconds only if they are not zero."""
-    return f"{moment:%a} {moment.replace(tzinfo=None).isoformat(' ')}"
+    return f"{_WEEKDAYS[language][moment.weekday()]} {moment.replace(tzinfo=None).isoformat(' ')}"
 
 
 def _refuse(error: ScheduleError) -> NoReturn:

@@ -88,7 +88,7 @@ def list_(namespace: str | None, *, as_json: bool, quiet: bool) -> None:
 def delete(host: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
     """Delete the credential for a registry.
 
-    Later pulls from this registry are made without a credential.
+    Later pulls from this registry use no credential.
     """
     from api.client import connect
 

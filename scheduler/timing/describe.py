@@ -77,12 +77,12 @@ def _interval_in_chinese(schedule: IntervalSchedule) -> str:
     if count == 1 and progression is None:
         return "只在启用时运行一次。"
     if count == 1:
-        return f"只运行一次，时间为{anchor}。"
+        return f"只在{anchor}运行一次。"
     every = _every_in_chinese(_components(schedule))
     times = "" if count is None else f"，共 {count} 次"
     if progression is None or progression.direction > 0:
-        return f"{every}运行一次{times}，首次为{anchor}{clamped}。"
-    last = f"，直到{anchor}" if count is None else f"{times}，最后一次为{anchor}"
+        return f"{every}运行一次{times}，从{anchor}开始{clamped}。"
+    last = f"，直到{anchor}" if count is None else f"{times}，最后一次在{anchor}"
     return f"{every}运行一次{last}{clamped}。"
 
 
@@ -116,7 +116,7 @@ def _every(components: list[tuple[str, str]]) -> str:
 def _every_in_chinese(components: list[tuple[str, str]]) -> str:
     if len(components) == 1 and components[0][0] == "1":
         return _CHINESE_EVERY[components[0][1]]
-    return "每隔 " + " ".join(f"{n} {_CHINESE[unit]}" for n, unit in components)
+    return "每 " + " ".join(f"{n} {_CHINESE[unit]}" for n, unit in components)
 
 
 def _reading(progression: Progression) -> str:
@@ -142,4 +142,4 @@ def _clamped_in_english(progression: Progression) -> str:
 
 def _clamped_in_chinese(progression: Progression) -> str:
     day = _clamped_day(progression)
-    return "" if day is None else f"；没有 {day} 日的月份在当月最后一天运行"
+    return "" if day is None else f"；没有 {day} 日的月份在最后一天运行"

@@ -75,34 +75,37 @@ def _weekday_in_english(day: int) -> str:
 
 
 def describe_cron_in_chinese(fields: CronFields, zone: str) -> str:
-    """One sentence, such as '每周一至周五的 09:00 运行（Europe/Berlin）'."""
+    """One sentence, such as '每周一至周五 09:00 运行（Europe/Berlin）'."""
     months = ""
     if len(fields.months) < 12:
         months = f"每年 {_listed_in_chinese(fields.months, lambda m: f'{m} 月')}"
     days = _days_in_chinese(fields, each_month="" if months else "每月 ")
-    times = _times_in_chinese(fields)
     if not days and len(fields.hours) < 24:
         days = "每天"
-    of_months = "的 " if days[:1].isdigit() else "的" if months else ""
-    of_days = "" if not days else " " if days == "每天" else "的 " if times[0].isdigit() else "的"
-    return f"{months}{of_months}{days}{of_days}{times}运行（{zone}）。".replace("的每天", "每天")
+    of_months = ""
+    if months and days[:1].isdigit():
+        of_months = " " if len(fields.months) == 1 else "的 "
+    elif months and days and days != "每天":
+        of_months = "的"
+    dates, times = f"{months}{of_months}{days}", _times_in_chinese(fields)
+    joint = " " if days == "每天" or ":" in times else "，"
+    return f"{dates}{joint if dates else ''}{times}（{zone}）。"
 
 
 def _times_in_chinese(fields: CronFields) -> str:
     minutes, hours = fields.minutes, fields.hours
     step = _even_step(minutes)
+    every = "" if step is None else "每分钟运行一次" if step == 1 else f"每 {step} 分钟运行一次"
     if len(hours) == 24:
-        if step is not None:
-            return "每分钟" if step == 1 else f"每 {step} 分钟"
+        if every:
+            return every
         if minutes == {0}:
-            return "每小时整点"
-        return f"每小时的第 {_listed_in_chinese(minutes, str)} 分钟"
+            return "每小时整点运行一次"
+        return f"每小时的第 {_listed_in_chinese(minutes, str)} 分钟运行"
     if len(hours) * len(minutes) <= _MOST_TIMES_LISTED:
-        return "、".join(f"{h:02}:{m:02}" for h in sorted(hours) for m in sorted(minutes)) + " "
+        return "、".join(f"{h:02}:{m:02}" for h in sorted(hours) for m in sorted(minutes)) + " 运行"
     of_hours = f"{_listed_in_chinese(hours, str)} 点内"
-    if step is not None:
-        return f"{of_hours}{'每分钟' if step == 1 else f'每 {step} 分钟'}"
-    return f"{of_hours}的第 {_listed_in_chinese(minutes, str)} 分钟"
+    return f"{of_hours}{every}" if every else f"{of_hours}的第 {_listed_in_chinese(minutes, str)} 分钟运行"
 
 
 def _days_in_chinese(fields: CronFields, each_month: str) -> str:
@@ -112,7 +115,7 @@ def _days_in_chinese(fields: CronFields, each_month: str) -> str:
     if fields.both_days:
         if all_days:
             return "" if all_weekdays else f"每{weekdays}"
-        return days if all_weekdays else f"{days}且为{weekdays}"
+        return days if all_weekdays else f"{days}中的{weekdays}"
     return "" if all_days or all_weekdays else f"{days}以及每{weekdays}"
 
 
@@ -167,5 +170,6 @@ def _listed_plainly(words: list[str], joint: str) -> str:
 
 
 def _listed_in_chinese(values: Iterable[int], name: Callable[[int], str]) -> str:
-    to = " 至 " if name(1)[0].isdigit() else "至"
+    word = name(1)  # a space separates digits from Chinese characters
+    to = " 至 " if word.isdigit() else "至 " if word[0].isdigit() else "至"
     return "、".join(_words(values, name, to))

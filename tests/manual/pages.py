@@ -2,7 +2,7 @@
 
 A block that cannot be run in a test has a comment right before it that says why: ``<!-- not run: needs systemd -->``.
 What every language of a block means: ``sh`` is run; ``console`` is run and what it prints is compared; ``json``,
-``toml``, ``yaml`` and ``python`` are read; ``text`` is only looked at by people.
+``toml``, ``yaml`` and ``python`` are read; ``text`` and ``mermaid`` are only for people.
 """
 
 from __future__ import annotations

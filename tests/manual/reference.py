@@ -1,11 +1,12 @@
-"""Writes the parts of the reference that the code knows best: settings, the command, metrics.
+"""Generates the parts of the reference that come from the code: settings, the command, metrics.
 
-They stand in `docs/reference/` between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; a test compares them, and
-``.venv/bin/python -m tests.manual.reference`` writes them anew.
+They are in `docs/reference/` between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. A test compares them, and
+``.venv/bin/python -m tests.manual.reference`` regenerates them.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def _cell(text: str) -> str:
 
 def _default(info: FieldInfo) -> str:
     if info.is_required():
-        return "has to be given"
+        return "required"
     value = info.get_default(call_default_factory=True)
     if value is None or value is PydanticUndefined or value in ([], {}, ()):
         return ""
@@ -63,7 +64,7 @@ def _table(model: type[BaseModel], *, without: frozenset[str] = frozenset()) -> 
 
 
 def settings() -> str:
-    """All settings, those of each table of the TOML file below those of the whole."""
+    """All settings, followed by those of each table of the TOML file."""
     lines = _table(Settings)
     for name, info in Settings.model_fields.items():
         for model in _models_in(info.annotation):
@@ -92,13 +93,22 @@ def _option(one: click.Parameter, context: click.Context) -> tuple[str, str] | N
     return None if record is None else (_cell(record[0]), _cell(record[1]))
 
 
+def _help(text: str) -> Iterator[str]:
+    """The paragraphs of a help text; those whose lines click keeps (with a backspace before them) as a block."""
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        if paragraph.startswith("\b\n"):
+            yield from ("```text", *paragraph[2:].splitlines(), "```", "")
+        else:
+            yield from (_cell(paragraph), "")
+
+
 def command() -> str:
     """Every command with its arguments and options."""
     lines: list[str] = []
     for path, one in _commands(main, "timeball"):
         context = click.Context(one, info_name=path)
         usage = " ".join(one.collect_usage_pieces(context))
-        lines += [f"## `{path}`", "", f"`{path} {usage}`", "", _cell(one.help or ""), ""]
+        lines += [f"## `{path}`", "", f"`{path} {usage}`", "", *_help(one.help or "")]
         options = [found for each in one.get_params(context) if (found := _option(each, context))]
         options = [(name, words) for name, words in options if "--help" not in name]
         if options:
@@ -115,7 +125,7 @@ def command() -> str:
 
 
 def metrics() -> str:
-    """What `/metrics` has, by name."""
+    """The metrics in `/metrics`, by name."""
     lines = ["| metric | kind | labels | |", "|---|---|---|---|"]
     found = sorted(REGISTRY._names_to_collectors.values(), key=lambda one: one._name)
     for one in dict.fromkeys(found):
@@ -135,7 +145,7 @@ PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
 
 
 def with_part(text: str, name: str, part: str) -> str:
-    """A page with that part of it as it should be."""
+    """The page with that part replaced."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     before, _, rest = text.partition(begin)
     _, found, after = rest.partition(end)

@@ -18,28 +18,28 @@ from scheduler.timing.preview import describe, parse_moment, preview
 from scheduler.timing.schedule import parse_schedule
 
 SENTENCES = [
-    ("R5/2026-01-31T00:00:00Z/P1M", None, "Runs 5 times, every month, the first time at 2026-01-31 00:00 UTC; in months without a day 31, on the last day.", "每月运行一次，共 5 次，首次为 2026-01-31 00:00（UTC）；没有 31 日的月份在当月最后一天运行。"),
-    ("R/2026-01-01T09:00:00/P1D", "Asia/Shanghai", "Runs every day, starting at 2026-01-01 09:00 Asia/Shanghai.", "每天运行一次，首次为 2026-01-01 09:00（Asia/Shanghai）。"),
-    ("R1/2026-01-01T09:00:30Z/P1D", None, "Runs once, at 2026-01-01 09:00:30 UTC.", "只运行一次，时间为 2026-01-01 09:00:30（UTC）。"),
+    ("R5/2026-01-31T00:00:00Z/P1M", None, "Runs 5 times, every month, the first time at 2026-01-31 00:00 UTC; in months without a day 31, on the last day.", "每月运行一次，共 5 次，从 2026-01-31 00:00（UTC）开始；没有 31 日的月份在最后一天运行。"),
+    ("R/2026-01-01T09:00:00/P1D", "Asia/Shanghai", "Runs every day, starting at 2026-01-01 09:00 Asia/Shanghai.", "每天运行一次，从 2026-01-01 09:00（Asia/Shanghai）开始。"),
+    ("R1/2026-01-01T09:00:30Z/P1D", None, "Runs once, at 2026-01-01 09:00:30 UTC.", "只在 2026-01-01 09:00:30（UTC）运行一次。"),
     ("R0/2026-01-01T09:00:30Z/P1D", None, "Never runs.", "从不运行。"),
-    ("R3//PT90M", None, "Runs 3 times, every 90 minutes, the first time when the schedule is switched on.", "每隔 90 分钟运行一次，共 3 次，首次为启用时。"),
-    ("R//PT1H", None, "Runs every hour, starting when the schedule is switched on.", "每小时运行一次，首次为启用时。"),
+    ("R3//PT90M", None, "Runs 3 times, every 90 minutes, the first time when the schedule is switched on.", "每 90 分钟运行一次，共 3 次，从启用时开始。"),
+    ("R//PT1H", None, "Runs every hour, starting when the schedule is switched on.", "每小时运行一次，从启用时开始。"),
     ("R1//PT0S", None, "Runs once, when the schedule is switched on.", "只在启用时运行一次。"),
     ("R/P1W/2026-03-01T00:00:00Z", None, "Runs every week until 2026-03-01 00:00 UTC.", "每周运行一次，直到 2026-03-01 00:00（UTC）。"),
-    ("R3/P1Y2M3DT4H/2026-03-01T00:00:00Z", None, "Runs 3 times, every 1 year, 2 months, 3 days and 4 hours, the last time at 2026-03-01 00:00 UTC.", "每隔 1 年 2 个月 3 天 4 小时运行一次，共 3 次，最后一次为 2026-03-01 00:00（UTC）。"),
-    ("R/2026-01-01T00:00Z/2026-01-02T01:30:00.5Z", None, "Runs every 25 hours, 30 minutes and 0.5 seconds, starting at 2026-01-01 00:00 UTC.", "每隔 25 小时 30 分钟 0.5 秒运行一次，首次为 2026-01-01 00:00（UTC）。"),
-    ("* * * * *", None, "Runs every minute (UTC).", "每分钟运行（UTC）。"),
-    ("*/5 * * * *", None, "Runs every 5 minutes (UTC).", "每 5 分钟运行（UTC）。"),
+    ("R3/P1Y2M3DT4H/2026-03-01T00:00:00Z", None, "Runs 3 times, every 1 year, 2 months, 3 days and 4 hours, the last time at 2026-03-01 00:00 UTC.", "每 1 年 2 个月 3 天 4 小时运行一次，共 3 次，最后一次在 2026-03-01 00:00（UTC）。"),
+    ("R/2026-01-01T00:00Z/2026-01-02T01:30:00.5Z", None, "Runs every 25 hours, 30 minutes and 0.5 seconds, starting at 2026-01-01 00:00 UTC.", "每 25 小时 30 分钟 0.5 秒运行一次，从 2026-01-01 00:00（UTC）开始。"),
+    ("* * * * *", None, "Runs every minute (UTC).", "每分钟运行一次（UTC）。"),
+    ("*/5 * * * *", None, "Runs every 5 minutes (UTC).", "每 5 分钟运行一次（UTC）。"),
     ("*/7 * * * *", None, "Runs every hour at minutes 0, 7, 14, …, 56 (UTC).", "每小时的第 0、7、14、…、56 分钟运行（UTC）。"),
-    ("@hourly", None, "Runs every hour on the hour (UTC).", "每小时整点运行（UTC）。"),
-    ("0 9 * * MON-FRI", "Europe/Berlin", "Runs at 09:00 on Monday to Friday (Europe/Berlin).", "每周一至周五的 09:00 运行（Europe/Berlin）。"),
+    ("@hourly", None, "Runs every hour on the hour (UTC).", "每小时整点运行一次（UTC）。"),
+    ("0 9 * * MON-FRI", "Europe/Berlin", "Runs at 09:00 on Monday to Friday (Europe/Berlin).", "每周一至周五 09:00 运行（Europe/Berlin）。"),
     ("@daily", None, "Runs at 00:00 every day (UTC).", "每天 00:00 运行（UTC）。"),
-    ("@weekly", None, "Runs at 00:00 on Sunday (UTC).", "每周日的 00:00 运行（UTC）。"),
-    ("@yearly", None, "Runs at 00:00 on day 1 of the month in January (UTC).", "每年 1 月的 1 日的 00:00 运行（UTC）。"),
-    ("30 9,12 1,15 * *", None, "Runs at 09:30 and 12:30 on days 1 and 15 of the month (UTC).", "每月 1 日、15 日的 09:30、12:30 运行（UTC）。"),
-    ("0 0 13 * FRI", None, "Runs at 00:00 on day 13 of the month and on every Friday (UTC).", "每月 13 日以及每周五的 00:00 运行（UTC）。"),
-    ("0 0 1-7,*/30 * FRI", None, "Runs at 00:00 on days 1 to 7 and 31 of the month and on every Friday (UTC).", "每月 1 日 至 7 日、31 日以及每周五的 00:00 运行（UTC）。"),
-    ("*/10 9-17 * 6-8 1-5", None, "Runs every 10 minutes of the hours 9 to 17 on Monday to Friday in June to August (UTC).", "每年 6 月 至 8 月的每周一至周五的 9 至 17 点内每 10 分钟运行（UTC）。"),
+    ("@weekly", None, "Runs at 00:00 on Sunday (UTC).", "每周日 00:00 运行（UTC）。"),
+    ("@yearly", None, "Runs at 00:00 on day 1 of the month in January (UTC).", "每年 1 月 1 日 00:00 运行（UTC）。"),
+    ("30 9,12 1,15 * *", None, "Runs at 09:30 and 12:30 on days 1 and 15 of the month (UTC).", "每月 1 日、15 日 09:30、12:30 运行（UTC）。"),
+    ("0 0 13 * FRI", None, "Runs at 00:00 on day 13 of the month and on every Friday (UTC).", "每月 13 日以及每周五 00:00 运行（UTC）。"),
+    ("0 0 1-7,*/30 * FRI", None, "Runs at 00:00 on days 1 to 7 and 31 of the month and on every Friday (UTC).", "每月 1 日至 7 日、31 日以及每周五 00:00 运行（UTC）。"),
+    ("*/10 9-17 * 6-8 1-5", None, "Runs every 10 minutes of the hours 9 to 17 on Monday to Friday in June to August (UTC).", "每年 6 月至 8 月的每周一至周五，9 至 17 点内每 10 分钟运行一次（UTC）。"),
 ]  # fmt: skip
 
 
@@ -143,6 +143,22 @@ def test_the_command_prints_a_table_that_explains_daylight_saving():
         "1  Sun 2026-03-29 01:00:00  Sun 2026-03-29 03:00:00+0200  moved: this time does not exist (daylight saving)",
         "2  Mon 2026-03-30 00:30:00  Mon 2026-03-30 02:30:00+0200",
     ]
+
+
+def test_the_command_explains_daylight_saving_in_chinese():
+    """In the table; the values of the API stay as they are."""
+    words = ("30 2 * * *", "--timezone", "Europe/Berlin", "--language", "zh", "--count", "1")
+    gap = run(*words, "--after", "2026-03-28T12:00")
+    assert gap.stdout.splitlines() == [
+        "每天 02:30 运行（Europe/Berlin）。",
+        "",
+        "   UTC                       Europe/Berlin",
+        "1  周日 2026-03-29 01:00:00  周日 2026-03-29 03:00:00+0200  已顺延：因夏令时，当天没有这个时间",
+    ]
+    fold = run(*words, "--after", "2026-10-24T12:00")
+    assert fold.stdout.splitlines()[-1].endswith("  因夏令时，这个时间出现两次，只在第一次运行")
+    assert '"note": "fold"' in run(*words, "--after", "2026-10-24T12:00", "--json").stdout
+    assert run("R1/2020-01-01T00:00:00Z/P1D", "--language", "zh").stdout.endswith("此后没有到期时间。\n")
 
 
 def test_the_command_shows_a_schedule_without_a_start_from_the_moment_given():
