@@ -17,11 +17,11 @@ from scheduler.domain.views import Page
 
 DEFAULT_PAGE_SIZE: Final = 20
 LARGEST_PAGE_SIZE: Final = 1_000
-#: Pages beyond this would count through more rows than any list has.
+#: No list is long enough for further pages.
 LAST_PAGE: Final = 10**9
 PAGE: Final[tuple[Parameter, ...]] = (
-    number("page", "Which page, from 1 on.", default=1, largest=LAST_PAGE),
-    number("page_size", "How much is on a page.", default=DEFAULT_PAGE_SIZE, largest=LARGEST_PAGE_SIZE),
+    number("page", "The number of the page, from 1.", default=1, largest=LAST_PAGE),
+    number("page_size", "The size of a page.", default=DEFAULT_PAGE_SIZE, largest=LARGEST_PAGE_SIZE),
 )
 
 
@@ -29,11 +29,11 @@ def envelope(request: web.Request, page: Page, count: int, results: Sequence[Bas
     """A page of a list as a response.
 
     Raises:
-        NotFoundError: the page lies beyond the list's end; the first page never does.
+        NotFoundError: the page is beyond the end of the list; the first page always exists.
     """
     last = max(1, -(-count // page.size))
     if page.number > last:
-        raise NotFoundError(f"page={page.number} does not exist: the last page is {last}")
+        raise NotFoundError(f"page={page.number} does not exist. The last page is {last}.")
     return answer(
         ListOut[Any](
             count=count,

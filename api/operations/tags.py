@@ -1,4 +1,4 @@
-"""The headings under which the API's operations are shown, in their order."""
+"""The headings of the API's operations, in their order."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ ORDINE: Final = "Ordine"
 GES: Final = "GES"
 EXPLORER: Final = "Explorer workflow"
 
-#: What stands below each heading.
+#: The text below each heading.
 TAGS: Final = {
-    JOBS: "What is to run: an image, a command, variables, a size, and when.",
-    SCHEDULES: "When jobs run, and what became of every due time.",
-    RUNS: "Runs of jobs (execs): triggered, listed, stopped, deleted; and figures of them.",
-    LOGS: "What runs printed: by time range and by what lines say, as a page, a stream, a file, or events to follow.",
-    SECRETS: "Values that jobs name and nobody reads, and credentials for registries.",
-    HOOKS: "Who is told of what by a POST to a URL, and what became of telling them.",
-    ACCESS: "Tokens, users, namespaces, and who did what.",
-    DAEMON: "How the daemon is, which one it is, and this description.",
-    ORDINE: "The same runs for clients of Ordine: a job there is a run here, a pipeline is a job.",
-    GES: "The same runs for clients of GES: a project is a namespace, a graph is a job.",
-    EXPLORER: "The same runs for clients of Explorer workflow: a job there is a run here, a workflow is a job.",
+    JOBS: "Definitions of what runs: image, command, variables, size and schedule.",
+    SCHEDULES: "When jobs run, and the outcome of every due time.",
+    RUNS: "Runs of jobs (`exec` in paths and fields): trigger, list, stop, delete, statistics.",
+    LOGS: "Output of runs, by time range and by content: as a page, a stream, a file, or events.",
+    SECRETS: "Values that jobs refer to and nobody can read, and credentials for registries.",
+    HOOKS: "Webhooks, which are called when something happens, and their deliveries.",
+    ACCESS: "Tokens, users, namespaces and the audit log.",
+    DAEMON: "The state of the daemon, information about it, and this document.",
+    ORDINE: "The same runs for clients of Ordine: its jobs are runs here, its pipelines are jobs.",
+    GES: "The same runs for clients of GES: its projects are namespaces here, its graphs are jobs.",
+    EXPLORER: "The same runs for clients of Explorer workflow: its jobs are runs here, its workflows are jobs.",
 }

@@ -1,4 +1,4 @@
-"""`/v1/audit`: who did what, from where."""
+"""`/v1/audit`: the audit log."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ OUTCOMES: Final = ("done", "unauthorized", "forbidden", "throttled")
 
 
 @described(
-    "Who did what",
+    "List audit entries",
     tag=ACCESS,
     role=Role.ADMIN,
     query=(
-        moment("from", "Only entries of then or later."),
-        moment("to", "Only entries of then or earlier."),
-        Parameter("user", {"type": "string"}, "Only what this user did.", "ann"),
-        Parameter("action", {"type": "string"}, "Only this, such as `job.create`.", "job.create"),
+        moment("from", "Only entries at or after this time."),
+        moment("to", "Only entries at or before this time."),
+        Parameter("user", {"type": "string"}, "Only entries of this user.", "ann"),
+        Parameter("action", {"type": "string"}, "Only this action, such as `job.create`.", "job.create"),
         NAMESPACE,
-        Parameter("outcome", words(OUTCOMES), "Only what ended so."),
+        Parameter("outcome", words(OUTCOMES), "Only entries with this result."),
         *PAGE,
     ),
-    answers={200: Answer("One page, newest first.", ListOut[AuditOut])},
+    answers={200: Answer("One page, the latest first.", ListOut[AuditOut])},
 )
 async def list_entries(request: web.Request) -> web.Response:
-    """`GET /v1/audit?from=&to=&user=&action=&namespace=&outcome=&page=&page_size=`: 200, newest first."""
+    """`GET /v1/audit?from=&to=&user=&action=&namespace=&outcome=&page=&page_size=`: 200, the latest first."""
     query = query_of(request)
     page, outcome = query.page(), query.get("outcome")
     if outcome is not None and outcome not in OUTCOMES:
         raise InvalidInputError(
-            FieldError("outcome", outcome, "is none of the possible values", f"use {', '.join(OUTCOMES)}")
+            FieldError("outcome", outcome, "is not an allowed value", f"use one of {', '.join(OUTCOMES)}")
         )
     wanted = AuditQuery(
         start=query.moment("from"),

@@ -1,4 +1,4 @@
-"""`/v1/backup`: a copy of the whole database, and `/v1/about`: which daemon this is."""
+"""`/v1/backup`: a copy of the whole database. `/v1/about`: information about the daemon."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from api.schemas.about import AboutOut
 from api.schemas.common import format_moment
 from scheduler.access.callers import Role
 
-#: Bytes that are read and sent at a time.
+#: Bytes that are read and sent at once.
 PIECE: Final = 256 * 1024
 
 
 @described(
-    "Take a backup",
+    "Download a backup",
     tag=DAEMON,
     role=Role.ADMIN,
     answers={
         200: Answer(
-            "A copy of the database; `timeball restore` takes it.",
+            "A copy of the database, for `timeball restore`.",
             media={"application/vnd.sqlite3": {}},
             headers={
-                "Content-Disposition": "What to call the file.",
-                "X-Timeball-Taken-At": "What was stored by then is in it.",
+                "Content-Disposition": "The name of the file.",
+                "X-Timeball-Taken-At": "The time of the backup. Everything stored before is included.",
             },
         )
     },
     refuses=(409,),
-    description="Only with a token for all namespaces, and where the database is SQLite.",
+    description="Requires a token for all namespaces, and SQLite as the database.",
 )
 async def get_backup(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/backup`: 200 with a copy of the database, for administrators; `timeball restore` takes it."""
+    """`GET /v1/backup`: 200 with a copy of the database, for administrators and `timeball restore`."""
     query_of(request)
     async with request.app[SERVICE].backup.take(request[CALLER]) as backup:
         name = f"timeball-{backup.taken_at:%Y%m%dT%H%M%SZ}.db"
@@ -58,15 +58,15 @@ async def get_backup(request: web.Request) -> web.StreamResponse:
     return response
 
 
-@described("Which daemon this is", tag=DAEMON, answers={200: Answer("The daemon.", AboutOut)})
+@described("Read information about the daemon", tag=DAEMON, answers={200: Answer("The daemon.", AboutOut)})
 async def get_about(request: web.Request) -> web.Response:
-    """`GET /v1/about`: 200 with the daemon's version, its ids, and what has become of its clock."""
+    """`GET /v1/about`: 200 with the daemon's version, its ids and the state of its clock."""
     query_of(request)
     return answer(AboutOut.of(request.app[SERVICE].about()))
 
 
 ROUTES: Final = (
     web.get("/v1/about", get_about),
-    # A HEAD would take a copy for nothing.
+    # A HEAD request would create a copy for nothing.
     web.get("/v1/backup", get_backup, allow_head=False),
 )

@@ -28,45 +28,49 @@ from scheduler.domain.views import ExecView
     "Trigger a run",
     tag=RUNS,
     role=Role.OPERATOR,
-    query=(flag("force", "Run it although the job forbids a second run beside one that has not ended."),),
+    query=(
+        flag("force", "Run it even if the job forbids overlapping runs and an earlier run has not ended."),
+    ),
     body=Body(ExecCreate, {"with changes": examples.EXEC_CREATE, "as it is": {}}, is_required=False),
     answers={
         201: Answer(
-            "The run, which waits.", ExecOut, examples.EXEC, headers={"Location": "Where the run is found."}
+            "The run. It is waiting.", ExecOut, examples.EXEC, headers={"Location": "The URL of the run."}
         )
     },
     refuses=(409,),
 )
 async def create_exec(request: web.Request) -> web.Response:
-    """`POST /v1/jobs/{job_id}/execs?force=`: 201 with the run, which waits."""
+    """`POST /v1/jobs/{job_id}/execs?force=`: 201 with the run, which is waiting."""
     query = query_of(request)
     body = await body_of(request, ExecCreate, what="trigger", optional=True)
     job_id = request.match_info["job_id"]
     view = await request.app[SERVICE].execs.trigger(
         request[CALLER], job_id, body.overrides(), force=query.flag("force")
     )
-    return _made(view)
+    return _created(view)
 
 
 @described(
     "Replay a run",
     tag=RUNS,
     role=Role.OPERATOR,
-    query=(flag("force", "Run it although the job forbids a second run beside one that has not ended."),),
+    query=(
+        flag("force", "Run it even if the job forbids overlapping runs and an earlier run has not ended."),
+    ),
     body=Body(ExecCreate, {"as it was": {}, "with a change": {"priority": 10}}, is_required=False),
     answers={
         201: Answer(
-            "The new run, which waits.",
+            "The new run. It is waiting.",
             ExecOut,
             examples.EXEC,
-            headers={"Location": "Where the run is found."},
+            headers={"Location": "The URL of the run."},
         )
     },
     refuses=(409,),
-    description="The same image digest, command and variables again, but for what the body names.",
+    description="Uses the same image digest, command and variables again, except for what the body changes.",
 )
 async def replay_exec(request: web.Request) -> web.Response:
-    """`POST /v1/jobs/{job_id}/execs/{exec_id}/replay?force=`: 201 with the new run, which waits."""
+    """`POST /v1/jobs/{job_id}/execs/{exec_id}/replay?force=`: 201 with the new run, which is waiting."""
     query = query_of(request)
     body = await body_of(request, ExecCreate, what="replay", optional=True)
     view = await request.app[SERVICE].execs.replay(
@@ -76,28 +80,28 @@ async def replay_exec(request: web.Request) -> web.Response:
         body.overrides(),
         force=query.flag("force"),
     )
-    return _made(view)
+    return _created(view)
 
 
-def _made(view: ExecView) -> web.Response:
+def _created(view: ExecView) -> web.Response:
     where = f"/v1/jobs/{view.exec.job_id}/execs/{view.exec.id}"
     return answer(ExecOut.of_view(view), status=201, headers={"Location": where})
 
 
 @described(
-    "List a job's runs",
+    "List the runs of a job",
     tag=RUNS,
     query=(STATUS, *PAGE),
     answers={
         200: Answer(
-            "One page, newest first.",
+            "One page, the latest first.",
             ListOut[ExecOut],
             {"count": 1, "previous": None, "next": None, "results": [examples.EXEC_FAILED]},
         )
     },
 )
 async def list_execs(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/{job_id}/execs?status=&page=&page_size=`: 200 with one page, newest first."""
+    """`GET /v1/jobs/{job_id}/execs?status=&page=&page_size=`: 200 with one page, the latest first."""
     query = query_of(request)
     page = query.page()
     count, found = await request.app[SERVICE].execs.list(
@@ -112,10 +116,10 @@ async def list_execs(request: web.Request) -> web.Response:
 @described(
     "Read a run",
     tag=RUNS,
-    answers={200: Answer("The run with its whole job.", ExecDetailOut, examples.EXEC_DETAIL)},
+    answers={200: Answer("The run with its job.", ExecDetailOut, examples.EXEC_DETAIL)},
 )
 async def get_exec(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/{job_id}/execs/{exec_id}`: 200 with the run and its whole job."""
+    """`GET /v1/jobs/{job_id}/execs/{exec_id}`: 200 with the run and its job."""
     query_of(request)
     view, job = await request.app[SERVICE].execs.get(
         request[CALLER], request.match_info["job_id"], request.match_info["exec_id"]
@@ -128,12 +132,12 @@ async def get_exec(request: web.Request) -> web.Response:
     tag=RUNS,
     role=Role.OPERATOR,
     body=Body(ExecStop, is_required=False),
-    answers={202: Answer("The run, which ends as cancelled.", ExecOut)},
+    answers={202: Answer("The run. It will end as cancelled.", ExecOut)},
     refuses=(409,),
-    description="SIGTERM, then SIGKILL after the job's `stop_grace_seconds`.",
+    description="Sends SIGTERM, then SIGKILL after the job's `stop_grace_seconds`.",
 )
 async def stop_exec(request: web.Request) -> web.Response:
-    """`POST /v1/jobs/{job_id}/execs/{exec_id}/stop`: 202 with the run, which ends as cancelled."""
+    """`POST /v1/jobs/{job_id}/execs/{exec_id}/stop`: 202 with the run, which will end as cancelled."""
     query_of(request)
     await body_of(request, ExecStop, what="stop", optional=True)
     view = await request.app[SERVICE].execs.stop(
@@ -146,12 +150,12 @@ async def stop_exec(request: web.Request) -> web.Response:
     "Delete a run",
     tag=RUNS,
     role=Role.EDITOR,
-    query=(flag("force", "Stop it first, if it has not ended."),),
-    answers={204: Answer("It is gone, and its logs with it.")},
+    query=(flag("force", "Stop the run first if it has not ended."),),
+    answers={204: Answer("The run and its log are deleted.")},
     refuses=(409,),
 )
 async def delete_exec(request: web.Request) -> web.Response:
-    """`DELETE /v1/jobs/{job_id}/execs/{exec_id}?force=`: 204; its logs go with it."""
+    """`DELETE /v1/jobs/{job_id}/execs/{exec_id}?force=`: 204; its log is deleted with it."""
     query = query_of(request)
     await request.app[SERVICE].execs.delete(
         request[CALLER],

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics`: how the daemon is."""
+"""`/healthz`, `/readyz` and `/metrics`: the state of the daemon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scheduler.process.metrics import REGISTRY
 
 
 class Health(TypedDict):
-    """That the daemon is alive.
+    """The daemon is alive.
 
     Attributes:
         status: always `ok`.
@@ -25,7 +25,7 @@ class Health(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Whether the daemon can work, and how each of the parts is that it needs.
+    """Whether the daemon is ready, and the result of each check.
 
     Attributes:
         status: `ok` if all checks passed.
@@ -37,11 +37,11 @@ class Readiness(TypedDict):
 
 
 @described(
-    "Whether the daemon is alive",
+    "Check whether the daemon is alive",
     tag=DAEMON,
     role=None,
     checks_query=False,
-    answers={200: Answer("It is.", Health, {"status": "ok"})},
+    answers={200: Answer("The daemon is alive.", Health, {"status": "ok"})},
 )
 async def healthz(_request: web.Request) -> web.Response:
     """`GET /healthz`: 200 while the daemon is alive."""
@@ -50,19 +50,21 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 @described(
-    "Whether the daemon can work",
+    "Check whether the daemon is ready",
     tag=DAEMON,
     role=None,
     checks_query=False,
     answers={
-        200: Answer("Database and engines answer.", Readiness),
+        200: Answer("The database and all engines answer.", Readiness),
         503: Answer(
-            "Some of them do not.", Readiness, headers={"Retry-After": "Seconds after which to ask again."}
+            "Some of them do not answer.",
+            Readiness,
+            headers={"Retry-After": "Seconds after which to try again."},
         ),
     },
 )
 async def readyz(request: web.Request) -> web.Response:
-    """`GET /readyz`: 200 when database and engines answer, else 503; both say how each of them is."""
+    """`GET /readyz`: 200 if the database and all engines answer, else 503; both with the result of each check."""
     readiness = await request.app[SERVICE].readiness()
     body: Readiness = {"status": "ok" if readiness.ready else "unavailable", "checks": dict(readiness.checks)}
     headers = {} if readiness.ready else {"Retry-After": "5"}
@@ -70,18 +72,19 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 @described(
-    "The daemon's figures",
+    "Read metrics",
     tag=DAEMON,
     role=None,
     checks_query=False,
     answers={
         200: Answer(
-            "As Prometheus reads them.", media={CONTENT_TYPE_LATEST.split(";")[0]: {"type": "string"}}
+            "Metrics in the format of Prometheus.",
+            media={CONTENT_TYPE_LATEST.split(";")[0]: {"type": "string"}},
         )
     },
 )
 async def metrics(_request: web.Request) -> web.Response:
-    """`GET /metrics`: the daemon's figures, as Prometheus reads them."""
+    """`GET /metrics`: the daemon's metrics in the format of Prometheus."""
     return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

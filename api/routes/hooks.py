@@ -1,4 +1,4 @@
-"""`/v1/hooks`: who is told of what, and what became of telling them; `/v1/jobs/{job_id}/mails` likewise."""
+"""`/v1/hooks`: webhooks and their deliveries. `/v1/jobs/{job_id}/mails`: the mail about a job."""
 
 from __future__ import annotations
 
@@ -22,47 +22,53 @@ from scheduler.access.callers import Role
 from scheduler.domain.hook import DeliveryStatus, SubjectType
 from scheduler.domain.views import Page
 
-#: Fields whose values are shown to nobody, not even to who sent them.
+#: Fields whose values are never shown, not even to the sender.
 HIDDEN: Final = ("secret",)
-STATUS: Final = Parameter("status", words(DeliveryStatus), "Only deliveries that stand so.")
+STATUS: Final = Parameter("status", words(DeliveryStatus), "Only deliveries with this status.")
 
 
 @described(
-    "Create a hook",
+    "Create a webhook",
     tag=HOOKS,
     role=Role.EDITOR,
     body=Body(HookCreate, {"for a namespace": examples.HOOK_CREATE}),
-    answers={201: Answer("The hook.", HookOut, headers={"Location": "Where the hook is found."})},
+    answers={201: Answer("The webhook.", HookOut, headers={"Location": "The URL of the webhook."})},
     refuses=(404, 409),
 )
 async def create_hook(request: web.Request) -> web.Response:
-    """`POST /v1/hooks`: 201 with the hook."""
+    """`POST /v1/hooks`: 201 with the webhook."""
     query_of(request)
-    body = await body_of(request, HookCreate, what="hook", read_only=READ_ONLY, hidden=HIDDEN)
+    body = await body_of(request, HookCreate, what="webhook", read_only=READ_ONLY, hidden=HIDDEN)
     hook = await request.app[SERVICE].hooks.create(request[CALLER], body.given())
     return answer(HookOut.of_hook(hook), status=201, headers={"Location": f"/v1/hooks/{hook.id}"})
 
 
 @described(
-    "List hooks",
+    "List webhooks",
     tag=HOOKS,
     query=(
-        Parameter("subject_type", words(SubjectType), "Only hooks that watch such a thing."),
-        Parameter("subject", {"type": "string"}, "Only hooks of this job, by its id, or of this namespace."),
+        Parameter(
+            "subject_type", words(SubjectType), "Only webhooks for jobs, or only those for namespaces."
+        ),
+        Parameter(
+            "subject", {"type": "string"}, "Only webhooks of the job with this id, or of this namespace."
+        ),
         *PAGE,
     ),
     answers={
-        200: Answer("A bare array, oldest first; 1000 of them if no `page_size` is given.", list[HookOut])
+        200: Answer(
+            "A bare array, the oldest first; 1000 webhooks unless `page_size` is given.", list[HookOut]
+        )
     },
 )
 async def list_hooks(request: web.Request) -> web.Response:
-    """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a bare array, oldest first."""
+    """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a bare array, the oldest first."""
     query = query_of(request)
     found = await request.app[SERVICE].hooks.list(
         request[CALLER],
         subject_type=query.word("subject_type", SubjectType),
         subject=query.get("subject"),
-        # All of them by default, unlike other lists.
+        # Unlike other lists, this one has no small default for the size of a page.
         page=Page(
             query.number("page"), query.number("page_size") if "page_size" in query else LARGEST_PAGE_SIZE
         ),
@@ -70,27 +76,27 @@ async def list_hooks(request: web.Request) -> web.Response:
     return answer_all([HookOut.of_hook(hook) for hook in found])
 
 
-@described("Read a hook", tag=HOOKS, answers={200: Answer("The hook.", HookOut)})
+@described("Read a webhook", tag=HOOKS, answers={200: Answer("The webhook.", HookOut)})
 async def get_hook(request: web.Request) -> web.Response:
-    """`GET /v1/hooks/{hook_id}`: 200 with the hook."""
+    """`GET /v1/hooks/{hook_id}`: 200 with the webhook."""
     query_of(request)
     hook = await request.app[SERVICE].hooks.get(request[CALLER], request.match_info["hook_id"])
     return answer(HookOut.of_hook(hook))
 
 
 @described(
-    "Change a hook",
+    "Change a webhook",
     tag=HOOKS,
     role=Role.EDITOR,
     body=Body(HookChange, {"switch it off": {"is_active": False}}),
-    answers={200: Answer("The hook.", HookOut)},
+    answers={200: Answer("The webhook.", HookOut)},
     refuses=(409,),
-    description="What the body names changes, the rest stays.",
+    description="Fields that are left out stay as they are.",
 )
 async def change_hook(request: web.Request) -> web.Response:
-    """`PUT` and `PATCH /v1/hooks/{hook_id}`: changes what the body names; 200 with the hook."""
+    """`PUT` and `PATCH /v1/hooks/{hook_id}`: changes the fields in the body; 200 with the webhook."""
     query_of(request)
-    body = await body_of(request, HookChange, what="hook", read_only=READ_ONLY, hidden=HIDDEN)
+    body = await body_of(request, HookChange, what="webhook", read_only=READ_ONLY, hidden=HIDDEN)
     hook = await request.app[SERVICE].hooks.update(
         request[CALLER], request.match_info["hook_id"], body.given()
     )
@@ -98,39 +104,39 @@ async def change_hook(request: web.Request) -> web.Response:
 
 
 @described(
-    "Delete a hook",
+    "Delete a webhook",
     tag=HOOKS,
     role=Role.EDITOR,
-    answers={204: Answer("It is gone, and its deliveries with it.")},
+    answers={204: Answer("The webhook and its deliveries are deleted.")},
 )
 async def delete_hook(request: web.Request) -> web.Response:
-    """`DELETE /v1/hooks/{hook_id}`: 204; its deliveries go with it."""
+    """`DELETE /v1/hooks/{hook_id}`: 204; its deliveries are deleted with it."""
     query_of(request)
     await request.app[SERVICE].hooks.delete(request[CALLER], request.match_info["hook_id"])
     return web.Response(status=204)
 
 
 @described(
-    "Send a test now",
+    "Send a test to a webhook",
     tag=HOOKS,
     role=Role.OPERATOR,
-    answers={200: Answer("The delivery, whatever came of it.", DeliveryDetailOut)},
+    answers={200: Answer("The delivery, successful or not.", DeliveryDetailOut)},
 )
 async def test_hook(request: web.Request) -> web.Response:
-    """`POST /v1/hooks/{hook_id}/test`: sends a test now; 200 with the delivery, whatever came of it."""
+    """`POST /v1/hooks/{hook_id}/test`: sends a test now; 200 with the delivery, successful or not."""
     query_of(request)
     delivery = await request.app[SERVICE].deliveries.test(request[CALLER], request.match_info["hook_id"])
     return answer(DeliveryDetailOut.of_delivery(delivery))
 
 
 @described(
-    "List a hook's deliveries",
+    "List the deliveries of a webhook",
     tag=HOOKS,
     query=(STATUS, *PAGE),
-    answers={200: Answer("One page, newest first.", ListOut[DeliveryOut])},
+    answers={200: Answer("One page, the latest first.", ListOut[DeliveryOut])},
 )
 async def list_deliveries(request: web.Request) -> web.Response:
-    """`GET /v1/hooks/{hook_id}/deliveries?status=&page=&page_size=`: 200 with one page, newest first."""
+    """`GET /v1/hooks/{hook_id}/deliveries?status=&page=&page_size=`: 200 with one page, the latest first."""
     query = query_of(request)
     page = query.page()
     count, found = await request.app[SERVICE].deliveries.list(
@@ -143,7 +149,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
 
 
 @described(
-    "Read a delivery", tag=HOOKS, answers={200: Answer("The delivery and its body.", DeliveryDetailOut)}
+    "Read a delivery", tag=HOOKS, answers={200: Answer("The delivery with its body.", DeliveryDetailOut)}
 )
 async def get_delivery(request: web.Request) -> web.Response:
     """`GET /v1/hooks/{hook_id}/deliveries/{delivery_id}`: 200 with the delivery and its body."""
@@ -155,10 +161,10 @@ async def get_delivery(request: web.Request) -> web.Response:
 
 
 @described(
-    "Deliver again",
+    "Repeat a delivery",
     tag=HOOKS,
     role=Role.OPERATOR,
-    answers={202: Answer("The delivery, pending again.", DeliveryDetailOut)},
+    answers={202: Answer("The delivery. It is pending again.", DeliveryDetailOut)},
 )
 async def redeliver(request: web.Request) -> web.Response:
     """`POST /v1/hooks/{hook_id}/deliveries/{delivery_id}/redeliver`: 202 with the delivery, pending again."""
@@ -173,10 +179,10 @@ async def redeliver(request: web.Request) -> web.Response:
     "List the mail about a job",
     tag=HOOKS,
     query=(STATUS, *PAGE),
-    answers={200: Answer("One page, newest first.", ListOut[DeliveryOut])},
+    answers={200: Answer("One page, the latest first.", ListOut[DeliveryOut])},
 )
 async def list_mails(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/{job_id}/mails?status=&page=&page_size=`: 200 with one page, newest first."""
+    """`GET /v1/jobs/{job_id}/mails?status=&page=&page_size=`: 200 with one page, the latest first."""
     query = query_of(request)
     page = query.page()
     count, found = await request.app[SERVICE].deliveries.mails(

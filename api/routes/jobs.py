@@ -1,4 +1,4 @@
-"""`/v1/jobs`: defining jobs, and reading their schedules' ledgers."""
+"""`/v1/jobs`: creating, reading, changing and deleting jobs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from scheduler.domain.job import ScheduleState
     tag=JOBS,
     role=Role.EDITOR,
     body=Body(JobCreate, {"by hand": examples.JOB_CREATE, "on a schedule": examples.JOB_SCHEDULED}),
-    answers={201: Answer("The job.", JobOut, examples.JOB, headers={"Location": "Where the job is found."})},
+    answers={201: Answer("The job.", JobOut, examples.JOB, headers={"Location": "The URL of the job."})},
     refuses=(409,),
 )
 async def create_job(request: web.Request) -> web.Response:
@@ -47,20 +47,20 @@ async def create_job(request: web.Request) -> web.Response:
     query=(
         NAMESPACE,
         Parameter("name", {"type": "string"}, "Only jobs with this name.", "test"),
-        Parameter("schedule_state", words(ScheduleState), "Only jobs whose schedule stands so."),
+        Parameter("schedule_state", words(ScheduleState), "Only jobs whose schedule is in this state."),
         LABEL,
         *PAGE,
     ),
     answers={
         200: Answer(
-            "One page, oldest first.",
+            "One page, the oldest first.",
             ListOut[JobOut],
             {"count": 1, "previous": None, "next": None, "results": [examples.JOB_CHANGED]},
         )
     },
 )
 async def list_jobs(request: web.Request) -> web.Response:
-    """`GET /v1/jobs?namespace=&name=&schedule_state=&label=&page=&page_size=`: 200 with one page, oldest first."""
+    """`GET /v1/jobs?namespace=&name=&schedule_state=&label=&page=&page_size=`: 200 with one page, the oldest first."""
     query = query_of(request)
     page, selected = query.page(), _filter_of(query)
     count, found = await request.app[SERVICE].jobs.list(request[CALLER], selected, page=page)
@@ -95,10 +95,10 @@ async def get_job(request: web.Request) -> web.Response:
     body=Body(JobChange, {"much": examples.JOB_CHANGE, "pause": {"is_schedule_active": False}}),
     answers={200: Answer("The job.", JobOut, examples.JOB_CHANGED)},
     refuses=(409,),
-    description="What the body names changes, the rest stays.",
+    description="Fields that are left out stay as they are.",
 )
 async def change_job(request: web.Request) -> web.Response:
-    """`PUT` and `PATCH /v1/jobs/{job_id}`: changes what the body names; 200 with the job."""
+    """`PUT` and `PATCH /v1/jobs/{job_id}`: changes the fields in the body; 200 with the job."""
     query_of(request)
     body = await body_of(request, JobChange, what="job", read_only=READ_ONLY)
     view = await request.app[SERVICE].jobs.update(request[CALLER], request.match_info["job_id"], body.given())
@@ -109,11 +109,11 @@ async def change_job(request: web.Request) -> web.Response:
     "Delete a job",
     tag=JOBS,
     role=Role.EDITOR,
-    answers={204: Answer("It is gone, and its runs and logs with it.")},
+    answers={204: Answer("The job, its runs and their logs are deleted.")},
     description="Runs in progress are stopped.",
 )
 async def delete_job(request: web.Request) -> web.Response:
-    """`DELETE /v1/jobs/{job_id}`: 204; its execs and logs go with it."""
+    """`DELETE /v1/jobs/{job_id}`: 204; its runs and logs are deleted with it."""
     query_of(request)
     await request.app[SERVICE].jobs.delete(request[CALLER], request.match_info["job_id"])
     return web.Response(status=204)

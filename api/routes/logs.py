@@ -1,6 +1,6 @@
-"""What runs printed: one run's log, a job's, a namespace's; as a page, a stream, a file, or events to follow.
+"""Logs of a run, of a job or of a namespace: as a page, a stream, a file, or events.
 
-`/v1/jobs/{job_id}/execs/{exec_id}/logs`, `/v1/jobs/{job_id}/logs`, `/v1/logs`, and `/export` behind each.
+`/v1/jobs/{job_id}/execs/{exec_id}/logs`, `/v1/jobs/{job_id}/logs`, `/v1/logs`, and `/export` below each of them.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from scheduler.logs.reader import LogQuery
 
 _P = TypeVar("_P", bound=LogParameters)
 
-#: The header with which a client comes back, as it is named in problems.
+#: The header that a reconnecting client sends.
 LAST_EVENT_ID: Final = "Last-Event-ID"
 _TEXT: Final = {"type": "string"}
-#: Of each event of a stream.
+#: The shape of each event of a stream.
 _EVENT: Final = {
     "type": "object",
     "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT, "retry": {"type": "integer"}},
 }
-#: What a page says of how to go on.
+#: How to continue after a page.
 _ONWARDS: Final = {
-    "X-Next-Cursor": "With `limit` or `tail`: the place that the page reaches to, also when no more is printed yet.",
-    "Link": 'With `limit` or `tail`: the address of more, as `rel="next"` or `rel="prev"`, if there may be any.',
+    "X-Next-Cursor": "With `limit` or `tail`: the cursor after this page, even if there is no further output yet.",
+    "Link": 'With `limit` or `tail`: the URL of further lines, as `rel="next"` or `rel="prev"`, if there may be any.',
 }
 _LINES: Final = Answer(
-    "The lines, oldest first unless `order` says otherwise; in the `format` that was asked for. Without `limit` and "
-    "`tail` all of them, streamed.",
+    "The lines in the requested `format`, the oldest first unless `order` says otherwise. Without `limit` and `tail`, "
+    "all lines are streamed.",
     list[LineOut],
     examples.LINES,
     media={"application/x-ndjson": _TEXT, "text/plain": _TEXT},
@@ -58,21 +58,21 @@ _LINES: Final = Answer(
 )
 _LINES_OR_EVENTS: Final = replace(
     _LINES,
-    description=f"{_LINES.description} With `follow=true`, or `Accept: text/event-stream`, an event for each line "
-    "until the run has ended: `id` is a cursor and `data` the line as JSON; `event: end` comes last, with how the "
-    "run ended.",
+    description=f"{_LINES.description} With `follow=true` or `Accept: text/event-stream`, an event for each line "
+    "until the run has ended: `id` is a cursor and `data` the line as JSON. The last event is `end`, with the result "
+    "of the run.",
     media={**_LINES.media, "text/event-stream": _EVENT},
 )
 _LINES_OR_EVENTS_OF_MANY: Final = replace(
     _LINES_OR_EVENTS,
-    description=f"{_LINES.description} With `follow=true`, or `Accept: text/event-stream`, an event for each line, "
-    "as long as the client stays: `id` is a cursor and `data` the line as JSON.",
+    description=f"{_LINES.description} With `follow=true` or `Accept: text/event-stream`, an event for each line "
+    "until the client disconnects: `id` is a cursor and `data` the line as JSON.",
 )
 _FILE: Final = Answer(
     "All lines as a file.",
     list[LineOut],
     media={**_LINES.media, "application/gzip": {}, "application/zstd": {}},
-    headers={"Content-Disposition": "What to call the file."},
+    headers={"Content-Disposition": "The name of the file."},
 )
 
 
@@ -90,23 +90,23 @@ async def _answer(request: web.Request, parameters: LogParameters, reading: Read
 
 def _query_of(parameters: LogParameters) -> LogQuery:
     query = parameters.query()
-    # One more than asked for tells whether there is a next page.
+    # One line more than requested shows whether there is a next page.
     return query if query.limit is None else replace(query, limit=query.limit + 1)
 
 
 def _refuse_following(request: web.Request, parameters: LogParameters) -> None:
-    """Say that a file cannot be followed."""
+    """Reject requests to follow a file."""
     if is_wanted(request, follow=parameters.follow):
         field, value = ("follow", "true") if parameters.follow else ("Accept", request.headers.get("Accept"))
         raise InvalidInputError(
-            FieldError(field, value, "is not possible of a file, which has an end", "follow …/logs")
+            FieldError(field, value, "is not possible for a file", "follow the log itself")
         )
 
 
 _LAST_EVENT: Final = Parameter(
     LAST_EVENT_ID,
     {"type": "string", "format": "log-cursor"},
-    "While following: the last event that arrived, to go on after it.",
+    "When following: the id of the last event received, to continue after it.",
     where="header",
 )
 
@@ -137,7 +137,7 @@ async def _follow(
 ) -> web.StreamResponse:
     check_together(parameters, given, is_followed=True)
     query = replace(parameters.query(), is_bounded=False)
-    # A client that comes back repeats its address as well: where it stands by now comes before that.
+    # A reconnecting client also repeats its URL; the last event takes precedence over its cursor.
     if last := request.headers.get(LAST_EVENT_ID, ""):
         query = replace(query, cursor=last, tail=None)
     try:
@@ -155,7 +155,7 @@ async def _follow(
 
 
 def _varying(response: web.StreamResponse) -> web.StreamResponse:
-    """Say that another `Accept` may have another answer."""
+    """Declare that the answer depends on `Accept`."""
     if not response.prepared:
         add_vary(response, "Accept")
     return response
@@ -169,7 +169,7 @@ def _varying(response: web.StreamResponse) -> web.StreamResponse:
     answers={200: _LINES_OR_EVENTS_OF_MANY},
 )
 async def get_job_logs(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/jobs/{id}/logs`: 200 with the lines of all its runs in the order of time, or with events."""
+    """`GET /v1/jobs/{id}/logs`: 200 with the lines of all its runs by time, or with events."""
     parameters, given = _parameters(request, LogParameters)
     caller, job_id, logs = request[CALLER], request.match_info["job_id"], request.app[SERVICE].logs
     if is_wanted(request, follow=parameters.follow):
@@ -187,7 +187,7 @@ async def get_job_logs(request: web.Request) -> web.StreamResponse:
     refuses=(404,),
 )
 async def get_logs(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/logs`: 200 with the lines of all runs of a namespace in the order of time, or with events."""
+    """`GET /v1/logs`: 200 with the lines of all runs of a namespace by time, or with events."""
     parameters, given = _parameters(request, NamespaceLogParameters)
     caller, namespace, logs = request[CALLER], parameters.namespace, request.app[SERVICE].logs
     if is_wanted(request, follow=parameters.follow):

@@ -1,4 +1,4 @@
-"""`/v1/namespaces`: the namespaces that are in use."""
+"""`/v1/namespaces`: the namespaces in use."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from api.schemas.common import ListOut
     "List namespaces",
     tag=ACCESS,
     query=PAGE,
-    answers={200: Answer("One page of those that the caller may see, by name.", ListOut[NamespaceOut])},
+    answers={
+        200: Answer("One page of the namespaces that the caller can see, by name.", ListOut[NamespaceOut])
+    },
 )
 async def list_namespaces(request: web.Request) -> web.Response:
-    """`GET /v1/namespaces?page=&page_size=`: 200 with one page of those that the caller may see, by name."""
+    """`GET /v1/namespaces?page=&page_size=`: 200 with one page of those that the caller can see, by name."""
     page = query_of(request).page()
     found = await request.app[SERVICE].namespaces.list(request[CALLER])
     shown = list(found.items())[page.offset : page.offset + page.size]

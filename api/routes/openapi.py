@@ -1,4 +1,4 @@
-"""`/openapi.json`, the API's description, and `/docs`, a page to read it; neither tells anything that is secret."""
+"""`/openapi.json`, the description of the API, and `/docs`, a page that shows it. Both are public."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from aiohttp import web
 from api.operations.operation import JSON, Answer, described
 from api.operations.tags import DAEMON
 
-#: The document of an application, once it has been asked for, and its ETag.
+#: The document of an application and its ETag, built when it is first requested.
 DOCUMENT: Final = web.AppKey("openapi_document", dict[str, tuple[bytes, str]])
-#: The page loads its script, its style and the document from here, and nothing from elsewhere.
+#: The page loads its script, its style and the document from the daemon, and nothing else.
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _ASSET: Final = {"type": "string"}
-_UNCHANGED: Final = Answer("It is still the one that `If-None-Match` names.")
-_TAG: Final = {"ETag": "Names this version, for `If-None-Match`."}
+_UNCHANGED: Final = Answer("Not changed since the version in `If-None-Match`.")
+_TAG: Final = {"ETag": "Identifies this version, for `If-None-Match`."}
 
 
 @described(
-    "This description",
+    "Read the OpenAPI document",
     tag=DAEMON,
     role=None,
     checks_query=False,
@@ -36,14 +36,14 @@ async def get_document(request: web.Request) -> web.Response:
     """`GET /openapi.json`: 200 with the description of the API, or 304."""
     made = request.app[DOCUMENT]
     if JSON not in made:
-        # Half a second's work, and modules that only this needs: on a thread, and not before it is asked for.
+        # This takes half a second and needs modules of its own, so it is done on a thread, when first requested.
         body = await asyncio.to_thread(_make, request.app)
         made[JSON] = body, _tag(body)
     return _answer(request, *made[JSON], JSON)
 
 
 @described(
-    "A page to read it",
+    "Read the documentation page",
     tag=DAEMON,
     role=None,
     checks_query=False,
@@ -57,7 +57,7 @@ async def get_page(request: web.Request) -> web.Response:
 
 
 @described(
-    "The page's style",
+    "Read the style of the page",
     tag=DAEMON,
     role=None,
     checks_query=False,
@@ -69,7 +69,7 @@ async def get_style(request: web.Request) -> web.Response:
 
 
 @described(
-    "The page's script",
+    "Read the script of the page",
     tag=DAEMON,
     role=None,
     checks_query=False,
@@ -96,14 +96,14 @@ def _tag(body: bytes) -> str:
 
 
 def _answer(request: web.Request, body: bytes, tag: str, content_type: str) -> web.Response:
-    """The body, unless the client has it already (RFC 9110, section 13.1.2)."""
+    """The body, unless the client already has it (RFC 9110, section 13.1.2)."""
     wanted = request.if_none_match or ()
     is_known = any(one.value in {tag, "*"} for one in wanted)
     response = web.Response(status=304) if is_known else web.Response(body=body)
     if not is_known:
         response.content_type, response.charset = content_type, "utf-8"
     response.etag = tag
-    # Asked for anew each time, so that a new version shows at once; told in a few bytes that nothing is new.
+    # Clients ask every time, so that a new version shows immediately; the answer is short if nothing has changed.
     response.headers["Cache-Control"] = "no-cache"
     return response
 

@@ -1,4 +1,4 @@
-"""`/v1/execs` and `/v1/stats`: all runs at a glance, whatever their job."""
+"""`/v1/execs` and `/v1/stats`: runs of all jobs."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from scheduler.access.callers import Role
 from scheduler.domain.errors import FieldError, How, InvalidInputError, NotFoundError
 from scheduler.domain.filters import ExecFilter
 
-#: The window of statistics that name none.
+#: The default window of statistics.
 DEFAULT_WINDOW: Final = timedelta(days=1)
 DEFAULT_JOBS, MOST_JOBS = 100, 1_000
-#: How many runs one request stops or deletes at most.
+#: Maximum number of runs that one request stops or deletes.
 MOST_AT_ONCE: Final = 10_000
 
 
-#: `stop` is not the id of a run: what is asked of it that is no POST is told 405.
+#: `stop` is not the id of a run, so that requests to it other than POST are answered with 405.
 ONE: Final = "/v1/execs/{exec_id:(?!stop$)[^/]+}"
 BULK: Final = (
     *FILTER,
-    flag("dry_run", "Only say what would be done."),
-    flag("all", "Mean all runs that the token may see, where no filter is given."),
-    number("limit", "So many runs at most.", default=MOST_AT_ONCE, largest=MOST_AT_ONCE),
+    flag("dry_run", "Only show what would be done."),
+    flag("all", "Select all runs that the token can see, if no filter is given."),
+    number("limit", "Maximum number of runs.", default=MOST_AT_ONCE, largest=MOST_AT_ONCE),
 )
 
 
@@ -52,17 +52,17 @@ BULK: Final = (
     "List runs of all jobs",
     tag=RUNS,
     query=(*FILTER, ORDER, *PAGE, CURSOR),
-    answers={200: Answer("Part of the runs, newest first if no order is given.", ExecListOut)},
+    answers={200: Answer("One page of the runs, the latest first by default.", ExecListOut)},
 )
 async def list_all_execs(request: web.Request) -> web.Response:
-    """`GET /v1/execs?…&order=&page=&page_size=&cursor=`: 200 with part of the runs, newest first."""
+    """`GET /v1/execs?…&order=&page=&page_size=&cursor=`: 200 with one page of the runs, the latest first."""
     query = query_of(request)
     selected = filter_of(query)
     order = order_of(query, selected)
     page, after = query.page(), position_of(query, order)
     found = await request.app[SERVICE].overview.list(request[CALLER], selected, order, page=page, after=after)
     if not found.found and after is None and page.number > 1:
-        raise NotFoundError(f"page={page.number} does not exist: the list ends before it")
+        raise NotFoundError(f"page={page.number} does not exist: the list ends before it. Use a lower page.")
     cursor = None
     if found.has_more:
         last = found.found[-1].view.exec
@@ -88,12 +88,12 @@ async def list_all_execs(request: web.Request) -> web.Response:
 
 
 @described(
-    "Read a run by its id alone",
+    "Read a run by its id",
     tag=RUNS,
-    answers={200: Answer("The run with its whole job.", ExecDetailOut, examples.EXEC_DETAIL)},
+    answers={200: Answer("The run with its job.", ExecDetailOut, examples.EXEC_DETAIL)},
 )
 async def find_exec(request: web.Request) -> web.Response:
-    """`GET /v1/execs/{exec_id}`: 200 with the run and its whole job, for those who know the run alone."""
+    """`GET /v1/execs/{exec_id}`: 200 with the run and its job, for callers that only know the id of the run."""
     query_of(request)
     listed, job = await request.app[SERVICE].overview.find_exec(
         request[CALLER], request.match_info["exec_id"]
@@ -105,11 +105,11 @@ async def find_exec(request: web.Request) -> web.Response:
 @described(
     "Compare two runs",
     tag=RUNS,
-    path=(EXEC_ID, path("other_exec_id", EXEC_ID.schema, "The other run's id.", EXEC_ID.example)),
-    answers={200: Answer("All in which the two runs differ.", ExecDiffOut)},
+    path=(EXEC_ID, path("other_exec_id", EXEC_ID.schema, "The id of the other run.", EXEC_ID.example)),
+    answers={200: Answer("The differences between the two runs.", ExecDiffOut)},
 )
 async def compare_execs(request: web.Request) -> web.Response:
-    """`GET /v1/execs/{exec_id}/diff/{other_exec_id}`: 200 with all in which the two runs differ."""
+    """`GET /v1/execs/{exec_id}/diff/{other_exec_id}`: 200 with the differences between the two runs."""
     query_of(request)
     first, second, found = await request.app[SERVICE].overview.compare(
         request[CALLER], request.match_info["exec_id"], request.match_info["other_exec_id"]
@@ -123,13 +123,13 @@ async def compare_execs(request: web.Request) -> web.Response:
     role=Role.OPERATOR,
     query=BULK,
     answers={
-        200: Answer("Which runs would be stopped.", BulkOut),
-        202: Answer("The runs whose end was asked for.", BulkOut),
+        200: Answer("The runs that would be stopped.", BulkOut),
+        202: Answer("The runs that are being stopped.", BulkOut),
     },
-    description="At least one filter has to be given, or `all=true`.",
+    description="Requires at least one filter, or `all=true`.",
 )
 async def stop_execs(request: web.Request) -> web.Response:
-    """`POST /v1/execs/stop?…&dry_run=&limit=`: 200 with the runs whose end was asked for, or 202 if there are any."""
+    """`POST /v1/execs/stop?…&dry_run=&limit=`: 202 with the runs that are being stopped, or 200 for a preview."""
     selected, dry_run, limit = _bulk_of(request)
     result = await request.app[SERVICE].overview.stop_many(
         request[CALLER], selected, dry_run=dry_run, limit=limit
@@ -142,11 +142,11 @@ async def stop_execs(request: web.Request) -> web.Response:
     tag=RUNS,
     role=Role.EDITOR,
     query=BULK,
-    answers={200: Answer("The ended runs that were removed with their logs, or would be.", BulkOut)},
-    description="At least one filter has to be given, or `all=true`.",
+    answers={200: Answer("The ended runs that were deleted with their logs, or would be.", BulkOut)},
+    description="Requires at least one filter, or `all=true`.",
 )
 async def delete_execs(request: web.Request) -> web.Response:
-    """`DELETE /v1/execs?…&dry_run=&limit=`: 200 with the ended runs that were removed with their logs."""
+    """`DELETE /v1/execs?…&dry_run=&limit=`: 200 with the ended runs that were deleted with their logs."""
     selected, dry_run, limit = _bulk_of(request)
     result = await request.app[SERVICE].overview.delete_many(
         request[CALLER], selected, dry_run=dry_run, limit=limit
@@ -155,7 +155,7 @@ async def delete_execs(request: web.Request) -> web.Response:
 
 
 def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool, int]:
-    """Which runs are meant, all of them only if that is said; whether to only look; and how many at most."""
+    """The selected runs, which are only all runs if that is requested; whether it is a preview; and the limit."""
     query = query_of(request)
     selected = filter_of(query)
     if selected.is_empty and not query.flag("all"):
@@ -165,26 +165,26 @@ def _bulk_of(request: web.Request) -> tuple[ExecFilter, bool, int]:
 
 
 @described(
-    "Figures of runs",
+    "Read statistics of runs",
     tag=RUNS,
     query=(
         NAMESPACE,
-        Parameter("job", ID, "Only of the job with this id.", 146),
-        instant("from", "Runs that were made then or later; a day before `to` if not given."),
-        instant("to", "Runs that were made then or earlier; now if not given.", "2099-12-31T23:59:59Z"),
-        number("limit", "Figures of so many jobs at most.", default=DEFAULT_JOBS, largest=MOST_JOBS),
+        Parameter("job", ID, "Only runs of the job with this id.", 146),
+        instant("from", "Only runs created at or after this time. Default: a day before `to`."),
+        instant("to", "Only runs created at or before this time. Default: now.", "2099-12-31T23:59:59Z"),
+        number("limit", "Maximum number of jobs.", default=DEFAULT_JOBS, largest=MOST_JOBS),
     ),
-    answers={200: Answer("Figures over the window, in all and by job.", StatsOut)},
+    answers={200: Answer("Statistics of the window, in total and by job.", StatsOut)},
 )
 async def get_stats(request: web.Request) -> web.Response:
-    """`GET /v1/stats?namespace=&job=&from=&to=&limit=`: 200 with figures of the last day, or of that window."""
+    """`GET /v1/stats?namespace=&job=&from=&to=&limit=`: 200 with statistics of the last day, or of that window."""
     query = query_of(request)
     selected = filter_of(query)
     end = query.instant("to") or request.app[SERVICE].now()
     start = query.instant("from") or end - DEFAULT_WINDOW
     if start > end:
         raise InvalidInputError(
-            FieldError("from", query["from"], f"lies after to={query.get('to', 'now')}", "swap them")
+            FieldError("from", query["from"], f"is later than to={query.get('to', 'now')}", "swap the two")
         )
     stats = await request.app[SERVICE].overview.stats(
         request[CALLER],

@@ -1,4 +1,4 @@
-"""`/v1/registries`: credentials that pulls use and nobody reads."""
+"""`/v1/registries`: credentials that pulls use and nobody can read."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ REGISTRY: Final = "/v1/registries/{registry_host}"
     query=(OWN_NAMESPACE,),
     body=Body(RegistryPut, {"a robot": {"username": "robot", "password": "correct horse"}}),
     answers={
-        200: Answer("It has another user or password.", RegistryOut),
-        201: Answer("It is new.", RegistryOut),
+        200: Answer("The credential was changed.", RegistryOut),
+        201: Answer("The credential was created.", RegistryOut),
     },
 )
 async def put_registry(request: web.Request) -> web.Response:
@@ -40,7 +40,7 @@ async def put_registry(request: web.Request) -> web.Response:
     given = request.match_info["registry_host"]
     host = registry_host(given)
     if host is None:
-        raise InvalidInputError(FieldError("host", given, "is not a registry's host", HOST_REMEDY))
+        raise InvalidInputError(FieldError("host", given, "is not a valid host of a registry", HOST_REMEDY))
     body = await body_of(request, RegistryPut, what="credential", hidden=("password",))
     found, is_new = await request.app[SERVICE].registries.put(request[CALLER], namespace, body.login(host))
     return answer(RegistryOut.of(found), status=201 if is_new else 200)
@@ -61,13 +61,13 @@ async def list_registries(request: web.Request) -> web.Response:
 
 
 @described(
-    "Read what is known of a credential",
+    "Read a credential's metadata",
     tag=SECRETS,
     query=(OWN_NAMESPACE,),
-    answers={200: Answer("All but its password.", RegistryOut)},
+    answers={200: Answer("The credential, without its password.", RegistryOut)},
 )
 async def get_registry(request: web.Request) -> web.Response:
-    """`GET /v1/registries/{registry_host}?namespace=`: 200 with what is known of it, without the password."""
+    """`GET /v1/registries/{registry_host}?namespace=`: 200 with its metadata, without the password."""
     namespace = query_of(request).namespace()
     found = await request.app[SERVICE].registries.get(request[CALLER], namespace, _host(request))
     return answer(RegistryOut.of(found))
@@ -78,10 +78,10 @@ async def get_registry(request: web.Request) -> web.Response:
     tag=SECRETS,
     role=Role.EDITOR,
     query=(OWN_NAMESPACE,),
-    answers={204: Answer("It is gone; pulls go on without it.")},
+    answers={204: Answer("The credential is deleted. Pulls continue without it.")},
 )
 async def delete_registry(request: web.Request) -> web.Response:
-    """`DELETE /v1/registries/{registry_host}?namespace=`: 204; pulls go on without it."""
+    """`DELETE /v1/registries/{registry_host}?namespace=`: 204; pulls continue without it."""
     namespace = query_of(request).namespace()
     await request.app[SERVICE].registries.delete(request[CALLER], namespace, _host(request))
     return web.Response(status=204)

@@ -1,4 +1,4 @@
-"""When jobs run: previews, a job's schedule, and the ledger of what became of every due time."""
+"""When jobs run: previews, the schedule of a job, and the ledger with the outcome of every due time."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from scheduler.timing.preview import MOST_OCCURRENCES, Language
 from scheduler.timing.schedule import Schedule, TimezoneError, check_timezone, parse_schedule
 
 DEFAULT_COUNT: Final = 5
-_AFTER: Final = moment("after", "Due times after this moment; now if not given.")
-_COUNT: Final = number("count", "How many due times.", default=DEFAULT_COUNT, largest=MOST_OCCURRENCES)
+_AFTER: Final = moment("after", "Only due times after this time. Default: now.")
+_COUNT: Final = number("count", "Number of due times.", default=DEFAULT_COUNT, largest=MOST_OCCURRENCES)
 _LANGUAGE: Final = Parameter(
     "Accept-Language",
     {"type": "string"},
-    "`zh` for a description in Chinese, else it is in English.",
+    "`zh` for a description in Chinese. Default: English.",
     "zh",
     where="header",
 )
@@ -42,14 +42,14 @@ _LANGUAGE: Final = Parameter(
         Parameter(
             "schedule",
             {"type": "string", "format": "schedule"},
-            "An ISO 8601 repeating interval, or a cron expression of five fields.",
+            "An ISO 8601 repeating interval, or a cron expression with five fields.",
             "R5/2026-01-31T00:00:00Z/P1M",
             is_required=True,
         ),
         Parameter(
             "timezone",
             {"type": "string", "format": "timezone"},
-            "The IANA time zone whose wall clock it follows; UTC if not given.",
+            "The IANA time zone of the schedule. Default: UTC.",
             "Europe/Berlin",
         ),
         _AFTER,
@@ -58,44 +58,44 @@ _LANGUAGE: Final = Parameter(
     headers=(_LANGUAGE,),
     answers={
         200: Answer(
-            "The next due times, and what the schedule means.",
+            "The next due times, and the schedule in words.",
             PreviewAnswer,
             headers={"Vary": "`Accept-Language`."},
         )
     },
 )
 async def preview_schedule(request: web.Request) -> web.Response:
-    """`GET /v1/schedules/preview?schedule=&timezone=&after=&count=`: 200 with what the schedule will do."""
+    """`GET /v1/schedules/preview?schedule=&timezone=&after=&count=`: 200 with the next due times."""
     query = query_of(request)
     errors: list[FieldError] = []
     zone = collect(errors, lambda: _zone_of(query))
-    # With a zone that does not exist, the rest is read in UTC, so that its own errors are told as well.
+    # If the zone does not exist, the rest is read in UTC, so that its errors are reported as well.
     schedule = collect(errors, lambda: _schedule_of(query, zone))
     after = collect(errors, lambda: query.moment("after", zone))
     count = collect(errors, lambda: query.number("count"))
     if errors or schedule is None or count is None:
         raise InvalidInputError(*errors)
     after = after or request.app[SERVICE].now()
-    # A thousand rare occurrences take a while to find; other requests do not wait for them.
+    # Finding a thousand rare due times takes a while; other requests must not wait for that.
     preview = await asyncio.to_thread(PreviewAnswer.of, schedule, after, count, _language_of(request))
     return answer(preview, headers={"Vary": "Accept-Language"})
 
 
 @described(
-    "Read a job's schedule",
+    "Read the schedule of a job",
     tag=SCHEDULES,
     query=(_AFTER, _COUNT),
     headers=(_LANGUAGE,),
     answers={
         200: Answer(
-            "Where the schedule stands, and what comes.",
+            "The state of the schedule, and the next due times.",
             JobScheduleOut,
             headers={"Vary": "`Accept-Language`."},
         )
     },
 )
 async def get_job_schedule(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/{job_id}/schedule?after=&count=`: 200 with where its schedule stands and what comes."""
+    """`GET /v1/jobs/{job_id}/schedule?after=&count=`: 200 with the state of its schedule and the next due times."""
     query = query_of(request)
     view = await request.app[SERVICE].jobs.get(request[CALLER], request.match_info["job_id"])
     zone = view.job.definition.schedule_timezone
@@ -110,30 +110,30 @@ async def get_job_schedule(request: web.Request) -> web.Response:
 
 
 @described(
-    "List what became of due times",
+    "List the ledger of a job",
     tag=SCHEDULES,
     query=(
-        moment("from", "Only due times of then or later."),
-        moment("to", "Only due times of then or earlier.", "2099-12-31T23:59:59Z"),
+        moment("from", "Only due times at or after this time."),
+        moment("to", "Only due times at or before this time.", "2099-12-31T23:59:59Z"),
         Parameter(
             "outcome",
             one_or_several(Outcome),
-            "Only due times of which this became; several with commas.",
+            "Only due times with this outcome. Separate several with commas.",
         ),
         *PAGE,
     ),
-    answers={200: Answer("One page, newest due time first.", ListOut[OccurrenceOut])},
+    answers={200: Answer("One page, the latest due time first.", ListOut[OccurrenceOut])},
 )
 async def list_occurrences(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/{job_id}/occurrences?from=&to=&outcome=&page=&page_size=`: 200, newest due time first.
+    """`GET /v1/jobs/{job_id}/occurrences?from=&to=&outcome=&page=&page_size=`: 200, the latest due time first.
 
-    A `from` or `to` without an offset is in UTC, whatever zone the job's schedule follows.
+    A `from` or `to` without an offset is in UTC, regardless of the time zone of the schedule.
     """
     query = query_of(request)
     start, end = query.moment("from"), query.moment("to")
     if start is not None and end is not None and start > end:
         raise InvalidInputError(
-            FieldError("from", query["from"], f"lies after to={query['to']}", "swap them")
+            FieldError("from", query["from"], f"is later than to={query['to']}", "swap the two")
         )
     page = query.page()
     count, found = await request.app[SERVICE].occurrences.list(
@@ -161,7 +161,7 @@ def _schedule_of(query: Mapping[str, str], zone: str | None) -> Schedule:
     given = query.get("schedule")
     if given is None:
         raise InvalidInputError(
-            FieldError("schedule", None, "is required", "give one such as R5/2026-01-31T09:00:00Z/P1M")
+            FieldError("schedule", None, "is required", "use a schedule such as R5/2026-01-31T09:00:00Z/P1M")
         )
     try:
         return parse_schedule(with_plus(given) if given[0] in "Rr" else given, zone)
@@ -171,7 +171,7 @@ def _schedule_of(query: Mapping[str, str], zone: str | None) -> Schedule:
 
 
 def _language_of(request: web.Request) -> Language:
-    """Chinese where the client prefers it to English, else English."""
+    """Chinese if the client prefers it to English, else English."""
     best: tuple[float, Language] = (0.0, "en")
     for position, part in enumerate(request.headers.get("Accept-Language", "").split(",")):
         tag, _, weight = part.replace(" ", "").partition(";q=")
@@ -180,7 +180,7 @@ def _language_of(request: web.Request) -> Language:
         except ValueError:
             continue
         primary = tag.lower().split("-")[0]
-        quality -= position * 1e-6  # the first of equals
+        quality -= position * 1e-6  # of equals, the first one wins
         if primary in {"en", "zh"} and quality > best[0]:
             best = (quality, "zh" if primary == "zh" else "en")
     return best[1]

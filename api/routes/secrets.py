@@ -1,4 +1,4 @@
-"""`/v1/secrets`: values that jobs name and nobody reads."""
+"""`/v1/secrets`: values that jobs refer to and nobody can read."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SECRET: Final = "/v1/secrets/{secret_name}"  # noqa: S105 - a path
     query=(OWN_NAMESPACE,),
     body=Body(SecretPut, {"a password": {"value": "correct horse"}}),
     answers={
-        200: Answer("It has a new value.", SecretOut),
-        201: Answer("It is new.", SecretOut),
+        200: Answer("The secret has a new value.", SecretOut),
+        201: Answer("The secret was created.", SecretOut),
     },
 )
 async def put_secret(request: web.Request) -> web.Response:
@@ -39,7 +39,7 @@ async def put_secret(request: web.Request) -> web.Response:
     namespace = query_of(request).namespace()
     name = request.match_info["secret_name"]
     if not is_name(name):
-        raise InvalidInputError(FieldError("name", name, "is not a secret's name", NAME_REMEDY))
+        raise InvalidInputError(FieldError("name", name, "is not a valid name of a secret", NAME_REMEDY))
     body = await body_of(request, SecretPut, what="secret", hidden=("value",))
     secret, is_new = await request.app[SERVICE].secrets.put(request[CALLER], namespace, name, body.value)
     return answer(SecretOut.of(secret), status=201 if is_new else 200)
@@ -60,13 +60,13 @@ async def list_secrets(request: web.Request) -> web.Response:
 
 
 @described(
-    "Read what is known of a secret",
+    "Read a secret's metadata",
     tag=SECRETS,
     query=(OWN_NAMESPACE,),
-    answers={200: Answer("All but its value.", SecretOut)},
+    answers={200: Answer("The secret, without its value.", SecretOut)},
 )
 async def get_secret(request: web.Request) -> web.Response:
-    """`GET /v1/secrets/{secret_name}?namespace=`: 200 with what is known of it, which its value is not."""
+    """`GET /v1/secrets/{secret_name}?namespace=`: 200 with its metadata, without its value."""
     namespace = query_of(request).namespace()
     name = request.match_info["secret_name"]
     return answer(SecretOut.of(await request.app[SERVICE].secrets.get(request[CALLER], namespace, name)))
@@ -77,25 +77,25 @@ async def get_secret(request: web.Request) -> web.Response:
     tag=SECRETS,
     role=Role.EDITOR,
     query=(OWN_NAMESPACE,),
-    answers={204: Answer("It is gone; runs of jobs that still name it fail.")},
+    answers={204: Answer("The secret is deleted. Runs of jobs that still refer to it fail.")},
 )
 async def delete_secret(request: web.Request) -> web.Response:
-    """`DELETE /v1/secrets/{secret_name}?namespace=`: 204; runs of jobs that still name it fail."""
+    """`DELETE /v1/secrets/{secret_name}?namespace=`: 204; runs of jobs that still refer to it fail."""
     namespace = query_of(request).namespace()
     await request.app[SERVICE].secrets.delete(request[CALLER], namespace, request.match_info["secret_name"])
     return web.Response(status=204)
 
 
 @described(
-    "Seal all that is secret with a new key",
+    "Encrypt all secrets with a new key",
     tag=SECRETS,
     role=Role.ADMIN,
     body=Body(KeyRotate, {"nothing": {}}, is_required=False),
-    answers={200: Answer("All is sealed with the new key.", KeyRotationOut)},
+    answers={200: Answer("Everything is encrypted with the new key.", KeyRotationOut)},
     refuses=(409,),
 )
 async def rotate_key(request: web.Request) -> web.Response:
-    """`POST /v1/secret-key/rotate`: 200 once all that is secret is sealed with a new key; 409 if it cannot be."""
+    """`POST /v1/secret-key/rotate`: 200 when everything is encrypted with a new key; 409 if that is not possible."""
     query_of(request)
     await body_of(request, KeyRotate, what="rotation", optional=True)
     return answer(KeyRotationOut.of(await request.app[SERVICE].keys.rotate(request[CALLER])))

@@ -1,4 +1,4 @@
-"""`/v1/tokens`, `/v1/generate-api-token` and `/v1/me`: what callers prove themselves with, and who they are."""
+"""`/v1/tokens`, `/v1/generate-api-token` and `/v1/me`: tokens, logging in, and the caller."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ LOG_IN: Final = "/v1/generate-api-token"
     body=Body(TokenCreate, {"for a pipeline": examples.TOKEN_CREATE}),
     answers={
         201: Answer(
-            "The token, which is shown this once.",
+            "The token. It is only shown once.",
             NewTokenOut,
-            headers={"Location": "Where the token is found."},
+            headers={"Location": "The URL of the token."},
         )
     },
 )
 async def create_token(request: web.Request) -> web.Response:
-    """`POST /v1/tokens`: 201 with the token, which is shown this once."""
+    """`POST /v1/tokens`: 201 with the token, which is only shown once."""
     query_of(request)
     service = request.app[SERVICE]
     body = await body_of(request, TokenCreate, what="token", read_only=TOKEN_READ_ONLY)
@@ -64,10 +64,10 @@ async def create_token(request: web.Request) -> web.Response:
         Parameter("username", {"type": "string"}, "Only tokens of this user.", "ann"),
         *PAGE,
     ),
-    answers={200: Answer("One page, oldest first.", ListOut[TokenOut])},
+    answers={200: Answer("One page, the oldest first.", ListOut[TokenOut])},
 )
 async def list_tokens(request: web.Request) -> web.Response:
-    """`GET /v1/tokens?namespace=&username=&page=&page_size=`: 200 with one page, oldest first."""
+    """`GET /v1/tokens?namespace=&username=&page=&page_size=`: 200 with one page, the oldest first."""
     query = query_of(request)
     page = query.page()
     count, found = await request.app[SERVICE].tokens.list(
@@ -77,19 +77,24 @@ async def list_tokens(request: web.Request) -> web.Response:
 
 
 @described(
-    "Read a token", tag=ACCESS, role=Role.ADMIN, answers={200: Answer("All but the token itself.", TokenOut)}
+    "Read a token",
+    tag=ACCESS,
+    role=Role.ADMIN,
+    answers={200: Answer("The token, without the token itself.", TokenOut)},
 )
 async def get_token(request: web.Request) -> web.Response:
-    """`GET /v1/tokens/{token_id}`: 200 with the token, without its secret."""
+    """`GET /v1/tokens/{token_id}`: 200 with what is stored about the token."""
     query_of(request)
     return answer(
         TokenOut.of(await request.app[SERVICE].tokens.get(request[CALLER], request.match_info["token_id"]))
     )
 
 
-@described("Revoke a token", tag=ACCESS, role=Role.ADMIN, answers={204: Answer("It has stopped working.")})
+@described(
+    "Revoke a token", tag=ACCESS, role=Role.ADMIN, answers={204: Answer("The token is no longer valid.")}
+)
 async def revoke_token(request: web.Request) -> web.Response:
-    """`DELETE /v1/tokens/{token_id}`: 204; it stops working at once."""
+    """`DELETE /v1/tokens/{token_id}`: 204; it is invalid immediately."""
     query_of(request)
     await request.app[SERVICE].tokens.revoke(request[CALLER], request.match_info["token_id"])
     return web.Response(status=204)
@@ -100,22 +105,22 @@ async def revoke_token(request: web.Request) -> web.Response:
     tag=ACCESS,
     role=None,
     body=Body(LogIn, {"a user": examples.LOG_IN}, is_form=True),
-    answers={200: Answer("A token for a name and a password.", LogInOut)},
+    answers={200: Answer("A token for the user.", LogInOut)},
     refuses=(401, 429),
 )
 async def log_in(request: web.Request) -> web.Response:
-    """`POST /v1/generate-api-token/`, with or without its slash: 200 with a token for a name and a password."""
+    """`POST /v1/generate-api-token/`, with or without its slash: 200 with a token for the user."""
     query_of(request)
-    body = await form_or_json_of(request, LogIn, what="log-in")
+    body = await form_or_json_of(request, LogIn, what="login")
     token, expires_at = await request.app[SERVICE].tokens.log_in(
         request[ORIGIN], body.username, body.password
     )
     return answer(LogInOut(token=token, expires_at=expires_at))
 
 
-@described("Who asks", tag=ACCESS, answers={200: Answer("Who asks, and what they may do.", MeOut)})
+@described("Read the caller", tag=ACCESS, answers={200: Answer("The caller and their rights.", MeOut)})
 async def get_me(request: web.Request) -> web.Response:
-    """`GET /v1/me`: 200 with who asks, and what they may do."""
+    """`GET /v1/me`: 200 with the caller and their rights."""
     query_of(request)
     return answer(MeOut.of_caller(request[CALLER]))
 

@@ -1,4 +1,4 @@
-"""`/v1/users`: who can log in with a password."""
+"""`/v1/users`: users, who can log in with a password."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from api.schemas.common import ListOut
 from scheduler.access.callers import Role
 
 USER: Final = "/v1/users/{username}"
-#: Fields whose values are shown to nobody, not even to who sent them.
+#: Fields whose values are never shown, not even to the sender.
 HIDDEN: Final = ("password", "current_password")
 
 
@@ -28,7 +28,7 @@ HIDDEN: Final = ("password", "current_password")
     tag=ACCESS,
     role=Role.ADMIN,
     body=Body(UserCreate, {"an editor": examples.USER_CREATE}),
-    answers={201: Answer("The user.", UserOut, headers={"Location": "Where the user is found."})},
+    answers={201: Answer("The user.", UserOut, headers={"Location": "The URL of the user."})},
     refuses=(409,),
 )
 async def create_user(request: web.Request) -> web.Response:
@@ -68,10 +68,10 @@ async def get_user(request: web.Request) -> web.Response:
     role=Role.ADMIN,
     body=Body(UserChange, {"another role": {"role": "operator"}}),
     answers={200: Answer("The user.", UserOut)},
-    description="What the body names changes, the rest stays. A user may change the own password with any role.",
+    description="Fields that are left out stay as they are. Users with any role can change their own password.",
 )
 async def change_user(request: web.Request) -> web.Response:
-    """`PUT` and `PATCH /v1/users/{username}`: changes what the body names; 200 with the user."""
+    """`PUT` and `PATCH /v1/users/{username}`: changes the fields in the body; 200 with the user."""
     query_of(request)
     body = await body_of(
         request, UserChange, what="user", read_only=("username", *USER_READ_ONLY), hidden=HIDDEN
@@ -86,10 +86,10 @@ async def change_user(request: web.Request) -> web.Response:
     "Delete a user",
     tag=ACCESS,
     role=Role.ADMIN,
-    answers={204: Answer("The user is gone, and the user's tokens; what the user made stays.")},
+    answers={204: Answer("The user and their tokens are deleted. What the user created stays.")},
 )
 async def delete_user(request: web.Request) -> web.Response:
-    """`DELETE /v1/users/{username}`: 204; the user's tokens go as well, what the user made stays."""
+    """`DELETE /v1/users/{username}`: 204; the user's tokens are deleted as well, what the user created stays."""
     query_of(request)
     await request.app[SERVICE].users.delete(request[CALLER], request.match_info["username"])
     return web.Response(status=204)

@@ -1,8 +1,8 @@
 """The interface that Timeball requires of a container engine.
 
-Pure: protocols, no I/O; `types` has the data. `docker.py` implements it for a Docker Engine. A Swarm could implement it
-as well, so nothing here assumes that containers are local: a handle names its node, logs are read from the engine, and
-ends are reported by events.
+Pure: protocols, no I/O; `types` has the data. `docker.py` implements it for a Docker Engine. A Swarm could implement
+it as well, so nothing here assumes that containers are local: a handle names its node, logs are read from the engine,
+and ends are reported by events.
 """
 
 from __future__ import annotations
