@@ -60,7 +60,7 @@ async def create_job(request: web.Request) -> web.Response:
     },
 )
 async def list_jobs(request: web.Request) -> web.Response:
-    """`GET /v1/jobs?namespace=&name=&schedule_state=&label=&page=&page_size=`: 200 with one page, the oldest first."""
+    """`GET /v1/jobs?namespace=&name=&schedule_state=&label=&page=&page_size=`: 200 with one page, oldest first."""
     query = query_of(request)
     page, selected = query.page(), _filter_of(query)
     count, found = await request.app[SERVICE].jobs.list(request[CALLER], selected, page=page)
