@@ -153,8 +153,8 @@ _QUERY: Final = (
         "A JSON object with `name`, `status`, `fromCreateTime`, `toCreateTime` (milliseconds), `orderByCreateTime`.",
         examples.EXPLORER_FILTER,
     ),
-    number("pageSize", "How many are on a page.", default=DEFAULT_PAGE_SIZE, largest=LARGEST_PAGE_SIZE),
-    number("page", "Which page, from 1 on.", default=1, largest=LAST_PAGE),
+    number("pageSize", "The size of a page.", default=DEFAULT_PAGE_SIZE, largest=LARGEST_PAGE_SIZE),
+    number("page", "The number of the page, from 1.", default=1, largest=LAST_PAGE),
 )
 _ONE: Final = Answer(
     "The job.", ExplorerJobAnswer, {"code": 0, "message": "Success", "data": examples.EXPLORER_JOB}

@@ -127,8 +127,8 @@ _PATH: Final = (
     tag=GES,
     path=_PATH,
     query=(
-        number("limit", "So many at most.", default=MOST_JOBS, largest=MOST_JOBS),
-        number("offset", "Leave out so many.", default=0, largest=LAST_PAGE, least=0),
+        number("limit", "Maximum number of jobs.", default=MOST_JOBS, largest=MOST_JOBS),
+        number("offset", "Number of jobs to skip.", default=0, largest=LAST_PAGE, least=0),
         Parameter("job_id", {"type": "string"}, "Only this job."),
     ),
     answers={200: Answer("The jobs, newest first.", GesJobs, {"jobs": [examples.GES_JOB], "jobCount": 1})},
@@ -214,7 +214,7 @@ async def _filter_of(request: web.Request) -> ExecFilter | web.Response:
     project, graph = request.match_info["namespace"], request.match_info["job_id"]
     if not is_namespace(project):
         raise InvalidInputError(
-            FieldError("project_id", project, "is not a namespace's name", NAMESPACE_REMEDY)
+            FieldError("project_id", project, "is not a valid name of a namespace", NAMESPACE_REMEDY)
         )
     if graph == ALL_GRAPHS:
         return ExecFilter(namespace=project)

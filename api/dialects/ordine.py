@@ -61,7 +61,7 @@ _PIPELINE: Final = path(
     "job_id", {"type": "string", "minLength": 1}, "The pipeline's id or name.", "pipe_check_dao"
 )
 _CURSOR: Final = Parameter(
-    "cursor", {"type": "string", "format": "cursor"}, "Go on after the last job of an earlier answer."
+    "cursor", {"type": "string", "format": "cursor"}, "The cursor of an earlier answer, to continue after it."
 )
 _TRIGGERED: Final = Answer("The job's id.", OrdineTriggered, {"jobId": "job_manual_001"})
 
@@ -70,15 +70,15 @@ _TRIGGERED: Final = Answer("The job's id.", OrdineTriggered, {"jobId": "job_manu
     "List jobs",
     tag=ORDINE,
     query=(
-        Parameter("status", words(STATUSES), "Only jobs that stand so.", "running"),
+        Parameter("status", words(STATUSES), "Only jobs with this status.", "running"),
         Parameter("projectId", {"type": "string"}, "Only jobs of this project.", "proj_xxx"),
         Parameter("pipelineId", {"type": "string"}, "Only jobs of this pipeline, by id or name."),
-        number("limit", "So many at most.", default=DEFAULT_LIMIT, largest=MOST_JOBS),
+        number("limit", "Maximum number of jobs.", default=DEFAULT_LIMIT, largest=MOST_JOBS),
         _CURSOR,
     ),
     answers={
         200: Answer(
-            "A bare array, newest first.",
+            "A bare array, the latest first.",
             list[OrdineJob],
             [examples.ORDINE_JOB],
             headers={"X-Next-Cursor": "Where to go on, if there are more."},
@@ -210,7 +210,7 @@ async def delete_job(request: web.Request) -> web.Response:
     tag=ORDINE,
     path=(_ID,),
     query=(
-        number("limit", "So many lines at most.", default=MOST_TRACES, largest=MOST_TRACES),
+        number("limit", "Maximum number of lines.", default=MOST_TRACES, largest=MOST_TRACES),
         Parameter(
             "cursor", {"type": "string", "format": "log-cursor"}, "Go on after the trace with this id."
         ),

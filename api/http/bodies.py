@@ -55,7 +55,7 @@ async def body_of(
         return model()
     if "Content-Type" in request.headers and not _is_json(request.content_type):
         raise web.HTTPUnsupportedMediaType(
-            text=f"The body is {request.content_type}; send JSON with 'Content-Type: application/json'"
+            text=f"The body is {request.content_type}. Send JSON with 'Content-Type: application/json'."
         )
     if not raw.strip():
         raise InvalidInputError(FieldError("body", None, "is empty", f"send the {what} as a JSON object"))
@@ -86,7 +86,9 @@ async def form_or_json_of(request: web.Request, model: type[T], *, what: str) ->
         pairs = parse_qsl(raw.decode(), keep_blank_values=True, strict_parsing=bool(raw), max_num_fields=20)
     except ValueError as error:
         raise InvalidInputError(
-            FieldError("body", None, f"is not a form: {error}", "send name=value pairs joined by &, in UTF-8")
+            FieldError(
+                "body", None, f"is not a form: {error}", "send name=value pairs joined by &, encoded in UTF-8"
+            )
         ) from error
     hidden = tuple(model.model_fields)
     try:
@@ -129,25 +131,27 @@ async def _read(request: web.Request) -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ENCODINGS:
         raise web.HTTPUnsupportedMediaType(
-            text=f"The body's Content-Encoding is {encoding}; use one of {', '.join(ENCODINGS)}, or none"
+            text=f"The Content-Encoding '{encoding}' is not supported. Use one of {', '.join(ENCODINGS)}, or none."
         )
     try:
         async with asyncio.timeout(request.app[BODY_SECONDS]):
             raw = await request.read()
     except TimeoutError as error:
         raise web.HTTPRequestTimeout(
-            text=f"The body has not arrived within {request.app[BODY_SECONDS]} seconds; send it faster"
+            text=f"The body has not arrived within {request.app[BODY_SECONDS]} seconds. Send it faster, "
+            "or ask an administrator to raise request_seconds."
         ) from error
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise InvalidInputError(
             FieldError(
-                "body", None, f"cannot be read as {encoding}: {error}", "send it whole, as its headers say"
+                "body",
+                None,
+                f"cannot be read as {encoding}: {error}",
+                "send it completely, in the encoding that its headers declare",
             )
         ) from error
     except ConnectionResetError as error:  # the client has left: nobody reads the answer
-        raise InvalidInputError(
-            FieldError("body", None, "ends before it is whole", "send it to its end")
-        ) from error
+        raise InvalidInputError(FieldError("body", None, "is incomplete", "send it completely")) from error
     return raw.removeprefix(codecs.BOM_UTF8)
 
 

@@ -36,7 +36,7 @@ PIECE_BYTES: Final = 16 * 1024
 #: Milliseconds after which a client should come back whose connection ended.
 RETRY_MS: Final = 1_000
 
-STALLED: Final = f"it has taken nothing for {STALL_SECONDS:g} seconds"
+STALLED: Final = f"the client has not read anything for {STALL_SECONDS:g} seconds"
 
 _log = structlog.get_logger(__name__)
 

@@ -32,38 +32,38 @@ _ALWAYS: Final = frozenset({400, 421, 500, 503})
 _WITH_TOKEN: Final = frozenset({401, 429})
 _WITH_BODY: Final = frozenset({408, 413, 415})
 _MEANINGS: Final = {
-    400: "Something in the request is malformed or cannot be accepted; `errors` names each field.",
-    401: "No valid token came along.",
-    403: "The token is valid, but not for this: its role is too low, or it is for another namespace.",
-    404: "There is no such thing, or not for this token; or the list ends before that page.",
+    400: "The request is malformed or invalid. `errors` names each invalid field.",
+    401: "The request has no valid token.",
+    403: "The token does not allow this: its role is too low, or it is limited to another namespace.",
+    404: "The object does not exist or is not visible to this token, or the page is beyond the end of the list.",
     408: "The body did not arrive in time.",
-    409: "The request contradicts what is already so; the message says how to go on.",
-    413: "The body is larger than the daemon takes.",
-    415: "The body is not JSON, or packed in an unknown way.",
-    421: "The daemon does not answer for the host that the request names.",
-    429: "Too many wrong tokens or passwords came from this address; `Retry-After` says when to come back.",
-    500: "Timeball made a mistake; its log says which.",
-    503: "The daemon cannot do this just now; `Retry-After` says when to come back.",
+    409: "The request conflicts with the current state. The message says what to do.",
+    413: "The body is larger than the daemon accepts.",
+    415: "The body is not JSON, or its compression is not supported.",
+    421: "The daemon does not answer for the requested host.",
+    429: "Too many failed attempts from this address. `Retry-After` says when to try again.",
+    500: "An internal error occurred. The daemon's log has the details.",
+    503: "The daemon cannot process the request now. `Retry-After` says when to try again.",
 }
 _RETRY: Final = frozenset({429, 503})
 _HEADERS: Final = {
     "Retry-After": {
-        "description": "Seconds after which another try makes sense.",
+        "description": "Seconds after which to try again.",
         "schema": {"type": "integer", "minimum": 0},
     },
-    "WWW-Authenticate": {"description": "How to come with a token.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
 }
 _ABOUT: Final = """\
-Timeball starts containers on time, and keeps what each run printed.
+Timeball starts containers on time and keeps the output of every run.
 
-- **Access**: `Authorization: Token <token>` or `Bearer <token>`. The lowest role that may is with each operation.
-- **Errors** of `/v1` are problem details (RFC 9457), `application/problem+json`: `errors` has an entry for each field
-  that is wrong, with the value and what to write instead. The other systems' paths answer errors as those systems do.
-- **Lists** answer `count`, `previous`, `next` and `results`; `page` counts from 1, `page_size` is 20 unless given,
-  and 1000 at most.
+- **Authentication**: `Authorization: Token <token>` or `Bearer <token>`. Each operation shows the role it requires.
+- **Errors** of `/v1` are problem details (RFC 9457), `application/problem+json`. `errors` has an entry for each
+  invalid field, with its value and what to do. The paths of other systems answer errors as those systems do.
+- **Lists** return `count`, `previous`, `next` and `results`. `page` counts from 1; `page_size` is 20 by default and
+  at most 1000.
 - **Times** in answers are RFC 3339 in UTC with microseconds. In queries, write the `+` of an offset as `%2B`.
-- **Within version 1** nothing that is described here goes away or changes its meaning; answers may get further
-  fields, so let clients ignore those that they do not know.
+- **Compatibility**: within version 1, nothing in this document is removed or changes its meaning. Answers may get new
+  fields, so clients should ignore fields that they do not know.
 """
 _LIMITS: Final = {"ge": "minimum", "le": "maximum"}
 _PLACEHOLDER: Final = re.compile(r"{(\w+)}")
@@ -128,7 +128,7 @@ def _operation(
     found: dict[str, Any] = {"operationId": operation_id, "summary": one.summary, "tags": [one.tag]}
     text = one.description
     if one.role is not None:
-        text = f"{text}\n\nNeeds the role `{_word(one.role)}`.".strip()
+        text = f"{text}\n\nRequires the role `{_word(one.role)}`.".strip()
     if text:
         found["description"] = text
     placeholders = _PLACEHOLDER.findall(path)
@@ -237,7 +237,7 @@ def _answer(shapes: _Shapes, one: Answer) -> dict[str, Any]:
     return found
 
 
-_TOKEN_TEXT: Final = "A token that the daemon made: `tbl_` and 43 characters."  # noqa: S105 - prose
+_TOKEN_TEXT: Final = "A token of the daemon: `tbl_` and 43 characters."  # noqa: S105 - prose
 _SECURITY: Final = {
     "token": {
         "type": "apiKey",
@@ -250,13 +250,13 @@ _SECURITY: Final = {
         "type": "apiKey",
         "in": "header",
         "name": "X-Auth-Token",
-        "description": f"As GES's clients send it. {_TOKEN_TEXT}",
+        "description": f"As clients of GES send it. {_TOKEN_TEXT}",
     },
     "explorer_token": {
         "type": "apiKey",
         "in": "header",
         "name": "explorer_token",
-        "description": f"As Explorer workflow's clients send it. {_TOKEN_TEXT}",
+        "description": f"As clients of Explorer workflow send it. {_TOKEN_TEXT}",
     },
     "explorer_cookie": {
         "type": "apiKey",

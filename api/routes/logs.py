@@ -49,7 +49,8 @@ _ONWARDS: Final = {
     "Link": 'With `limit` or `tail`: the URL of further lines, as `rel="next"` or `rel="prev"`, if there may be any.',
 }
 _LINES: Final = Answer(
-    "The lines in the requested `format`, the oldest first unless `order` says otherwise. Without `limit` and `tail`, "
+    "The lines in the requested `format`, the oldest first unless `order` says otherwise. Without `limit` "
+    "and `tail`, "
     "all lines are streamed.",
     list[LineOut],
     examples.LINES,

@@ -18,26 +18,24 @@ SHORTEST_PASSWORD: Final = 8
 LONGEST_PASSWORD: Final = 1_000
 _USERNAME: Final = re.compile(r"\w[\w.@+-]{0,99}")
 _EMAIL: Final = re.compile(r"[^\s@<>,;]{1,64}@[^\s@<>,;]{1,190}")
-USERNAME_REMEDY: Final = (
-    "use letters, digits, '.', '_', '@', '+' and '-', at most 100, beginning with a letter or digit"
-)
+USERNAME_REMEDY: Final = "use letters, digits, '.', '_', '@', '+' and '-', at most 100 characters, and start with a letter or digit"
 
 
 def _check_username(name: str) -> str:
     if not _USERNAME.fullmatch(name):
-        raise refuse("is not a user's name", USERNAME_REMEDY)
+        raise refuse("is not a valid user name", USERNAME_REMEDY)
     return name
 
 
 def _check_email(email: str) -> str:
     if not _EMAIL.fullmatch(email) or any(unicodedata.category(c) in {"Cc", "Cs"} for c in email):
-        raise refuse("is not an e-mail address", "write it like ann@example.com, or null for none")
+        raise refuse("is not a valid email address", "write it like ann@example.com, or null for none")
     return email
 
 
 def _check_label(text: str) -> str:
     if any(unicodedata.category(c) in {"Cc", "Zl", "Zp", "Cs"} for c in text):
-        raise refuse("holds a control character or a line break", "remove it")
+        raise refuse("contains a control character or a line break", "remove it")
     return text
 
 

@@ -155,13 +155,13 @@ _EXPLAINED: Final[Mapping[str, tuple[str, str]]] = {
     "int_type": ("is not a whole number", "write a whole number, without quotes"),
     "dict_type": ("is not an object", 'write a JSON object, such as {{"NAME": "value"}}'),
     "model_type": ("is not an object", "write a JSON object"),
-    "enum": ("is none of the possible values", "use {expected}"),
-    "literal_error": ("is none of the possible values", "use {expected}"),
+    "enum": ("is not an allowed value", "use {expected}"),
+    "literal_error": ("is not an allowed value", "use {expected}"),
     "greater_than_equal": ("is too small", "use {ge} or more"),
     "less_than_equal": ("is too large", "use {le} or less"),
-    "string_too_long": ("is too long", "use {max_length} characters at most"),
+    "string_too_long": ("is too long", "use at most {max_length} characters"),
     "json_invalid": ("is not valid JSON: {error}", "send one valid JSON document, encoded in UTF-8"),
-    "missing": ("is required", "give it"),
+    "missing": ("is required", "add it"),
 }
 #: Where a pydantic location ends when a mapping's key is meant.
 _KEY: Final = "[key]"
@@ -210,7 +210,7 @@ def _explain(item: Any, name: str, *, can_be_left_out: bool) -> FieldError:
     message, remedy = message.format(**context), remedy.format(**context)
     if value is None and (kind.endswith("_type") or kind in {"enum", "literal_error"}):
         message = "is null"
-        remedy += ", or leave it out" if can_be_left_out else ""
+        remedy += ", or remove it" if can_be_left_out else ""
     elif kind == "string_type" and isinstance(value, int | float):
         text = json.dumps(value)
         if len(text) <= _SHORT:
@@ -222,7 +222,7 @@ def _explain_unknown(
     name: str, value: object, fields: Sequence[str], read_only: Sequence[str], what: str
 ) -> FieldError:
     if name in read_only:
-        return FieldError(name, value, "is read-only", "leave it out")
+        return FieldError(name, value, "is read-only", "remove it")
     near = difflib.get_close_matches(name[:_SHORT], fields, n=1)
-    remedy = f"did you mean '{near[0]}'? Else leave it out" if near else "leave it out"
+    remedy = f"did you mean '{near[0]}'? Otherwise, remove it" if near else "remove it"
     return FieldError(name, value, f"is not a field of a {what}", remedy)

@@ -30,17 +30,19 @@ _RESERVED: Final = ("/proc", "/sys", "/dev")
 
 def _check_path(path: str) -> str:
     if not path.startswith("/"):
-        raise refuse("is not an absolute path", "begin it with '/'")
+        raise refuse("is not an absolute path", "start it with '/'")
     if ".." in path.split("/"):
-        raise refuse("goes up with '..'", "write the path that is meant")
+        raise refuse("contains '..'", "write the resulting path")
     if len(path) > LONGEST_PATH or any(ord(character) < 32 or character == "\x7f" for character in path):
-        raise refuse("is too long or holds a control character", f"use {LONGEST_PATH} characters at most")
+        raise refuse("is too long or contains a control character", f"use at most {LONGEST_PATH} characters")
     return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def _check_target(path: str) -> str:
     if path == "/" or any(path == one or path.startswith(f"{one}/") for one in _RESERVED):
-        raise refuse("cannot be mounted over", f"choose a path other than / and below {', '.join(_RESERVED)}")
+        raise refuse(
+            "cannot be a mount point", f"choose a path other than / and below {', '.join(_RESERVED)}"
+        )
     return path
 
 
@@ -65,29 +67,31 @@ class MountIn(Input):
 
 def _check_mounts(mounts: list[MountIn]) -> list[MountIn]:
     if len(mounts) > MOST_MOUNTS:
-        raise refuse(f"has {len(mounts)} entries", f"use {MOST_MOUNTS} at most")
+        raise refuse(f"has {len(mounts)} entries", f"use at most {MOST_MOUNTS}")
     targets = [mount.target for mount in mounts]
     if twice := next((target for target in targets if targets.count(target) > 1), None):
-        raise refuse(f"has two mounts at {twice}", "give each a target of its own")
+        raise refuse(f"has two mounts at {twice}", "use a different target for each")
     return mounts
 
 
 def _check_secret_files(files: dict[str, str]) -> dict[str, str]:
     if len(files) > MOST_FILES:
-        raise refuse(f"has {len(files)} entries", f"use {MOST_FILES} at most")
+        raise refuse(f"has {len(files)} entries", f"use at most {MOST_FILES}")
     return files
 
 
 def _check_reference(value: object) -> object:
     name = value.get(REFERENCE) if isinstance(value, dict) and set(value) == {REFERENCE} else None
     if not isinstance(name, str) or not is_name(name):
-        raise refuse("is no reference to a secret", f'write {{"secret": "name"}}; in the name {NAME_REMEDY}')
+        raise refuse(
+            "is not a reference to a secret", f'write {{"secret": "name"}}; for the name, {NAME_REMEDY}'
+        )
     return name
 
 
 def _check_file(path: str) -> str:
     if path.endswith("/"):
-        raise refuse("is a directory", "name the file in it")
+        raise refuse("is a directory", "add the name of the file")
     return path
 
 
@@ -99,8 +103,8 @@ def _check_capabilities(names: object) -> object:
         short = name.upper().removeprefix("CAP_") if isinstance(name, str) else ""
         if not _CAPABILITY.fullmatch(short) or short == "ALL":
             raise refuse(
-                f"holds what is no capability, number {number} of the list",
-                'name each one, such as "NET_RAW"; there is no ALL',
+                f"has an invalid entry at position {number}",
+                'use names of capabilities such as "NET_RAW"; ALL is not supported',
             )
         found.append(short)
     return tuple(dict.fromkeys(found))
@@ -108,19 +112,25 @@ def _check_capabilities(names: object) -> object:
 
 def _check_user(user: str) -> str:
     if not _USER.fullmatch(user):
-        raise refuse("is not a user", 'write a number or name, with a group or without, such as "1000:1000"')
+        raise refuse(
+            "is not a valid user", 'write a number or a name, with or without a group, such as "1000:1000"'
+        )
     return user
 
 
 def _check_network(name: str) -> str:
     if not _NETWORK.fullmatch(name):
-        raise refuse("is not a network's name", 'write a name such as "bridge", or "none" for no network')
+        raise refuse(
+            "is not a valid name of a network", 'write a name such as "bridge", or "none" for no network'
+        )
     return name
 
 
 def _check_digest(digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
-        raise refuse("is not an image digest", "write sha256: and 64 hexadecimal digits in lower case")
+        raise refuse(
+            "is not a valid image digest", "write sha256: followed by 64 hexadecimal digits in lower case"
+        )
     return digest
 
 

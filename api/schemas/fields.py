@@ -60,18 +60,18 @@ def _check_name(name: str) -> str:
     if name != name.strip():
         raise refuse("begins or ends with white space", "remove it")
     if not is_one_line(name):
-        raise refuse("holds a control character or a line break", "remove it")
+        raise refuse("contains a control character or a line break", "remove it")
     return name
 
 
 def _check_namespace(name: str) -> str:
     if not is_namespace(name):
-        raise refuse("is not a namespace's name", NAMESPACE_REMEDY)
+        raise refuse("is not a valid name of a namespace", NAMESPACE_REMEDY)
     return name
 
 
 NAMESPACE_REMEDY: Final = (
-    "use letters, digits, '.', '_' and '-', at most 100, beginning with a letter, digit or '_'"
+    "use letters, digits, '.', '_' and '-', at most 100 characters, and start with a letter, a digit or '_'"
 )
 
 
@@ -85,30 +85,30 @@ def _check_repository(repository: str) -> str:
         return repository
     head, colon, tag = repository.rpartition(":")
     if "://" in repository:
-        remedy = "leave out the scheme: registry.example.com/team/image"
+        remedy = "remove the scheme: registry.example.com/team/image"
     elif "@" in repository:
-        remedy = "leave out what follows '@', and give a docker_image_tag"
+        remedy = "remove '@' and what follows it, and set docker_image_tag"
     elif colon and _REPOSITORY.fullmatch(head.lower()) and _TAG.fullmatch(tag):
         remedy = f'write "docker_image_repo": "{head.lower()}" and "docker_image_tag": "{tag}"'
     elif _REPOSITORY.fullmatch(repository.lower()):
-        remedy = f"image names are in lower case: {repository.lower()}"
+        remedy = f"use lower case: {repository.lower()}"
     else:
         remedy = "write it like busybox, team/image or registry.example.com:5000/team/image"
-    raise refuse("is not the name of an image repository", remedy)
+    raise refuse("is not a valid name of an image repository", remedy)
 
 
 def _check_tag(tag: str) -> str:
     if not _TAG.fullmatch(tag):
         raise refuse(
-            "is not an image tag",
-            "use letters, digits, '_', '.' and '-', at most 128, beginning with a letter, digit or '_'",
+            "is not a valid image tag",
+            "use letters, digits, '_', '.' and '-', at most 128 characters, and start with a letter, a digit or '_'",
         )
     return tag
 
 
 def _check_text(text: str) -> str:
     if "\x00" in text:
-        raise refuse("holds a NUL character", "remove it")
+        raise refuse("contains a NUL character", "remove it")
     return text
 
 
@@ -123,7 +123,7 @@ def _check_command_type(command: object) -> object:
         )
     for number, word in enumerate(command, 1):
         if not isinstance(word, str):
-            raise refuse(f"has a word that is not a string, number {number} of the list", "quote it")
+            raise refuse(f"has an entry that is not a string at position {number}", "put it in quotes")
     return command
 
 
@@ -132,32 +132,33 @@ def _check_command(command: str | list[str] | None) -> str | list[str] | None:
     for word in words:
         _check_text(word)
     if sum(len(word.encode()) for word in words) > LARGEST_COMMAND_BYTES:
-        raise refuse(f"is longer than {LARGEST_COMMAND_BYTES} bytes", "put the script into the image")
+        raise refuse(f"is longer than {LARGEST_COMMAND_BYTES} bytes", "move the script into the image")
     return command
 
 
 def _check_variable(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
         raise refuse(
-            "is not a variable's name",
-            "use letters, digits, '_', '.' and '-', beginning with a letter or '_'",
+            "is not a valid name of a variable",
+            "use letters, digits, '_', '.' and '-', and start with a letter or '_'",
         )
     return name
 
 
 def _check_variables(variables: dict[str, T]) -> dict[str, T]:
     if len(variables) > MOST_ENTRIES:
-        raise refuse(f"has {len(variables)} entries", f"use {MOST_ENTRIES} at most")
+        raise refuse(f"has {len(variables)} entries", f"use at most {MOST_ENTRIES}")
     total = 0
     for name, value in variables.items():
         size = len(name.encode()) + (len(value.encode()) if isinstance(value, str) else 0)
         if size > LARGEST_VARIABLE_BYTES:
             raise refuse(
-                f"has {size} bytes in {name[:100]}", f"use {LARGEST_VARIABLE_BYTES} bytes a variable at most"
+                f"has {size} bytes in {name[:100]}",
+                f"use at most {LARGEST_VARIABLE_BYTES} bytes per variable",
             )
         total += size
     if total > LARGEST_VARIABLES_BYTES:
-        raise refuse(f"has {total} bytes in all", f"use {LARGEST_VARIABLES_BYTES} bytes at most")
+        raise refuse(f"has {total} bytes in total", f"use at most {LARGEST_VARIABLES_BYTES} bytes")
     return variables
 
 
@@ -174,30 +175,33 @@ def _check_value(value: object) -> object:
         raise refuse("is not a string", 'write a JSON string, such as "text", or {"secret": "name"}')
     name = value.get(REFERENCE)
     if set(value) != {REFERENCE} or not isinstance(name, str) or not is_name(name):
-        raise refuse("is no reference to a secret", f'write {{"secret": "name"}}; in the name {NAME_REMEDY}')
+        raise refuse(
+            "is not a reference to a secret", f'write {{"secret": "name"}}; for the name, {NAME_REMEDY}'
+        )
     return value
 
 
 def _check_label(name: str) -> str:
     if not _LABEL.fullmatch(name):
         raise refuse(
-            "is not a label's name",
-            "use letters, digits, '.', '_', '-' and '/', at most 128, with a letter or digit at both ends",
+            "is not a valid name of a label",
+            "use letters, digits, '.', '_', '-' and '/', at most 128 characters, and start and end with a "
+            "letter or digit",
         )
     return name
 
 
 def _check_label_value(value: str) -> str:
     if len(value) > LONGEST_LABEL:
-        raise refuse(f"has {len(value)} characters", f"use {LONGEST_LABEL} characters at most")
+        raise refuse(f"has {len(value)} characters", f"use at most {LONGEST_LABEL} characters")
     if not is_one_line(value):
-        raise refuse("holds a control character or a line break", "remove it")
+        raise refuse("contains a control character or a line break", "remove it")
     return value
 
 
 def _check_labels(labels: dict[str, str]) -> dict[str, str]:
     if len(labels) > MOST_ENTRIES:
-        raise refuse(f"has {len(labels)} entries", f"use {MOST_ENTRIES} at most")
+        raise refuse(f"has {len(labels)} entries", f"use at most {MOST_ENTRIES}")
     return labels
 
 
@@ -206,13 +210,14 @@ def _check_retry_on(names: object) -> object:
     possible = ", ".join(FailReason)
     if not isinstance(names, list | tuple):
         raise refuse(
-            "is not a list", f'write a list such as ["exit_code"], of {possible}; [] retries nothing'
+            "is not a list",
+            f'write a list such as ["exit_code"] with values out of {possible}; [] disables retries',
         )
     for number, name in enumerate(names, 1):
         if name not in tuple(FailReason):
-            raise refuse(f"holds what is no fail_reason, number {number} of the list", f"use {possible}")
+            raise refuse(f"has an invalid entry at position {number}", f"use {possible}")
         if name in names[: number - 1]:
-            raise refuse(f"names {name} twice", "name it once")
+            raise refuse(f"contains {name} twice", "list it once")
     return tuple(FailReason(name) for name in names)
 
 

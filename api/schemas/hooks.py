@@ -29,9 +29,11 @@ def _check_subject_type(subject: object) -> object:
     if isinstance(subject, float) and subject.is_integer():
         return int(subject)
     if isinstance(subject, bool) or not isinstance(subject, int | str):
-        raise refuse("is neither a job's id nor a namespace's name", "write the id as a number, such as 1")
+        raise refuse(
+            "is neither the id of a job nor the name of a namespace", "write the id as a number, such as 1"
+        )
     if isinstance(subject, str) and not is_namespace(subject):
-        raise refuse("is neither a job's id nor a namespace's name", NAMESPACE_REMEDY)
+        raise refuse("is neither the id of a job nor the name of a namespace", NAMESPACE_REMEDY)
     return subject
 
 
@@ -40,16 +42,16 @@ def _check_secret(secret: str | None) -> str | None:
         return None
     if not secret.strip() or not is_one_line(secret):
         raise refuse(
-            "is empty or holds a control character", "give text on one line, or null for no signature"
+            "is empty or contains a control character", "use text on one line, or null for no signature"
         )
     return secret
 
 
 def _check_events(events: list[HookEvent]) -> tuple[HookEvent, ...]:
     if not events:
-        raise refuse("is empty", f"name at least one of {', '.join(HookEvent)}")
+        raise refuse("is empty", f"list at least one of {', '.join(HookEvent)}")
     if len(events) > len(set(events)):
-        raise refuse("names an event twice", "name each once")
+        raise refuse("contains an event twice", "list each event once")
     return tuple(events)
 
 

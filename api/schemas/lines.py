@@ -25,14 +25,17 @@ class LineOut(Output):
     """One line of a log."""
 
     message: str = Field(
-        description=r"The line without the `\n` or `\r\n` that ends it, and of one that was drawn anew after a lone "
-        r"`\r`, as progress bars are, what stood there last; bytes that are not UTF-8 are replaced."
+        description=r"The line without the `\n` or `\r\n` at its end. Of a line that was overwritten "
+        r"after a lone `\r`, such as a "
+        r"progress bar, only the last version is included. Bytes that are not UTF-8 are replaced."
     )
-    time: int = Field(description="When it arrived, in whole Unix seconds, rounded down.")
-    stream: Literal["stdout", "stderr", "system"] = Field(description="`system` lines are Timeball's own.")
-    timestamp: str = Field(description="When it arrived, RFC 3339 with microseconds.")
-    job: int | None = Field(None, description="The job, where a whole namespace is read.")
-    exec: str | None = Field(None, description="The run, where more than one is read.")
+    time: int = Field(description="When the line arrived, in whole Unix seconds, rounded down.")
+    stream: Literal["stdout", "stderr", "system"] = Field(
+        description="The stream. `system` lines are written by Timeball."
+    )
+    timestamp: str = Field(description="When the line arrived, in RFC 3339 with microseconds.")
+    job: int | None = Field(None, description="The job's id, when reading a namespace.")
+    exec: str | None = Field(None, description="The run's id, when reading several runs.")
 
     @classmethod
     def of_line(cls, line: Line) -> Self:

@@ -60,7 +60,7 @@ def _too_large(whole: str, fraction: str) -> PydanticCustomError:
             rest = (whole[-digits:] + fraction).rstrip("0")
             meant = f"{seconds}.{rest}" if rest else seconds
             return refuse(f"looks like {unit}", f"divide by {10**digits}: {meant}")
-    return refuse("lies beyond the year 9999", _REMEDY)
+    return refuse("is later than the year 9999", _REMEDY)
 
 
 def _check_limit(value: object) -> object:
@@ -69,16 +69,16 @@ def _check_limit(value: object) -> object:
         return int(text)
     raise refuse(
         f"is not a whole number from 1 to {LARGEST_LIMIT}",
-        f"use 1 to {LARGEST_LIMIT}, or leave it out for all lines",
+        f"use 1 to {LARGEST_LIMIT}, or remove it for all lines",
     )
 
 
 def _check_text(value: object) -> object:
     text = str(value)
     if len(text) > LONGEST_TEXT:
-        raise refuse("is too long", f"use {LONGEST_TEXT} characters at most")
+        raise refuse("is too long", f"use at most {LONGEST_TEXT} characters")
     if "\n" in text:
-        raise refuse("has a line break, which no line has within", "search for a part of one line")
+        raise refuse("contains a line break", "search for a part of one line")
     return text
 
 
@@ -115,7 +115,7 @@ def _check_streams(value: object) -> object:
         if name.strip() not in _STREAMS:
             raise refuse(
                 f"'{name.strip()}' is not a stream",
-                "use stdout, stderr or system, several with commas between",
+                "use stdout, stderr or system; separate several with commas",
             )
     return value
 
@@ -139,43 +139,46 @@ class LogParameters(Input):
     """The query parameters of a log; one that is empty counts as not given."""
 
     start_time: _Seconds | None = Field(
-        None, description="Lines at or after this moment: Unix seconds, decimals allowed."
+        None, description="Only lines at or after this time, in Unix seconds with optional decimals."
     )
     end_time: _Seconds | None = Field(
-        None, description="Lines at or before this moment; a whole second covers all of that second."
+        None, description="Only lines at or before this time. A whole second includes all of that second."
     )
     stream: Annotated[str, BeforeValidator(_check_streams), _STREAM_LIST] | None = Field(
-        None, description="`stdout`, `stderr`, `system`, or several with commas between; all if not given."
+        None, description="`stdout`, `stderr`, `system`, or several separated by commas. Default: all."
     )
     limit: Annotated[int, BeforeValidator(_check_limit), _LIMIT] | None = Field(
-        None, ge=1, le=LARGEST_LIMIT, description="At most so many lines; all if not given, streamed."
+        None, ge=1, le=LARGEST_LIMIT, description="Maximum number of lines. Default: all lines, streamed."
     )
-    order: Literal["asc", "desc"] = Field("asc", description="`asc` is oldest first, `desc` newest first.")
+    order: Literal["asc", "desc"] = Field(
+        "asc", description="`asc` for the oldest first, `desc` for the latest first."
+    )
     cursor: Annotated[str, BeforeValidator(_check_cursor), _CURSOR] | None = Field(
-        None, description="Go on after the line to which an earlier answer gave this."
+        None, description="The cursor of an earlier answer, to continue after it."
     )
     tail: Annotated[int, BeforeValidator(_check_limit), _LIMIT] | None = Field(
-        None, ge=1, le=LARGEST_LIMIT, description="The last so many lines, oldest first."
+        None, ge=1, le=LARGEST_LIMIT, description="Number of lines at the end of the log, the oldest first."
     )
     contains: Annotated[str, BeforeValidator(_check_text), _LINE_PART] | None = Field(
-        None, description="Lines that have this text in them."
+        None, description="Only lines that contain this text."
     )
     regex: Annotated[str, BeforeValidator(_check_regex), _PATTERN] | None = Field(
-        None, description="Lines in which this regular expression matches something; the syntax is RE2's."
+        None, description="Only lines that this regular expression matches, in the syntax of RE2."
     )
     ignore_case: Annotated[bool, BeforeValidator(_check_flag), _FLAG] = Field(
-        False, description="Take capital and small letters for the same in `contains` and `regex`."
+        False, description="Ignore case in `contains` and `regex`."
     )
     ansi: Literal["keep", "strip"] = Field(
-        "keep", description="`strip` leaves out terminal sequences, such as colours, also before filtering."
+        "keep", description="`strip` removes terminal sequences, such as colours, before filtering."
     )
     follow: Annotated[bool, BeforeValidator(_check_flag), _FLAG] | None = Field(
-        None, description="Go on with what is printed from now on, as server-sent events."
+        None, description="Follow the log, as server-sent events."
     )
     format: Literal["json", "ndjson", "text"] = Field(
         "json",
-        description="A JSON array, one JSON object a line, or the bytes as they were printed; between lines of "
-        "different streams, and newest first, a line that has no newline gets one.",
+        description="A JSON array, one JSON object per line, or the bytes as they were printed. Between "
+        "lines of different "
+        "streams, and with the latest first, a missing newline is added.",
     )
 
     @model_validator(mode="after")
@@ -189,7 +192,7 @@ class LogParameters(Input):
         if is_empty:
             raise refuse(
                 f"start_time {_short(self.start_time)} is after end_time {_short(self.end_time)}",
-                "give a start_time that is not after end_time",
+                "use a start_time that is not after end_time",
             )
         return self
 
@@ -223,7 +226,7 @@ class NamespaceLogParameters(LogParameters):
     """Those of a namespace's log."""
 
     namespace: Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)] | None = Field(
-        None, description="Whose runs; the caller's own namespace if not given."
+        None, description="The namespace of the runs. Default: the caller's own."
     )
 
 
@@ -231,12 +234,12 @@ class ExportParameters(LogParameters):
     """Those of a log as a file."""
 
     follow: Annotated[bool, BeforeValidator(_check_flag), _NO] | None = Field(
-        None, description="A file has an end, so that it cannot be followed."
+        None, description="Not possible for a file."
     )
     format: Literal["json", "ndjson", "text"] = Field(
-        "text", description="As elsewhere, but `text` if not given."
+        "text", description="The format of the lines. Default: `text`."
     )
-    compression: Literal["none", "gzip", "zstd"] = Field("none", description="How the file is packed.")
+    compression: Literal["none", "gzip", "zstd"] = Field("none", description="The compression of the file.")
 
 
 class NamespaceExportParameters(ExportParameters, NamespaceLogParameters):
@@ -296,18 +299,18 @@ def check_together(parameters: LogParameters, query: Mapping[str, str], *, is_fo
     if is_followed or parameters.follow:
         usual = {"end_time": None, "limit": None, "order": "asc", "format": "json"}
         wrong += [
-            (name, "is not possible while following", f"leave {name} out")
+            (name, "is not possible when following", f"remove {name}")
             for name, value in usual.items()
             if name in query and getattr(parameters, name) != value
         ]
     if parameters.tail is not None:
         wrong += [
-            ("tail", f"is not possible with {other}", f"give tail or {other}, not both")
+            ("tail", f"cannot be combined with {other}", f"use tail or {other}, not both")
             for other in ("limit", "cursor")
             if getattr(parameters, other) is not None
         ]
         if parameters.order == "desc":
-            wrong.append(("tail", "is not possible with order=desc", "use limit, or leave order out"))
+            wrong.append(("tail", "cannot be combined with order=desc", "use limit, or remove order"))
     if wrong:
         first = {name: FieldError(name, query.get(name), *words) for name, *words in reversed(wrong)}
         raise InvalidInputError(*reversed(first.values()))

@@ -16,22 +16,22 @@ LARGEST_PASSWORD_BYTES: Final = 16 * 1024
 
 def _check_username(name: str) -> str:
     if not name:
-        raise refuse("is empty", "give the user name that the registry knows")
+        raise refuse("is empty", "give the user name for the registry")
     if len(name) > LONGEST_USERNAME:
-        raise refuse(f"has {len(name)} characters", f"use {LONGEST_USERNAME} at most")
+        raise refuse(f"has {len(name)} characters", f"use at most {LONGEST_USERNAME} characters")
     # RFC 7617, 2: a colon ends the user name.
     if ":" in name or any(ord(character) < 32 or character == "\x7f" for character in name):
-        raise refuse("holds a colon or a control character", "give the user name alone")
+        raise refuse("contains a colon or a control character", "give only the user name")
     return name
 
 
 def _check_password(password: str) -> str:
     if not password:
-        raise refuse("is empty", "give the password or token; DELETE removes a credential")
+        raise refuse("is empty", "give the password or token, or delete the credential")
     if "\x00" in password:
-        raise refuse("holds a NUL character", "remove it")
+        raise refuse("contains a NUL character", "remove it")
     if (size := len(password.encode())) > LARGEST_PASSWORD_BYTES:
-        raise refuse(f"has {size} bytes", f"use {LARGEST_PASSWORD_BYTES} at most")
+        raise refuse(f"has {size} bytes", f"use at most {LARGEST_PASSWORD_BYTES} bytes")
     return password
 
 

@@ -13,11 +13,11 @@ LARGEST_SECRET_BYTES: Final = 64 * 1024
 
 def _check_value(value: str) -> str:
     if not value:
-        raise refuse("is empty", "give the secret's value; DELETE removes a secret")
+        raise refuse("is empty", "give a value, or delete the secret")
     if "\x00" in value:
-        raise refuse("holds a NUL character, which no variable can", "remove it")
+        raise refuse("contains a NUL character, which variables cannot", "remove it")
     if (size := len(value.encode())) > LARGEST_SECRET_BYTES:
-        raise refuse(f"has {size} bytes", f"use {LARGEST_SECRET_BYTES} at most")
+        raise refuse(f"has {size} bytes", f"use at most {LARGEST_SECRET_BYTES} bytes")
     return value
 
 

@@ -55,8 +55,8 @@ async def hardening_middleware(request: web.Request, handler: Handler) -> web.St
     if host is not None and not trust.answers_for(host):
         return problem(
             HTTPStatus.MISDIRECTED_REQUEST,
-            f"This daemon does not answer for the host '{host[:200]}'; ask for it as localhost, "
-            "or add the name to the daemon's allowed_hosts",
+            f"The daemon does not answer for the host '{host[:200]}'. Use localhost, or ask an administrator to add "
+            "the name to allowed_hosts.",
         )
     return await handler(request)
 

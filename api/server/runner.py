@@ -161,11 +161,11 @@ class _Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         """The answer to what did not get as far as a handler; the connection closes after it."""
         if request.writer.output_size > 0:
-            raise ConnectionError("An answer is on its way already; another cannot be sent")
+            raise ConnectionError("An answer has already been sent")
         found = HTTPStatus(status)
         if found >= HTTPStatus.INTERNAL_SERVER_ERROR:  # 3.11 has no is_server_error
             log.error("api.unforeseen", exc_info=exc)
-            response = problem(found, "Timeball made a mistake; its log says which.")
+            response = problem(found, "An internal error occurred. The daemon's log has the details.")
         else:
             log.debug("api.unreadable_request", peer=request.remote, error=message)
             response = problem(found, _detail(exc, message or found.description))
@@ -177,12 +177,16 @@ class _Protocol(web.RequestHandler):
 def _detail(error: BaseException | None, message: str) -> str:
     if isinstance(error, ContentEncodingError):
         return (
-            "The body cannot be unpacked; send it plain, or as gzip or deflate as its Content-Encoding says"
+            "The body cannot be decompressed. Send it uncompressed, or in the encoding that Content-Encoding "
+            "declares."
         )
     shown = " ".join(message.split())[:LONGEST_SHOWN]
     if "url" in shown.lower():
-        return f"The URL cannot be read: {shown}. Escape what is not ASCII: %E4%BD%A0 for 你, %20 for a space"
-    return f"The request cannot be read: {shown}. Send it as HTTP/1.1 asks"
+        return (
+            f"The URL cannot be read: {shown}. Encode characters that are not ASCII: %E4%BD%A0 for 你, "
+            "%20 for a space."
+        )
+    return f"The request cannot be read: {shown}. Send a valid HTTP/1.1 request."
 
 
 def _plain(status: HTTPStatus, detail: str) -> bytes:
@@ -202,9 +206,11 @@ def _plain(status: HTTPStatus, detail: str) -> bytes:
 
 
 _TURNED_AWAY = _plain(
-    HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open; close some, or try again later."
+    HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open. Close some, or try again later."
 )
-_TOO_SLOW = _plain(HTTPStatus.REQUEST_TIMEOUT, "The request's head did not arrive in time; send it at once.")
+_TOO_SLOW = _plain(
+    HTTPStatus.REQUEST_TIMEOUT, "The header of the request did not arrive in time. Send it faster."
+)
 
 
 class _Server(web.Server):

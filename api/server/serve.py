@@ -97,8 +97,8 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
         log.warning(
             "server.unencrypted",
             host=settings.host,
-            danger="tokens, passwords and logs cross the network in clear, for anyone on the way to read and use",
-            remedy="give tls_cert and tls_key, or listen on 127.0.0.1 behind a proxy that speaks TLS",
+            danger="tokens, passwords and logs are sent over the network without encryption",
+            remedy="set tls_cert and tls_key, or listen on 127.0.0.1 behind a proxy with TLS",
         )
     daemon = Daemon(settings)
     runner: ServerRunner | None = None
@@ -171,8 +171,8 @@ async def _listen(runner: ServerRunner, settings: Settings, tls: ssl.SSLContext 
         await site.start()
     except OSError as error:
         raise SettingsError(
-            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}. "
-            "Name another with --host and --port, or stop what uses it"
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
+            "Choose another address with --host and --port, or stop the program that uses it."
         ) from error
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     port = runner.addresses[0][1]

@@ -34,5 +34,5 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
                 f"tls_cert {certificate} and tls_key {key} cannot be used: {error.strerror or error}. "
-                "Give a certificate with its chain and its key, without a password, as PEM files that belong together"
+                "Use PEM files with a certificate, its chain, and the matching key without a password."
             ) from error
