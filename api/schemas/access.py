@@ -18,7 +18,10 @@ SHORTEST_PASSWORD: Final = 8
 LONGEST_PASSWORD: Final = 1_000
 _USERNAME: Final = re.compile(r"\w[\w.@+-]{0,99}")
 _EMAIL: Final = re.compile(r"[^\s@<>,;]{1,64}@[^\s@<>,;]{1,190}")
-USERNAME_REMEDY: Final = "use letters, digits, '.', '_', '@', '+' and '-', at most 100 characters, and start with a letter or digit"
+USERNAME_REMEDY: Final = (
+    "use letters, digits, '.', '_', '@', '+' and '-', at most 100 characters, "
+    "and start with a letter or digit"
+)
 
 
 def _check_username(name: str) -> str:
