@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +14,6 @@ from tests.lab.engine import busybox_tar
 from tests.lab.timeball import Timeball
 
 MakeTimeball = Callable[..., Awaitable[Timeball]]
-
-#: An image that has a command of its own.
-GREETING_IMAGE = "timeball-test/greeting:1"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -53,11 +51,11 @@ async def own_timeball(make_timeball: MakeTimeball) -> Timeball:
 
 @pytest.fixture(scope="session")
 def greeting_image(engine_client: APIClient, busybox_image: str) -> Iterator[str]:
-    """An image whose own command greets."""
+    """An image whose own command greets; of this session alone, which removes it."""
     assert busybox_image
-    repository, tag = GREETING_IMAGE.split(":")
+    repository, tag = "timeball-test/greeting", uuid.uuid4().hex[:12]
     engine_client.import_image_from_data(
         busybox_tar(), repository=repository, tag=tag, changes=['CMD ["echo", "from the image itself"]']
     )
-    yield GREETING_IMAGE
-    engine_client.remove_image(GREETING_IMAGE, force=True)
+    yield f"{repository}:{tag}"
+    engine_client.remove_image(f"{repository}:{tag}", force=True)
