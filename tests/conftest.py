@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.lab import durations
 from tests.lab.engine import (
@@ -72,7 +73,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the tallies."""
+    """Make room for the tallies, and let no example of hypothesis fail for having taken long on a busy machine."""
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
     config.stash[LEFT_OUT] = Counter()
     config.stash[SPENT] = Counter()
     config.pluginmanager.register(Tallies(config))
