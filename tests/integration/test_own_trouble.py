@@ -21,7 +21,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from docker.api.client import APIClient
 
-from scheduler.engine.protocol import container_name
+from scheduler.engine.types import container_name
 from scheduler.store.tables import facts
 from tests.integration.conftest import MakeTimeball
 from tests.lab.postgresql import PostgreSQL

@@ -261,9 +261,7 @@ async def test_a_clock_set_back_runs_nothing_twice(scene: Scene) -> None:
 async def test_a_thousand_due_at_once_are_claimed_in_few_transactions(scene: Scene) -> None:
     """A burst is decided in batches, every due time of it once."""
     now = scene.clock.now()
-    made = await scene.store_many(
-        1_000, f"R1/{at(now + SECOND)}/PT1H", since=now, misfire_grace_seconds=3600
-    )
+    made = await scene.store_many(1_000, f"R1/{at(now + SECOND)}/PT1H", since=now, misfire_grace_seconds=3600)
     total, transactions = 0, 0
 
     async with scene.planning(), asyncio.timeout(PATIENCE):
