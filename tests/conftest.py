@@ -6,9 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from tests.lab import durations
 from tests.lab.engine import (
     busybox_image,
     engine_client,
@@ -18,6 +21,7 @@ from tests.lab.engine import (
     why_no_engine,
     why_no_registry,
 )
+from tests.lab.loop_time import loop_time
 from tests.lab.nursery import nursery
 from tests.lab.postgresql import postgresql, postgresql_url, private_postgresql, why_no_postgresql
 from tests.lab.private_engine import private_engine, small_engine
@@ -27,6 +31,7 @@ __all__ = [
     "engine_client",
     "engine_url",
     "installation",
+    "loop_time",
     "nursery",
     "postgresql",
     "postgresql_url",
@@ -46,6 +51,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
 ON_REQUEST = ("slow", "bench")
 
 LEFT_OUT = pytest.StashKey[Counter[tuple[str, str]]]()
+SPENT = pytest.StashKey[Counter[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,15 +65,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--slow", action="store_true", help="include tests that take more than a minute")
     group.addoption("--bench", action="store_true", help="include tests that measure speed")
+    group.addoption(
+        "--record-durations",
+        action="store_true",
+        help="write down how long each file takes, for the order in which they are shared out",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the tally of what is left out."""
+    """Make room for the tallies, and let no example of hypothesis fail for having taken long on a busy machine."""
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
     config.stash[LEFT_OUT] = Counter()
+    config.stash[SPENT] = Counter()
+    config.pluginmanager.register(Tallies(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only runs on request."""
+    """Leave out what only runs on request; where several share the tests out, begin with the longest files."""
+    if hasattr(config, "workerinput"):
+        durations.longest_first(items)
     for item in items:
         for mark in ON_REQUEST:
             if item.get_closest_marker(mark) and not config.getoption(f"--{mark}"):
@@ -83,6 +100,34 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"needs a real {mark}: {reason}", pytrace=False)
         item.config.stash[LEFT_OUT][mark, reason] += 1
         pytest.skip(reason)
+
+
+class Tallies:
+    """What has to be counted over all reports, whoever ran the tests."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add a test's time to its file's."""
+        if not hasattr(report, "context"):  # a subtest's time is in its test's as well
+            self._config.stash[SPENT][report.nodeid.partition("::")[0]] += report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the tally to the process that shares the tests out, or write down how long the files took."""
+    config = session.config
+    if (output := getattr(config, "workeroutput", None)) is not None:
+        output["left_out"] = [[*what, count] for what, count in config.stash[LEFT_OUT].items()]
+    elif config.getoption("--record-durations"):
+        durations.record(config.stash[SPENT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the tally of a process that ran a share of the tests."""
+    for mark, reason, count in getattr(node, "workeroutput", {}).get("left_out", ()):
+        node.config.stash[LEFT_OUT][mark, reason] += count
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

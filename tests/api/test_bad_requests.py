@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from api.server import finishing
-from tests.api.conftest import LARGEST_BODY, Api, check_problem, until
+from tests.api.conftest import LARGEST_BODY, PATIENCE, Api, check_problem, until
 
 EXEC = "00000000-0000-4000-8000-000000000000"
 GOOD = {"name": "n", "docker_image_repo": "busybox"}
@@ -386,7 +386,7 @@ async def raw_request(api: Api, start: bytes) -> bytes:
     lines = f"Authorization: Token {api.token}\r\nConnection: close\r\n\r\n".encode()
     writer.write(start + lines)
     try:
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), PATIENCE)
     except ConnectionResetError:
         return b""
     finally:
@@ -395,17 +395,23 @@ async def raw_request(api: Api, start: bytes) -> bytes:
 
 async def test_a_client_that_leaves_in_the_middle_of_a_body_harms_nobody(api: Api):
     """Half a body is never acted upon nor taken for a defect, and the next request is served."""
+    app = api.client.app
+    assert app is not None
+
+    async def in_progress() -> int:
+        return len(app[finishing.CHANGES])
+
     head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Token {api.token}\r\n"
     with capture_logs() as logs:
         for how in ("close", "abort"):
             reader, writer = await asyncio.open_connection("127.0.0.1", api.client.port)
             writer.write(head.encode() + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
             await writer.drain()
-            await asyncio.sleep(0.1)  # until the handler waits for the rest
+            await until(in_progress)  # until the handler waits for the rest
             writer.close() if how == "close" else writer.transport.abort()
             with suppress(ConnectionError):
                 await reader.read()
-            await asyncio.sleep(0.1)
+            await until(in_progress, lambda count: count == 0)
         assert (await api.get("/v1/jobs")).body["count"] == 0
     assert [entry for entry in logs if entry["event"] == "api.unforeseen"] == []
 
@@ -454,6 +460,6 @@ async def test_a_client_that_never_ends_its_body_does_not_keep_the_daemon_from_s
         return len(app[finishing.CHANGES])
 
     await until(in_progress)
-    await asyncio.wait_for(finishing.finish(app), 5)
+    await asyncio.wait_for(finishing.finish(app), PATIENCE)
     await until(in_progress, lambda count: count == 0)
     writer.close()

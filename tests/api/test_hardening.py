@@ -15,7 +15,8 @@ from api.http.keys import SERVICE, TOKENS
 from api.http.proxies import Trust, trust_of
 from api.server.app import build_app
 from api.server.runner import ConnectionLimits, ServerRunner
-from tests.api.conftest import Api, World, check_problem
+from tests.api.conftest import PATIENCE, Api, World, check_problem
+from tests.lab.loop_time import LoopTime
 
 NETWORKS = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
 PROXIED = Trust(None, NETWORKS)
@@ -49,7 +50,7 @@ class Line:
 
     async def rest(self) -> bytes:
         """All that comes until the other side closes."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             try:
                 return await self.reader.read()
             except ConnectionError:
@@ -57,7 +58,7 @@ class Line:
 
     async def head(self) -> bytes:
         """An answer's head."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return await self.reader.readuntil(b"\r\n\r\n")
 
 
@@ -266,40 +267,41 @@ async def test_what_a_job_is_called_gets_into_no_header(api: Api):
         assert (await api.post("/v1/jobs", body)).status == 400
 
 
-async def test_a_head_that_does_not_end_is_not_waited_for(world: World):
+async def test_a_head_that_does_not_end_is_not_waited_for(world: World, loop_time: LoopTime):
     """Byte after byte gains nothing: the time is that of the whole head; a connection without a word is closed."""
-    async with serving(world, head_seconds=0.3) as port, line(port) as slow, line(port) as silent:
+    async with serving(world, head_seconds=1000) as port, line(port) as slow, line(port) as silent:
         await slow.send(b"GET /healthz HTTP/1.1\r\n")
-        trickle = asyncio.create_task(_trickle(slow))
-        answer = await slow.rest()
-        trickle.cancel()
-        assert b" 408 " in answer
+        for _ in range(4):
+            loop_time.let_pass(240)
+            await slow.send(b"X: y\r\n")
+            await _until_let_in(port)  # what was sent before has been looked at then
+        assert not slow.reader.at_eof()
+        assert not silent.reader.at_eof()
+        loop_time.let_pass(240)
+        assert b" 408 " in await slow.rest()
         assert await silent.rest() == b""
 
 
-async def _trickle(one: Line) -> None:
-    while True:
-        await one.send(b"X: y\r\n")
-        await asyncio.sleep(0.05)
-
-
-async def test_a_connection_in_use_is_not_cut(world: World):
+async def test_a_connection_in_use_is_not_cut(world: World, loop_time: LoopTime):
     """One request after the other on it, longer in all than a head may take."""
-    async with serving(world, head_seconds=0.3) as port, line(port) as one:
-        end = asyncio.get_running_loop().time() + 0.8
-        while asyncio.get_running_loop().time() < end:
+    async with serving(world, head_seconds=1000) as port, line(port) as one:
+        for _ in range(4):
             await one.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b" 200 " in await one.head()
             await one.reader.readexactly(len(b'{"status": "ok"}'))
-            await asyncio.sleep(0.02)
+            loop_time.let_pass(700)
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(world: World):
+async def test_a_body_that_does_not_come_is_not_waited_for(world: World, loop_time: LoopTime):
     """408 as a problem, and nothing is made."""
-    async with serving(world, body_seconds=1) as port, line(port) as one:
+    async with serving(world, body_seconds=1000) as port, line(port) as one:
         head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Token {world.api.token}\r\n"
         await one.send((head + "Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{").encode())
-        assert b" 408 " in await one.head()
+        answering = asyncio.create_task(one.reader.readuntil(b"\r\n\r\n"))
+        while not answering.done():  # its time passes from when the handler waits for it
+            loop_time.let_pass(1000)
+            await _until_let_in(port)
+        assert b" 408 " in answering.result()
     assert (await world.api.get("/v1/jobs")).body["count"] == 0
 
 
@@ -330,7 +332,7 @@ async def test_proxies_have_as_many_as_all_together(world: World):
 
 
 async def _until_let_in(port: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             async with line(port) as one:
                 await one.send(b"GET /healthz HTTP/1.0\r\nHost: x\r\n\r\n")
@@ -360,7 +362,7 @@ async def test_who_takes_in_nothing_of_an_answer_is_cut_off(world: World):
         for _ in range(400):
             one.writer.write(request)
         with pytest.raises(ConnectionError):  # noqa: PT012 - it comes when it comes
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     one.writer.write(request)
                     await one.writer.drain()

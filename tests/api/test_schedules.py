@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,14 +15,9 @@ from scheduler.domain.execution import Outcome
 from scheduler.store import ledger
 from scheduler.store.ledger import Occurrence
 from tests.api.conftest import Api, World, check_problem, until
+from tests.lab.moments import in_time, written
 
 FAR = "R/2099-01-01T00:00:00Z/P1D"
-
-
-def soon(seconds: float = 0.3) -> str:
-    """A moment in a little while, as schedules write it."""
-    moment = datetime.now(UTC) + timedelta(seconds=seconds)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def standing(job: dict[str, Any]) -> tuple[str, str | None]:
@@ -111,13 +107,18 @@ async def test_cron_and_its_nicknames_are_schedules(api: Api):
 
 async def test_a_due_time_becomes_a_run_and_an_entry_in_the_ledger(api: Api):
     """The run says for which due time it is, the ledger names the run, and the schedule is finished."""
-    at = soon()
-    job = await api.create(command="true", schedule_mode=f"R1/{at}/PT1H", is_schedule_active=True)
+    names = map(str, itertools.count())
+    at, job = await in_time(
+        lambda at: api.create(
+            next(names), command="true", schedule_mode=f"R1/{written(at)}/PT1H", is_schedule_active=True
+        ),
+        seconds=0.3,
+    )
     assert standing(job)[0] == "active"
     listed = await until(lambda: api.get(f"/v1/jobs/{job['id']}/execs"), lambda answer: answer.body["count"])
     (one,) = listed.body["results"]
     assert (one["trigger_mode"], one["created_by"]) == ("S", "admin")
-    assert datetime.fromisoformat(one["scheduled_for"]) == datetime.fromisoformat(at)
+    assert datetime.fromisoformat(one["scheduled_for"]) == at
     assert one["scheduled_for"] == job["next_run_at"]
     assert (await api.until_ended(job["id"], one["id"]))["status"] == "S"
     answer = await api.get(f"/v1/jobs/{job['id']}/occurrences")
@@ -136,15 +137,21 @@ async def test_a_due_time_becomes_a_run_and_an_entry_in_the_ledger(api: Api):
 
 async def test_a_change_takes_effect_at_once(api: Api):
     """Moved to now, a far schedule runs; switched off or deleted in time, a near one does not."""
-    at = soon(3)  # all of the requests below have to be answered by then
-    moved = await api.create("moved", command="true", schedule_mode=FAR, is_schedule_active=True)
-    off = await api.create("off", command="true", schedule_mode=f"R/{at}/PT1S", is_schedule_active=True)
-    gone = await api.create("gone", command="true", schedule_mode=f"R/{at}/PT1S", is_schedule_active=True)
-    later = await api.create("later", command="true", schedule_mode=f"R/{at}/PT1S", is_schedule_active=True)
-    await api.change(off["id"], is_schedule_active=False)
-    assert (await api.delete(f"/v1/jobs/{gone['id']}")).status == 204
-    await api.change(later["id"], schedule_mode=FAR)
-    await api.change(moved["id"], schedule_mode=f"R1/{at}/PT1S")
+    numbers = itertools.count()
+
+    async def change_all(at: datetime) -> list[dict[str, Any]]:
+        number, schedule = next(numbers), f"R/{written(at)}/PT1S"
+        moved, off, gone, later = [
+            await api.create(f"{name}-{number}", command="true", schedule_mode=mode, is_schedule_active=True)
+            for name, mode in (("moved", FAR), ("off", schedule), ("gone", schedule), ("later", schedule))
+        ]
+        await api.change(off["id"], is_schedule_active=False)
+        assert (await api.delete(f"/v1/jobs/{gone['id']}")).status == 204
+        await api.change(later["id"], schedule_mode=FAR)
+        await api.change(moved["id"], schedule_mode=f"R1/{written(at)}/PT1S")
+        return [moved, off, later]
+
+    _, (moved, off, later) = await in_time(change_all, seconds=0.9)
     await until(lambda: api.get(f"/v1/jobs/{moved['id']}/execs"), lambda answer: answer.body["count"])
     for job in (off, later):
         assert (await api.get(f"/v1/jobs/{job['id']}/execs")).body["count"] == 0
@@ -164,9 +171,13 @@ async def test_a_due_time_during_a_run_that_forbids_another_is_recorded_as_skipp
     """The ledger has the outcome and the reason, and there is no second run."""
     job = await api.create(command="hang", concurrency_policy="forbid")
     await api.trigger(job["id"])
-    await api.change(job["id"], schedule_mode=f"R1/{soon()}/PT1H", is_schedule_active=True)
+    await in_time(
+        lambda at: api.change(job["id"], schedule_mode=f"R1/{written(at)}/PT1H", is_schedule_active=True),
+        seconds=0.3,
+    )
     answer = await until(lambda: api.get(f"/v1/jobs/{job['id']}/occurrences"), lambda a: a.body["count"])
-    (entry,) = answer.body["results"]
+    entry, *earlier = answer.body["results"]
+    assert [one["outcome"] for one in earlier] == ["skipped"] * len(earlier)  # those that were not in time
     assert (entry["outcome"], entry["exec"]) == ("skipped", None)
     assert entry["reason"]
     assert (await api.get(f"/v1/jobs/{job['id']}/execs")).body["count"] == 1

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import sys
 import termios
 from collections.abc import AsyncIterator
@@ -70,12 +71,18 @@ class Terminal:
         return await self.status()
 
 
+def hear_interrupts() -> None:
+    """As a shell starts what its user sees: what is started in the background, tests as well, may hear no Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def terminal(api: Api, *words: str, **environment: str) -> AsyncIterator[Terminal]:
     """Run a command in a terminal."""
     master, slave = pty.openpty()
 
     def take_terminal() -> None:
+        hear_interrupts()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     process = await asyncio.create_subprocess_exec(
@@ -199,12 +206,13 @@ async def test_without_a_terminal_nothing_is_asked(api: Api):
     environment = os.environ | {"TIMEBALL_URL": str(api.client.make_url("")), "TIMEBALL_TOKEN": api.token}
     process = await asyncio.create_subprocess_exec(
         PROGRAM, "run", "long", env=environment, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, preexec_fn=hear_interrupts,
     )  # fmt: skip
     assert process.stdout is not None
     assert await process.stdout.readline() == b"up\n"
-    process.send_signal(2)
-    _, err = await process.communicate()
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(PATIENCE):
+        _, err = await process.communicate()
     assert process.returncode == 130
     assert b"The run continues." in err
     assert (await run_apart(api, "exec", "stop", "--all", "-y")).stdout == "Stopping 1 run.\n"

@@ -13,7 +13,7 @@ from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import EngineTimeLimits
 from scheduler.engine.errors import EngineUnavailableError, LaunchForgottenError
 from scheduler.engine.types import EventKind, RunState
-from tests.lab.engine_scene import EXITS_3, NEVER_STOPS, Scene, all_of, event_of, text_of
+from tests.lab.engine_scene import EXITS_3, NEVER_STOPS, Scene, all_of, event_of, is_connected, text_of
 from tests.lab.private_engine import PrivateEngine
 
 pytestmark = pytest.mark.engine
@@ -84,7 +84,9 @@ async def test_a_frozen_engine_is_given_up_in_time_and_used_again(
     engine = DockerEngine(
         private_engine.url, installation="frozen", limits=EngineTimeLimits(control=1, connect=1)
     )
-    scene = Scene(engine, busybox_image)
+    patient = DockerEngine(private_engine.url, installation="frozen")
+    scene = Scene(patient, busybox_image)
+    await is_connected(engine)
     async with scene.started(NEVER_STOPS) as (handle, stream):
         assert await anext(stream)
         private_engine.freeze()
@@ -100,7 +102,8 @@ async def test_a_frozen_engine_is_given_up_in_time_and_used_again(
         assert all(isinstance(result, EngineUnavailableError) for result in results), results
         assert time.monotonic() - began < EngineTimeLimits().control
         private_engine.thaw()
-        await engine.ping()
-        await engine.stop(handle, 0)
-        assert (await engine.inspect(handle)).state is RunState.ENDED
+        await is_connected(engine)
+        await patient.stop(handle, 0)
+        assert (await patient.inspect(handle)).state is RunState.ENDED
     await engine.close()
+    await patient.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -10,12 +11,10 @@ import pytest_asyncio
 from docker.api.client import APIClient
 
 from tests.lab.engine import busybox_tar
+from tests.lab.nursery import Nursery
 from tests.lab.timeball import Timeball
 
 MakeTimeball = Callable[..., Awaitable[Timeball]]
-
-#: An image that has a command of its own.
-GREETING_IMAGE = "timeball-test/greeting:1"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -30,12 +29,14 @@ async def timeball(
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def make_timeball(engine_url: str, busybox_image: str, tmp_path: Path) -> AsyncIterator[MakeTimeball]:
-    """Makes daemons of the test's own; what is left of them is removed afterwards."""
+async def make_timeball(
+    engine_url: str, busybox_image: str, nursery: Nursery, tmp_path: Path
+) -> AsyncIterator[MakeTimeball]:
+    """Makes daemons of the test's own, which are forked; what is left of them is removed afterwards."""
     made: list[Timeball] = []
 
     async def make(*, engine: str = engine_url, config: str = "", until_ready: bool = True) -> Timeball:
-        one = Timeball(tmp_path / f"data-{len(made)}", engine, busybox_image, config=config)
+        one = Timeball(tmp_path / f"data-{len(made)}", engine, busybox_image, config=config, nursery=nursery)
         made.append(one)
         await one.start(until_ready=until_ready)
         return one
@@ -53,11 +54,11 @@ async def own_timeball(make_timeball: MakeTimeball) -> Timeball:
 
 @pytest.fixture(scope="session")
 def greeting_image(engine_client: APIClient, busybox_image: str) -> Iterator[str]:
-    """An image whose own command greets."""
+    """An image whose own command greets; of this session alone, which removes it."""
     assert busybox_image
-    repository, tag = GREETING_IMAGE.split(":")
+    repository, tag = "timeball-test/greeting", uuid.uuid4().hex[:12]
     engine_client.import_image_from_data(
         busybox_tar(), repository=repository, tag=tag, changes=['CMD ["echo", "from the image itself"]']
     )
-    yield GREETING_IMAGE
-    engine_client.remove_image(GREETING_IMAGE, force=True)
+    yield f"{repository}:{tag}"
+    engine_client.remove_image(f"{repository}:{tag}", force=True)

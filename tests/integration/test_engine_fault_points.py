@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 LINES = [str(number) for number in range(1, 11)]
 #: Prints ten lines and ends by itself.
 ENDS = script("for i in $(seq 10); do echo $i; done; exit 7")
-#: Prints lines until its engine asks it to end, for a minute at most.
+#: Prints lines until its engine asks it to end, for ten minutes at most.
 GOES_ON = script(
     "trap 'echo asked to end; exit 9' TERM; i=0; "
-    "while [ $i -lt 600 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
+    "while [ $i -lt 6000 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
 )
 #: How a run ends for which the engine died when it stood there: its command, its status, its exit code.
 ENDS_AS: Mapping[Point, tuple[list[str], str, int | None]] = {

@@ -11,14 +11,14 @@ from tests.integration.conftest import MakeTimeball
 from tests.lab.engine import connect
 from tests.lab.private_engine import PrivateEngine
 from tests.lab.proxy import EngineProxy
-from tests.lab.timeball import Timeball, script, until
+from tests.lab.timeball import PATIENCE, Timeball, script, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
 #: Ends soon when its engine wants it to; counts, so that a second start would show.
 COUNTS = script(
     "trap 'echo asked to end; exit 9' TERM; i=0; "
-    "while [ $i -lt 600 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
+    "while [ $i -lt 6000 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
 )
 
 
@@ -73,7 +73,7 @@ async def test_an_engine_that_dies_amid_runs_takes_nothing_with_it(
     assert timeball.is_running
     assert (await timeball.exec(job, going))["status"] == "R"
     assert (await timeball.exec(late, waiting))["status"] == "W"
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE):
         await timeball.delete(f"/v1/jobs/{doomed}")
     await asyncio.to_thread(private_engine.start)
 

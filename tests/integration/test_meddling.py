@@ -13,13 +13,13 @@ from docker.api.client import APIClient
 
 from scheduler.engine.types import LABEL_EXEC
 from tests.integration.conftest import MakeTimeball
-from tests.lab.timeball import Timeball, is_there, script, until
+from tests.lab.timeball import Timeball, is_there, script, tell, until, until_told
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
-#: Counts for a minute, until it is asked to end.
+#: Counts for ten minutes, until it is asked to end.
 COUNTS = script(
-    "trap 'echo asked; exit 9' TERM; i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
+    "trap 'echo asked; exit 9' TERM; i=0; while [ $i -lt 6000 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
 )
 #: Counts to two, and to thirty once it is told to.
 COUNTS_ON = script("trap 'on=1' USR1; seq 2; while [ -z $on ]; do sleep 0.1; done; seq 3 30")
@@ -153,14 +153,15 @@ async def test_a_daemon_that_stands_still_for_longer_than_its_lease_goes_on_as_i
 ) -> None:
     """SIGSTOP, a run that ends meanwhile, due times that pass, SIGCONT: no second run, no line twice."""
     timeball = await make_timeball(config="lease_seconds = 3\n")
-    job, run = await _started(timeball, script("seq 5; sleep 1; seq 6 20; exit 4"), "5")
-    going_job, going = await _started(timeball, script("seq 5; sleep 8; seq 6 20"), "5")
+    job, run = await _started(timeball, until_told(first="seq 5", then="seq 6 20; exit 4"), "ready")
+    going_job, going = await _started(timeball, until_told(first="seq 5", then="seq 6 20"), "ready")
     due_job = await timeball.create(
         "echo due", misfire_policy="all", is_schedule_active=True, schedule_mode="R4//PT1S"
     )
     start = datetime.fromisoformat((await timeball.get(f"/v1/jobs/{due_job}"))["schedule_mode"].split("/")[1])
 
     timeball.stand_still()
+    tell(engine_client, run)
     await asyncio.to_thread(engine_client.wait, f"timeball-{run}")
 
     async def lease_ended() -> bool:
@@ -172,11 +173,13 @@ async def test_a_daemon_that_stands_still_for_longer_than_its_lease_goes_on_as_i
     await until(lease_ended)
     timeball.go_on()
 
+    tell(engine_client, going)
     ended = await timeball.until_ended(job, run)
     assert (ended["status"], ended["exit_code"]) == ("F", 4)
     assert (await timeball.until_ended(going_job, going))["status"] == "S"
     for one, its_run in ((job, run), (going_job, going)):
-        assert await timeball.lines(one, its_run) == [str(number) for number in range(1, 21)]
+        first, last = [[str(number) for number in numbers] for numbers in (range(1, 6), range(6, 21))]
+        assert await timeball.lines(one, its_run) == [*first, "ready", *last]
         assert len(await timeball.execs(one)) == 1
     entries = await timeball.until_decided(due_job, count=4)
     assert [datetime.fromisoformat(entry["due_at"]) for entry in entries] == [

@@ -19,17 +19,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
+from docker.api.client import APIClient
 
+from scheduler.engine.types import container_name
 from scheduler.store.tables import facts
 from tests.integration.conftest import MakeTimeball
 from tests.lab.postgresql import PostgreSQL
-from tests.lab.timeball import Timeball, script, until
+from tests.lab.timeball import Timeball, script, tell, until, until_told
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
 SOON = "database_wait_seconds = 0.3\n"
-COUNTS = script("i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo $i; sleep 0.1; done")
-ALL_OF_THEM = [str(number) for number in range(1, 41)]
+#: Counts on once it is told to, for some three seconds.
+COUNTS = until_told(first="seq 3", then="for i in $(seq 4 40); do echo $i; sleep 0.08; done")
+ALL_OF_THEM = ["1", "2", "3", "ready", *(str(number) for number in range(4, 41))]
 #: So many lines may the daemon say about one trouble, however long it lasts.
 FEW = 60
 
@@ -76,6 +79,7 @@ async def _check_ledger(timeball: Timeball, job: int) -> None:
 
 async def _survives(
     timeball: Timeball,
+    client: APIClient,
     begin: Callable[[], object],
     end: Callable[[], object],
     sign: str,
@@ -91,12 +95,13 @@ async def _survives(
     long = await timeball.create(script("yes $(printf %01000d 7) | head -n 9000"), resource_size="XS")
     other = await timeball.trigger(long)
     run = await timeball.trigger(job)
-    await timeball.until_printed(job, run, "3")
+    await timeball.until_printed(job, run, "ready")
     await timeball.until_decided(ticking)
     told = timeball.log_file.stat().st_size
 
     await asyncio.to_thread(begin)
     try:
+        tell(client, run)
         assert sign in await _says(timeball, 503)
         assert (
             sign
@@ -113,6 +118,7 @@ async def _survives(
         assert await _metric(timeball, "timeball_database_writable") == 0
         # Until well after the run has printed all that it prints, and some due times have passed.
         last = datetime.now(UTC) + timedelta(seconds=5)
+        await until(lambda: _has_ended(client, run))
         await until(lambda: _is_past(last))
         assert timeball.is_running
         if can_be_read:
@@ -134,6 +140,10 @@ async def _survives(
     assert len(about) < FEW, Counter(json.loads(line)["event"] for line in about)
 
 
+async def _has_ended(client: APIClient, run: str) -> bool:
+    return not client.inspect_container(container_name(run))["State"]["Running"]
+
+
 async def _is_past(moment: datetime) -> bool:
     return datetime.now(UTC) > moment
 
@@ -150,7 +160,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-async def test_a_full_disk_is_survived(small_disk: Path, make_timeball: MakeTimeball) -> None:
+async def test_a_full_disk_is_survived(
+    small_disk: Path, make_timeball: MakeTimeball, engine_client: APIClient
+) -> None:
     """Nothing is half-written, and what ran and fell due meanwhile is stored when there is room."""
     timeball = await make_timeball(config=SOON)
     assert timeball.data_dir == small_disk
@@ -170,11 +182,13 @@ async def test_a_full_disk_is_survived(small_disk: Path, make_timeball: MakeTime
             while True:
                 file.write(b"x" * 4096)
 
-    await _survives(timeball, fill, ballast.unlink, "disk")
+    await _survives(timeball, engine_client, fill, ballast.unlink, "disk")
     assert (await timeball.until_ended(noisy, one))["status"] == "S"
 
 
-async def test_a_database_that_another_program_holds_is_waited_for(own_timeball: Timeball) -> None:
+async def test_a_database_that_another_program_holds_is_waited_for(
+    own_timeball: Timeball, engine_client: APIClient
+) -> None:
     """For longer than anybody waits for a lock; reading goes on."""
     timeball = own_timeball
     await timeball.terminate()
@@ -186,7 +200,11 @@ async def test_a_database_that_another_program_holds_is_waited_for(own_timeball:
         )
     ) as other:
         await _survives(
-            timeball, lambda: other.execute("BEGIN EXCLUSIVE"), lambda: other.execute("ROLLBACK"), "locked"
+            timeball,
+            engine_client,
+            lambda: other.execute("BEGIN EXCLUSIVE"),
+            lambda: other.execute("ROLLBACK"),
+            "locked",
         )
 
 
@@ -218,12 +236,14 @@ def _open_files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-async def test_too_many_open_files_neither_end_nor_spin_the_daemon(own_timeball: Timeball) -> None:
+async def test_too_many_open_files_neither_end_nor_spin_the_daemon(
+    own_timeball: Timeball, engine_client: APIClient
+) -> None:
     """New clients are still answered, if slowly; what runs comes to its end when files can be opened again."""
     timeball = own_timeball
     job = await timeball.create(COUNTS, resource_size="XXS")
     run = await timeball.trigger(job)
-    await timeball.until_printed(job, run, "3")
+    await timeball.until_printed(job, run, "ready")
     told = timeball.log_file.stat().st_size
     _, hard = resource.prlimit(timeball.pid, resource.RLIMIT_NOFILE)
     opened = _open_files(timeball.pid)
@@ -235,6 +255,7 @@ async def test_too_many_open_files_neither_end_nor_spin_the_daemon(own_timeball:
         waiting += [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
         await until(lambda: _metric(timeball, "timeball_accept_failures_total"))
         assert (await timeball.send("GET", "/healthz"))[0] == 200
+        tell(engine_client, run)
         late = await timeball.create("true", resource_size="XXS")
         one = await timeball.trigger(late)
         spent = _processor_seconds(timeball.pid)
@@ -303,29 +324,39 @@ async def on_postgresql(
 
 @pytest.mark.postgresql
 async def test_a_postgresql_that_goes_away_and_comes_back_is_survived(
-    private_postgresql: PostgreSQL, on_postgresql: Timeball
+    private_postgresql: PostgreSQL, on_postgresql: Timeball, engine_client: APIClient
 ) -> None:
     """It crashes amid everything."""
     await _survives(
-        on_postgresql, private_postgresql.stop, private_postgresql.start, "connection", can_be_read=False
+        on_postgresql,
+        engine_client,
+        private_postgresql.stop,
+        private_postgresql.start,
+        "connection",
+        can_be_read=False,
     )
 
 
 @pytest.mark.postgresql
 @pytest.mark.slow
 async def test_a_postgresql_that_hangs_is_survived(
-    private_postgresql: PostgreSQL, on_postgresql: Timeball
+    private_postgresql: PostgreSQL, on_postgresql: Timeball, engine_client: APIClient
 ) -> None:
     """It takes connections and answers nothing; nobody waits for it for ever."""
     await _survives(
-        on_postgresql, private_postgresql.freeze, private_postgresql.thaw, "answered", can_be_read=False
+        on_postgresql,
+        engine_client,
+        private_postgresql.freeze,
+        private_postgresql.thaw,
+        "answered",
+        can_be_read=False,
     )
 
 
 @pytest.mark.postgresql
 @pytest.mark.slow
 async def test_a_postgresql_that_is_made_read_only_is_survived(
-    private_postgresql: PostgreSQL, on_postgresql: Timeball
+    private_postgresql: PostgreSQL, on_postgresql: Timeball, engine_client: APIClient
 ) -> None:
     """Reading goes on."""
 
@@ -337,4 +368,4 @@ async def test_a_postgresql_that_is_made_read_only_is_survived(
             connection.exec_driver_sql("SELECT pg_reload_conf()")
         engine.dispose()
 
-    await _survives(on_postgresql, lambda: make("on"), lambda: make("off"), "read-only")
+    await _survives(on_postgresql, engine_client, lambda: make("on"), lambda: make("off"), "read-only")

@@ -7,7 +7,7 @@ import os
 import signal
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from docker.api.client import APIClient
 
 from scheduler.engine.types import container_name
 from tests.lab.engine import connect
-from tests.lab.timeball import Timeball, is_there, script, until
+from tests.lab.moments import in_time, written
+from tests.lab.timeball import Timeball, is_there, script, tell, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.postgresql, pytest.mark.asyncio(loop_scope="session")]
 
@@ -27,9 +28,27 @@ ENDS_WHEN_ASKED = script("trap 'exit 7' TERM; echo ready; while true; do sleep 0
 LEASE = 3
 
 
-def numbered(count: int, pause: float = 0.1) -> list[str]:
-    """A command that prints so many numbers, with pauses."""
-    return script(f"n=0; while [ $n -lt {count} ]; do echo $n; n=$((n+1)); sleep {pause}; done")
+#: Prints numbers, with pauses, until it is told to end.
+COUNTS = script(
+    "told=; trap told=1 USR1; n=0; while [ -z $told ]; do echo $n; n=$((n+1)); sleep 0.1; done; echo end"
+)
+#: The number that a run has printed at least that goes on beyond the death or the rest of its daemon.
+GOES_ON = "30"
+
+
+def is_whole(lines: list[str]) -> bool:
+    """Whether these are all numbers in turn, each once, and the end."""
+    return lines == [*(str(n) for n in range(len(lines) - 1)), "end"]
+
+
+async def tell_each(timeball: Timeball, client: APIClient, job: int, runs: Sequence[str]) -> None:
+    """Tell runs to end, in whatever order they start."""
+
+    async def tell_it(run: str) -> None:
+        await timeball.until_printed(job, run, "0")
+        tell(client, run)
+
+    await asyncio.gather(*(tell_it(run) for run in runs))
 
 
 class Shared(Timeball):
@@ -157,16 +176,18 @@ async def test_the_runs_of_a_daemon_that_is_killed_are_brought_to_their_end_by_t
 ) -> None:
     """What ran goes on and is heard to the end, what waited starts; each once."""
     one, other = await make_shared()
-    job = await one.create(numbered(60), resource_size="S")
+    job = await one.create(COUNTS, resource_size="S")
     runs = [await one.trigger(job) for _ in range(6)]
     await one.until_printed(job, runs[0], "3")
     await one.kill()
 
-    ended = await other.until_all_ended(job, count=6, seconds=180)
+    await other.until_printed(job, runs[0], GOES_ON)
+    await tell_each(other, engine_client, job, runs)
+    ended = await other.until_all_ended(job, count=6)
 
     assert Counter(run["status"] for run in ended) == {"S": 6}
     for run in runs:
-        assert await other.lines(job, run) == [str(n) for n in range(60)]
+        assert is_whole(await other.lines(job, run))
         assert await starts.of(run) == 1
         assert not is_there(engine_client, run)
 
@@ -174,16 +195,19 @@ async def test_the_runs_of_a_daemon_that_is_killed_are_brought_to_their_end_by_t
 async def test_of_two_daemons_that_race_for_due_times_one_runs_each(make_shared: MakeShared) -> None:
     """Both know the schedule; the ledger has every due time once, and so have the runs."""
     one, other = await make_shared()
-    start = (datetime.now(UTC) + timedelta(seconds=3)).replace(microsecond=0)
-    jobs = [
-        await daemon.create(
-            "true",
-            schedule_mode=f"R8/{start:%Y-%m-%dT%H:%M:%SZ}/PT1S",
-            is_schedule_active=True,
-            concurrency_policy=policy,
-        )
-        for daemon, policy in ((one, "allow"), (other, "allow"), (one, "queue"), (other, "forbid"))
-    ]
+
+    async def make(start: datetime) -> list[int]:
+        return [
+            await daemon.create(
+                "true",
+                schedule_mode=f"R8/{written(start)}/PT1S",
+                is_schedule_active=True,
+                concurrency_policy=policy,
+            )
+            for daemon, policy in ((one, "allow"), (other, "allow"), (one, "queue"), (other, "forbid"))
+        ]
+
+    _, jobs = await in_time(make, seconds=3)
     for job in jobs:
         ledger = await one.until_decided(job, count=8)
         assert len({entry["due_at"] for entry in ledger}) == len(ledger) == 8
@@ -250,7 +274,7 @@ async def test_a_daemon_that_was_frozen_beyond_its_lease_gives_way(
 ) -> None:
     """What it ran belongs to the other by then: no second container, no second line, no status of its own."""
     one, other = await make_shared()
-    job = await one.create(numbered(80), resource_size="XXS", max_running=4)
+    job = await one.create(COUNTS, resource_size="XXS", max_running=4)
     runs = [await one.trigger(job) for _ in range(5)]
     await one.until_printed(job, runs[0], "3")
     mine = [run for run in runs if one.owner(run) == one.instance]
@@ -263,30 +287,34 @@ async def test_a_daemon_that_was_frozen_beyond_its_lease_gives_way(
     await until(one.is_ready)
     fresh = await one.trigger(job)
 
-    ended = await one.until_all_ended(job, count=6, seconds=180)
+    await other.until_printed(job, runs[0], GOES_ON)
+    await tell_each(one, engine_client, job, (*runs, fresh))
+    ended = await one.until_all_ended(job, count=6)
 
     assert Counter(run["status"] for run in ended) == {"S": 6}
     for run in (*runs, fresh):
-        assert await other.lines(job, run) == [str(n) for n in range(80)]
+        assert is_whole(await other.lines(job, run))
         assert await starts.of(run) == 1
         assert not is_there(engine_client, run)
 
 
 async def test_a_daemon_that_is_alone_and_was_frozen_beyond_its_lease_simply_goes_on(
-    make_timeball: Callable[..., Awaitable[Timeball]], starts: Starts
+    make_timeball: Callable[..., Awaitable[Timeball]], engine_client: APIClient, starts: Starts
 ) -> None:
     """On SQLite as well: nothing is lost, nothing happens twice."""
     timeball = await make_timeball(config=f"lease_seconds = {LEASE}")
-    job = await timeball.create(numbered(60), resource_size="XXS", max_running=2)
+    job = await timeball.create(COUNTS, resource_size="XXS", max_running=2)
     runs = [await timeball.trigger(job) for _ in range(4)]
     await timeball.until_printed(job, runs[0], "3")
     os.kill(timeball.pid, signal.SIGSTOP)
     await asyncio.sleep(LEASE + 1)  # nothing can tell that a frozen process's lease has ended
     os.kill(timeball.pid, signal.SIGCONT)
 
+    await timeball.until_printed(job, runs[0], GOES_ON)
+    await tell_each(timeball, engine_client, job, runs)
     ended = await timeball.until_all_ended(job, count=4)
 
     assert Counter(run["status"] for run in ended) == {"S": 4}
     for run in runs:
-        assert await timeball.lines(job, run) == [str(n) for n in range(60)]
+        assert is_whole(await timeball.lines(job, run))
         assert await starts.of(run) == 1

@@ -26,7 +26,7 @@ from scheduler.engine.types import LABEL_INSTALLATION
 
 DEFAULT_ENGINE_URL = "unix:///var/run/docker.sock"
 BUSYBOX_IMAGE = "timeball-test/busybox:1"
-REGISTRY_SECONDS = 20
+REGISTRY_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from scheduler.domain.stream import Stream
+from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import Engine, EventStream, FrameStream
 from scheduler.engine.types import EngineEvent, EventKind, Handle, LaunchSpec, LogFrame, RunStatus
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import FakeProcess, Program, prints, runs_out_of_memory, waits, waits_for_stop
 
+PATIENCE = 60.0
 MEGABYTES = 10_000_000
 EVERY_BYTE = bytes(range(256))
 _OCTAL = "".join(f"\\{value:03o}" for value in EVERY_BYTE)
@@ -143,6 +145,16 @@ def fake_scene() -> Scene:
     engine.programs.update(FAKE_PROGRAMS)
     engine.registry["registry.test/fake:1"] = FakeImage(digest="sha256:" + "1" * 64)
     return Scene(engine, FAKE_IMAGE, "registry.test/fake:1", "registry.test/fake:missing")
+
+
+async def is_connected(engine: Engine) -> None:
+    """Return when an engine has answered on its socket and to its SDK in whatever time it is given for that."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(EngineUnavailableError):
+                await engine.ping()
+                await engine.capacity()
+                return
 
 
 async def all_of(stream: FrameStream) -> list[LogFrame]:

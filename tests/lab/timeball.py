@@ -293,6 +293,18 @@ class Timeball:
             lambda seen: datetime.fromisoformat(seen["next_run_at"]) > datetime.now(UTC),
         )
 
+    async def switch_off_when_up_to_date(self, job: int) -> datetime:
+        """Let nothing more of a job fall due; what was due before the moment answered had been decided by then.
+
+        What fell due since can have been decided or not; then it stands as expired in the ledger.
+        """
+        seen = await until(
+            lambda: self.get(f"/v1/jobs/{job}"),
+            lambda seen: datetime.fromisoformat(seen["next_run_at"]) > datetime.now(UTC),
+        )
+        await self.switch_off(job)
+        return datetime.fromisoformat(seen["next_run_at"])
+
     async def switch_off(self, job: int) -> None:
         """Let nothing more of a job fall due."""
         status, raw = await self.send("PUT", f"/v1/jobs/{job}", {"is_schedule_active": False})

@@ -219,8 +219,18 @@ async def test_what_is_being_stored_is_waited_for(scene: LogScene, monkeypatch: 
     monkeypatch.setattr(scene.database, "write", write_slowly)
     storing = asyncio.create_task(log.flush())
     await begun.wait()
+    flush, asked = scene.hub.flush, asyncio.Event()
+
+    async def flush_and_tell(exec_id: str) -> None:
+        asked.set()
+        await flush(exec_id)
+
+    monkeypatch.setattr(scene.hub, "flush", flush_and_tell)
     reading = asyncio.create_task(scene.texts())
-    await asyncio.wait({reading}, timeout=0.1)
+    await asyncio.wait({reading, asyncio.create_task(asked.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    for _ in range(10):
+        await asyncio.sleep(0)  # until it waits for what is being stored
+    assert not reading.done()
     may_go_on.set()
     assert await reading == [b"here"]
     await storing

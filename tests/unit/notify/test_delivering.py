@@ -43,7 +43,7 @@ class Desk:
         self.database = database
         self.clock = SettableClock()
         self.policy = AddressPolicy(["127.0.0.1"])
-        self.time_limit = 5.0
+        self.time_limit = 60.0
         self.deliverer: Deliverer
         self._task: asyncio.Task[None] | None = None
         self.defects: list[BaseException] = []

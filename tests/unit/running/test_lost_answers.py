@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from scheduler.planning import planner
 from scheduler.running import dispatcher
 from scheduler.store.database import Database
 from tests.lab.fake_programs import waits_for_stop
+from tests.lab.moments import in_time, written
 from tests.unit.running.test_runs import Stage, _check, _speaks, _waiting, migrated, stage
 
 __all__ = ["migrated", "stage"]
@@ -69,8 +70,13 @@ async def test_a_due_time_whose_claim_was_not_answered_runs_once_and_soon(
 ) -> None:
     """Well before the dispatcher would look by itself."""
     _speaks(stage)
-    due = datetime.now(UTC) + timedelta(seconds=0.3)
-    await stage.create("speak", is_schedule_active=True, schedule_mode=f"R1/{due:%Y-%m-%dT%H:%M:%S.%fZ}/PT1S")
+    names = map(str, itertools.count())
+    await in_time(
+        lambda due: stage.create(
+            "speak", name=next(names), is_schedule_active=True, schedule_mode=f"R1/{written(due)}/PT1S"
+        ),
+        seconds=0.3,
+    )
     forgetting.every = 2
     await stage.until(lambda: bool(stage.engine.starts))
     forgetting.every = 0

@@ -7,7 +7,7 @@ from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineTroubledError
 from scheduler.engine.types import RunState
 from tests.lab.fake_programs import waits_for_stop
-from tests.unit.running.test_runs import Stage, _speaks, migrated, stage
+from tests.unit.running.test_runs import ADMIN, Stage, _speaks, migrated, stage
 
 __all__ = ["migrated", "stage"]
 
@@ -37,12 +37,16 @@ async def test_a_log_that_the_engine_refuses_to_give_does_not_keep_the_run_open(
 async def test_a_connection_that_broke_amid_a_run_is_told_in_its_log(stage: Stage) -> None:
     """Nobody knows what an engine that died had read and not kept."""
     stage.engine.programs["wait",] = waits_for_stop(out=b"up\n", last=b"down\n", exit_code=0)
-    await stage.create("wait", timeout_seconds=2)
+    await stage.create("wait")
     exec_id = await stage.trigger()
     await stage.until(
         lambda: any(c.status.state is RunState.RUNNING for c in stage.engine.containers.values())
     )
     stage.engine.break_streams()
+    await stage.until(lambda: "logs" in stage.engine.calls)
+    assert stage.service is not None
+    assert stage.job is not None
+    await stage.service.execs.stop(ADMIN, str(stage.job.id), exec_id)
 
     await stage.ended(exec_id)
     assert (await _told(stage, exec_id)).count("The connection to the engine was lost;") == 1

@@ -34,7 +34,7 @@ from scheduler.store.migrate import migrate
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine
 from tests.lab.fake_programs import FakeProcess, waits, waits_for_stop
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 ADMIN = Caller("admin", None, Role.ADMIN)
 #: The calls that bring a run from nothing to its end.
 CALLS = ("ensure_image", "create", "attach", "start", "inspect", "remove")
@@ -356,7 +356,7 @@ async def test_deleting_a_run_that_is_being_stopped_patiently_does_not_wait_for_
     await stage.service.execs.stop(ADMIN, str(stage.job.id), exec_id)
     await stage.until(lambda: "stop" in stage.engine.calls)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await stage.service.jobs.delete(ADMIN, str(stage.job.id))
     assert not stage.engine.containers
 
@@ -374,7 +374,7 @@ async def test_deleting_a_run_of_an_engine_that_is_away_does_not_wait_for_it(sta
     stage.engine.down = True
     stage.engine.break_streams()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await stage.service.jobs.delete(ADMIN, str(stage.job.id))
     assert stage.engine.containers
     stage.engine.down = False
@@ -441,8 +441,9 @@ async def test_a_stop_that_comes_while_the_end_is_decided_prevents_the_next_atte
     await stage.create("fail", max_retries=3, retry_backoff_seconds=0)
     exec_id = await stage.trigger()
     assert stage.daemon is not None
-    while (one := await stage.stored(exec_id)).status is not ExecStatus.RUNNING:  # noqa: ASYNC110 - nothing tells
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(PATIENCE):
+        while (one := await stage.stored(exec_id)).status is not ExecStatus.RUNNING:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.005)
     now = datetime.now(UTC)
     await stage.service._parts.database.write(
         lambda c: execs.stop(c, one, now=now, reason="requested by ada")

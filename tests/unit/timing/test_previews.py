@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import calendar
 import json
-import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from api.schemas.schedules import PreviewAnswer
 from scheduler.domain.errors import ScheduleError
 from scheduler.timing.preview import describe, parse_moment, preview
 from scheduler.timing.schedule import parse_schedule
+from tests.lab.work import calls_of
 
 SENTENCES = [
     ("R5/2026-01-31T00:00:00Z/P1M", None, "Runs 5 times, every month, the first time at 2026-01-31 00:00 UTC; in months without a day 31, on the last day.", "每月运行一次，共 5 次，从 2026-01-31 00:00（UTC）开始；没有 31 日的月份在最后一天运行。"),
@@ -83,9 +83,9 @@ def test_a_moment_without_an_offset_is_in_the_zone():
 def test_a_thousand_rare_occurrences_are_found_without_walking_through_the_days_between():
     """Leap days on a Saturday or a Sunday are eight years apart and more; the search leaps from one to the next."""
     schedule = parse_schedule("0 0 29 2 */6", "Europe/Berlin")
-    start = time.process_time()
-    found = preview(schedule, datetime(2026, 1, 1, tzinfo=UTC), 1000)
-    assert time.process_time() - start < 0.25
+    after = datetime(2026, 1, 1, tzinfo=UTC)
+    found = preview(schedule, after, 1000)
+    assert calls_of(lambda: preview(schedule, after, 1000)) < 300_000
     assert all((one.local.month, one.local.day) == (2, 29) for one in found)
     assert {one.local.isoweekday() for one in found} == {6, 7}
     leap_days = [date(year, 2, 29) for year in range(2026, 10_000) if calendar.isleap(year)]
