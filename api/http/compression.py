@@ -1,7 +1,7 @@
-"""Packs answers as the client accepts it: zstd or gzip (RFC 9110, section 12.5.3; RFC 8878; RFC 1952).
+"""Compresses answers if the client accepts it: zstd or gzip (RFC 9110, section 12.5.3; RFC 8878; RFC 1952).
 
-A middleware packs what handlers return whole; what is streamed is packed by its handler with a `Packer`. Small
-answers are left alone: they would not become smaller by much.
+A middleware compresses complete answers; handlers compress streams with a `Packer`. Small answers are not
+compressed, because little would be saved.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from aiohttp.typedefs import Handler
 
 Encoding = Literal["zstd", "gzip"]
 
-#: Less is sent as it is.
+#: Smaller answers are not compressed.
 LEAST_BYTES: Final = 1_024
-#: More is packed on a thread; less takes the event loop a millisecond.
+#: Larger pieces are compressed on a thread; smaller ones take the event loop about a millisecond.
 INLINE_BYTES: Final = 64 * 1024
-#: In the order of preference where the client has none.
+#: In the order of preference if the client has none.
 _KNOWN: Final[tuple[Encoding, ...]] = ("zstd", "gzip")
 _PACKABLE: Final = frozenset(
     {
@@ -38,14 +38,14 @@ _ZSTD_LEVEL: Final = 3
 
 
 class Packer:
-    """Packs a stream piece by piece.
+    """Compresses a stream piece by piece.
 
     Args:
-        encoding: how.
+        encoding: the format.
     """
 
     def __init__(self, encoding: Encoding) -> None:
-        # With a checksum: what arrives whole can be told from what does not.
+        # The checksum shows the receiver whether the stream is complete.
         self._packer = (
             zlib.compressobj(_GZIP_LEVEL, wbits=31)
             if encoding == "gzip"
@@ -53,24 +53,24 @@ class Packer:
         )
 
     async def pack(self, data: bytes) -> bytes:
-        """What can be sent by now; maybe nothing yet."""
+        """The compressed bytes that are available so far, possibly none."""
         if len(data) > INLINE_BYTES:
             return await asyncio.to_thread(self._packer.compress, data)
         return self._packer.compress(data)
 
     def finish(self) -> bytes:
-        """The rest."""
+        """The remaining bytes."""
         return self._packer.flush()
 
 
 def accepted_encoding(header: str | None) -> Encoding | None:
-    """How an answer may be packed, by the header `Accept-Encoding`; None if it is to be left as it is."""
+    """The encoding to use for the header `Accept-Encoding`; None for no compression."""
     weights: dict[str, float] = {}
     for item in (header or "").lower().split(","):
         name, _, parameters = item.partition(";")
         name = name.strip().removeprefix("x-")
         weights.setdefault(name, _weight(parameters))
-    # 'Any' is meant by few clients who say so: all of them can unpack gzip.
+    # Clients that send '*' can all decompress gzip.
     weights.setdefault("gzip", weights.get("*", 0.0))
     best = max(_KNOWN, key=lambda encoding: weights.get(encoding, 0.0))
     weight = weights.get(best, 0.0)
@@ -88,7 +88,7 @@ def _weight(parameters: str) -> float:
 
 
 def add_vary(response: web.StreamResponse, name: str) -> None:
-    """Tell caches that the answer depends on a header of the request."""
+    """Declare to caches that the answer depends on a header of the request."""
     present = response.headers.get("Vary", "")
     if name.lower() not in (part.strip().lower() for part in present.split(",")):
         response.headers["Vary"] = f"{present}, {name}" if present else name
@@ -96,7 +96,7 @@ def add_vary(response: web.StreamResponse, name: str) -> None:
 
 @web.middleware
 async def compression_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Pack what is answered whole, if it is worth it and the client takes it."""
+    """Compress complete answers if it is worthwhile and the client accepts it."""
     response = await handler(request)
     if not isinstance(response, web.Response) or response.prepared or response.content_type not in _PACKABLE:
         return response

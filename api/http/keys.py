@@ -1,4 +1,4 @@
-"""Where handlers find what they need: typed keys of the application and of each request."""
+"""Typed keys of the application and of requests, with which handlers find what they need."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scheduler.service import Service
 
 SERVICE: Final = web.AppKey("service", Service)
 TOKENS: Final = web.AppKey("tokens", Tokens)
-#: Which hosts are answered for, and which proxies are believed.
+#: The accepted hosts and the trusted proxies.
 TRUST: Final = web.AppKey("trust", Trust)
-#: Within how many seconds a request's body has to arrive.
+#: Seconds within which the body of a request must arrive.
 BODY_SECONDS: Final = web.AppKey("body_seconds", int)
 CALLER: Final = web.RequestKey("caller", Caller)
-#: Where the request comes from; every request has it, also one that nobody has let through yet.
+#: Where the request comes from. Every request has it, even before authentication.
 ORIGIN: Final = web.RequestKey("origin", Origin)

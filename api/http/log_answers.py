@@ -1,14 +1,13 @@
 """Logs as answers: a page, a stream, a file.
 
-Without `limit` the answer is streamed: a few chunks' worth of lines are in memory, however long the log.
-With `limit` or `tail` it is a page, collected first so that its headers can say how to go on:
+Without `limit`, the answer is streamed: only a few chunks of lines are in memory, however long the log is. With
+`limit` or `tail`, it is a page, which is collected first so that its headers can say how to continue:
 
-- ``X-Next-Cursor``: the cursor of the place that the page reaches to, to ask for what comes after it, also when
-  that is yet to be printed;
-- ``Link: <…>; rel="next"``: the next page's address, if there is more already, or if there may be: a page whose
-  filter finds little ends when it has looked through enough. A `tail` that had to stop so has ``rel="prev"``.
+- ``X-Next-Cursor``: the cursor after this page, even if there is no further output yet;
+- ``Link: <…>; rel="next"``: the URL of the next page, if there are more lines, or if there may be: a page with a
+  filter that matches little ends after searching a certain amount. A `tail` that ended like this has ``rel="prev"``.
 
-A page ends early when it grows beyond `PAGE_BYTES`; `Link` says then that there is more.
+A page ends early when it grows beyond `PAGE_BYTES`; `Link` then has the URL of the rest.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from api.http.log_lines import CONTENT_TYPES, FRAMES, AnyLine, encode
 from api.schemas.logs import LogParameters
 from scheduler.domain.errors import TimeballError
 
-#: A page is not collected beyond this.
+#: The maximum size of a page.
 PAGE_BYTES: Final = 16 * 1024 * 1024
-#: What is not larger than this is sent whole, with its length.
+#: Answers up to this size are sent at once, with their length.
 WHOLE_BYTES: Final = 32 * 1024
-#: Names of files are cut here, in characters.
+#: The maximum length of the name of a file, in characters.
 LONGEST_NAME: Final = 100
 
 _log = structlog.get_logger(__name__)
@@ -44,13 +43,13 @@ _UNSAFE: Final = re.compile(
 
 
 class Readable(Protocol):
-    """One read of a log: `Reading` or `Merging`."""
+    """A read of a log: `Reading` or `Merging`."""
 
     is_complete: bool
 
     @property
     def frontier(self) -> str | None:
-        """The cursor of the place up to which everything has been looked at."""
+        """The cursor of the position up to which everything has been read."""
         ...
 
     def cursor_of(self, line: Any) -> str:
@@ -58,17 +57,17 @@ class Readable(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[list[Any]]:
-        """The batches."""
+        """The batches of lines."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What an answer is called when it is to be kept as a file.
+    """An answer that is saved as a file.
 
     Attributes:
         name: without ending; any characters.
-        compression: how its content is packed.
+        compression: of its content.
     """
 
     name: str
@@ -78,14 +77,14 @@ class File:
 async def page(
     request: web.Request, parameters: LogParameters, limit: int, reading: Readable
 ) -> web.Response:
-    """At most `limit` lines, and where to go on."""
+    """At most `limit` lines, and how to continue."""
     lines, has_more = await _collect(reading, limit)
     is_tail = parameters.tail is not None
     headers = {"Content-Type": CONTENT_TYPES[parameters.format]}
     cursor = reading.cursor_of(lines[-1]) if lines else parameters.cursor
     older: str | None = None
     if not has_more and not is_tail and (not reading.is_complete or parameters.filter().selects):
-        # All of what has been looked at need not be looked at again.
+        # What has been read need not be read again.
         cursor = reading.frontier or cursor
     if is_tail and not reading.is_complete and len(lines) < limit:
         older = reading.frontier
@@ -126,11 +125,11 @@ async def stream(
 ) -> web.StreamResponse:
     """All lines, in constant memory.
 
-    A connection that is cut before the last chunk is how HTTP/1.1 says that an answer is not whole (RFC 9112,
-    section 8); an answer that cannot be finished is cut so.
+    In HTTP/1.1, an answer is incomplete if the connection is closed before the last chunk (RFC 9112, section 8).
+    That is how an answer that cannot be completed ends.
     """
     lines = _Encoded(parameters, reading)
-    # What is wrong shows with the first batch, while the answer can still be a problem.
+    # Errors show with the first batch, while the answer can still be problem details.
     first = await lines.some(WHOLE_BYTES)
     headers = {"Content-Type": CONTENT_TYPES[parameters.format]}
     if lines.has_ended and (file is None or file.compression == "none"):
@@ -141,7 +140,9 @@ async def stream(
     _name(response, parameters, file)
     packer = _packer(request, response, file)
     await response.prepare(request)
-    if request.method == "HEAD":  # aiohttp would send what is written, and the client take it for an answer
+    if (
+        request.method == "HEAD"
+    ):  # aiohttp would send what is written, and the client would read it as an answer
         await response.write_eof()
         return response
     try:
@@ -159,10 +160,10 @@ async def stream(
 
 
 class _Encoded:
-    """A read's lines as bytes, frame and all.
+    """The lines of a read as bytes, with the bytes around them.
 
     Attributes:
-        has_ended: whether that was all.
+        has_ended: whether there are no more.
     """
 
     def __init__(self, parameters: LogParameters, reading: Readable) -> None:
@@ -173,7 +174,7 @@ class _Encoded:
         self._last: AnyLine | None = None
 
     async def some(self, least: int) -> bytes:
-        """The next bytes: not fewer than so many, unless that is all."""
+        """The next bytes, at least this many unless the read has ended."""
         before, between, after = FRAMES[self._form]
         pieces: list[bytes] = []
         size = 0
@@ -190,13 +191,13 @@ class _Encoded:
                 pieces += (lead, data)
                 size += len(lead) + len(data)
                 self._last = batch[-1]
-            # Neither a write with room in the socket nor a batch that is at hand lets others have their turn.
+            # A write that fits into the buffer does not let other tasks run, and neither does a batch in memory.
             await asyncio.sleep(0)
         return b"".join(pieces)
 
 
 def _name(response: web.StreamResponse, parameters: LogParameters, file: File | None) -> None:
-    """Say what the answer is called, if it is a file."""
+    """Set the name of the answer if it is a file."""
     if file is not None:
         name = f"{file.name}.{_ENDINGS[parameters.format]}"
         if file.compression != "none":
@@ -206,7 +207,7 @@ def _name(response: web.StreamResponse, parameters: LogParameters, file: File | 
 
 
 def _packer(request: web.Request, response: web.StreamResponse, file: File | None) -> Packer | None:
-    """How to pack what is streamed: the file itself, or its transfer."""
+    """How to compress a stream: the file itself, or its transfer."""
     if file is not None and file.compression != "none":
         return Packer(file.compression)
     add_vary(response, "Accept-Encoding")
@@ -225,7 +226,7 @@ async def _write(response: web.StreamResponse, packer: Packer | None, data: byte
 
 
 def disposition(name: str) -> str:
-    """`Content-Disposition` for a file of that name (RFC 6266): plain, and in full for those who read that."""
+    """`Content-Disposition` for a file of that name (RFC 6266), in ASCII and, if that differs, in full."""
     stem, dot, ending = name.partition(".") if name.count(".") == 1 else name.rpartition(".")
     safe = f"{_UNSAFE.sub('_', stem).strip(' .')[:LONGEST_NAME] or 'log'}{dot}{ending}"
     plain = re.sub(r"[^A-Za-z0-9._ -]+", "_", safe)

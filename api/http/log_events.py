@@ -1,9 +1,9 @@
 """Following a run, or the runs of a job or a namespace, over server-sent events (the HTML standard, section 9.2).
 
-Each line is an event with its cursor as `id`, so that `Last-Event-ID` resumes after it. Comments keep the
-connection alive through silence. `event: end` carries a run's outcome after its last line; `event: dropped` says
-why a follower is let go of before that, and from where to resume. Nobody is waited for: what a client does not
-take is held back by its own connection, and after `STALL_SECONDS` the client is dropped.
+Each line is an event with its cursor as `id`, so that `Last-Event-ID` resumes after it. Comments keep the connection
+alive while there is no output. `event: end` has the result of the run and follows its last line; `event: dropped` has
+the reason why a follower is disconnected earlier, and where to resume. The daemon does not wait for slow clients:
+their data is held back by their own connection, and after `STALL_SECONDS` they are disconnected.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from scheduler.domain.execution import Exec
 from scheduler.logs.followers import Follow
 from scheduler.logs.following_many import FollowMany
 
-#: Seconds of silence after which a comment is sent.
+#: Seconds without output after which a comment is sent.
 HEARTBEAT_SECONDS: Final = 15.0
-#: Seconds that a client may take nothing while there is something for it.
+#: Seconds that a client may not read anything while data is available for it.
 STALL_SECONDS: Final = 10.0
-#: Seconds after which a client that was let go of, and takes nothing, is cut off.
+#: Seconds after which the connection of a dropped client is closed if it does not read.
 LINGER_SECONDS: Final = 30.0
-#: Events are sent together up to this size, so that little waits in the memory of each connection.
+#: Events are sent together up to this size, so that each connection needs little memory.
 PIECE_BYTES: Final = 16 * 1024
-#: Milliseconds after which a client should come back whose connection ended.
+#: Milliseconds after which a client should reconnect.
 RETRY_MS: Final = 1_000
 
 STALLED: Final = f"the client has not read anything for {STALL_SECONDS:g} seconds"
@@ -44,14 +44,14 @@ AnyFollow = Follow | FollowMany
 
 
 class EventPiece(NamedTuple):
-    """Some events, and the cursor of the last."""
+    """Some events, and the cursor of the last one."""
 
     data: bytes
     cursor: str
 
 
 def is_wanted(request: web.Request, *, follow: bool | None) -> bool:
-    """Whether a request is for events: by `follow`, else by its `Accept` header."""
+    """Whether a request asks for events, by `follow` or else by its `Accept` header."""
     if follow is not None:
         return follow
     weights: dict[str, float] = {}
@@ -67,7 +67,7 @@ def is_wanted(request: web.Request, *, follow: bool | None) -> bool:
 
 
 async def send_events(request: web.Request, follow: AnyFollow) -> web.StreamResponse:
-    """All lines as events, until the run has ended, the client has gone or is too slow, or the daemon stops."""
+    """All lines as events, until the run ends, the client leaves or is too slow, or the daemon stops."""
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream; charset=utf-8",
@@ -83,7 +83,7 @@ async def send_events(request: web.Request, follow: AnyFollow) -> web.StreamResp
             return await asyncio.to_thread(_pieces, follow, lines)
         return _pieces(follow, lines)
 
-    # What is wrong with the request, or with the database, shows here, while the answer can still be a problem.
+    # Errors of the request or the database show here, while the answer can still be problem details.
     first = None if request.method == "HEAD" else await _first(follow, encode)
     await response.prepare(request)
     if request.method == "HEAD":
@@ -113,7 +113,7 @@ async def send_events(request: web.Request, follow: AnyFollow) -> web.StreamResp
 
 
 async def _first(follow: AnyFollow, encode: Any) -> list[EventPiece] | None:
-    """What there is at once, if anything; the end is found again by whoever asks next."""
+    """The lines that are available immediately, if any; the end is found again by the next call."""
     with suppress(StopAsyncIteration):
         found: list[EventPiece] | None = await follow.next(0, encode)
         return found
@@ -138,7 +138,7 @@ def _pieces(follow: AnyFollow, lines: list[Any]) -> list[EventPiece]:
 
 
 class _Sender:
-    """Writes to one client, and waits for it no longer than it may take."""
+    """Writes to one client, within the time that it is allowed to take."""
 
     def __init__(self, request: web.Request, response: web.StreamResponse, follow: AnyFollow) -> None:
         self._request = request
@@ -156,12 +156,12 @@ class _Sender:
         for data, cursor in pieces:
             if self._follow.dropped is not None or self._follow.is_stopping:
                 return
-            # Handed over whole before there is anything to wait for: the event counts as sent.
+            # It is handed over completely before waiting, so the event counts as sent.
             self._last = cursor
             await self.send(data)
 
     async def send(self, data: bytes) -> None:
-        """Send it; a client that does not take it in time is dropped."""
+        """Send data; a client that does not read it in time is dropped."""
         try:
             async with asyncio.timeout(STALL_SECONDS) as timeout:
                 self._timeout = timeout
@@ -174,7 +174,7 @@ class _Sender:
                 self._follow.drop(STALLED)
 
     async def end(self) -> None:
-        """Say how it ended, without waiting for a client that takes nothing."""
+        """Send the last event, without waiting for a client that does not read."""
         follow = self._follow
         if follow.outcome is not None:
             last = _event("end", _outcome(follow.outcome))
@@ -182,7 +182,7 @@ class _Sender:
             _log.info("follower_dropped", path=self._request.path, reason=follow.dropped)
             last = _event("dropped", {"reason": follow.dropped, "resume_from": self._last})
         else:
-            last = b": the daemon is stopping; come back with Last-Event-ID\n\n"
+            last = b": the daemon is stopping; reconnect with Last-Event-ID\n\n"
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(STALL_SECONDS if follow.outcome is not None else 0.05):
                 await self._response.write(last)
@@ -195,11 +195,11 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
 
 
-def _outcome(one: Exec) -> dict[str, Any]:
+def _outcome(run: Exec) -> dict[str, Any]:
     return {
-        "status": one.status.value,
-        "exit_code": one.exit_code,
-        "fail_reason": None if one.fail_reason is None else one.fail_reason.value,
-        "error": one.error,
-        "ended_at": None if one.ended_at is None else format_moment(one.ended_at),
+        "status": run.status.value,
+        "exit_code": run.exit_code,
+        "fail_reason": None if run.fail_reason is None else run.fail_reason.value,
+        "error": run.error,
+        "ended_at": None if run.ended_at is None else format_moment(run.ended_at),
     }

@@ -1,8 +1,8 @@
-"""Lines of logs as bytes on the wire, in each of the formats; for one run's log and for that of many.
+"""Lines of logs as bytes on the wire, in each format, for one run or several.
 
-Text is each line with its own ending and nothing else, so that one stream, oldest first, is byte for byte what
-was printed. Only where a line without a newline (the unfinished end of a stream, or a cut in an over-long line)
-is followed by one of another stream, or by an older one, a newline is put between them.
+Text is each line with its own ending and nothing else, so that one stream, the oldest line first, is byte for byte
+what was printed. A newline is added only where a line without one (the unfinished end of a stream, or a cut in an
+over-long line) is followed by a line of another stream or by an older line.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ AnyLine = Line | RunLine
 
 #: More than this is encoded on a thread; less takes the event loop a fraction of a millisecond.
 INLINE_BYTES: Final = 64 * 1024
-#: What a line takes besides its own bytes, about: its time and stream in JSON, or the work that it makes.
+#: Approximate cost of a line in addition to its bytes: its time and stream in JSON, or the work of encoding it.
 LINE_COST: Final = 100
-#: Text is made bytes in pieces of so many characters, as each holds up all other threads.
+#: Text is encoded in pieces of this many characters, because each blocks all other threads.
 _PIECE_CHARACTERS: Final = 256 * 1024
 
 CONTENT_TYPES: Final = {
@@ -30,12 +30,12 @@ CONTENT_TYPES: Final = {
     "ndjson": "application/x-ndjson; charset=utf-8",
     "text": "text/plain; charset=utf-8",
 }
-#: What goes before the first line, between two lines, after the last; a line of text has its own ending.
+#: The bytes before the first line, between two lines and after the last. Lines of text have their own endings.
 FRAMES: Final = {"json": (b"[", b",\n", b"]\n"), "ndjson": (b"", b"\n", b"\n"), "text": (b"", b"", b"")}
 
 
 def is_large(lines: Sequence[AnyLine]) -> bool:
-    """Whether making these into anything is work for a thread."""
+    """Whether encoding these lines should be done on a thread."""
     size = LINE_COST * len(lines)
     return size > INLINE_BYTES or size + sum(len(line.data) for line in lines) > INLINE_BYTES
 
@@ -43,14 +43,14 @@ def is_large(lines: Sequence[AnyLine]) -> bool:
 async def encode(
     lines: Sequence[AnyLine], form: Format, *, newest_first: bool, last: AnyLine | None
 ) -> bytes:
-    """The lines of a batch, without what goes before and after it; `last` is the line before them, if any."""
+    """The lines of a batch, without the bytes before and after it; `last` is the line before them, if any."""
     if is_large(lines):
         return await asyncio.to_thread(encoded, lines, form, newest_first, last)
     return encoded(lines, form, newest_first, last)
 
 
 def encoded(lines: Sequence[AnyLine], form: Format, newest_first: bool, last: AnyLine | None) -> bytes:
-    """As `encode`, here and now."""
+    """Like `encode`, on the current thread."""
     if form == "text":
         return b"".join(_pieces(lines, last, newest_first=newest_first))
     text = FRAMES[form][1].decode().join(json_lines(lines))
@@ -64,7 +64,7 @@ def _source(line: AnyLine) -> object:
 
 
 def _pieces(lines: Sequence[AnyLine], last: AnyLine | None, *, newest_first: bool) -> Iterator[bytes]:
-    # The line before, as long as that has no newline.
+    # The line before, if it has no newline.
     unfinished = None if last is None or last.data.endswith(b"\n") else last
     for line in lines:
         if unfinished is not None and (newest_first or _source(line) != _source(unfinished)):

@@ -1,4 +1,4 @@
-"""Which host names the daemon answers for, and which proxies it believes. Pure."""
+"""The host names that the daemon answers for, and the proxies that it trusts. Pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(?::[0-9]{1,5})?")
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Which hosts are answered for, and which proxies are believed.
+    """The accepted hosts and the trusted proxies.
 
     Attributes:
-        hosts: names in lower case; None for any.
-        proxies: networks of the proxies.
+        hosts: accepted names in lower case; None for any.
+        proxies: networks of trusted proxies.
     """
 
     hosts: frozenset[str] | None = None
     proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def is_proxy(self, address: str | None) -> bool:
-        """Whether an address is that of a trusted proxy."""
+        """Whether the address belongs to a trusted proxy."""
         try:
             found = ipaddress.ip_address(address or "")
         except ValueError:
@@ -34,7 +34,7 @@ class Trust:
         return any(found in network for network in self.proxies)
 
     def answers_for(self, host: str) -> bool:
-        """Whether a `Host` header names a host of ours."""
+        """Whether the host of a `Host` header is accepted."""
         match = HOST.fullmatch(host)
         return self.hosts is None or (match is not None and match[1].lower().rstrip(".") in self.hosts)
 
@@ -42,14 +42,14 @@ class Trust:
 def trust_of(
     listening_on: str, allowed: Collection[str], proxies: Sequence[IPv4Network | IPv6Network]
 ) -> Trust:
-    """What the settings come to.
+    """The hosts and proxies that follow from the settings.
 
-    On a loopback address only the names of that are answered for, and the configured ones: a web page whose name
-    has been made to point to 127.0.0.1 (DNS rebinding) must not speak with the daemon.
+    On a loopback address, only its own names and the configured ones are accepted: a web page whose name was made to
+    point to 127.0.0.1 (DNS rebinding) must not be able to access the daemon.
 
     Args:
-        listening_on: the daemon's own address.
-        allowed: further names; ``*`` for any.
+        listening_on: the address that the daemon listens on.
+        allowed: additional names; ``*`` for any.
         proxies: networks of trusted proxies.
     """
     names = {name.lower() for name in allowed}
@@ -59,7 +59,7 @@ def trust_of(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
+    """Whether the address can only be reached from this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Puts the routes together with what they need; the daemon serves the result."""
+"""Builds the application out of the routes and what they need."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def build_app(
     body_seconds: int = 30,
     ordine_success_word: str = "completed",
 ) -> web.Application:
-    """The application: every route, behind the middlewares.
+    """The application: all routes behind the middlewares.
 
     Args:
         service: the use cases.
-        tokens: finds out who asks.
-        max_body_bytes: the largest request body.
-        trust: which hosts are answered for, and which proxies believed; any host and none, if not given.
-        body_seconds: within which a request's body has to arrive.
-        ordine_success_word: how Ordine's clients are told of success.
+        tokens: identifies the caller.
+        max_body_bytes: maximum size of a request body.
+        trust: the accepted hosts and the trusted proxies. Default: any host, and no proxy.
+        body_seconds: seconds within which the body of a request must arrive.
+        ordine_success_word: the word for success for clients of Ordine.
     """
     app = web.Application(
         middlewares=[

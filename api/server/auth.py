@@ -1,7 +1,7 @@
-"""Who asks: a token in the `Authorization` header, as `Token …` or `Bearer …`.
+"""Authentication by a token in the `Authorization` header, as `Token …` or `Bearer …`.
 
-Two middlewares: one puts the caller into the request, the other writes down who was refused. Tokens are looked up
-by their hash and remembered for some seconds, so that a busy client costs the database nothing.
+One middleware identifies the caller, the other records rejected requests in the audit log. Tokens are looked up by
+their hash and cached for some seconds, so that busy clients do not load the database.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from api.http.keys import CALLER, ORIGIN, SERVICE, TOKENS
 from api.routes.tokens import LOG_IN
 from scheduler.domain.errors import ForbiddenError, How, TooManyError, UnauthorizedError
 
-#: Routes that answer without a token: they tell only whether the daemon is well and what every daemon answers, or
-#: take a password instead.
+#: Routes that need no token: they only show whether the daemon is healthy and what is the same for every daemon, or
+#: they require a password instead.
 PUBLIC: Final = frozenset(
     {
         "/healthz",
@@ -40,7 +40,7 @@ _OUTCOMES: Final = {
 
 @web.middleware
 async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let through what is public or has a valid token."""
+    """Pass requests that are public or have a valid token."""
     if route_of(request) not in PUBLIC:
         token = _token_of(request)
         if not token:
@@ -54,7 +54,7 @@ async def auth_middleware(request: web.Request, handler: Handler) -> web.StreamR
 
 @web.middleware
 async def refusals_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Write down what was not let through."""
+    """Record rejected requests."""
     try:
         return await handler(request)
     except (UnauthorizedError, ForbiddenError, TooManyError) as error:
@@ -68,7 +68,7 @@ async def refusals_middleware(request: web.Request, handler: Handler) -> web.Str
 
 
 def _token_of(request: web.Request) -> str | None:
-    """The token of the `Authorization` header, or of where the clients of a dialect put theirs."""
+    """The token from the `Authorization` header, or from where clients of a dialect send it."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() in {"token", "bearer"} and token.strip():
         return token.strip()
@@ -77,6 +77,6 @@ def _token_of(request: web.Request) -> str | None:
 
 
 def route_of(request: web.Request) -> str | None:
-    """The path of the request's route as it is declared, with its placeholders; None where there is none."""
+    """The path of the request's route with its placeholders; None if no route matches."""
     resource = request.match_info.route.resource
     return None if resource is None else resource.canonical

@@ -1,8 +1,8 @@
-"""What changes something is carried through, also when the client has gone meanwhile.
+"""Completes changes even if the client disconnects in the meantime.
 
-A client that leaves cancels its request's handler, which is right for reading. Between a change's commit and
-telling the planner or the dispatcher of it, it would leave a run that nobody starts; so changes run in tasks of
-their own, and the application waits for them when it stops.
+A client that disconnects cancels the handler of its request, which is right for reading. For a change, it could
+happen after the commit and before the planner or the dispatcher is notified, so that a run would not start. So
+changes run in tasks of their own, and the application waits for them when it stops.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Seconds that changes in progress get when the application stops.
+#: Seconds that changes in progress have when the application stops.
 PATIENCE: Final = 5.0
 #: The changes in progress.
 CHANGES: Final = web.AppKey("changes", set[asyncio.Task[web.StreamResponse]])
@@ -22,7 +22,7 @@ CHANGES: Final = web.AppKey("changes", set[asyncio.Task[web.StreamResponse]])
 
 @web.middleware
 async def finishing_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a change go on to its end though nobody waits for its answer any more."""
+    """Let a change continue to its end even if nobody waits for the answer."""
     if request.method in READING:
         return await handler(request)
     changes = request.app[CHANGES]
@@ -33,7 +33,7 @@ async def finishing_middleware(request: web.Request, handler: Handler) -> web.St
 
 
 async def finish(app: web.Application) -> None:
-    """Wait for the changes in progress, and give up those that still wait for their own clients."""
+    """Wait for the changes in progress, and cancel those that are still waiting for their clients."""
     changes = app[CHANGES].copy()
     if changes:
         _, late = await asyncio.wait(changes, timeout=PATIENCE)

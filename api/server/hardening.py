@@ -1,6 +1,6 @@
-"""What every request and answer passes: where it comes from, for which host it is, and headers that keep it safe.
+"""The outermost middleware: the origin of requests, the accepted hosts, and security headers of answers.
 
-The outermost middleware. It believes what a proxy says of the client only if the operator trusts that proxy.
+What a proxy says about the client only counts if the operator trusts that proxy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from api.http.problems import problem
 from api.http.proxies import HOST, Trust
 from scheduler.access.callers import Origin
 
-#: Sent with every answer; a page that needs more says so itself.
+#: Sent with every answer, unless the answer has its own.
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -29,22 +29,22 @@ HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-SERVER: Final = "Timeball"  # no version: it would only help to choose an attack
+SERVER: Final = "Timeball"  # without a version, which would only help attackers
 REQUEST_ID: Final = "X-Request-Id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
-#: A year, as browsers want it.
+#: A year, as browsers recommend.
 _HSTS: Final = "max-age=31536000"
 
 
 @web.middleware
 async def hardening_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Say where the request comes from, and refuse what is for another host."""
+    """Determine the origin of the request, and reject requests for other hosts."""
     trust = request.app[TRUST]
     received = request
     if trust.is_proxy(request.remote):
         request = _as_forwarded(request, trust)
     given = request.headers.get(REQUEST_ID, "")
-    # aiohttp prepares the answer with the request that it received itself.
+    # aiohttp prepares the answer with the request that it received.
     received[ORIGIN] = request[ORIGIN] = Origin(
         remote=request.remote or "",
         request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
@@ -62,7 +62,7 @@ async def hardening_middleware(request: web.Request, handler: Handler) -> web.St
 
 
 def _as_forwarded(request: web.Request, trust: Trust) -> web.Request:
-    """The request as it reached the first of our own proxies."""
+    """The request as it reached the first trusted proxy."""
     hops = [hop.strip() for hop in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
     remote = request.remote or ""
     for hop in reversed([hop for hop in hops if hop]):
@@ -84,14 +84,14 @@ def _as_forwarded(request: web.Request, trust: Trust) -> web.Request:
 
 
 async def harden(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the headers onto an answer that is about to go."""
+    """Add the headers to an answer before it is sent."""
     add_headers(response.headers, is_secure=request.secure)
     if (origin := request.get(ORIGIN)) is not None and origin.request_id:
         response.headers[REQUEST_ID] = origin.request_id
 
 
 def add_headers(headers: CIMultiDict[str], *, is_secure: bool) -> None:
-    """Add the headers that an answer does not have yet."""
+    """Add the headers that an answer does not have."""
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
     headers["Server"] = SERVER

@@ -1,7 +1,6 @@
-"""What the daemon says about itself: one line an event on standard error, for people or as JSON.
+"""The daemon's own log: one line per event on standard error, for people or as JSON.
 
-Whatever comes from outside is escaped, so that nobody can write a line that looks like one of ours, or steer the
-terminal of whoever reads it.
+Everything from outside is escaped, so that nobody can forge a line or control the terminal of the reader.
 """
 
 from __future__ import annotations
@@ -18,29 +17,29 @@ from structlog.typing import EventDict
 
 
 class _Enduring:
-    """A stream that drops what cannot be written: a full disk under the log must not end what is being logged."""
+    """A stream that drops what cannot be written, because a full disk must not stop the daemon."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or lose it."""
+        """Write, or drop it."""
         with suppress(OSError):
             return self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or lose it."""
+        """Flush, or drop it."""
         with suppress(OSError):
             self._stream.flush()
 
 
 def configure_logging(level: str, style: Literal["auto", "console", "json"]) -> None:
-    """Set up structlog, and let the libraries' warnings through.
+    """Set up structlog, and pass warnings of libraries.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
-        style: for people, for programs, or by whether a terminal listens.
+        style: for people, for programs, or by whether the output is a terminal.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
@@ -73,14 +72,15 @@ def configure_logging(level: str, style: Literal["auto", "console", "json"]) -> 
 
 
 def escaped(text: str) -> str:
-    """A text on one line, with everything visible that would break a line or steer a terminal."""
+    """The text on one line, with escapes for everything that would break a line or control a terminal."""
     if text.isprintable():
         return text
     return "".join(
-        one if one.isprintable() else one.encode("ascii", "backslashreplace").decode() if ord(one) > 0x7F
-        # What is below has no letters of its own there.
-        else f"\\x{ord(one):02x}"
-        for one in text
+        character if character.isprintable()
+        else character.encode("ascii", "backslashreplace").decode() if ord(character) > 0x7F
+        # The codec has no escapes for the characters below.
+        else f"\\x{ord(character):02x}"
+        for character in text
     )  # fmt: skip
 
 
@@ -88,14 +88,14 @@ def _escape(value: Any) -> Any:
     if isinstance(value, str):
         return escaped(value)
     if isinstance(value, Mapping):
-        return {_escape(name): _escape(one) for name, one in value.items()}
+        return {_escape(name): _escape(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_escape(one) for one in value]
+        return [_escape(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float) else escaped(str(value))
 
 
 def _escape_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    return {name: one if name == "exc_info" else _escape(one) for name, one in event.items()}
+    return {name: value if name == "exc_info" else _escape(value) for name, value in event.items()}
 
 
 def _escape_traceback(_logger: Any, _method: str, event: EventDict) -> EventDict:
@@ -109,7 +109,7 @@ def _escaped_lines(text: str) -> str:
 
 
 def _indented_traceback(file: TextIO, trouble: structlog.typing.ExcInfo) -> None:
-    """A traceback whose every line is indented: none can be taken for an event."""
+    """A traceback with every line indented, so that no line looks like an event."""
     file.write(
         "\n" + _indented(structlog.processors.format_exc_info(None, "", {"exc_info": trouble})["exception"])
     )
@@ -120,14 +120,14 @@ def _indented(text: str) -> str:
 
 
 class _LibraryFormatter(logging.Formatter):
-    """What libraries report, in the form of our own lines."""
+    """Formats the messages of libraries like the daemon's own events."""
 
     def __init__(self, *, as_json: bool) -> None:
         super().__init__()
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and an indented traceback where lines are for people."""
+        """One line, followed by an indented traceback if lines are for people."""
         trouble = self.formatException(record.exc_info) if record.exc_info else None
         message, level = escaped(record.getMessage()), record.levelname.lower()
         if self._as_json:

@@ -1,4 +1,4 @@
-"""Runs the daemon behind its HTTP API until a signal or a defect ends it."""
+"""Runs the daemon with its HTTP API until a signal or an internal error ends it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from scheduler.settings.settings import Settings
 
 log = structlog.get_logger()
 
-#: Seconds that requests in progress get when the daemon stops.
+#: Seconds that requests in progress have when the daemon stops.
 SHUTDOWN_SECONDS = 3.0
-#: How much the daemon goes before containers, as nice(1) counts; root's alone to choose.
+#: The priority of the daemon over containers, as in nice(1). Only root can set it.
 NICENESS = -10
-#: Open files that the daemon asks for; the usual 1024 are fewer than its connections and streams may need.
+#: The limit of open files to request. The usual 1024 can be too few for connections and streams.
 MOST_FILES = 65_536
 
 
 def _raise_file_limit() -> int:
-    """Take as many open files as the system grants: connections, engines' streams and the database share them.
+    """Raise the limit of open files, which connections, streams of engines and the database share.
 
     Returns:
-        How many there are.
+        The limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
@@ -50,18 +50,18 @@ def _raise_file_limit() -> int:
 
 
 def _go_first() -> None:
-    """Take precedence over what runs print and compute, where that is allowed: due times do not wait for it.
+    """Give the daemon priority over containers if that is allowed, so that due times are not delayed.
 
-    On Linux it holds for the calling thread and those that it starts, so call it before there are others.
+    On Linux, this applies to the calling thread and the threads it starts, so call it before starting others.
     """
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, min(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def _connections(settings: Settings, files: int) -> int:
-    """How many connections there may be: with few files, half of them, for runs and the database need the others.
+    """The maximum number of connections: at most half of the open files, because runs and the database need the rest.
 
-    Clients that hold more could otherwise keep runs from starting, and everybody else from so much as a refusal.
+    With more, clients could prevent runs from starting and others from getting any answer.
     """
     most = max(files // 2, 1)
     if most < settings.max_connections:
@@ -78,11 +78,11 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
     """Serve until SIGTERM or SIGINT; returns the process's exit status.
 
     Args:
-        settings: the operator's.
-        on_listening: is told the API's URL once it answers.
+        settings: of the operator.
+        on_listening: called with the URL of the API when it answers.
 
     Raises:
-        SettingsError: something that the settings name cannot be used.
+        SettingsError: something in the settings cannot be used.
     """
     files = _raise_file_limit()
     _go_first()
@@ -128,7 +128,7 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
         )
         await runner.setup()
         url = await _listen(runner, settings, tls)
-        # All that was loaded stays for good: looking through it again and again would hold up what is due.
+        # What was loaded stays in memory: checking it in each garbage collection would delay due times.
         gc.collect()
         gc.freeze()
         memory.give_back()
@@ -147,7 +147,7 @@ async def serve(settings: Settings, on_listening: Callable[[str], None]) -> int:
 
 
 def _tls(settings: Settings, loop: asyncio.AbstractEventLoop) -> ssl.SSLContext | None:
-    """What the settings ask for; SIGHUP then has the files read again."""
+    """The TLS context of the settings; SIGHUP reads its files again."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     certificate, key = settings.tls_cert, settings.tls_key
@@ -157,7 +157,7 @@ def _tls(settings: Settings, loop: asyncio.AbstractEventLoop) -> ssl.SSLContext 
         try:
             load_certificate(context, certificate, key)
         except SettingsError as error:
-            log.error("server.certificate_not_renewed", error=str(error))  # noqa: TRY400 - it says all
+            log.error("server.certificate_not_renewed", error=str(error))  # noqa: TRY400 - the message is enough
         else:
             log.info("server.certificate_renewed", tls_cert=str(certificate))
 

@@ -1,7 +1,7 @@
-"""Keeps a few open files in reserve, so that somebody can be answered when no more can be opened.
+"""Keeps a few open files in reserve, so that connections can be answered when no more files can be opened.
 
-Without them a daemon that has reached its limit could not even accept a connection to say so. asyncio tries again
-after a second by itself, but tells of every failure with a traceback, a hundred at once (CPython 3.11).
+Without them, a daemon at its limit could not accept a connection to say so. asyncio tries again after a second, but
+logs every failure with a traceback, a hundred at once (CPython 3.11).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from scheduler.process.metrics import ACCEPT_FAILURES
 
 log = structlog.get_logger()
 
-#: So many connections can be accepted in a second when no more files can be opened.
+#: Number of connections that can be accepted per second when no more files can be opened.
 SPARE: Final = 16
 RESTORE_SECONDS: Final = 1.0
-#: Seconds between two lines that say so.
+#: Seconds between two log lines about it.
 TELL_SECONDS: Final = 30.0
 
 
 class SpareFiles:
-    """Open files of no use but that they can be closed."""
+    """Open files whose only purpose is to be closed."""
 
     def __init__(self) -> None:
         self._held: list[int] = []
@@ -33,11 +33,11 @@ class SpareFiles:
         self._fill()
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take care of the loop's connections that cannot be accepted."""
+        """Handle the event loop's failures to accept connections."""
         loop.set_exception_handler(self._handle)
 
     def close(self) -> None:
-        """Let all of them go."""
+        """Close all of them."""
         if self._restoring is not None:
             self._restoring.cancel()
         while self._held:

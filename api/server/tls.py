@@ -1,4 +1,4 @@
-"""The API's certificate: read at the start, and again when its files have been renewed."""
+"""The API's certificate: read at the start, and again when its files were renewed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from scheduler.domain.errors import SettingsError
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A server's context for TLS 1.2 and newer.
+    """A server context for TLS 1.2 and newer.
 
     Raises:
-        SettingsError: the files cannot be read, or do not belong together.
+        SettingsError: the files cannot be read, or do not match.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -21,16 +21,16 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Use what the files hold now for all connections to come.
+    """Use the current content of the files for all new connections.
 
     Raises:
-        SettingsError: the files cannot be read, or do not belong together; the context keeps what it had.
+        SettingsError: the files cannot be read, or do not match; the context keeps its certificate.
     """
-    # Tried on a context of its own first: half a renewal would leave a key without its certificate.
-    for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+    # Try it on a separate context first: half a renewal would leave a key without its certificate.
+    for target in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
         try:
-            # Without a password given, OpenSSL would ask for one at the terminal.
-            one.load_cert_chain(certificate.expanduser(), key.expanduser(), password="")
+            # Without a password, OpenSSL would ask for one on the terminal.
+            target.load_cert_chain(certificate.expanduser(), key.expanduser(), password="")
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
                 f"tls_cert {certificate} and tls_key {key} cannot be used: {error.strerror or error}. "
