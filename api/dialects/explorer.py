@@ -203,7 +203,7 @@ async def _list(request: web.Request, job: Job | None) -> web.Response:
     found = await request.app[SERVICE].overview.list(
         request[CALLER], wanted, order, page=Page(number, size), count_all=True
     )
-    items = [_item(one) for one in found.found]
+    items = [_item(run) for run in found.found]
     return _success({"items": items, "total": found.count, "Page": number, "PageSize": size})
 
 
@@ -295,16 +295,16 @@ def _success(data: ExplorerJob | ExplorerPage) -> web.Response:
 
 
 def _item(listed: ListedExec) -> ExplorerJob:
-    one = listed.view.exec
+    run = listed.view.exec
     return {
-        "id": one.number,
-        "name": f"{listed.job_name}_{one.created_at.astimezone(UTC):%Y%m%d%H%M%S}",
-        "workflowId": str(one.job_id),
+        "id": run.number,
+        "name": f"{listed.job_name}_{run.created_at.astimezone(UTC):%Y%m%d%H%M%S}",
+        "workflowId": str(run.job_id),
         "workflowName": listed.job_name,
-        "status": _NUMBER[one.status],
-        "runBeginTime": _milliseconds(one.started_at),
-        "runEndTime": _milliseconds(one.ended_at),
-        "createTime": _milliseconds(one.created_at),
+        "status": _NUMBER[run.status],
+        "runBeginTime": _milliseconds(run.started_at),
+        "runEndTime": _milliseconds(run.ended_at),
+        "createTime": _milliseconds(run.created_at),
     }
 
 

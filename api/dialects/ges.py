@@ -142,8 +142,8 @@ async def list_jobs(request: web.Request) -> web.StreamResponse:
     wanted = await _filter_of(request)
     if isinstance(wanted, web.Response):
         return wanted
-    if (one := query.get("job_id")) is not None:
-        listed = await _find(request, wanted, one)
+    if (run_id := query.get("job_id")) is not None:
+        listed = await _find(request, wanted, run_id)
         return as_json({"jobs": [_job(listed)], "jobCount": 1})
     return await _write(request, wanted, offset=offset, limit=limit)
 
@@ -160,7 +160,7 @@ async def _write(request: web.Request, wanted: ExecFilter, *, offset: int, limit
     await response.write(b'{"jobs":[')
     left, comma = limit, ""
     while rest:
-        text = ",".join(json.dumps(_job(one), ensure_ascii=False) for one in rest[:left])
+        text = ",".join(json.dumps(_job(listed), ensure_ascii=False) for listed in rest[:left])
         await response.write((comma + text).encode())
         left, comma = left - len(rest), ","
         if left <= 0 or not found.has_more:
@@ -204,9 +204,9 @@ async def stop_job(request: web.Request) -> web.Response:
     wanted = await _filter_of(request)
     if isinstance(wanted, web.Response):
         return wanted
-    one = (await _find(request, wanted, request.match_info["exec_id"])).view.exec
-    await request.app[SERVICE].execs.stop(request[CALLER], str(one.job_id), one.id)
-    return as_json({"result": "success", "jobId": one.id})
+    run = (await _find(request, wanted, request.match_info["exec_id"])).view.exec
+    await request.app[SERVICE].execs.stop(request[CALLER], str(run.job_id), run.id)
+    return as_json({"result": "success", "jobId": run.id})
 
 
 async def _filter_of(request: web.Request) -> ExecFilter | web.Response:
@@ -236,32 +236,32 @@ async def _find(request: web.Request, wanted: ExecFilter, exec_id: str) -> Liste
 
 
 def _job(listed: ListedExec) -> GesJob:
-    one = listed.view.exec
-    has_ended = one.ended_at is not None
+    run = listed.view.exec
+    has_ended = run.ended_at is not None
     body: GesJob = {
-        "jobId": one.id,
-        "rawRequest": json.dumps(_request(one, listed.job_name), ensure_ascii=False),
+        "jobId": run.id,
+        "rawRequest": json.dumps(_request(run, listed.job_name), ensure_ascii=False),
         "taskType": "Container",
         "canStop": not has_ended,
         "progress": "100" if has_ended else "0",
-        "startTime": _time(one.started_at),
-        "endTime": _time(one.ended_at),
-        "status": _STATUS[one.status],
+        "startTime": _time(run.started_at),
+        "endTime": _time(run.ended_at),
+        "status": _STATUS[run.status],
     }
     if body["status"] == "failed":
-        body["failReason"] = one.error or "The run was cancelled."
+        body["failReason"] = run.error or "The run was cancelled."
     return body
 
 
-def _request(one: Exec, job_name: str) -> dict[str, Any]:
+def _request(run: Exec, job_name: str) -> dict[str, Any]:
     return {
-        "job": one.job_id,
+        "job": run.job_id,
         "name": job_name,
-        "docker_image_repo": one.spec.docker_image_repo,
-        "docker_image_tag": one.spec.docker_image_tag,
-        "command": one.spec.command,
-        "runtime_vars": dict(one.spec.runtime_vars),
-        "resource_size": one.spec.resource_size,
+        "docker_image_repo": run.spec.docker_image_repo,
+        "docker_image_tag": run.spec.docker_image_tag,
+        "command": run.spec.command,
+        "runtime_vars": dict(run.spec.runtime_vars),
+        "resource_size": run.spec.resource_size,
     }
 
 

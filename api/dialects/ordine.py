@@ -104,7 +104,7 @@ async def list_jobs(request: web.Request) -> web.Response:
         page=Page(1, query.number("limit")),
         after=position_of(query, order),
     )
-    response = as_json([_job(request, one) for one in found.found])
+    response = as_json([_job(request, listed) for listed in found.found])
     if found.has_more:
         last = found.found[-1].view.exec
         response.headers["X-Next-Cursor"] = cursor_after(order, last.created_at, last.id)
@@ -117,8 +117,8 @@ async def list_jobs(request: web.Request) -> web.Response:
 async def get_job(request: web.Request) -> web.Response:
     """`GET /api/jobs/{id}`."""
     query_of(request)
-    one, _ = await _find(request)
-    return as_json(_job(request, one))
+    listed, _ = await _find(request)
+    return as_json(_job(request, listed))
 
 
 @described(
@@ -171,17 +171,17 @@ async def change_job(request: web.Request) -> web.Response:
     query_of(request)
     body = await body_of(request, OrdineJobChange, what="job")
     wanted = _status_of(body.status)
-    one, job = await _find(request)
-    now = one.view.exec.status
+    listed, job = await _find(request)
+    now = listed.view.exec.status
     if wanted is ExecStatus.CANCELLED and now in (ExecStatus.WAITING, ExecStatus.RUNNING):
-        view = await request.app[SERVICE].execs.stop(request[CALLER], str(job.id), one.view.exec.id)
-        return as_json(_job(request, ListedExec(view, one.job_name)))
+        view = await request.app[SERVICE].execs.stop(request[CALLER], str(job.id), listed.view.exec.id)
+        return as_json(_job(request, ListedExec(view, listed.job_name)))
     if wanted is not now:
         raise ConflictError(
             f"status: the job is {_word(request, now)}, and only its container can make it {body.status}; "
             "'cancelled' stops one that has not ended"
         )
-    return as_json(_job(request, one))
+    return as_json(_job(request, listed))
 
 
 @described(
@@ -195,9 +195,11 @@ async def change_job(request: web.Request) -> web.Response:
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /api/jobs/{id}`: 204; one that has not ended is refused with 409."""
     query_of(request)
-    one, job = await _find(request)
+    listed, job = await _find(request)
     try:
-        await request.app[SERVICE].execs.delete(request[CALLER], str(job.id), one.view.exec.id, force=False)
+        await request.app[SERVICE].execs.delete(
+            request[CALLER], str(job.id), listed.view.exec.id, force=False
+        )
     except ConflictError as error:
         raise ConflictError(
             'The job has not ended; cancel it first with PATCH {"status": "cancelled"}'
@@ -220,11 +222,13 @@ async def delete_job(request: web.Request) -> web.Response:
 async def list_traces(request: web.Request) -> web.Response:
     """`GET /api/jobs/{id}/traces?limit=&cursor=`: the run's log, oldest first."""
     query = query_of(request)
-    one, job = await _find(request)
+    listed, job = await _find(request)
     wanted = LogQuery(limit=query.number("limit"), cursor=query.get("cursor"))
-    shown = _id_of(one.view.exec)
+    shown = _id_of(listed.view.exec)
     traces: list[OrdineTrace] = []
-    _, reading = await request.app[SERVICE].logs.read(request[CALLER], str(job.id), one.view.exec.id, wanted)
+    _, reading = await request.app[SERVICE].logs.read(
+        request[CALLER], str(job.id), listed.view.exec.id, wanted
+    )
     async for lines in reading:
         traces += [
             {
@@ -297,26 +301,26 @@ def _word(request: web.Request, status: ExecStatus) -> str:
     return request.app[SUCCESS_WORD] if status is ExecStatus.SUCCEEDED else _WORD[status]
 
 
-def _id_of(one: Exec) -> str:
-    return one.spec.labels.get(OWN_ID, one.id)
+def _id_of(run: Exec) -> str:
+    return run.spec.labels.get(OWN_ID, run.id)
 
 
 def _job(request: web.Request, listed: ListedExec) -> OrdineJob:
     view: ExecView = listed.view
-    one = view.exec
+    run = view.exec
     return {
-        "id": _id_of(one),
-        "pipelineId": str(one.job_id),
+        "id": _id_of(run),
+        "pipelineId": str(run.job_id),
         "pipelineName": listed.job_name,
-        "projectId": one.namespace,
-        "status": _word(request, one.status),
+        "projectId": run.namespace,
+        "status": _word(request, run.status),
         "result": None
-        if one.ended_at is None
-        else {"summary": one.error or "The container ended with 0.", "exitCode": one.exit_code},
-        "error": one.error,
-        "startedAt": _time(one.started_at),
-        "completedAt": _time(one.ended_at),
-        "createdAt": _time(one.created_at),
+        if run.ended_at is None
+        else {"summary": run.error or "The container ended with 0.", "exitCode": run.exit_code},
+        "error": run.error,
+        "startedAt": _time(run.started_at),
+        "completedAt": _time(run.ended_at),
+        "createdAt": _time(run.created_at),
     }
 
 

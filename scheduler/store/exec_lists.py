@@ -54,24 +54,24 @@ def find(
         some = found_ids[start : start + IDS_PER_STATEMENT]
         rows = connection.execute(sa.select(execs).where(execs.c.id.in_(some))).mappings()
         by_id = {row["id"]: from_row(row) for row in rows}
-        found += [by_id[one] for one in some if one in by_id]
+        found += [by_id[exec_id] for exec_id in some if exec_id in by_id]
     return found
 
 
 def count(connection: Connection, wanted: ExecFilter, *, count_all: bool = False) -> tuple[int, bool]:
     """How many runs match, as far as they are counted; and whether there may be more than that."""
     total, looked_up, is_estimate = 0, 0, False
-    for one in _ways(connection, wanted, by_start=wanted.asks_for_start):
+    for plan in _ways(connection, wanted, by_start=wanted.asks_for_start):
         # Entries of an index are counted fast; to look each run up besides takes ten times as long.
-        most = max(0, LOOKED_UP - looked_up) if one.rest else COUNTED
-        each = sa.case((sa.and_(*one.rest), 1)) if one.rest else sa.literal(1)
-        some = sa.select(each.label("matches")).select_from(one.source).where(*one.narrow)
+        most = max(0, LOOKED_UP - looked_up) if plan.rest else COUNTED
+        each = sa.case((sa.and_(*plan.rest), 1)) if plan.rest else sa.literal(1)
+        some = sa.select(each.label("matches")).select_from(plan.source).where(*plan.narrow)
         if not count_all:
             some = some.limit(most + 1)
         rows = some.subquery()
         seen, found = connection.execute(sa.select(sa.func.count(), sa.func.count(rows.c.matches))).one()
         total += found
-        looked_up += seen if one.rest else 0
+        looked_up += seen if plan.rest else 0
         is_estimate = is_estimate or (seen > most and not count_all)
         if total > COUNTED and not count_all:
             return COUNTED, True
@@ -102,16 +102,16 @@ def ids(
     branches = []
     if after is not None:
         wanted = _from_there(wanted, order, after)
-    for one in _ways(connection, wanted, by_start=order.by_start):
-        query = sa.select(one.moment.label("moment"), one.exec_id.label("exec_id")).select_from(one.source)
-        query = query.where(*one.narrow, *one.rest)
+    for plan in _ways(connection, wanted, by_start=order.by_start):
+        query = sa.select(plan.moment.label("moment"), plan.exec_id.label("exec_id")).select_from(plan.source)
+        query = query.where(*plan.narrow, *plan.rest)
         if after is not None:
             place = sa.tuple_(sa.literal(after.at, Moment), sa.literal(after.exec_id, sa.Text))
-            here = sa.tuple_(one.moment, one.exec_id)
+            here = sa.tuple_(plan.moment, plan.exec_id)
             query = query.where(here < place if order.is_descending else here > place)
-        keys: tuple[Any, Any] = (one.moment, one.exec_id)
+        keys: tuple[Any, Any] = (plan.moment, plan.exec_id)
         if order.is_descending:
-            keys = (one.moment.desc(), one.exec_id.desc())
+            keys = (plan.moment.desc(), plan.exec_id.desc())
         branches.append(query.order_by(*keys).limit(offset + limit))
     if not branches:
         return []
@@ -127,7 +127,7 @@ def _ways(connection: Connection, wanted: ExecFilter, *, by_start: bool) -> Iter
     """What to ask one after the other."""
     job_ids: list[int | None] = [wanted.job_id]
     if wanted.job_name is not None:
-        job_ids = [one for one in _namesakes(connection, wanted) if wanted.job_id in (None, one)]
+        job_ids = [job_id for job_id in _namesakes(connection, wanted) if wanted.job_id in (None, job_id)]
     statuses: list[ExecStatus | None] = [*sorted(wanted.statuses)] or [None]
     modes: list[TriggerMode | None] = [*sorted(wanted.trigger_modes)] or [None]
     visible = of_visible_jobs(connection)

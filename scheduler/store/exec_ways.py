@@ -93,15 +93,15 @@ def way(connection: Connection, asked: Asked, *, by_start: bool) -> Way:
     """
     usable = [columns for columns in BY_CREATION if set(columns) <= set(asked.equal)]
     # What a longer one has the columns of is not narrower than that.
-    usable = [one for one in usable if not any(set(one) < set(other) for other in usable)]
+    usable = [columns for columns in usable if not any(set(columns) < set(other) for other in usable)]
     if asked.labels and usable == [()]:
         usable = []
     if "job_id" in asked.equal:  # all of its runs are in one namespace
-        usable = [one for one in usable if "namespace" not in one]
+        usable = [columns for columns in usable if "namespace" not in columns]
     choices = [_by_columns(connection, asked, columns, by_start=by_start) for columns in usable]
     choices += [_by_label(connection, asked, label, by_start=by_start) for label in asked.labels]
     if by_start:
-        columns = next(one for one in BY_START if set(one) <= set(asked.equal))
+        columns = next(columns for columns in BY_START if set(columns) <= set(asked.equal))
         in_order = _in_order_of_start(connection, asked, columns)
         if not in_order.rest:
             return in_order
@@ -110,16 +110,16 @@ def way(connection: Connection, asked: Asked, *, by_start: bool) -> Way:
     else:
         # A label is likely to be narrower than a namespace or nothing, and a job than a label.
         in_order = choices[-1] if asked.labels and "job_id" not in asked.equal else choices[0]
-    sizes = [_size(connection, one) for one in choices]
+    sizes = [_size(connection, choice) for choice in choices]
     smallest = min(sizes)
     is_best = smallest <= RARE or (smallest < PROBED and not by_start)
     return choices[sizes.index(smallest)] if is_best else in_order
 
 
-def _size(connection: Connection, one: Way) -> int:
+def _size(connection: Connection, choice: Way) -> int:
     """How many entries an index has for it, as far as `PROBED`."""
-    table = execs if one.source is execs else exec_labels
-    some = sa.select(sa.literal(1)).select_from(table).where(*one.narrow).limit(PROBED)
+    table = execs if choice.source is execs else exec_labels
+    some = sa.select(sa.literal(1)).select_from(table).where(*choice.narrow).limit(PROBED)
     return int(connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one())
 
 
@@ -146,8 +146,8 @@ def _by_columns(connection: Connection, asked: Asked, columns: Sequence[str], *,
 def _by_label(connection: Connection, asked: Asked, label: tuple[str, str], *, by_start: bool) -> Way:
     name, value = label
     started = _apart(connection, execs.c.started_at)
-    rest = [_apart(connection, execs.c[column]) == one for column, one in asked.equal.items()]
-    rest += [*_having([one for one in asked.labels if one != label]), *asked.others]
+    rest = [_apart(connection, execs.c[column]) == value for column, value in asked.equal.items()]
+    rest += [*_having([other for other in asked.labels if other != label]), *asked.others]
     rest += _started(started, asked, by_start=by_start)
     joined = exec_labels.join(execs, execs.c.id == exec_labels.c.exec_id)
     return Way(

@@ -1,4 +1,4 @@
-"""Execs as rows, and the one place that writes a status.
+"""Runs as rows, and the only place that writes a status.
 
 Every function takes a connection inside a transaction of `Database`; none commits.
 """
@@ -28,7 +28,7 @@ from_row = reader(Exec)
 
 
 def insert(connection: Connection, new: Iterable[Exec]) -> None:
-    """Store execs that wait; each is given its number."""
+    """Store new, waiting runs and assign their numbers."""
     rows, labels = [], []
     new = list(new)
     first = counters.take(connection, "execs", len(new)) if new else 0
@@ -43,13 +43,13 @@ def insert(connection: Connection, new: Iterable[Exec]) -> None:
 
 
 def get(connection: Connection, exec_id: str) -> Exec | None:
-    """The exec of that id, or None."""
+    """The run with that id, or None."""
     row = connection.execute(sa.select(execs).where(execs.c.id == exec_id)).mappings().first()
     return None if row is None else from_row(row)
 
 
 def by_number(connection: Connection, number: int) -> Exec | None:
-    """The exec of that number, or None."""
+    """The run with that number, or None."""
     row = connection.execute(sa.select(execs).where(execs.c.number == number)).mappings().first()
     return None if row is None else from_row(row)
 
@@ -62,7 +62,7 @@ def page(
     limit: int,
     statuses: Collection[ExecStatus] = (),
 ) -> tuple[int, list[Exec]]:
-    """How many execs the job has, and `limit` of them from `offset` on, newest first; all, or those in `statuses`."""
+    """The number of runs of a job with these statuses, and `limit` of them from `offset` on, the latest first."""
     wanted = execs.c.job_id == job_id
     if statuses:
         wanted = sa.and_(wanted, execs.c.status.in_(statuses))
@@ -73,13 +73,13 @@ def page(
 
 
 def of_visible_jobs(connection: Connection) -> list[sa.ColumnElement[bool]]:
-    """The condition that leaves out runs of deleted jobs; none while no deleted job is being cleared away."""
+    """The condition that excludes runs of deleted jobs; empty if there are none left to clear."""
     hidden = deleted_ids(connection)
     return [execs.c.job_id.not_in(hidden)] if hidden else []
 
 
 def latest_of(connection: Connection, job_ids: Collection[int]) -> dict[int, Exec]:
-    """The newest exec of each of the jobs that has one, by job id."""
+    """The latest run of each job that has one, by the job's id."""
     other = execs.alias()
     newest = (
         sa.select(other.c.id)
@@ -98,13 +98,13 @@ def latest_of(connection: Connection, job_ids: Collection[int]) -> dict[int, Exe
 
 
 def open_of_job(connection: Connection, job_id: int) -> list[Exec]:
-    """The job's execs that wait or run, oldest first."""
+    """The open runs of a job, the oldest first."""
     query = sa.select(execs).where(execs.c.job_id == job_id, _open).order_by(execs.c.created_at)
     return [from_row(row) for row in connection.execute(query).mappings()]
 
 
 def count_open(connection: Connection, job_ids: Collection[int]) -> dict[int, int]:
-    """How many execs wait or run, for each of the jobs that has any."""
+    """The number of open runs of each job that has any."""
     found: dict[int, int] = {}
     ids = sorted(set(job_ids))
     for start in range(0, len(ids), IDS_PER_STATEMENT):
@@ -117,18 +117,18 @@ def count_open(connection: Connection, job_ids: Collection[int]) -> dict[int, in
     return found
 
 
-def stop(connection: Connection, one: Exec, *, now: datetime, reason: str) -> None:
-    """Store the wish that an exec ends; one that nobody has dispatched ends at once.
+def stop(connection: Connection, run: Exec, *, now: datetime, reason: str) -> None:
+    """Store the request to stop a run; a run that was not dispatched ends immediately.
 
-    The first wish counts; one that has ended is left alone.
+    Only the first request counts, and runs that have ended are not changed.
 
     Args:
         connection: inside a transaction.
-        one: the exec, as it was read in this transaction.
+        run: as it was read in this transaction.
         now: the present (UTC).
-        reason: who asked, or what replaced it, for people.
+        reason: who or what requested it, in words.
     """
-    if one.status is ExecStatus.WAITING and one.dispatched_at is None:
+    if run.status is ExecStatus.WAITING and run.dispatched_at is None:
         fields: dict[str, Any] = {
             "stop_requested_at": now,
             "stop_reason": reason,
@@ -136,10 +136,10 @@ def stop(connection: Connection, one: Exec, *, now: datetime, reason: str) -> No
             "error": f"It was stopped before its container started: {reason}.",
         }
         if _change(
-            connection, one.id, one.status, ExecStatus.CANCELLED, execs.c.dispatched_at.is_(None), **fields
+            connection, run.id, run.status, ExecStatus.CANCELLED, execs.c.dispatched_at.is_(None), **fields
         ):
             return
-    wanted = sa.and_(execs.c.id == one.id, _open, execs.c.stop_requested_at.is_(None))
+    wanted = sa.and_(execs.c.id == run.id, _open, execs.c.stop_requested_at.is_(None))
     connection.execute(execs.update().where(wanted).values(stop_requested_at=now, stop_reason=reason))
 
 
@@ -153,26 +153,26 @@ def change_status(
     retry: Exec | None = None,
     **fields: Any,
 ) -> bool:
-    """Compare-and-set an exec's status together with the fields that belong to the change.
+    """Compare and set the status of a run, together with the fields that belong to the change.
 
-    Whoever wants to be told of it gets a row in the outbox.
+    Notifications about it are written to the outbox.
 
     Args:
         connection: inside a transaction.
-        exec_id: which.
-        before: the status it has to have.
-        after: the status it gets.
-        owner: the daemon that has to look after it; None: nobody may. One that was frozen and lost its execs to
-            another thereby changes nothing any more.
-        retry: the attempt that follows, if one does. There is none of a run that somebody has asked to stop, even in
-            the last moment, so the change is made only if nobody has.
-        fields: what else is written.
+        exec_id: the run.
+        before: the status that it must have.
+        after: the new status.
+        owner: the daemon that must manage it; None if no daemon may. A daemon that was frozen and lost its runs to
+            another one can therefore not change them.
+        retry: the attempt that follows, if any. A run is not retried if its stop was requested, even at the last
+            moment, so the change is only made if it was not.
+        fields: other columns to write.
 
     Returns:
-        Whether the exec was in status `before` and that owner's, so that the change was made.
+        Whether the run had the status `before` and that owner, so that the change was made.
 
     Raises:
-        ValueError: the table of transitions has no such change.
+        ValueError: the table has no such transition.
     """
     same = execs.c.owner.is_(None) if owner is None else execs.c.owner == owner
     if retry is not None:
@@ -203,20 +203,20 @@ def _change(
 
 
 def delete(connection: Connection, exec_id: str) -> None:
-    """Remove the exec; what it printed cannot be reached any more, and is cleared away bit by bit."""
+    """Delete a run. Its log is no longer accessible and is deleted in batches."""
     discard_logs(connection, [exec_id])
     connection.execute(execs.delete().where(execs.c.id == exec_id))
 
 
 def discard_logs(connection: Connection, exec_ids: Sequence[str]) -> None:
-    """Have the logs of execs that are being removed cleared away; again for the same changes nothing."""
+    """Mark the logs of deleted runs for deletion; repeating it changes nothing."""
     if exec_ids:
         rows = [{"exec_id": exec_id} for exec_id in exec_ids]
         connection.execute(insert_into(connection, discarded_logs).on_conflict_do_nothing(), rows)
 
 
 def existing_open(connection: Connection, exec_ids: Sequence[str]) -> set[str]:
-    """Those of the execs that exist and have not ended."""
+    """The runs that exist and have not ended."""
     found: set[str] = set()
     for start in range(0, len(exec_ids), IDS_PER_STATEMENT):
         some = exec_ids[start : start + IDS_PER_STATEMENT]

@@ -139,15 +139,15 @@ class ExecUseCases:
                     )
             elif policy is ConcurrencyPolicy.REPLACE:
                 earlier = execs.open_of_job(connection, job.id)
-            for one in earlier:
-                execs.stop(connection, one, now=now, reason=replaced_by(new.id))
+            for run in earlier:
+                execs.stop(connection, run, now=now, reason=replaced_by(new.id))
             execs.insert(connection, [new])
             record_exec(connection, caller, action, new, now=now)
             return new, earlier
 
         new, earlier = await self._parts.database.write(work)
         point(Point.TRIGGERED)
-        self._parts.tell_stopped((one.id for one in earlier), replaced_by(new.id))
+        self._parts.tell_stopped((run.id for run in earlier), replaced_by(new.id))
         self._parts.dispatcher.offer([new])
         return self._parts.view(new)
 
@@ -167,7 +167,7 @@ class ExecUseCases:
             )
 
         count, found = await self._parts.database.read(work)
-        return count, [self._parts.view(one) for one in found]
+        return count, [self._parts.view(run) for run in found]
 
     async def get(self, caller: Caller, job_id: str, exec_id: str) -> tuple[ExecView, JobView]:
         """One run, with its job as it is now.
@@ -177,11 +177,11 @@ class ExecUseCases:
         """
 
         def work(connection: Connection) -> tuple[Exec, JobView]:
-            job, one = visible_exec(connection, caller, job_id, exec_id)
-            return one, JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
+            job, run = visible_exec(connection, caller, job_id, exec_id)
+            return run, JobView(job, execs.latest_of(connection, [job.id]).get(job.id))
 
-        one, job = await self._parts.database.read(work)
-        return self._parts.view(one), job
+        run, job = await self._parts.database.read(work)
+        return self._parts.view(run), job
 
     async def stop(self, caller: Caller, job_id: str, exec_id: str) -> ExecView:
         """Ask for a run's end; one that waits ends at once.
@@ -194,18 +194,18 @@ class ExecUseCases:
         now = self._parts.clock.now()
 
         def work(connection: Connection) -> Exec:
-            job, one = visible_exec(connection, caller, job_id, exec_id)
+            job, run = visible_exec(connection, caller, job_id, exec_id)
             demand(caller, Role.OPERATOR, job.definition.namespace)
-            if one.ended_at is not None:
-                raise ConflictError(f"exec {one.id} has ended already (status {one.status.value})")
-            execs.stop(connection, one, now=now, reason=requested_by(caller.user))
-            record_exec(connection, caller, "exec.stop", one, now=now)
-            return execs.get(connection, one.id) or one
+            if run.ended_at is not None:
+                raise ConflictError(f"exec {run.id} has ended already (status {run.status.value})")
+            execs.stop(connection, run, now=now, reason=requested_by(caller.user))
+            record_exec(connection, caller, "exec.stop", run, now=now)
+            return execs.get(connection, run.id) or run
 
-        one = await self._parts.database.write(work)
+        run = await self._parts.database.write(work)
         point(Point.STOP_REQUESTED)
-        self._parts.tell_stopped([one.id], one.stop_reason)
-        return self._parts.view(one)
+        self._parts.tell_stopped([run.id], run.stop_reason)
+        return self._parts.view(run)
 
     async def delete(self, caller: Caller, job_id: str, exec_id: str, *, force: bool) -> None:
         """Remove a run with its logs.
@@ -224,20 +224,20 @@ class ExecUseCases:
         now = self._parts.clock.now()
 
         def check(connection: Connection) -> Exec:
-            job, one = visible_exec(connection, caller, job_id, exec_id)
+            job, run = visible_exec(connection, caller, job_id, exec_id)
             demand(caller, Role.EDITOR, job.definition.namespace)
-            if one.ended_at is None:
+            if run.ended_at is None:
                 if not force:
                     raise ConflictError(
-                        f"Run {one.id} has not ended (status {one.status.value}). "
+                        f"Run {run.id} has not ended (status {run.status.value}). "
                         f"Stop it first, or use {How.FORCE} to stop and delete it."
                     )
-                execs.stop(connection, one, now=now, reason=requested_by(caller.user))
-            record_exec(connection, caller, "exec.delete", one, now=now)
-            return one
+                execs.stop(connection, run, now=now, reason=requested_by(caller.user))
+            record_exec(connection, caller, "exec.delete", run, now=now)
+            return run
 
-        one = await self._parts.database.write(check)
-        if one.ended_at is None:
-            await self._parts.discard([one.id])
-        await self._parts.database.write(lambda connection: execs.delete(connection, one.id))
+        run = await self._parts.database.write(check)
+        if run.ended_at is None:
+            await self._parts.discard([run.id])
+        await self._parts.database.write(lambda connection: execs.delete(connection, run.id))
         self._parts.cleaner.wake()
