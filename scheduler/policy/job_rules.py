@@ -1,6 +1,6 @@
-"""What a definition must satisfy beyond its shape, and where a changed schedule stands.
+"""The rules of a job's definition beyond its shape, and the cursor of a changed schedule.
 
-Pure: asks the settings' sizes and regions and the schedule's arithmetic; reads and writes nothing.
+Pure: uses the configured sizes and regions and the arithmetic of schedules; no I/O.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scheduler.policy.container_policy import ContainerPolicy, violations
 from scheduler.timing.schedule import TimezoneError, check_timezone, parse_schedule, start_schedule
 
 MICROSECOND = timedelta(microseconds=1)
-#: The fields that decide when a job is due; a change of any of them starts its schedule anew.
+#: The fields that determine when a job is due. A change of any of them restarts the schedule.
 SCHEDULE_FIELDS = ("is_schedule_active", "schedule_mode", "schedule_timezone")
 
 
@@ -29,19 +29,19 @@ def check_definition(
     policy: ContainerPolicy,
     changes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Accept a definition that can run.
+    """Check that a definition can run.
 
-    A job whose region or size is no longer configured may still be changed, above all be switched off.
+    A job whose region or size is no longer configured can still be changed, for example switched off.
 
     Args:
-        definition: with its changes.
-        sizes: the configured ones.
-        regions: the configured ones.
-        policy: what the containers of its namespace may do.
-        changes: what a change of a stored job names; None for a new one.
+        definition: after the changes.
+        sizes: the configured sizes.
+        regions: the configured regions.
+        policy: the container policy of its namespace.
+        changes: the changed fields of a stored job; None for a new job.
 
     Raises:
-        InvalidInputError: names every field that is wrong, its value, and what to write instead.
+        InvalidInputError: names every invalid field, its value, and what to do.
     """
     is_whole = changes is None or changes.get("is_schedule_active")
     named: Collection[str] = ("resource_size", "region_name") if is_whole else (changes or ())
@@ -64,7 +64,7 @@ def check_definition(
                 "region_name",
                 definition.region_name,
                 "is not a configured region",
-                f"use one of {', '.join(regions)}, or configure it",
+                f"use one of {', '.join(regions)}, or ask an administrator to configure it",
             )
         )
     if errors:
@@ -72,12 +72,12 @@ def check_definition(
 
 
 def with_image(definition: JobDefinition, before: JobDefinition, changes: Collection[str]) -> JobDefinition:
-    """The definition without the digest of an image that it names no more, or pins no more.
+    """The definition without the digest of its image, if the image was changed or is no longer pinned.
 
     Args:
-        definition: with its changes.
-        before: without them.
-        changes: the fields that are changed; a digest that is among them stays.
+        definition: after the changes.
+        before: before the changes.
+        changes: the names of the changed fields; a digest among them is kept.
     """
     same = all(
         getattr(definition, name) == getattr(before, name)
@@ -89,14 +89,14 @@ def with_image(definition: JobDefinition, before: JobDefinition, changes: Collec
 
 
 def check_size(name: str, sizes: Mapping[str, Size]) -> list[FieldError]:
-    """What is wrong with the name of a size; empty if nothing is."""
+    """The errors of the name of a size."""
     if name in sizes:
         return []
     return [FieldError("resource_size", name, "is not a configured size", f"use one of {', '.join(sizes)}")]
 
 
 def check_command(command: Command) -> list[FieldError]:
-    """What is wrong with a command; empty if nothing is."""
+    """The errors of a command."""
     try:
         words = command_words(command)
     except ValueError as error:
@@ -105,7 +105,7 @@ def check_command(command: Command) -> list[FieldError]:
                 "command",
                 command,
                 f"cannot be split into words: {error}".replace("No closing", "no closing"),
-                "close the quotation, or give the words as a list of strings",
+                "close the quotation mark, or write the words as a list of strings",
             )
         ]
     if words is not None and not words[0]:
@@ -113,15 +113,15 @@ def check_command(command: Command) -> list[FieldError]:
             FieldError(
                 "command",
                 command,
-                "begins with an empty word, which is no program's name",
-                "begin with a program, or give null for the image's own command",
+                "starts with an empty word, which cannot be a program",
+                "start with a program, or use null for the image's own command",
             )
         ]
     return []
 
 
 def check_schedule(text: str | None, zone: str | None, *, is_active: bool) -> list[FieldError]:
-    """What is wrong with a schedule, its zone, or its being switched on; empty if nothing is."""
+    """The errors of a schedule, its time zone, and its activation."""
     errors = []
     try:
         check_timezone("UTC" if zone is None else zone)
@@ -139,8 +139,8 @@ def check_schedule(text: str | None, zone: str | None, *, is_active: bool) -> li
             FieldError(
                 "schedule_mode",
                 None,
-                "is needed to switch the schedule on",
-                "give a schedule such as R/2026-01-01T00:00:00Z/PT1H, or is_schedule_active: false",
+                "is required when is_schedule_active is true",
+                "set a schedule such as R/2026-01-01T00:00:00Z/PT1H, or set is_schedule_active to false",
             )
         )
     return errors
@@ -149,12 +149,12 @@ def check_schedule(text: str | None, zone: str | None, *, is_active: bool) -> li
 def with_schedule(
     definition: JobDefinition, before: Job | None, now: datetime
 ) -> tuple[JobDefinition, ScheduleCursor]:
-    """The definition with its start written in where it has none, and where its schedule stands now.
+    """The definition, with a start if its schedule has none, and the cursor of its schedule.
 
     Args:
-        definition: checked.
-        before: the job as it was; None for a new one.
-        now: the present (UTC): due times before it never happened.
+        definition: already checked.
+        before: the job before the change; None for a new job.
+        now: the current time (UTC); earlier due times do not count.
     """
     if before is not None and all(
         getattr(before.definition, field) == getattr(definition, field) for field in SCHEDULE_FIELDS

@@ -1,7 +1,7 @@
-"""Lists of runs across jobs: found by index whatever is asked for, and counted as far as that is cheap.
+"""Lists of runs across jobs: found by index for any filter, and counted as far as that is cheap.
 
-A question with several statuses, trigger modes or jobs is asked once for each combination, since an index gives
-only one of them in order; the answers are merged. Every function takes a connection inside a transaction of
+A filter with several statuses, trigger modes or jobs is queried once for each combination, because an index has only
+one of them in order; the results are merged. Every function takes a connection inside a transaction of
 `Database`; none commits.
 """
 
@@ -22,10 +22,10 @@ from scheduler.store.execs import from_row, of_visible_jobs
 from scheduler.store.jobs import IDS_PER_STATEMENT
 from scheduler.store.tables import Moment, execs, jobs
 
-#: Up to so many matches are counted one by one, and so many runs looked up for it; statistics count all.
+#: Maximum number of matches that are counted, and of runs that are read for it. Statistics count everything.
 COUNTED: Final = 10_000
 LOOKED_UP: Final = 1_000
-#: How many jobs may share a name that is asked for.
+#: Maximum number of jobs with the same name in a filter by name.
 MOST_NAMESAKES: Final = 100
 
 
@@ -38,15 +38,15 @@ def find(
     offset: int = 0,
     after: Position | None = None,
 ) -> list[Exec]:
-    """`limit` of the runs that match, in order.
+    """`limit` of the matching runs, in order.
 
     Args:
         connection: inside a transaction.
-        wanted: which runs.
-        order: how they are put in order.
-        limit: how many at most.
-        offset: how many to pass over; costs as much as returning them.
-        after: the place to go on from, in the same order; costs nothing.
+        wanted: the filter.
+        order: of the runs.
+        limit: maximum number of runs.
+        offset: number of runs to skip; costs as much as returning them.
+        after: the position to continue after, in the same order; costs nothing.
     """
     found: list[Exec] = []
     found_ids = ids(connection, wanted, order, limit=limit, offset=offset, after=after)
@@ -59,10 +59,10 @@ def find(
 
 
 def count(connection: Connection, wanted: ExecFilter, *, count_all: bool = False) -> tuple[int, bool]:
-    """How many runs match, as far as they are counted; and whether there may be more than that."""
+    """The number of matching runs, as far as they are counted, and whether there may be more."""
     total, looked_up, is_estimate = 0, 0, False
     for plan in _ways(connection, wanted, by_start=wanted.asks_for_start):
-        # Entries of an index are counted fast; to look each run up besides takes ten times as long.
+        # Counting entries of an index is fast; reading each run as well takes ten times as long.
         most = max(0, LOOKED_UP - looked_up) if plan.rest else COUNTED
         each = sa.case((sa.and_(*plan.rest), 1)) if plan.rest else sa.literal(1)
         some = sa.select(each.label("matches")).select_from(plan.source).where(*plan.narrow)
@@ -79,7 +79,7 @@ def count(connection: Connection, wanted: ExecFilter, *, count_all: bool = False
 
 
 def job_names(connection: Connection, job_ids: Sequence[int]) -> dict[int, str]:
-    """The names of the jobs, by id."""
+    """The names of jobs by id."""
     found: dict[int, str] = {}
     ids = sorted(set(job_ids))
     for start in range(0, len(ids), IDS_PER_STATEMENT):
@@ -98,7 +98,7 @@ def ids(
     offset: int = 0,
     after: Position | None = None,
 ) -> list[str]:
-    """The ids of what `find` finds, for whoever needs no more."""
+    """The ids of the runs that `find` returns."""
     branches = []
     if after is not None:
         wanted = _from_there(wanted, order, after)
@@ -124,7 +124,7 @@ def ids(
 
 
 def _ways(connection: Connection, wanted: ExecFilter, *, by_start: bool) -> Iterator[Way]:
-    """What to ask one after the other."""
+    """The queries to run, one for each combination."""
     job_ids: list[int | None] = [wanted.job_id]
     if wanted.job_name is not None:
         job_ids = [job_id for job_id in _namesakes(connection, wanted) if wanted.job_id in (None, job_id)]
@@ -149,7 +149,7 @@ def _ways(connection: Connection, wanted: ExecFilter, *, by_start: bool) -> Iter
 
 
 def _from_there(wanted: ExecFilter, order: Order, after: Position) -> ExecFilter:
-    """The filter with its range cut where the list goes on: SQLite may search by the range and not by the place."""
+    """The filter with its range cut where the list continues: SQLite may search by the range, not by the position."""
     bound = ("started" if order.by_start else "created") + ("_to" if order.is_descending else "_from")
     nearest = min if order.is_descending else max
     asked = getattr(wanted, bound)

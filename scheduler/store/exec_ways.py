@@ -1,9 +1,9 @@
-"""By which index a list of runs is read: the narrowest one that has what is asked for in order.
+"""Chooses the index for a list of runs: the most selective one that has the runs in order.
 
-SQLite keeps no statistics here and takes one index with an equality for as good as another: it read a namespace's
-100,000 runs to find a job's thousand. So the entries of each index that might do are counted, but only as far as
-`PROBED`, and the condition on every column that is not to be searched by is written so that SQLite leaves it alone
-(its manual, 'The SQLite Query Optimizer Overview', 3: a unary plus). PostgreSQL has statistics and chooses itself.
+Without statistics, SQLite considers all indexes with an equality equal: it read the 100,000 runs of a namespace to
+find the thousand of a job. So the entries of each suitable index are counted, up to `PROBED`, and conditions on other
+columns are written so that SQLite does not use their indexes ('The SQLite Query Optimizer Overview', section 3: a
+unary plus). PostgreSQL has statistics and chooses by itself. Decision 0014 compares this with SQLite's `ANALYZE`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sqlalchemy.sql.operators import custom_op
 
 from scheduler.store.tables import exec_labels, execs
 
-#: What has so few entries is read as a whole, whatever else is asked for.
+#: An index with this few entries is read completely, whatever the order.
 RARE: Final = 5_000
-#: So many entries of an index are counted to find out which has the fewest.
+#: Maximum number of entries that are counted to compare indexes.
 PROBED: Final = 12_000
-#: The indexes on runs that give them in order, by the columns that have to be equal; the narrowest first.
+#: The indexes that have runs in order, by the columns that must be equal; the most selective ones first.
 BY_CREATION: Final[tuple[tuple[str, ...], ...]] = (
     ("job_id", "status"),
     ("job_id",),
@@ -36,7 +36,7 @@ BY_CREATION: Final[tuple[tuple[str, ...], ...]] = (
 )
 BY_START: Final[tuple[tuple[str, ...], ...]] = (("namespace",), ())
 
-#: A start is told by the engine's clock, which may be so far behind ours.
+#: Starts have the time of the engine's clock, which may be this far behind.
 SKEW: Final = timedelta(days=1)
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -47,14 +47,14 @@ Conditions = list[sa.ColumnElement[bool]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is asked for of one status, trigger mode and job at most.
+    """A filter with at most one status, trigger mode and job.
 
     Attributes:
-        equal: the columns that have to be equal, with their values.
-        labels: that a run must have.
-        created: bounds of its making.
-        started: bounds of its start.
-        others: further conditions, which no index helps with.
+        equal: the columns that must be equal, with their values.
+        labels: labels that a run must have.
+        created: bounds of the creation time.
+        started: bounds of the start time.
+        others: further conditions, which no index supports.
     """
 
     equal: Mapping[str, Any]
@@ -66,14 +66,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How to read the runs that are asked for.
+    """How to read the runs of a filter.
 
     Attributes:
-        source: what to select from.
-        narrow: the conditions that the index is searched by.
-        rest: those that each of its entries is tried by; none where the index says all.
-        moment: what the runs are put in order by.
-        exec_id: their ids.
+        source: the tables to select from.
+        narrow: the conditions for searching the index.
+        rest: the conditions to check for each entry; empty if the index is enough.
+        moment: the time to order by.
+        exec_id: the column with the ids of the runs.
     """
 
     source: sa.FromClause
@@ -84,19 +84,19 @@ class Way:
 
 
 def way(connection: Connection, asked: Asked, *, by_start: bool) -> Way:
-    """The way to read what is asked for.
+    """The way to read the runs of a filter.
 
     Args:
         connection: inside a transaction.
-        asked: which runs.
-        by_start: whether they are wanted in the order of their starts, else in that of their making.
+        asked: the filter.
+        by_start: whether to order by start time, else by creation time.
     """
     usable = [columns for columns in BY_CREATION if set(columns) <= set(asked.equal)]
-    # What a longer one has the columns of is not narrower than that.
+    # An index is less selective than one that has all of its columns and more.
     usable = [columns for columns in usable if not any(set(columns) < set(other) for other in usable)]
     if asked.labels and usable == [()]:
         usable = []
-    if "job_id" in asked.equal:  # all of its runs are in one namespace
+    if "job_id" in asked.equal:  # all runs of a job are in one namespace
         usable = [columns for columns in usable if "namespace" not in columns]
     choices = [_by_columns(connection, asked, columns, by_start=by_start) for columns in usable]
     choices += [_by_label(connection, asked, label, by_start=by_start) for label in asked.labels]
@@ -108,7 +108,7 @@ def way(connection: Connection, asked: Asked, *, by_start: bool) -> Way:
     elif len(choices) == 1:
         return choices[0]
     else:
-        # A label is likely to be narrower than a namespace or nothing, and a job than a label.
+        # A label is likely to be more selective than a namespace or nothing, and a job more than a label.
         in_order = choices[-1] if asked.labels and "job_id" not in asked.equal else choices[0]
     sizes = [_size(connection, choice) for choice in choices]
     smallest = min(sizes)
@@ -117,7 +117,7 @@ def way(connection: Connection, asked: Asked, *, by_start: bool) -> Way:
 
 
 def _size(connection: Connection, choice: Way) -> int:
-    """How many entries an index has for it, as far as `PROBED`."""
+    """The number of index entries for it, up to `PROBED`."""
     table = execs if choice.source is execs else exec_labels
     some = sa.select(sa.literal(1)).select_from(table).where(*choice.narrow).limit(PROBED)
     return int(connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one())
@@ -184,20 +184,20 @@ def _in_order_of_start(connection: Connection, asked: Asked, columns: Sequence[s
 
 
 def _apart(connection: Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """The column, so that SQLite searches and sorts by no index on it."""
+    """The column in a form for which SQLite does not use an index."""
     if connection.dialect.name != "sqlite":
         return column
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
 def _made(asked: Asked) -> Bounds:
-    """When what is asked for was made: before it started."""
+    """The bounds of the creation time: runs are created before they start."""
     (start, end), (_, latest) = asked.created, asked.started
     return (start, end if latest is None else min(end or _LAST, _moved(latest, SKEW)))
 
 
 def _begun(asked: Asked) -> Bounds:
-    """When it started: after it was made."""
+    """The bounds of the start time: runs start after they are created."""
     (start, end), (earliest, _) = asked.started, asked.created
     return (start if earliest is None else max(start or _FIRST, _moved(earliest, -SKEW)), end)
 
@@ -220,7 +220,7 @@ def _started(moment: sa.ColumnElement[Any], asked: Asked, *, by_start: bool) -> 
 
 
 def _having(labels: Sequence[tuple[str, str]]) -> Conditions:
-    """Runs that have all of these labels."""
+    """The conditions for runs that have all of these labels."""
     others = [(exec_labels.alias(), name, value) for name, value in labels]
     return [
         sa.exists().where(other.c.exec_id == execs.c.id, other.c.name == name, other.c.value == value)

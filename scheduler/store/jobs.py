@@ -1,4 +1,4 @@
-"""Jobs as rows: making, finding, changing, deleting, and asking which fall due soon.
+"""Jobs as rows: creating, finding, changing and deleting them, and finding those that are due soon.
 
 Every function takes a connection inside a transaction of `Database`; none commits.
 """
@@ -26,10 +26,10 @@ from scheduler.store.tables import (
     secret_uses,
 )
 
-#: How many ids one statement carries; well under every database's limit of parameters.
+#: Number of ids in one statement, well below the limits of all databases.
 IDS_PER_STATEMENT = 500
 
-#: A job that was deleted exists for nobody; its row stays until the last of its runs has been cleared away.
+#: A deleted job is invisible; its row is kept until the last of its runs is deleted.
 _there = jobs.c.deleted_at.is_(None)
 
 
@@ -45,10 +45,10 @@ def insert(
     created_by: str,
     now: datetime,
 ) -> Job:
-    """Store a new job and return it with its id.
+    """Store a new job; returns it with its id.
 
     Raises:
-        ConflictError: the namespace has a job of that name.
+        ConflictError: the namespace already has a job with that name.
     """
     values = values_of(definition) | values_of(cursor)
     statement = jobs.insert().values(**values, created_by=created_by, created_at=now, updated_at=now)
@@ -65,15 +65,15 @@ def insert(
 
 
 def get(connection: Connection, job_id: int) -> Job | None:
-    """The job of that id, or None."""
+    """The job with that id, or None."""
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id, _there)).mappings().first()
     return None if row is None else from_row(row)
 
 
 def page(connection: Connection, wanted: JobFilter, *, offset: int, limit: int) -> tuple[int, list[Job]]:
-    """How many jobs match, and `limit` of them from `offset` on, in the order they were made."""
+    """The number of matching jobs, and `limit` of them from `offset` on, the oldest first."""
     hidden = deleted_ids(connection)
-    # Said only where there are some: counting by an index alone reads no job.
+    # Only if there are any: without this condition, counting needs only an index.
     conditions: list[sa.ColumnElement[bool]] = [jobs.c.id.not_in(hidden)] if hidden else [sa.true()]
     if wanted.namespace is not None:
         conditions.append(jobs.c.namespace == wanted.namespace)
@@ -92,7 +92,7 @@ def page(connection: Connection, wanted: JobFilter, *, offset: int, limit: int) 
 
 
 def _is_in(state: ScheduleState) -> sa.ColumnElement[bool]:
-    """Whether a job's schedule stands there; says the same as `Job.schedule_state`."""
+    """The condition for a state of the schedule; equivalent to `Job.schedule_state`."""
     if state is ScheduleState.NONE:
         return jobs.c.schedule_mode.is_(None)
     if state is ScheduleState.ACTIVE:
@@ -106,10 +106,10 @@ def _is_in(state: ScheduleState) -> sa.ColumnElement[bool]:
 def update(
     connection: Connection, job_id: int, definition: JobDefinition, cursor: ScheduleCursor, *, now: datetime
 ) -> None:
-    """Replace what the job is and where its schedule stands.
+    """Replace the definition of a job and the cursor of its schedule.
 
     Raises:
-        ConflictError: the namespace has another job of that name.
+        ConflictError: the namespace has another job with that name.
     """
     values = values_of(definition) | values_of(cursor)
     try:
@@ -124,38 +124,38 @@ def update(
 
 
 def hide(connection: Connection, job_id: int, *, now: datetime) -> None:
-    """Delete the job as far as anybody can see: its name is free, and its runs and ledger cannot be reached.
+    """Make a deleted job invisible: its name is free, and its runs and ledger are no longer accessible.
 
-    What is left of it is cleared away bit by bit; see `scheduler.store.clearing`.
+    The rest is deleted in batches; see `scheduler.store.clearing`.
     """
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(deleted_at=now))
     connection.execute(secret_uses.delete().where(secret_uses.c.job_id == job_id))
-    # Nobody is told of it any more.
+    # There are no more notifications about it.
     connection.execute(hooks.delete().where(hooks.c.job_id == job_id))
     connection.execute(deliveries.delete().where(deliveries.c.job_id == job_id))
 
 
 def deleted_ids(connection: Connection) -> list[int]:
-    """Jobs that were deleted and of which something is left to be cleared away."""
+    """The ids of deleted jobs that still have rows to delete."""
     query = sa.select(jobs.c.id).where(jobs.c.deleted_at.is_not(None)).order_by(jobs.c.id)
     return list(connection.execute(query).scalars())
 
 
 def delete(connection: Connection, job_id: int) -> None:
-    """Remove the job's row at last; execs and ledger would go with it by their foreign keys."""
+    """Delete the row of a job; runs and ledger entries would be deleted with it by their foreign keys."""
     connection.execute(jobs.delete().where(jobs.c.id == job_id))
 
 
 def due_until(
     connection: Connection, until: datetime, *, limit: int, after: tuple[datetime, int] | None = None
 ) -> list[tuple[datetime, int]]:
-    """(next_due_at, id) of active jobs whose next due time is not after `until`, soonest first.
+    """(next_due_at, id) of active jobs whose next due time is not after `until`, the earliest first.
 
     Args:
         connection: inside a transaction.
         until: the end of the horizon, inclusive.
-        limit: how many at most.
-        after: the last one already seen, to go on from there.
+        limit: maximum number of entries.
+        after: the last entry of the previous page, to continue after it.
     """
     query = sa.select(jobs.c.next_due_at, jobs.c.id).where(jobs.c.next_due_at <= until)
     if after is not None:
@@ -166,7 +166,7 @@ def due_until(
 
 
 def get_many(connection: Connection, job_ids: Collection[int]) -> list[Job]:
-    """Those of at most `IDS_PER_STATEMENT` jobs that exist."""
+    """The existing jobs out of at most `IDS_PER_STATEMENT` ids."""
     return [
         from_row(row)
         for row in connection.execute(sa.select(jobs).where(jobs.c.id.in_(job_ids), _there)).mappings()
@@ -174,7 +174,7 @@ def get_many(connection: Connection, job_ids: Collection[int]) -> list[Job]:
 
 
 def lock_many(connection: Connection, job_ids: Collection[int]) -> dict[int, Job]:
-    """Those of the jobs that exist, by id, locked against other daemons until the transaction ends."""
+    """The existing jobs by id, locked against other daemons until the transaction ends."""
     found: dict[int, Job] = {}
     ids = sorted(set(job_ids))
     for start in range(0, len(ids), IDS_PER_STATEMENT):
@@ -188,7 +188,7 @@ def lock_many(connection: Connection, job_ids: Collection[int]) -> dict[int, Job
 
 
 def advance(connection: Connection, moves: Iterable[tuple[int, datetime | None]]) -> None:
-    """Set where each job's schedule stands: (job id, its next due time or None)."""
+    """Set the next due time of each job, or None: (job id, due time)."""
     parameters = [{"job": job_id, "due": due} for job_id, due in moves]
     if parameters:
         connection.execute(
@@ -220,7 +220,7 @@ def _name_taken(definition: JobDefinition) -> ConflictError:
 
 
 def pin(connection: Connection, job_id: int, *, repository: str, tag: str, digest: str) -> None:
-    """Keep an image's digest with its job, if that still asks for it, has none, and names the same image."""
+    """Store an image's digest with its job, if the job still pins its image, has no digest, and names that image."""
     connection.execute(
         jobs.update()
         .where(

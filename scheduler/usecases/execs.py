@@ -29,18 +29,18 @@ class ExecUseCases:
     async def trigger(
         self, caller: Caller, job_id: str, overrides: Overrides = NO_OVERRIDES, *, force: bool = False
     ) -> ExecView:
-        """Make a run now.
+        """Trigger a run.
 
         Args:
             caller: an operator of the job's namespace.
-            job_id: whose run.
-            overrides: what this run does otherwise than the job.
-            force: run although the job forbids two runs at a time.
+            job_id: the job.
+            overrides: how this run differs from its job.
+            force: run even if the job forbids overlapping runs.
 
         Raises:
-            NotFoundError: there is no such job for the caller.
-            ConflictError: the job forbids two runs at a time, and one is going.
-            InvalidInputError: an override cannot be accepted.
+            NotFoundError: the job does not exist or is not visible to the caller.
+            ConflictError: the job forbids overlapping runs, and one has not ended.
+            InvalidInputError: an override is invalid.
             ForbiddenError: the caller may not trigger runs there.
         """
         now = self._parts.clock.now()
@@ -51,8 +51,8 @@ class ExecUseCases:
             demand(caller, Role.OPERATOR, job.definition.namespace)
             if overrides.resource_size is None and job.definition.resource_size not in self._parts.sizes:
                 raise ConflictError(
-                    f"resource_size: the job's size '{job.definition.resource_size}' is not configured any more; "
-                    f"change the job, or trigger it with one of {', '.join(self._parts.sizes)}"
+                    f"The job's resource_size '{job.definition.resource_size}' is no longer configured. "
+                    f"Change the job, or trigger it with one of {', '.join(self._parts.sizes)}."
                 )
             return job, draft_exec(
                 job,
@@ -63,7 +63,7 @@ class ExecUseCases:
                 overrides=overrides,
             )
 
-        return await self._make(caller, draft, "exec.trigger", now=now, force=force)
+        return await self._create(caller, draft, "exec.trigger", now=now, force=force)
 
     async def replay(
         self,
@@ -74,19 +74,19 @@ class ExecUseCases:
         *,
         force: bool = False,
     ) -> ExecView:
-        """Make a run now that does again what an earlier one did: its image, command, variables, size and options.
+        """Trigger a run that repeats an earlier one: its image, command, variables, size and options.
 
         Args:
             caller: an operator of the job's namespace.
-            job_id: whose run.
-            exec_id: which is done again.
-            overrides: what this run does otherwise than that one.
-            force: run although the job forbids two runs at a time.
+            job_id: the job.
+            exec_id: the run to repeat.
+            overrides: how this run differs from the earlier one.
+            force: run even if the job forbids overlapping runs.
 
         Raises:
-            NotFoundError: there is no such run for the caller.
-            ConflictError: it has not started yet; or the job forbids two runs at a time, and one is going.
-            InvalidInputError: an override cannot be accepted.
+            NotFoundError: the run does not exist or is not visible to the caller.
+            ConflictError: it has not started; or the job forbids overlapping runs, and one has not ended.
+            InvalidInputError: an override is invalid.
             ForbiddenError: the caller may not trigger runs there.
         """
         now = self._parts.clock.now()
@@ -104,7 +104,7 @@ class ExecUseCases:
                 earlier, job, self._parts.sizes, created_by=caller.user, now=now, overrides=overrides
             )
 
-        return await self._make(caller, draft, "exec.replay", now=now, force=force)
+        return await self._create(caller, draft, "exec.replay", now=now, force=force)
 
     def _check(self, overrides: Overrides) -> None:
         wrong = job_rules.check_command(overrides.command)
@@ -113,7 +113,7 @@ class ExecUseCases:
         if wrong:
             raise InvalidInputError(*wrong)
 
-    async def _make(
+    async def _create(
         self,
         caller: Caller,
         draft: Callable[[Connection], tuple[Job, Exec]],
@@ -122,13 +122,13 @@ class ExecUseCases:
         now: datetime,
         force: bool,
     ) -> ExecView:
-        """Store a new run as the job's concurrency policy says, and have it started."""
+        """Store a new run under the job's concurrency policy, and offer it to the dispatcher."""
 
         def work(connection: Connection) -> tuple[Exec, list[Exec]]:
             job, new = draft(connection)
             policy = job.definition.concurrency_policy
             if policy is not ConcurrencyPolicy.ALLOW:
-                # Against another daemon that makes a run of this job at the same moment.
+                # Against another daemon that creates a run of this job at the same time.
                 jobs.lock_many(connection, [job.id])
             earlier: list[Exec] = []
             if policy is ConcurrencyPolicy.FORBID and not force:
@@ -154,10 +154,10 @@ class ExecUseCases:
     async def list(
         self, caller: Caller, job_id: str, *, page: Page, statuses: Collection[ExecStatus] = ()
     ) -> tuple[int, list[ExecView]]:
-        """How many runs the job has in one of these statuses, or at all, and one page of them, newest first.
+        """The number of runs of the job with these statuses (all by default), and one page of them, the latest first.
 
         Raises:
-            NotFoundError: there is no such job for the caller.
+            NotFoundError: the job does not exist or is not visible to the caller.
         """
 
         def work(connection: Connection) -> tuple[int, list[Exec]]:
@@ -170,10 +170,10 @@ class ExecUseCases:
         return count, [self._parts.view(run) for run in found]
 
     async def get(self, caller: Caller, job_id: str, exec_id: str) -> tuple[ExecView, JobView]:
-        """One run, with its job as it is now.
+        """A run, with its job as it is now.
 
         Raises:
-            NotFoundError: there is no such run of that job for the caller.
+            NotFoundError: the run does not exist or is not visible to the caller.
         """
 
         def work(connection: Connection) -> tuple[Exec, JobView]:
@@ -184,10 +184,10 @@ class ExecUseCases:
         return self._parts.view(run), job
 
     async def stop(self, caller: Caller, job_id: str, exec_id: str) -> ExecView:
-        """Ask for a run's end; one that waits ends at once.
+        """Request the stop of a run; a waiting run ends immediately.
 
         Raises:
-            NotFoundError: there is no such run for the caller.
+            NotFoundError: the run does not exist or is not visible to the caller.
             ConflictError: it has ended.
             ForbiddenError: the caller may not stop runs there.
         """
@@ -197,7 +197,7 @@ class ExecUseCases:
             job, run = visible_exec(connection, caller, job_id, exec_id)
             demand(caller, Role.OPERATOR, job.definition.namespace)
             if run.ended_at is not None:
-                raise ConflictError(f"exec {run.id} has ended already (status {run.status.value})")
+                raise ConflictError(f"Run {run.id} has already ended (status {run.status.value}).")
             execs.stop(connection, run, now=now, reason=requested_by(caller.user))
             record_exec(connection, caller, "exec.stop", run, now=now)
             return execs.get(connection, run.id) or run
@@ -208,17 +208,17 @@ class ExecUseCases:
         return self._parts.view(run)
 
     async def delete(self, caller: Caller, job_id: str, exec_id: str, *, force: bool) -> None:
-        """Remove a run with its logs.
+        """Delete a run and its log.
 
         Args:
             caller: an editor of the job's namespace.
-            job_id: whose run.
-            exec_id: which.
-            force: stop it first if it has not ended.
+            job_id: the job.
+            exec_id: the run.
+            force: stop the run first if it has not ended.
 
         Raises:
-            NotFoundError: there is no such run for the caller.
-            ConflictError: it has not ended, and `force` was not given.
+            NotFoundError: the run does not exist or is not visible to the caller.
+            ConflictError: it has not ended, and `force` is not set.
             ForbiddenError: the caller may not delete runs there.
         """
         now = self._parts.clock.now()

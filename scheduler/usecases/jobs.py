@@ -1,4 +1,4 @@
-"""Jobs: defining, reading, changing and deleting them."""
+"""Jobs: creating, reading, changing and deleting them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class JobUseCases:
         return JobView(job, None)
 
     async def list(self, caller: Caller, wanted: JobFilter, *, page: Page) -> tuple[int, list[JobView]]:
-        """How many of the jobs that the caller may see match, and one page of them, oldest first."""
+        """The number of matching jobs that the caller can see, and one page of them, the oldest first."""
         if caller.namespace is not None:
             if wanted.namespace not in (None, caller.namespace):
                 return 0, []
@@ -75,7 +75,7 @@ class JobUseCases:
         return await self._parts.database.read(work)
 
     async def get(self, caller: Caller, job_id: str) -> JobView:
-        """One job.
+        """A job.
 
         Raises:
             NotFoundError: there is none of that id that the caller may see.
@@ -88,7 +88,7 @@ class JobUseCases:
         return await self._parts.database.read(work)
 
     async def update(self, caller: Caller, job_id: str, fields: Mapping[str, Any]) -> JobView:
-        """Change the fields that are named, and keep the others.
+        """Change the given fields, and keep the others.
 
         Raises:
             NotFoundError: there is no such job for the caller.
@@ -100,7 +100,7 @@ class JobUseCases:
 
         def work(connection: Connection) -> JobView:
             seen = visible_job(connection, caller, job_id)
-            before = jobs.lock_many(connection, [seen.id])[seen.id]  # a claim may have moved its schedule on
+            before = jobs.lock_many(connection, [seen.id])[seen.id]  # a claim may have advanced its schedule
             demand(caller, Role.EDITOR, before.definition.namespace)
             definition = job_rules.with_image(replace(before.definition, **fields), before.definition, fields)
             demand(caller, Role.EDITOR, definition.namespace)
@@ -126,7 +126,7 @@ class JobUseCases:
         return view
 
     async def delete(self, caller: Caller, job_id: str) -> None:
-        """Remove a job with its execs and logs; runs in progress are stopped and their containers removed.
+        """Delete a job with its runs and logs; runs in progress are stopped and their containers removed.
 
         Raises:
             NotFoundError: there is no such job for the caller.
@@ -141,7 +141,7 @@ class JobUseCases:
             off = replace(job.definition, is_schedule_active=False)
             off, cursor = job_rules.with_schedule(off, job, now)
             jobs.update(connection, job.id, off, cursor, now=now)
-            # Here, where the first thing changes: whatever comes in between, it is known who began it.
+            # Recorded with the first change, so that it is known who began it, whatever happens next.
             record(connection, caller, "job.delete", f"job {job.id}", now=now, namespace=off.namespace)
             jobs.hide(connection, job.id, now=now)
             return job, stop_all(connection, job.id, now, reason)
@@ -150,8 +150,8 @@ class JobUseCases:
             for one in execs.open_of_job(connection, job.id):
                 execs.delete(connection, one.id)
 
-        # From this commit on nobody sees anything of the job. However many runs it had, it takes no longer: they
-        # are cleared away bit by bit, by a later daemon if this one ends.
+        # From this commit on, the job is invisible. It takes the same time for any number of runs: they are deleted
+        # in batches, by a later daemon if this one stops.
         job, stopped = await self._parts.database.write(hide)
         point(Point.DELETING)
         self._parts.planner.job_deleted(job.id)
@@ -162,7 +162,7 @@ class JobUseCases:
 
 
 def stop_all(connection: Connection, job_id: int, now: datetime, reason: str) -> list[str]:
-    """Ask for the end of all of a job's runs that have not ended; answers their ids."""
+    """Request the stop of all open runs of a job; returns their ids."""
     going = execs.open_of_job(connection, job_id)
     for one in going:
         execs.stop(connection, one, now=now, reason=reason)
