@@ -133,7 +133,7 @@ def test_what_has_no_field_is_noted_with_its_line(rest: str, said: str):
         ("0 2 * * * docker run busybox $(date", "is not closed"),
         ("0 2 31 2 * docker run busybox", "never runs"),
         ("61 2 * * * docker run busybox", "out of range"),
-        ("0 2 * * * docker run BusyBox", "docker_image_repo is not the name of an image repository"),
+        ("0 2 * * * docker run BusyBox", "docker_image_repo is not a valid name of an image repository"),
         ("0 2 * * * docker run --name ' ' busybox", "name is empty"),
         ("hello", "'hello' is not a crontab line"),
     ],
