@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -133,9 +134,7 @@ class Query(Mapping[str, str]):
         try:
             return parse_moment(with_plus(text), zone)
         except ScheduleError as error:
-            raise InvalidInputError(
-                FieldError(name, text, f"{error.message} (at position {error.position + 1})", error.remedy)
-            ) from error
+            raise InvalidInputError(replace(error.as_field_error(name, "time"), value=text)) from error
 
     def instant(self, name: str) -> datetime | None:
         """A parameter that is an ISO 8601 time or a number of Unix seconds.

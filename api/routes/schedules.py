@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -153,7 +154,7 @@ def _zone_of(query: Mapping[str, str]) -> str | None:
         if zone is not None:
             check_timezone(zone)
     except TimezoneError as error:
-        raise InvalidInputError(FieldError("timezone", zone, error.message, error.remedy)) from error
+        raise InvalidInputError(error.as_field_error("timezone")) from error
     return zone
 
 
@@ -166,8 +167,7 @@ def _schedule_of(query: Mapping[str, str], zone: str | None) -> Schedule:
     try:
         return parse_schedule(with_plus(given) if given[0] in "Rr" else given, zone)
     except ScheduleError as error:
-        where = f"{error.message} (at position {error.position + 1})"
-        raise InvalidInputError(FieldError("schedule", given, where, error.remedy)) from error
+        raise InvalidInputError(replace(error.as_field_error("schedule", "schedule"), value=given)) from error
 
 
 def _language_of(request: web.Request) -> Language:

@@ -177,8 +177,8 @@ class _Protocol(web.RequestHandler):
 def _detail(error: BaseException | None, message: str) -> str:
     if isinstance(error, ContentEncodingError):
         return (
-            "The body cannot be decompressed. Send it uncompressed, or in the encoding that Content-Encoding "
-            "declares."
+            "The body cannot be decompressed. Send it uncompressed, or as gzip or deflate with that "
+            "Content-Encoding."
         )
     shown = " ".join(message.split())[:LONGEST_SHOWN]
     if "url" in shown.lower():

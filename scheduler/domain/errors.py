@@ -41,7 +41,7 @@ class TimeballError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """An invalid field of an input. As a text it is: field, value, message and remedy, in sentences.
+    """An invalid field of an input. As a text it is a sentence: field, value, message; remedy.
 
     Attributes:
         field: the field's name as the user wrote it, with dots for nesting (``runtime_vars.DB HOST``).
@@ -58,8 +58,7 @@ class FieldError:
     def __str__(self) -> str:
         value = "" if self.value is None else f" {json.dumps(shown(self.value), ensure_ascii=False)}"
         end = "" if self.remedy.endswith(("?", ".")) else "."
-        remedy = self.remedy[:1].upper() + self.remedy[1:]
-        return f"{shown(self.field)}{value} {self.message}. {remedy}{end}"
+        return f"{shown(self.field)}{value} {self.message}; {self.remedy}{end}"
 
 
 class InvalidInputError(TimeballError):
@@ -86,6 +85,16 @@ class ScheduleError(TimeballError):
         self.message = message
         self.remedy = remedy
         super().__init__(f"{message} (at position {position + 1}; {remedy})")
+
+    def as_field_error(self, field: str, noun: str) -> FieldError:
+        """The error of a field that contains the text.
+
+        Args:
+            field: its name.
+            noun: what the text should have been, such as ``schedule``.
+        """
+        message = f"is not a valid {noun}: {self.message} (at position {self.position + 1})"
+        return FieldError(field, self.text, message, self.remedy)
 
 
 class NotFoundError(TimeballError):

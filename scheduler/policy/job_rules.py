@@ -126,14 +126,13 @@ def check_schedule(text: str | None, zone: str | None, *, is_active: bool) -> li
     try:
         check_timezone("UTC" if zone is None else zone)
     except TimezoneError as error:
-        errors.append(FieldError("schedule_timezone", zone, error.message, error.remedy))
+        errors.append(error.as_field_error("schedule_timezone"))
         zone = None
     if text is not None:
         try:
             parse_schedule(text, zone)
         except ScheduleError as error:
-            where = f"{error.message} (at position {error.position + 1})"
-            errors.append(FieldError("schedule_mode", text, where, error.remedy))
+            errors.append(error.as_field_error("schedule_mode", "schedule"))
     elif is_active:
         errors.append(
             FieldError(

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from scheduler.domain.errors import ScheduleError
+from scheduler.domain.errors import FieldError, ScheduleError
 from scheduler.timing.instants import DAY, FIRST_TICK, LAST_TICK, SECOND, moment_of, naive_of, ticks_of
 
 Oddity = Literal["gap", "fold"]
@@ -36,6 +36,8 @@ _FIRST_YEAR_BY_RULE = 2100
 _CYCLE_YEARS = 400
 _CYCLE = 146_097 * DAY
 
+_NOT_A_ZONE = "is not the name of an IANA time zone"
+
 
 class TimezoneError(ScheduleError):
     """A time zone's name is invalid; ``text`` is the name as given."""
@@ -43,6 +45,10 @@ class TimezoneError(ScheduleError):
     def __init__(self, name: str, message: str, remedy: str) -> None:
         super().__init__(name, 0, message, remedy)
         self.args = (f"{message} ({remedy})",)
+
+    def as_field_error(self, field: str, noun: str = "") -> FieldError:  # noqa: ARG002 - it is always a zone
+        """The error of a field that contains the name."""
+        return FieldError(field, self.text, _NOT_A_ZONE, self.remedy)
 
 
 def check_timezone(name: str) -> ZoneInfo:
@@ -52,7 +58,7 @@ def check_timezone(name: str) -> ZoneInfo:
         TimezoneError: there is no such zone; the remedy suggests similar names.
     """
     shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"
-    message = f"{shown!r} is not the name of an IANA time zone"
+    message = f"{shown!r} {_NOT_A_ZONE}"
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name) or _NOT_ZONES.fullmatch(name):
         raise TimezoneError(name, message, _remedy(name))
     try:

@@ -318,7 +318,7 @@ async def test_a_slash_too_many_is_explained(api: Api):
     """`/v1/jobs/` is not `/v1/jobs`, and the 404 says so."""
     answer = await api.get("/v1/jobs/")
     assert answer.status == 404
-    assert "leave out the '/' at its end" in answer.body["detail"]
+    assert "Remove the '/' at its end" in answer.body["detail"]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/1", "/v1/jobs/1/execs", "/healthz", "/v1/jobs/77"])

@@ -236,7 +236,7 @@ async def test_ges_stops_a_job(api: Api):
         (f"{GRAPHS}/movie/jobs/status?job_id=b236a002", 400, "GES.8301", "b236a002"),
         (f"{GRAPHS}/movie/jobs/00000000-0000-0000-0000-000000000007/status", 400, "GES.8301", "0007"),
         ("/ges/v1.0/a%20b/graphs/-/jobs/status", 400, "GES.8005", "project_id"),
-        ("/ges/v1.0/proj_xxx/graphs", 400, "GES.8301", "nothing at"),
+        ("/ges/v1.0/proj_xxx/graphs", 400, "GES.8301", "does not exist"),
     ],
 )
 async def test_ges_refuses_in_its_own_shape(api: Api, path: str, status: int, code: str, words: str):

@@ -228,7 +228,7 @@ async def test_an_ended_exec_cannot_be_stopped(api: Api):
     answer = await api.post(f"/v1/jobs/{job['id']}/execs/{one['id']}/stop")
     assert answer.status == 409
     check_problem(answer)
-    assert "has ended already (status S)" in answer.body["detail"]
+    assert "has already ended (status S)" in answer.body["detail"]
 
 
 async def test_stopping_twice_is_stopping_once(api: Api):
@@ -256,7 +256,7 @@ async def test_an_exec_that_has_not_ended_is_only_deleted_with_force(
     answer = await api.delete(path)
     assert answer.status == 409
     check_problem(answer)
-    assert "stop it first" in answer.body["detail"]
+    assert "Stop it first" in answer.body["detail"]
     assert "force=true" in answer.body["detail"]
     assert (await api.exec(job["id"], one["id"]))["status"] == status
     answer = await api.delete(path + "?force=true")
@@ -379,7 +379,7 @@ async def test_a_job_whose_size_is_gone_is_not_run_until_a_size_is_named(
     answer = await api.post(f"/v1/jobs/{job['id']}/execs")
     assert answer.status == 409
     check_problem(answer)
-    assert "'L' is not configured any more" in answer.body["detail"]
+    assert "'L' is no longer configured" in answer.body["detail"]
     assert (await api.trigger(job["id"], {"resource_size": "XXS"}))["resource_size"] == "XXS"
 
 

@@ -386,7 +386,7 @@ async def test_a_client_that_takes_nothing_is_dropped(
         await until(lambda: asyncio.sleep(0, followers.count), lambda count: count == 0)
         last = (await reader.rest())[-1]
     assert last.kind == "dropped"
-    assert "taken nothing" in last.data["reason"]
+    assert "has not read anything" in last.data["reason"]
 
 
 async def test_a_run_of_another_daemon_is_followed_by_looking(
@@ -480,9 +480,11 @@ async def test_a_file_cannot_be_followed(api: Api):
     """It has an end, and says so, whatever it is a file of."""
     job = await api.create()
     for path in (f"/v1/jobs/{job['id']}/logs/export", "/v1/logs/export"):
-        assert "has an end" in (await api.get(path + "?follow=true")).errors()["follow"]["message"]
+        assert (
+            "not possible for a file" in (await api.get(path + "?follow=true")).errors()["follow"]["message"]
+        )
         answer = await api.get(path, headers={"Accept": "text/event-stream"})
-        assert "has an end" in answer.errors()["Accept"]["message"]
+        assert "not possible for a file" in answer.errors()["Accept"]["message"]
 
 
 async def test_a_job_is_followed_through_its_runs(api: Api, talker: Talker):
@@ -571,4 +573,4 @@ async def test_followers_of_many_runs_are_limited_and_their_cursors_checked(
     async with follow(api, path):
         answer = await api.get(path)
         assert answer.status == 503
-        assert "There are 1 followers of jobs and namespaces already" in answer.body["detail"]
+        assert "There are already 1 followers of jobs and namespaces" in answer.body["detail"]

@@ -168,7 +168,7 @@ async def test_an_unknown_field_is_refused_with_the_one_that_was_meant(api: Api)
         assert entry["message"] == "is not a field of a job"
         assert "did you mean 'runtime_vars'" in entry["remedy"]
     answer = await api.put(f"/v1/jobs/{job['id']}", {"zzz": 1})
-    assert answer.errors()["zzz"]["remedy"] == "leave it out"
+    assert answer.errors()["zzz"]["remedy"] == "remove it"
 
 
 @pytest.mark.parametrize(
@@ -278,14 +278,14 @@ async def test_a_string_is_split_as_a_shell_would_and_a_list_is_taken_as_it_is(
     [
         ("say 'two words", "no closing quotation"),
         ("say \\", "no escaped character"),
-        ("'' x", "begins with an empty word"),
-        ([""], "begins with an empty word"),
+        ("'' x", "starts with an empty word"),
+        ([""], "starts with an empty word"),
         (5, "neither a string nor a list of strings"),
         (True, "neither a string nor a list of strings"),
         ({"a": "b"}, "neither a string nor a list of strings"),
-        (["a", 1], "number 2 of the list"),
-        (["a", None], "number 2 of the list"),
-        (["a", ["b"]], "number 2 of the list"),
+        (["a", 1], "at position 2"),
+        (["a", None], "at position 2"),
+        (["a", ["b"]], "at position 2"),
         ("nul\x00", "NUL"),
         (["nul", "\x00"], "NUL"),
         ("x" * 140_000, "is longer than 131072 bytes"),

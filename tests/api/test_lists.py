@@ -71,7 +71,7 @@ async def test_a_page_beyond_the_end_is_not_found_and_named(api: Api, path: str)
     assert answer.status == 404
     check_problem(answer)
     assert "page=7" in answer.body["detail"]
-    assert "the last page is 1" in answer.body["detail"]
+    assert "The last page is 1" in answer.body["detail"]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/1/execs", "/v1/jobs/1/occurrences"])
@@ -106,7 +106,7 @@ async def test_a_page_that_cannot_be_is_refused(api: Api, path: str, parameter: 
     ("path", "known"),
     [
         ("/v1/jobs?naemspace=x", "namespace"),
-        ("/v1/jobs/1?verbose=1", "leave it out"),
+        ("/v1/jobs/1?verbose=1", "remove it"),
         ("/v1/jobs/1/execs?state=F", "status"),
         ("/v1/jobs/1/occurrences?until=x", "outcome"),
         ("/v1/jobs/1/schedule?page=1", "count"),
@@ -119,7 +119,7 @@ async def test_a_parameter_that_does_not_exist_is_refused_with_those_that_do(api
     answer = await api.get(path)
     assert answer.status == 400
     (entry,) = answer.errors().values()
-    assert entry["message"] == "is not a query parameter of this request"
+    assert entry["message"] == "is not a parameter of this request"
     assert known in entry["remedy"]
 
 
@@ -144,7 +144,7 @@ async def test_a_namespace_that_cannot_exist_is_refused_as_a_filter(api: Api, na
     """What no namespace can be called is a mistake, and says so."""
     answer = await api.get(URL(f"/v1/jobs?namespace={namespace}", encoded=True))
     assert answer.status == 400
-    assert answer.errors()["namespace"]["message"] == "is not a namespace's name"
+    assert answer.errors()["namespace"]["message"] == "is not a valid name of a namespace"
 
 
 async def test_execs_are_paged_newest_first(api: Api):

@@ -118,7 +118,7 @@ async def test_each_operation_lists_the_query_parameters_that_are_accepted(
             continue
         assert answer.status == 400, (name, answer.text)
         names = [one["name"] for one in parameters if one["in"] == "query"]
-        remedy = f"; use {', '.join(names)}." if names else "; leave it out."
+        remedy = f"; use {', '.join(names)}." if names else "; remove it."
         assert remedy in answer.text, (name, answer.text)
 
 

@@ -192,8 +192,8 @@ async def test_a_schedule_is_needed_to_switch_it_on(api: Api):
     ):
         assert answer.status == 400
         entry = answer.errors()["schedule_mode"]
-        assert entry["message"] == "is needed to switch the schedule on"
-        assert "is_schedule_active: false" in entry["remedy"]
+        assert entry["message"] == "is required when is_schedule_active is true"
+        assert "is_schedule_active to false" in entry["remedy"]
 
 
 BAD_SCHEDULES = [
@@ -349,7 +349,7 @@ async def test_a_space_that_is_no_lost_plus_sign_stays_as_it_was_given(api: Api)
     entry = answer.errors()["schedule"]
     assert (entry["value"], entry["message"]) == (
         schedule,
-        "white space is not allowed in an interval (at position 14)",
+        "is not a valid schedule: white space is not allowed in an interval (at position 14)",
     )
     for offset in (" 02:00", " 0200", " 02"):
         query = {"schedule": "@hourly", "after": f"2026-01-01T09:00:00.5{offset}", "count": "1"}
