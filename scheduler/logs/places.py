@@ -65,7 +65,10 @@ def parse_run_cursor(cursor: str, exec_id: str) -> int:
         check_cursor(cursor)
         raise InvalidInputError(
             FieldError(
-                "cursor", cursor, "belongs to another log", f"use a cursor from the log of run {exec_id}"
+                "cursor",
+                cursor,
+                "is the cursor of another log",
+                f"use a cursor from the log of run {exec_id}",
             )
         )
     return int(match[2], 16)
@@ -90,7 +93,9 @@ def parse_place_cursor(cursor: str, scope: str) -> MergedLogPlace:
     if match is None or match[1] != _tag(scope):
         check_cursor(cursor)
         raise InvalidInputError(
-            FieldError("cursor", cursor, "belongs to another log", f"use a cursor from the log of {scope}")
+            FieldError(
+                "cursor", cursor, "is the cursor of another log", f"use a cursor from the log of {scope}"
+            )
         )
     at, digits = int(match[2], 16), match[3]
     if at > _LATEST:

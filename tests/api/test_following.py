@@ -568,7 +568,7 @@ async def test_followers_of_many_runs_are_limited_and_their_cursors_checked(
     path = f"/v1/jobs/{job['id']}/logs?follow=true"
     other = (await api.get("/v1/logs?limit=1")).headers.get("X-Next-Cursor", "00000000-0-" + "0" * 32 + "-0")
     refused = await api.get(path, headers={"Last-Event-ID": other})
-    assert refused.errors()["Last-Event-ID"]["message"] == "belongs to another log"
+    assert refused.errors()["Last-Event-ID"]["message"] == "is the cursor of another log"
     monkeypatch.setattr(limits, "MOST_OF_MANY", 1)
     async with follow(api, path):
         answer = await api.get(path)

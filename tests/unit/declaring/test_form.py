@@ -72,7 +72,7 @@ def test_every_field_of_the_api_has_its_place_and_its_default():
         (f"jobs:\n- name: a\n  {IMAGE}\n  id: 3", "id is read-only"),
         (f"jobs:\n- name: a\n  {IMAGE}\n  schedule_mode: R/2026", "jobs.yaml:4: job 1 'a': schedule_mode"),
         (f"jobs:\n- name: a\n  {IMAGE}\n  schedule_timezone: Berlin", "schedule_timezone"),
-        (f"jobs:\n- name: a\n  {IMAGE}\n  is_schedule_active: true", "is needed to switch the schedule on"),
+        (f"jobs:\n- name: a\n  {IMAGE}\n  is_schedule_active: true", "is required when is_schedule_active is true"),
         (f"jobs:\n- name: a\n  {IMAGE}\n  command: 'echo \"x'", "cannot be split into words"),
         (f"jobs:\n- name: a\n  {IMAGE}\n---\njobs:\n- name: b", "jobs.yaml:6: document 2, job 1 'b': docker_image_repo is required"),
         ("jobs: [", "jobs.yaml:2: is not valid YAML"),
