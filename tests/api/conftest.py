@@ -26,7 +26,6 @@ from scheduler.notify.options import HooksSettings
 from scheduler.settings.parts import NamespaceSettings, RegionSettings
 from scheduler.settings.settings import Settings
 from scheduler.store.database import Database
-from scheduler.store.migrate import migrate
 from scheduler.usecases.parts import Parts
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import prints, runs_out_of_memory, waits, waits_for_stop
@@ -251,16 +250,6 @@ def quick_passwords() -> Passwords:
 def _never_sync(database: Database, connection: Connection, *, durable: bool) -> None:  # noqa: ARG001
     """No power is cut here; syncs would only take time."""
     connection.connection.driver_connection.execute("PRAGMA synchronous=OFF")
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all tables and nothing in them, to be copied."""
-    path = tmp_path_factory.mktemp("database") / "timeball.db"
-    database = Database(f"sqlite:///{path}")
-    migrate(database)
-    asyncio.run(database.close())
-    return path
 
 
 @pytest.fixture
