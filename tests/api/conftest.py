@@ -21,6 +21,7 @@ from yarl import URL
 from api.server.app import build_app
 from api.server.runner import ServerRunner
 from scheduler.access.passwords import Passwords
+from scheduler.access.throttle import Throttle
 from scheduler.daemon import Daemon
 from scheduler.notify.options import HooksSettings
 from scheduler.settings.parts import NamespaceSettings, RegionSettings
@@ -259,6 +260,8 @@ async def world(
     """A started daemon with two regions, its API and its engines."""
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(Database, "_set_durability", _never_sync)
+    # No failed attempt is forgotten meanwhile, however long the others take.
+    monkeypatch.setattr(Throttle.__init__, "__defaults__", (lambda: 0.0,))
     shutil.copy(migrated, tmp_path / "timeball.db")
     settings = Settings(
         data_dir=tmp_path,
