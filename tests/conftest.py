@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.lab import durations
+from tests.lab.databases import migrated
 from tests.lab.engine import (
     busybox_image,
     engine_client,
@@ -32,6 +33,7 @@ __all__ = [
     "engine_url",
     "installation",
     "loop_time",
+    "migrated",
     "nursery",
     "postgresql",
     "postgresql_url",

@@ -61,7 +61,17 @@ LISTS: Final = ("allowed_hosts", "trusted_proxies")
 #: Groups of settings, as in TIMEBALL_MAIL__HOST.
 GROUPS: Final = ("hooks", "mail", "namespace_defaults", "policy")
 #: Variables of the command and of the tests, which are not settings of the daemon.
-OTHERS: Final = ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "TEST_FAULT", "FUZZ")
+OTHERS: Final = (
+    "URL",
+    "TOKEN",
+    "CONFIG",
+    "LANGUAGE",
+    "REQUIRE_ENGINE",
+    "TEST_SEED",
+    "TEST_FAULT",
+    "TEST_PROCESSES",
+    "FUZZ",
+)
 
 
 class _Environment(EnvSettingsSource):

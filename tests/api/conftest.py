@@ -21,12 +21,12 @@ from yarl import URL
 from api.server.app import build_app
 from api.server.runner import ServerRunner
 from scheduler.access.passwords import Passwords
+from scheduler.access.throttle import Throttle
 from scheduler.daemon import Daemon
 from scheduler.notify.options import HooksSettings
 from scheduler.settings.parts import NamespaceSettings, RegionSettings
 from scheduler.settings.settings import Settings
 from scheduler.store.database import Database
-from scheduler.store.migrate import migrate
 from scheduler.usecases.parts import Parts
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import prints, runs_out_of_memory, waits, waits_for_stop
@@ -253,16 +253,6 @@ def _never_sync(database: Database, connection: Connection, *, durable: bool) ->
     connection.connection.driver_connection.execute("PRAGMA synchronous=OFF")
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all tables and nothing in them, to be copied."""
-    path = tmp_path_factory.mktemp("database") / "timeball.db"
-    database = Database(f"sqlite:///{path}")
-    migrate(database)
-    asyncio.run(database.close())
-    return path
-
-
 @pytest.fixture
 async def world(
     tmp_path: Path, migrated: Path, aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch
@@ -270,6 +260,8 @@ async def world(
     """A started daemon with two regions, its API and its engines."""
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(Database, "_set_durability", _never_sync)
+    # No failed attempt is forgotten meanwhile, however long the others take.
+    monkeypatch.setattr(Throttle.__init__, "__defaults__", (lambda: 0.0,))
     shutil.copy(migrated, tmp_path / "timeball.db")
     settings = Settings(
         data_dir=tmp_path,

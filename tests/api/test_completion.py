@@ -10,12 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
 
+from api.cli import completing
 from api.cli.main import ALIASES, COMMANDS, main
-from tests.api.conftest import Api
+from tests.api.conftest import PATIENCE, Api, until
 from tests.api.test_access_commands import has_settled
 
 __all__ = ["has_settled"]
@@ -30,9 +32,11 @@ async def complete(api: Api, line: str, **environment: str) -> dict[str, str]:
         "TIMEBALL_URL": str(api.client.make_url("")),
         "TIMEBALL_TOKEN": api.token,
     }
-    result = await asyncio.to_thread(
-        CliRunner().invoke, main, [], prog_name="timeball", env=given | environment
-    )
+    # Where a daemon answers, a busy machine has more than the second after which it is done without.
+    with patch.object(completing, "PATIENCE", completing.PATIENCE if environment else PATIENCE):
+        result = await asyncio.to_thread(
+            CliRunner().invoke, main, [], prog_name="timeball", env=given | environment
+        )
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     lines = result.stdout.splitlines()
@@ -125,11 +129,16 @@ async def test_bash_completes_with_the_script(api: Api):
         "TIMEBALL_TOKEN": api.token,
         "LC_ALL": "C.UTF-8",
     }
-    process = await asyncio.create_subprocess_exec(
-        bash, "-c", program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    out, err = await process.communicate()
-    assert err == b""
-    registered, *completed = out.decode().splitlines()
-    assert "_timeball_completion timeball" in registered
-    assert completed == ["每天备份", "replay"]
+
+    async def press_tab() -> list[str]:
+        process = await asyncio.create_subprocess_exec(
+            bash, "-c", program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        assert err == b""
+        registered, *completed = out.decode().splitlines()
+        assert "_timeball_completion timeball" in registered
+        return completed
+
+    # A busy machine can need more than the second after which a daemon is done without.
+    assert await until(press_tab, lambda completed: "" not in completed) == ["每天备份", "replay"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,23 +15,35 @@ from scheduler.store.migrate import upgrade
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+async def database(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> AsyncIterator[Database]:
     """An empty database with all tables."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'timeball.db'}"
+        shutil.copyfile(migrated, tmp_path / "timeball.db")
     else:
-        url = empty_postgresql(request.getfixturevalue("postgresql_url"))
+        template = request.getfixturevalue("migrated_postgresql")
+        url = empty_postgresql(request.getfixturevalue("postgresql_url"), template=template)
     database = Database(url)
-    database.migrate(upgrade)
     yield database
     await database.close()
 
 
-def empty_postgresql(maintenance: str) -> str:
-    """The URL of a new database on the server with that maintenance database."""
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_url: str) -> str:
+    """The name of a database with all tables and nothing in them, which new ones can be copies of."""
+    url = empty_postgresql(postgresql_url)
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        upgrade(connection)
+    engine.dispose()
+    return str(sa.make_url(url).database)
+
+
+def empty_postgresql(maintenance: str, *, template: str = "template1") -> str:
+    """The URL of a new database on the server with that maintenance database, as a copy of another."""
     name = f"test_{uuid.uuid4().hex}"
     engine = sa.create_engine(maintenance, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
     engine.dispose()
     return sa.make_url(maintenance).set(database=name).render_as_string(hide_password=False)

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from docker.api.client import APIClient
 
+from tests.lab.databases import put_into
 from tests.lab.engine import busybox_tar
 from tests.lab.nursery import Nursery
 from tests.lab.timeball import Timeball
@@ -30,13 +31,15 @@ async def timeball(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def make_timeball(
-    engine_url: str, busybox_image: str, nursery: Nursery, tmp_path: Path
+    engine_url: str, busybox_image: str, nursery: Nursery, migrated: Path, tmp_path: Path
 ) -> AsyncIterator[MakeTimeball]:
-    """Makes daemons of the test's own, which are forked; what is left of them is removed afterwards."""
+    """Makes daemons of the test's own, forked and with tables; what is left of them is removed afterwards."""
     made: list[Timeball] = []
 
     async def make(*, engine: str = engine_url, config: str = "", until_ready: bool = True) -> Timeball:
-        one = Timeball(tmp_path / f"data-{len(made)}", engine, busybox_image, config=config, nursery=nursery)
+        data_dir = tmp_path / f"data-{len(made)}"
+        put_into(data_dir, migrated)
+        one = Timeball(data_dir, engine, busybox_image, config=config, nursery=nursery)
         made.append(one)
         await one.start(until_ready=until_ready)
         return one

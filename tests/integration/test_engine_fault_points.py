@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.process.faults import FaultAction, Point
+from tests.lab.databases import put_into
 from tests.lab.engine import connect
 from tests.lab.nursery import Nursery
 from tests.lab.private_engine import PrivateEngine
@@ -78,13 +79,15 @@ async def _check(timeball: Timeball, point: Point, job: int, run: str) -> None:
 
 
 async def test_an_engine_that_dies_between_two_steps_of_a_run_costs_no_more_than_that_run_and_tells_its_true_end(
-    private_engine: PrivateEngine, nursery: Nursery, busybox_image: str, tmp_path: Path
+    private_engine: PrivateEngine, nursery: Nursery, busybox_image: str, migrated: Path, tmp_path: Path
 ) -> None:
     """What had not started runs once and in full; what ran ends as the engine ended it; what had ended is known."""
     made = {
         point: Timeball(tmp_path / point.value, private_engine.url, busybox_image, nursery=nursery)
         for point in ENDS_AS
     }
+    for timeball in made.values():
+        put_into(timeball.data_dir, migrated)
     try:
         runs = await asyncio.gather(*(_stop_there(timeball, point) for point, timeball in made.items()))
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -20,6 +21,7 @@ from docker.api.client import APIClient
 
 from scheduler.engine.types import LABEL_EXEC
 from scheduler.process.faults import Point
+from tests.lab.databases import put_into
 from tests.lab.engine import connect
 from tests.lab.nursery import Nursery
 from tests.lab.timeball import Timeball, script, until
@@ -273,6 +275,7 @@ async def cases(
     request: pytest.FixtureRequest,
     launches: Launches,
     nursery: Nursery,
+    migrated: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[dict[Point, asyncio.Task[None]]]:
     """The cases of all points that are asked for, under way."""
@@ -284,6 +287,7 @@ async def cases(
 
     async def play(point: Point) -> None:
         async with room:
+            put_into(folder / point.value, migrated)
             timeball = Timeball(folder / point.value, engine_url, image, nursery=nursery)
             try:
                 await timeball.start(fault=SECOND_DEATHS.get(point, point).value)

@@ -12,7 +12,7 @@ import pytest
 from docker.api.client import APIClient
 
 from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, LABEL_JOB
-from tests.lab.timeball import Timeball, until
+from tests.lab.timeball import PATIENCE, Timeball, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -54,7 +54,7 @@ def containers(engine_client: APIClient, busybox_image: str) -> Iterator[Contain
 async def test_a_second_daemon_on_a_data_directory_is_refused(own_timeball: Timeball) -> None:
     """With exit status 2 and words that help; the first is not disturbed."""
     second = own_timeball.spawn()
-    status = await asyncio.to_thread(second.wait, 30)
+    status = await asyncio.to_thread(second.wait, PATIENCE)
     assert second.stdout is not None
     second.stdout.close()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.lab.ports import free_port
 
 #: Who runs the server where the tests run as root; PostgreSQL refuses to be root.
 ACCOUNT = "postgres"
@@ -59,9 +60,7 @@ class PostgreSQL:
             capture_output=True,
             cwd="/",
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.url = f"postgresql+psycopg://{ACCOUNT}@127.0.0.1:{self._port}/postgres"
         self.socket = self._home / f".s.PGSQL.{self._port}"
 

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -21,6 +20,7 @@ import pytest
 import pytest_asyncio
 
 from scheduler.settings.settings import load_settings
+from tests.lab.ports import free_port
 from tests.lab.timeball import Timeball
 from tests.manual.pages import ROOT, Block, Step, blocks_of, is_as_shown, name_of, pages, steps_of
 
@@ -97,14 +97,6 @@ def test_settings_that_are_shown_are_settings(
     config = tmp_path / "timeball.toml"
     config.write_text(block.text, encoding="utf-8")
     load_settings(config)
-
-
-def free_port() -> int:
-    """One on which nothing listens now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def _runnable(page: Path) -> list[Step]:

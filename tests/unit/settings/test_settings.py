@@ -90,7 +90,16 @@ def test_a_variable_that_is_no_setting_is_refused_by_name(
 
 def test_variables_of_the_command_and_of_the_tests_are_left_alone(monkeypatch: pytest.MonkeyPatch):
     """They have the same prefix, and other readers."""
-    for name in ("URL", "TOKEN", "CONFIG", "LANGUAGE", "REQUIRE_ENGINE", "TEST_SEED", "FUZZ"):
+    for name in (
+        "URL",
+        "TOKEN",
+        "CONFIG",
+        "LANGUAGE",
+        "REQUIRE_ENGINE",
+        "TEST_SEED",
+        "TEST_PROCESSES",
+        "FUZZ",
+    ):
         monkeypatch.setenv(f"TIMEBALL_{name}", "1")
     assert load_settings().sizes == {}
 
