@@ -147,8 +147,10 @@ class Deliverer:
                 except UnavailableError as error:
                     log.warning("deliveries.database_unavailable", error=str(error))
                     pause = RETRY_INTERVAL
+                # Not asyncio.wait_for: before Python 3.12, it loses a cancellation that comes just after the event.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             await self._end()

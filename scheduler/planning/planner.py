@@ -165,8 +165,10 @@ class Planner:
                 await asyncio.sleep(RETRY_INTERVAL)
                 continue
             # Half a horizon, so that jobs are in memory at least that long before they are due.
+            # Not asyncio.wait_for: before Python 3.12, it loses a cancellation that comes just after the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._rescan.wait(), self._horizon.total_seconds() / 2)
+                async with asyncio.timeout(self._horizon.total_seconds() / 2):
+                    await self._rescan.wait()
             self._rescan.clear()
 
     async def _scan(self) -> None:

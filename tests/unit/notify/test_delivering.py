@@ -28,6 +28,7 @@ from tests.lab.clock import SettableClock
 from tests.lab.receiver import Receiver, answers, hangs, never_stops
 from tests.lab.timeball import until
 
+PATIENCE = 60.0
 KEYRING = Keyring([new_key()])
 
 
@@ -382,6 +383,19 @@ async def test_two_daemons_deliver_each_message_once(desk: Desk, receive: MakeRe
     await asyncio.gather(*tasks, return_exceptions=True)
     ids = [got.headers["webhook-id"] for got in receiver.received]
     assert len(ids) == len(set(ids)) == 20
+
+
+@pytest.mark.parametrize("rounds", range(5))
+async def test_a_stop_in_the_moment_of_a_wake_is_not_lost(desk: Desk, rounds: int):
+    """However many rounds of the event loop lie between the two."""
+    desk.start()
+    async with asyncio.timeout(PATIENCE):
+        while not desk.deliverer._wake._waiters:  # noqa: ASYNC110 - nothing tells that it waits
+            await asyncio.sleep(0.002)
+        desk.deliverer.wake()
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        await desk.stop()
 
 
 async def test_what_a_killed_daemon_had_claimed_is_delivered_by_its_next_life(

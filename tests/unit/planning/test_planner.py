@@ -139,6 +139,20 @@ async def test_a_new_schedule_takes_effect_at_once(scene: Scene) -> None:
     assert entry.outcome is Outcome.RAN
 
 
+@pytest.mark.parametrize("rounds", range(5))
+async def test_a_stop_in_the_moment_of_a_wake_is_not_lost(scene: Scene, rounds: int) -> None:
+    """However many rounds of the event loop lie between the two."""
+    planning = asyncio.create_task(scene.planner.run())
+    async with asyncio.timeout(PATIENCE):
+        while not scene.planner._rescan._waiters:  # noqa: ASYNC110 - nothing tells that it waits
+            await asyncio.sleep(0.002)
+        scene.planner._rescan.set()
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        planning.cancel()
+        await asyncio.gather(planning, return_exceptions=True)
+
+
 async def test_a_schedule_that_was_switched_off_runs_no_more(scene: Scene) -> None:
     """Switched off between two due times, the second leaves no row."""
     async with scene.planning():
