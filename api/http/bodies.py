@@ -146,7 +146,7 @@ async def _read(request: web.Request) -> bytes:
             FieldError(
                 "body",
                 None,
-                f"cannot be read as {encoding}: {error}",
+                f"cannot be read{'' if encoding == 'identity' else f' as {encoding}'}: {error}",
                 "send it completely, in the encoding that its headers declare",
             )
         ) from error

@@ -1,4 +1,4 @@
-"""`/v1/hooks`: webhooks and their deliveries. `/v1/jobs/{job_id}/mails`: the mail about a job."""
+"""`/v1/hooks`: webhooks and their deliveries. `/v1/jobs/{job_id}/mails`: the emails about a job."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ async def redeliver(request: web.Request) -> web.Response:
 
 
 @described(
-    "List the mail about a job",
+    "List the emails about a job",
     tag=HOOKS,
     query=(STATUS, *PAGE),
     answers={200: Answer("One page, the latest first.", ListOut[DeliveryOut])},

@@ -112,7 +112,7 @@ class ExecOut(_ExecOut):
 class JobInExecOut(_JobOut):
     """The job in a run's detail. Its variables are a JSON text there."""
 
-    runtime_vars: str = Field(description="The job's environment variables, as a JSON text.")
+    runtime_vars: str = Field(description="The job's environment variables, as a JSON string.")
 
 
 class ExecDetailOut(_ExecOut):

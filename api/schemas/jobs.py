@@ -60,7 +60,7 @@ class _JobFields(ContainerIn):
         default_factory=dict, description="Names and values of your own, to find jobs and runs by."
     )
     email_enabled: bool = Field(
-        default=False, description="Whether the job's owner gets mail about its runs."
+        default=False, description="Whether the job's owner gets emails about its runs."
     )
     is_schedule_active: bool = Field(default=False, description="Whether the schedule is switched on.")
     schedule_mode: Annotated[Text, shown_as(maxLength=1_000, format="schedule")] | None = Field(

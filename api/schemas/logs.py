@@ -169,7 +169,7 @@ class LogParameters(Input):
         False, description="Ignore case in `contains` and `regex`."
     )
     ansi: Literal["keep", "strip"] = Field(
-        "keep", description="`strip` removes terminal sequences, such as colours, before filtering."
+        "keep", description="`strip` removes terminal sequences, such as colors, before filtering."
     )
     follow: Annotated[bool, BeforeValidator(_check_flag), _FLAG] | None = Field(
         None, description="Follow the log, as server-sent events."
@@ -191,8 +191,8 @@ class LogParameters(Input):
         )
         if is_empty:
             raise refuse(
-                f"start_time {_short(self.start_time)} is after end_time {_short(self.end_time)}",
-                "use a start_time that is not after end_time",
+                f"is later than end_time={_short(self.end_time)}",
+                "swap the two",
             )
         return self
 
@@ -234,7 +234,7 @@ class ExportParameters(LogParameters):
     """Those of a log as a file."""
 
     follow: Annotated[bool, BeforeValidator(_check_flag), _NO] | None = Field(
-        None, description="Not possible for a file."
+        None, description="Not supported for files."
     )
     format: Literal["json", "ndjson", "text"] = Field(
         "text", description="The format of the lines. Default: `text`."

@@ -65,7 +65,7 @@ class Caller:
         role: the caller's role there.
         account: the user who owns the token; None if no user does.
         token_id: the token's id.
-        token_prefix: the token's first characters, by which people recognise it.
+        token_prefix: the token's first characters, by which people recognize it.
         origin: where the request comes from.
     """
 

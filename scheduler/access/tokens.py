@@ -32,7 +32,7 @@ from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
-#: Makes a token recognisable in places where it should not be, such as a log or a repository.
+#: Makes a token recognizable in places where it should not be, such as a log or a repository.
 PREFIX: Final = "tbl_"
 ADMIN: Final = "admin"
 #: The format of a token; Timeball's own have 43 characters after the prefix.
@@ -210,7 +210,7 @@ def new_token() -> str:
 
 
 def prefix_of(token: str) -> str:
-    """The first characters of a token, by which people recognise it."""
+    """The first characters of a token, by which people recognize it."""
     return token[: len(PREFIX) + 4]
 
 

@@ -48,7 +48,7 @@ def check_transition(before: ExecStatus, after: ExecStatus) -> None:
         ValueError: it does not; that is a bug in the caller.
     """
     if after not in TRANSITIONS[before]:
-        msg = f"an exec cannot go from {before.name} to {after.name}"
+        msg = f"a run cannot change from {before.name} to {after.name}"
         raise ValueError(msg)
 
 

@@ -132,7 +132,7 @@ async def test_a_log_without_lines_is_empty_in_every_format(api: Api):
         ("regex=(a", "regex", "at character 1"),
         ("regex=ab%5Bz-a%5D", "regex", "at character 4"),
         ("regex=x**", "regex", "regular expression"),
-        ("regex=x(%3F!a)", "regex", "contains something unsupported at character 2"),
+        ("regex=x(%3F!a)", "regex", "contains unsupported syntax at character 2"),
         ("regex=(a)%5C1", "regex", "not supported"),
         ("regex=((a%7B99%7D)%7B99%7D)%7B99%7D", "regex", "too large"),
         ("regex=(.%7B500%7D)(.%7B500%7D)(%5CpL%7B500%7D)", "regex", "too large"),
