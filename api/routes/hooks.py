@@ -57,12 +57,12 @@ async def create_hook(request: web.Request) -> web.Response:
     ),
     answers={
         200: Answer(
-            "A bare array, the oldest first; 1000 webhooks unless `page_size` is given.", list[HookOut]
+            "A plain array, the oldest first; 1000 webhooks unless `page_size` is given.", list[HookOut]
         )
     },
 )
 async def list_hooks(request: web.Request) -> web.Response:
-    """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a bare array, the oldest first."""
+    """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a plain array, the oldest first."""
     query = query_of(request)
     found = await request.app[SERVICE].hooks.list(
         request[CALLER],
