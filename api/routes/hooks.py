@@ -64,7 +64,7 @@ async def create_hook(request: web.Request) -> web.Response:
 async def list_hooks(request: web.Request) -> web.Response:
     """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a plain array, the oldest first."""
     query = query_of(request)
-    found = await request.app[SERVICE].hooks.list(
+    hooks = await request.app[SERVICE].hooks.list(
         request[CALLER],
         subject_type=query.word("subject_type", SubjectType),
         subject=query.get("subject"),
@@ -73,7 +73,7 @@ async def list_hooks(request: web.Request) -> web.Response:
             query.number("page"), query.number("page_size") if "page_size" in query else LARGEST_PAGE_SIZE
         ),
     )
-    return answer_all([HookOut.of_hook(hook) for hook in found])
+    return answer_all([HookOut.of_hook(hook) for hook in hooks])
 
 
 @described("Read a webhook", tag=HOOKS, answers={200: Answer("The webhook.", HookOut)})
@@ -139,13 +139,13 @@ async def list_deliveries(request: web.Request) -> web.Response:
     """`GET /v1/hooks/{hook_id}/deliveries?status=&page=&page_size=`: 200 with one page, the latest first."""
     query = query_of(request)
     page = query.page()
-    count, found = await request.app[SERVICE].deliveries.list(
+    count, deliveries = await request.app[SERVICE].deliveries.list(
         request[CALLER],
         request.match_info["hook_id"],
         status=query.word("status", DeliveryStatus),
         page=page,
     )
-    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in found])
+    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in deliveries])
 
 
 @described(
@@ -185,13 +185,13 @@ async def list_mails(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/mails?status=&page=&page_size=`: 200 with one page, the latest first."""
     query = query_of(request)
     page = query.page()
-    count, found = await request.app[SERVICE].deliveries.mails(
+    count, deliveries = await request.app[SERVICE].deliveries.mails(
         request[CALLER],
         request.match_info["job_id"],
         status=query.word("status", DeliveryStatus),
         page=page,
     )
-    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in found])
+    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in deliveries])
 
 
 ROUTES: Final = (

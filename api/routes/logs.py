@@ -148,7 +148,9 @@ async def _follow(
     except InvalidInputError as error:
         if not last:
             raise
-        raise InvalidInputError(*(replace(one, field=LAST_EVENT_ID) for one in error.errors)) from error
+        raise InvalidInputError(
+            *(replace(refused, field=LAST_EVENT_ID) for refused in error.errors)
+        ) from error
     try:
         return await send_events(request, follow)
     finally:

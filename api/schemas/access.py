@@ -100,10 +100,10 @@ class TokenCreate(Input):
 
     def given(self, now: datetime) -> dict[str, Any]:
         """The fields that the request named, as the use case takes them."""
-        found = {name: getattr(self, name) for name in self.model_fields_set - {"expires_in_seconds"}}
+        fields = {name: getattr(self, name) for name in self.model_fields_set - {"expires_in_seconds"}}
         if self.expires_in_seconds is not None:
-            found["expires_at"] = now + timedelta(seconds=self.expires_in_seconds)
-        return found
+            fields["expires_at"] = now + timedelta(seconds=self.expires_in_seconds)
+        return fields
 
 
 class TokenOut(Output):

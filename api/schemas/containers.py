@@ -100,7 +100,7 @@ def _check_file(path: str) -> str:
 def _check_capabilities(names: object) -> object:
     if not isinstance(names, list | tuple):
         raise refuse("is not a list of capabilities", 'write a list such as ["NET_RAW"]')
-    found = []
+    capabilities = []
     for number, name in enumerate(names, 1):
         short = name.upper().removeprefix("CAP_") if isinstance(name, str) else ""
         if not _CAPABILITY.fullmatch(short) or short == "ALL":
@@ -108,8 +108,8 @@ def _check_capabilities(names: object) -> object:
                 f"has an invalid entry at position {number}",
                 'use names of capabilities such as "NET_RAW"; ALL is not supported',
             )
-        found.append(short)
-    return tuple(dict.fromkeys(found))
+        capabilities.append(short)
+    return tuple(dict.fromkeys(capabilities))
 
 
 def _check_user(user: str) -> str:

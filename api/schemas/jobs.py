@@ -141,10 +141,10 @@ class _JobFields(ContainerIn):
 
     def given(self) -> dict[str, Any]:
         """The fields that the request named, as `JobDefinition` takes them."""
-        found = {name: getattr(self, name) for name in self.model_fields_set}
-        if "mounts" in found:
-            found["mounts"] = tuple(mount.as_mount() for mount in self.mounts)
-        return found
+        fields = {name: getattr(self, name) for name in self.model_fields_set}
+        if "mounts" in fields:
+            fields["mounts"] = tuple(mount.as_mount() for mount in self.mounts)
+        return fields
 
 
 class JobCreate(_JobFields):

@@ -280,10 +280,10 @@ def parse_log_parameters(query: Mapping[str, str], kind: type[_P]) -> _P:
     try:
         parameters = kind.model_validate(dict(query))
     except ValidationError as error:
-        found = invalid_input(error, fields=names, what="log query").errors
+        errors = invalid_input(error, fields=names, what="log query").errors
         # Errors that concern both ends of the range are reported for its start.
-        named = (replace(one, field="start_time") if one.field == "body" else one for one in found)
-        raise InvalidInputError(*(replace(one, value=query.get(one.field)) for one in named)) from error
+        named = (replace(e, field="start_time") if e.field == "body" else e for e in errors)
+        raise InvalidInputError(*(replace(e, value=query.get(e.field)) for e in named)) from error
     check_together(parameters, query)
     return parameters
 

@@ -161,7 +161,10 @@ class ExecDiffOut(Output):
             a=ComparedExecOut.of_listed(first),
             b=ComparedExecOut.of_listed(second),
             is_same=not differences,
-            differences=[DifferenceOut.of(found, a=found.first, b=found.second) for found in differences],
+            differences=[
+                DifferenceOut.of(difference, a=difference.first, b=difference.second)
+                for difference in differences
+            ],
         )
 
 

@@ -42,7 +42,7 @@ class ConnectionLimits:
         head_seconds: seconds within which the head of a request must arrive.
         stalled_seconds: seconds after which a client that reads nothing of an answer is disconnected.
         proxies: returns whether an address is that of a trusted proxy.
-        told: limits the number of log lines about rejected connections.
+        log_throttle: limits the number of log lines about rejected connections.
     """
 
     total: int = 1024
@@ -50,13 +50,13 @@ class ConnectionLimits:
     head_seconds: float = 30.0
     stalled_seconds: float = 60.0
     proxies: Callable[[str], bool] = lambda _: False
-    told: Throttle = field(default_factory=lambda: Throttle(5, 60.0), compare=False)
+    log_throttle: Throttle = field(default_factory=lambda: Throttle(5, 60.0), compare=False)
 
-    def tell(self, **more: object) -> None:
+    def log_rejected(self, **more: object) -> None:
         """Log that a connection was rejected, without flooding the log."""
         with suppress(TooManyError):
-            self.told.check("")
-            self.told.fail("")
+            self.log_throttle.check("")
+            self.log_throttle.fail("")
             log.warning("api.connection_turned_away", **more)
 
 
@@ -88,7 +88,7 @@ class _Protocol(web.RequestHandler):
         if total > self._limits.total or (
             self._open[address] > self._limits.per_address and not self._limits.proxies(remote)
         ):
-            self._limits.tell(peer=remote, open=total, of_address=self._open[address])
+            self._limits.log_rejected(peer=remote, open=total, of_address=self._open[address])
             assert isinstance(transport, asyncio.Transport)  # noqa: S101 - always that of TCP
             transport.write(_TURNED_AWAY)
             self.force_close()

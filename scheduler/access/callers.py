@@ -90,7 +90,9 @@ def demand(caller: Caller, role: Role, namespace: str) -> None:
         ForbiddenError: the caller is limited to another namespace, or its role is too low.
     """
     if caller.namespace not in (None, namespace):
-        raise ForbiddenError(f"This token is for namespace '{caller.namespace}', not for '{namespace}'")
+        raise ForbiddenError(
+            f"This token is for namespace '{caller.namespace}', not for '{namespace}'; use a token for that namespace"
+        )
     demand_role(caller, role)
 
 
