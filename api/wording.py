@@ -1,8 +1,8 @@
-"""How each interface words what the core can only name.
+"""The terms of each interface for actions that the core's errors suggest.
 
-The core's errors know neither HTTP nor the command. Where an error suggests something that callers do differently in
-each interface, it carries a placeholder (`scheduler.domain.errors.How`). The API replaces it with its own words when
-it answers, and the command replaces those with its own.
+The core's errors do not mention HTTP or the command. If an error suggests an action that differs between interfaces,
+it contains a placeholder (`scheduler.domain.errors.How`). The API replaces it with its own term when it answers, and
+the command replaces that with its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scheduler.domain.errors import How
 
 
 class Words(NamedTuple):
-    """The words of each interface for one thing to do."""
+    """The terms of each interface for one action."""
 
     api: str
     command: str
@@ -26,20 +26,20 @@ WORDS: Final[Mapping[How, Words]] = {
     How.NAME: Words(api="?name=", command="the name"),
     How.AUTHENTICATE: Words(
         api="send the header 'Authorization: Token <token>'",
-        command="set TIMEBALL_TOKEN, or log in as a user that can read the daemon's data directory",
+        command="set TIMEBALL_TOKEN, or run the command as a user who can read the daemon's data directory",
     ),
 }
 
 
 def for_the_api(text: str) -> str:
-    """A text of the core in the words of the API."""
+    """A text of the core with the terms of the API."""
     for how, words in WORDS.items():
         text = text.replace(how, words.api)
     return text
 
 
 def for_the_command(text: str) -> str:
-    """A text that the API answered in the words of the command."""
+    """A text from the API with the terms of the command."""
     for words in WORDS.values():
         text = text.replace(words.api, words.command)
     return text

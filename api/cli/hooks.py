@@ -61,7 +61,7 @@ def _fields(command: F) -> F:
             multiple=True,
             help="Send this event. Can be repeated.",
         ),
-        click.option("--active/--inactive", "is_active", default=None, help="Turn the webhook on or off."),
+        click.option("--active/--inactive", "is_active", default=None, help="Switch the webhook on or off."),
     ]
     for option in reversed(options):
         command = option(command)

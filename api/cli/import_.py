@@ -34,7 +34,7 @@ _FORMATS = ("crontab", "chronos", "cronjob", "ofelia")
     help="The time zone of schedules for which the file does not name one, such as Europe/Berlin.",
 )
 @click.option("--size", help="The resource size of jobs for which the file sets no CPU or memory limits.")
-@click.option("--inactive", is_flag=True, help="Leave all schedules turned off.")
+@click.option("--inactive", is_flag=True, help="Leave all schedules switched off.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="The file to write. Default: standard output."
 )

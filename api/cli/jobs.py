@@ -72,7 +72,7 @@ def _fields(command: F) -> F:
             "--schedule", help="The schedule: ISO 8601 such as R/2026-01-31T09:00:00Z/P1D, or cron."
         ),
         click.option("--timezone", metavar="ZONE", help="The schedule's time zone, such as Europe/Berlin."),
-        click.option("--active/--inactive", default=None, help="Turn the schedule on or off."),
+        click.option("--active/--inactive", default=None, help="Switch the schedule on or off."),
         click.option(
             "--set",
             "others",
@@ -105,7 +105,7 @@ def create(name: str, namespace: str | None, *, as_json: bool, quiet: bool, **gi
 
 @job.command()
 @click.argument("reference", metavar="JOB", shell_complete=completing.jobs)
-@click.option("--name", help="Its new name.")
+@click.option("--name", help="The new name.")
 @_fields
 @_in
 @_json
@@ -114,7 +114,10 @@ def create(name: str, namespace: str | None, *, as_json: bool, quiet: bool, **gi
 def update(
     reference: str, name: str | None, namespace: str | None, *, as_json: bool, quiet: bool, **given: Any
 ) -> None:
-    """Change what is given of a job, and keep the rest. JOB is its id or name."""
+    """Update a job. JOB is its id or name.
+
+    Only the given fields change.
+    """
     from api.client import UsageError, connect
 
     client = connect()
@@ -215,7 +218,7 @@ def delete(reference: str, namespace: str | None, *, yes: bool, as_json: bool, q
 @_quiet
 @explained
 def pause(reference: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """Turn off a job's schedule. JOB is its id or name.
+    """Switch off a job's schedule. JOB is its id or name.
 
     Runs in progress continue.
     """
@@ -229,7 +232,7 @@ def pause(reference: str, namespace: str | None, *, as_json: bool, quiet: bool) 
 @_quiet
 @explained
 def resume(reference: str, namespace: str | None, *, as_json: bool, quiet: bool) -> None:
-    """Turn on a job's schedule. JOB is its id or name.
+    """Switch on a job's schedule. JOB is its id or name.
 
     Due times that passed while it was paused are not run.
     """

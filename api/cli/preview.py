@@ -68,7 +68,7 @@ def preview(
     """Show when SCHEDULE runs, and how daylight saving time affects it.
 
     SCHEDULE is an ISO 8601 repeating interval, such as 'R5/2026-01-31T09:00:00/P1M', or a crontab expression, such
-    as '0 9 * * MON-FRI'. A schedule without a start, such as 'R5//PT1H', is shown as if it were turned on now, or
+    as '0 9 * * MON-FRI'. A schedule without a start, such as 'R5//PT1H', is shown as if it were switched on now, or
     at the time of --after. No daemon is required.
     """
     from api.schemas.schedules import PreviewAnswer

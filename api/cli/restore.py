@@ -31,7 +31,7 @@ def restore(
 
     At its next start, the daemon continues from the backup. Due times since then follow each job's misfire policy.
     Runs that had not ended are resumed if their containers still exist, and marked as ended otherwise. Containers
-    that the backup does not contain are removed. Do not keep running the original daemon on the same engine.
+    of runs that are not in the backup are removed. Do not keep the original daemon running on the same engine.
     """
     import sqlalchemy as sa
 

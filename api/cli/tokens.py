@@ -45,7 +45,7 @@ def token() -> None:
     "--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="The token's role."
 )
 @click.option("--namespace", help="Limit the token to this namespace. Default: the caller's namespace.")
-@click.option("--user", "username", help="The user who owns the token. It is revoked when they are deleted.")
+@click.option("--user", "username", help="The user who owns the token. Deleting the user revokes it.")
 @click.option(
     "--expires-in", type=Duration(), metavar="DURATION", help="How long the token is valid, such as 30d."
 )

@@ -135,7 +135,7 @@ def set_(
 @_quiet
 @explained
 def passwd(username: str, *, as_json: bool, quiet: bool) -> None:
-    """Change a user's password and revoke the tokens of earlier log-ins.
+    """Change a user's password and revoke the tokens of earlier logins.
 
     Users who are not administrators must enter their current password first. On standard input, it is the first of
     two lines.

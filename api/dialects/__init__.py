@@ -1,6 +1,6 @@
-"""Other systems' views of the same runs: thin adapters, none with logic of its own.
+"""The APIs of other systems for the same runs: thin adapters without logic of their own.
 
-Each lists its routes at its end; what all of them share is in `dialect`.
+Each module lists its routes at its end. What they share is in `dialect`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What makes a dialect: where its paths begin, where its clients put the token, and how it says that it refuses.
+"""What defines a dialect: the prefix of its paths, where its clients send the token, and the format of its errors.
 
-A middleware turns the problem details of a refused request into the dialect's own shape, so that nothing else
-needs to know of it.
+A middleware converts problem details into the dialect's own format, so that handlers do not need to know it.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from api.http.problems import CONTENT_TYPE
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One of the APIs that Timeball answers like.
+    """The API of another system that Timeball imitates.
 
     Attributes:
-        name: of the system, as one word in lower case.
-        prefix: with which its paths begin.
-        refuse: makes the response for a problem, from its status and its body.
-        refusal: the shape of that response's body.
-        token_name: the header or cookie that holds the token, besides `Authorization`; None for none.
-        security: the names of the security schemes that stand for it in the API's description.
+        name: the name of the system, as one word in lower case.
+        prefix: the beginning of its paths.
+        refuse: returns the response for a problem, given its status and body.
+        refusal: the model of that response's body.
+        token_name: the header or cookie with the token, in addition to `Authorization`; None for none.
+        security: the names of the dialect's security schemes in the OpenAPI document.
     """
 
     name: str
@@ -38,15 +37,15 @@ class Dialect:
     security: tuple[str, ...] = ()
 
     def token_of(self, request: web.Request) -> str | None:
-        """The token that a client of it has sent its own way."""
+        """The token in the dialect's own header or cookie; None if there is none."""
         if self.token_name is None:
             return None
-        found = request.headers.get(self.token_name) or request.cookies.get(self.token_name)
-        return found.strip().strip('"') if found else None
+        token = request.headers.get(self.token_name) or request.cookies.get(self.token_name)
+        return token.strip().strip('"') if token else None
 
 
 def refusing(dialect: Dialect) -> Middleware:
-    """A middleware that refuses in the dialect's words whatever lies below its prefix."""
+    """A middleware that converts errors of the paths below the dialect's prefix into its format."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -65,7 +64,7 @@ def refusing(dialect: Dialect) -> Middleware:
 
 
 def as_json(body: Any, *, status: int = 200) -> web.Response:
-    """A JSON response, in UTF-8 as it is."""
+    """A JSON response in UTF-8, without escapes."""
     return web.json_response(
         body, status=status, dumps=lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     )

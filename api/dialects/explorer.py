@@ -1,4 +1,4 @@
-"""Explorer workflow's view: a job there is a run, a workflow is a job. Ids of runs are numbers there."""
+"""The dialect of Explorer workflow: its jobs are runs, its workflows are jobs, and the ids of runs are numbers."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ _STATUS: Final = {
 }
 _NUMBER: Final = {status: number for number, status in _STATUS.items()}
 _CODES: Final = {401: 40104000, 403: 40304000, 404: 40404000}
-#: A run is called after its workflow and the second that it was made in (UTC).
+#: The name of a run: that of its workflow, and the second in which the run was created (UTC).
 _RUN_NAME: Final = re.compile(r"(.+)_([0-9]{14})", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Filter(Input):
-    """The object in `filter`."""
+    """The JSON object in the parameter `filter`."""
 
     name: Text | None = None
     status: Whole | None = Field(default=None, ge=0, le=4)
-    fromCreateTime: Whole | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815 - the wire's
+    fromCreateTime: Whole | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815 - the name on the wire
     toCreateTime: Whole | None = Field(default=None, ge=0, le=LAST_MILLISECOND)  # noqa: N815
     orderByCreateTime: Literal["asc", "desc"] = "desc"  # noqa: N815
 
 
 class ExplorerError(TypedDict):
-    """How Explorer refuses: the code begins with the HTTP status.
+    """An error in the format of Explorer. The code begins with the HTTP status.
 
     Attributes:
         code: the error code.
@@ -68,7 +68,7 @@ class ExplorerError(TypedDict):
 
 
 class ExplorerJob(TypedDict):
-    """A job of Explorer's: a run. `status` is 0 preparing, 1 running, 2 succeeded, 3 failed, 4 interrupted.
+    """A job in Explorer, which is a run. `status` is 0 preparing, 1 running, 2 succeeded, 3 failed, 4 interrupted.
 
     Attributes:
         id: the run's number.
@@ -92,7 +92,7 @@ class ExplorerJob(TypedDict):
 
 
 class ExplorerPage(TypedDict):
-    """One page of jobs, and how many there are in all.
+    """One page of jobs, and their total number.
 
     Attributes:
         items: the runs of this page.
@@ -136,7 +136,7 @@ class ExplorerJobsAnswer(TypedDict):
 
 
 def refuse(status: int, problem: dict[str, Any]) -> web.Response:
-    """`{"code", "message"}`, as Explorer refuses: the code begins with the HTTP status."""
+    """The response for a problem: `{"code", "message"}`, whose code begins with the HTTP status."""
     code = _CODES.get(status) or (40004001 if "errors" in problem else status * 100_000 + 4000)
     return as_json({"code": code, "message": problem["detail"]}, status=status)
 
@@ -160,7 +160,7 @@ _ONE: Final = Answer(
     "The job.", ExplorerJobAnswer, {"code": 0, "message": "Success", "data": examples.EXPLORER_JOB}
 )
 _MANY: Final = Answer(
-    "A page of jobs, newest first if the filter does not say otherwise.",
+    "One page of jobs, the newest first unless the filter sets another order.",
     ExplorerJobsAnswer,
     {
         "code": 0,
@@ -172,7 +172,7 @@ _MANY: Final = Answer(
 
 @described("List jobs", tag=EXPLORER, query=_QUERY, answers={200: _MANY})
 async def list_jobs(request: web.Request) -> web.Response:
-    """`GET /api-open/v1/jobs?filter=&pageSize=&page=`: a page of runs, newest first."""
+    """`GET /api-open/v1/jobs?filter=&pageSize=&page=`: 200 with one page of the runs, the newest first."""
     return await _list(request, None)
 
 
@@ -185,7 +185,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     refuses=(409,),
 )
 async def list_jobs_of_workflow(request: web.Request) -> web.Response:
-    """`GET /api-open/v1/workflows/{id}/jobs?filter=&pageSize=&page=`: of one workflow."""
+    """`GET /api-open/v1/workflows/{id}/jobs?filter=&pageSize=&page=`: 200 with one page of the workflow's runs."""
     return await _list(request, await _workflow(request))
 
 
@@ -194,29 +194,29 @@ async def _list(request: web.Request, job: Job | None) -> web.Response:
     given = _filter_of(query)
     number = query.number("page")
     size = query.number("pageSize")
-    wanted = ExecFilter(
+    selected = ExecFilter(
         job_id=None if job is None else job.id,
         statuses=frozenset() if given.status is None else frozenset({_STATUS[given.status]}),
-        **_named(given),
+        **_name_and_times(given),
     )
     order = Order.CREATED if given.orderByCreateTime == "asc" else Order.CREATED_DESCENDING
-    found = await request.app[SERVICE].overview.list(
-        request[CALLER], wanted, order, page=Page(number, size), count_all=True
+    listing = await request.app[SERVICE].overview.list(
+        request[CALLER], selected, order, page=Page(number, size), count_all=True
     )
-    items = [_item(run) for run in found.found]
-    return _success({"items": items, "total": found.count, "Page": number, "PageSize": size})
+    items = [_item(run) for run in listing.found]
+    return _success({"items": items, "total": listing.count, "Page": number, "PageSize": size})
 
 
 @described("Read a job", tag=EXPLORER, path=(_ID,), answers={200: _ONE})
 async def get_job(request: web.Request) -> web.Response:
-    """`GET /api-open/v1/jobs/{id}`: one run."""
+    """`GET /api-open/v1/jobs/{id}`: 200 with the run."""
     query_of(request)
     return _success(_item((await _find(request))[0]))
 
 
 @described("Cancel a job", tag=EXPLORER, role=Role.OPERATOR, path=(_ID,), answers={200: _ONE}, refuses=(409,))
 async def cancel_job(request: web.Request) -> web.Response:
-    """`PUT /api-open/v1/jobs/{id}/cancel`: stops the run."""
+    """`PUT /api-open/v1/jobs/{id}/cancel`: stops the run; 200 with it."""
     query_of(request)
     listed, job = await _find(request)
     view = await request.app[SERVICE].execs.stop(request[CALLER], str(job.id), listed.view.exec.id)
@@ -232,7 +232,7 @@ async def cancel_job(request: web.Request) -> web.Response:
     refuses=(409,),
 )
 async def run_workflow(request: web.Request) -> web.Response:
-    """`POST /api-open/v1/workflows/{id}/jobs`: triggers a run."""
+    """`POST /api-open/v1/workflows/{id}/jobs`: triggers a run; 200 with it."""
     query_of(request)
     job = await _workflow(request)
     view = await request.app[SERVICE].execs.trigger(request[CALLER], str(job.id))
@@ -248,31 +248,31 @@ def _filter_of(query: Mapping[str, str]) -> Filter:
         given = Filter.model_validate_json(text)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            remedy = 'write one as {"status": 2, "orderByCreateTime": "asc"}, URL-encoded'
+            remedy = 'write an object such as {"status": 2, "orderByCreateTime": "asc"}, URL-encoded'
             raise InvalidInputError(FieldError("filter", text, "is not a JSON object", remedy)) from error
         raise invalid_input(error, fields=tuple(Filter.model_fields), what="filter") from None
     start, end = given.fromCreateTime, given.toCreateTime
     if start is not None and end is not None and start > end:
         raise InvalidInputError(
-            FieldError("fromCreateTime", start, f"lies after toCreateTime {end}", "swap them")
+            FieldError("fromCreateTime", start, f"is later than toCreateTime={end}", "swap the two")
         )
     return given
 
 
-def _named(given: Filter) -> dict[str, Any]:
-    """The conditions of name and time; a run's own name holds both."""
+def _name_and_times(given: Filter) -> dict[str, Any]:
+    """The conditions on name and time. The name of a run contains both: its job's name and its time."""
     start, end = _moment(given.fromCreateTime), _moment(given.toCreateTime)
     name = given.name
     if name is not None and (match := _RUN_NAME.fullmatch(name)) is not None:
         try:
-            made = datetime.strptime(match[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+            created_at = datetime.strptime(match[2], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
         except ValueError:
-            made = None
-        if made is not None:
+            created_at = None
+        if created_at is not None:
             name = match[1]
-            last = made + timedelta(seconds=1, microseconds=-1)
-            start, end = max(start or made, made), min(end or last, last)
-    # To the end of the millisecond: that is as exact as this API tells it.
+            last = created_at + timedelta(seconds=1, microseconds=-1)
+            start, end = max(start or created_at, created_at), min(end or last, last)
+    # To the end of the millisecond, which is the precision of this API.
     if given.toCreateTime is not None and end is not None:
         end += timedelta(microseconds=999)
     return {"job_name": name, "created_from": start, "created_to": end}

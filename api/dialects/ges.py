@@ -1,4 +1,4 @@
-"""GES's view: the jobs of a project's graphs are the runs of a namespace's jobs."""
+"""The dialect of GES: its projects are namespaces, its graphs are jobs, and its jobs are runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scheduler.domain.filters import ExecFilter, Order, Position
 from scheduler.domain.views import ListedExec, Page
 
 MOST_JOBS: Final = 100_000
-#: Runs that are read from the database and written out at a time.
+#: Number of runs that are read from the database and sent at a time.
 BATCH: Final = 1_000
 BAD_FORMAT, BAD_PARAMETER, NO_JOB, NO_ACCESS = "GES.8000", "GES.8005", "GES.8301", "GES.8402"
 _STATUS: Final = {
@@ -36,12 +36,12 @@ _STATUS: Final = {
     ExecStatus.CANCELLED: "failed",
 }
 _CODES: Final = {401: NO_ACCESS, 403: NO_ACCESS, 404: NO_JOB}
-#: Stands for every graph of the project.
+#: The name that selects all graphs of a project.
 ALL_GRAPHS: Final = "-"
 
 
 class GesError(TypedDict):
-    """How GES refuses.
+    """An error in the format of GES.
 
     Attributes:
         errorMessage: what is wrong, and what to do.
@@ -55,14 +55,14 @@ class GesError(TypedDict):
 
 
 class GesJob(TypedDict):
-    """A job of GES's: a run. `rawRequest` is JSON as text, `progress` a number as text.
+    """A job in GES, which is a run. `rawRequest` is a string of JSON, and `progress` is a number as a string.
 
     Attributes:
         jobId: the run's id.
-        rawRequest: the request of the run, as a JSON text.
+        rawRequest: the request of the run, as a JSON string.
         taskType: always `Container`.
         canStop: whether the run can be stopped.
-        progress: progress in percent, as a text.
+        progress: progress in percent, as a string.
         startTime: when the run started; empty before that.
         endTime: when the run ended; empty before that.
         status: the status of the run.
@@ -81,7 +81,7 @@ class GesJob(TypedDict):
 
 
 class GesJobs(TypedDict):
-    """A list of jobs, and how many there are in all.
+    """A list of jobs, and their total number.
 
     Attributes:
         jobs: the runs.
@@ -93,7 +93,7 @@ class GesJobs(TypedDict):
 
 
 class GesStopped(TypedDict):
-    """That the job is being stopped.
+    """The confirmation that a job is being stopped.
 
     Attributes:
         result: always `success`.
@@ -105,12 +105,12 @@ class GesStopped(TypedDict):
 
 
 def refusal(status: int, code: str, message: str) -> web.Response:
-    """`{"errorMessage", "errorCode", "result": "failed"}`, as GES refuses."""
+    """The response for an error: `{"errorMessage", "errorCode", "result": "failed"}`."""
     return as_json({"errorMessage": message, "errorCode": code, "result": "failed"}, status=status)
 
 
 def refuse(status: int, problem: dict[str, Any]) -> web.Response:
-    """The refusal for a problem; what does not exist is a bad request there."""
+    """The response for a problem. GES has status 400 for objects that do not exist."""
     code = _CODES.get(status) or (BAD_PARAMETER if "errors" in problem else BAD_FORMAT)
     return refusal(400 if status == 404 else status, code, problem["detail"])
 
@@ -135,40 +135,44 @@ _PATH: Final = (
     refuses=(409,),
 )
 async def list_jobs(request: web.Request) -> web.StreamResponse:
-    """`GET …/jobs/status?limit=&offset=&job_id=`: the runs, newest first; written out as they are read."""
+    """`GET …/jobs/status?limit=&offset=&job_id=`: 200 with the runs, the newest first, sent as they are read."""
     query = query_of(request)
     limit = query.number("limit")
     offset = query.number("offset")
-    wanted = await _filter_of(request)
-    if isinstance(wanted, web.Response):
-        return wanted
+    selected = await _filter_of(request)
+    if isinstance(selected, web.Response):
+        return selected
     if (run_id := query.get("job_id")) is not None:
-        listed = await _find(request, wanted, run_id)
+        listed = await _find(request, selected, run_id)
         return as_json({"jobs": [_job(listed)], "jobCount": 1})
-    return await _write(request, wanted, offset=offset, limit=limit)
+    return await _write(request, selected, offset=offset, limit=limit)
 
 
-async def _write(request: web.Request, wanted: ExecFilter, *, offset: int, limit: int) -> web.StreamResponse:
+async def _write(
+    request: web.Request, selected: ExecFilter, *, offset: int, limit: int
+) -> web.StreamResponse:
     service, order = request.app[SERVICE], Order.CREATED_DESCENDING
-    # A page begins at a multiple of its size: what lies between that and the offset is read and left out.
+    # A page begins at a multiple of its size; the runs between its beginning and the offset are read and skipped.
     size = limit if limit < BATCH and offset % limit == 0 else BATCH
     page = Page(offset // size + 1, size)
-    found = await service.overview.list(request[CALLER], wanted, order, page=page, count_all=True)
-    count, rest = found.count, found.found[offset % size :]
+    listing = await service.overview.list(request[CALLER], selected, order, page=page, count_all=True)
+    count, rest = listing.count, listing.found[offset % size :]
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
     await response.prepare(request)
     await response.write(b'{"jobs":[')
-    left, comma = limit, ""
+    remaining, comma = limit, ""
     while rest:
-        text = ",".join(json.dumps(_job(listed), ensure_ascii=False) for listed in rest[:left])
+        text = ",".join(json.dumps(_job(listed), ensure_ascii=False) for listed in rest[:remaining])
         await response.write((comma + text).encode())
-        left, comma = left - len(rest), ","
-        if left <= 0 or not found.has_more:
+        remaining, comma = remaining - len(rest), ","
+        if remaining <= 0 or not listing.has_more:
             break
         last = rest[-1].view.exec
         after = Position(last.created_at, last.id)
-        found = await service.overview.list(request[CALLER], wanted, order, page=Page(1, BATCH), after=after)
-        rest = found.found
+        listing = await service.overview.list(
+            request[CALLER], selected, order, page=Page(1, BATCH), after=after
+        )
+        rest = listing.found
     await response.write(f'],"jobCount":{count}}}'.encode())
     await response.write_eof()
     return response
@@ -182,12 +186,12 @@ async def _write(request: web.Request, wanted: ExecFilter, *, offset: int, limit
     refuses=(409,),
 )
 async def get_job(request: web.Request) -> web.Response:
-    """`GET …/jobs/{job_id}/status`: one run."""
+    """`GET …/jobs/{job_id}/status`: 200 with the run."""
     query_of(request)
-    wanted = await _filter_of(request)
-    if isinstance(wanted, web.Response):
-        return wanted
-    return as_json(_job(await _find(request, wanted, request.match_info["exec_id"])))
+    selected = await _filter_of(request)
+    if isinstance(selected, web.Response):
+        return selected
+    return as_json(_job(await _find(request, selected, request.match_info["exec_id"])))
 
 
 @described(
@@ -195,22 +199,22 @@ async def get_job(request: web.Request) -> web.Response:
     tag=GES,
     role=Role.OPERATOR,
     path=_PATH,
-    answers={200: Answer("It is being stopped.", GesStopped)},
+    answers={200: Answer("The job is being stopped.", GesStopped)},
     refuses=(409,),
 )
 async def stop_job(request: web.Request) -> web.Response:
-    """`DELETE …/jobs/{job_id}`: stops the run."""
+    """`DELETE …/jobs/{job_id}`: stops the run; 200."""
     query_of(request)
-    wanted = await _filter_of(request)
-    if isinstance(wanted, web.Response):
-        return wanted
-    run = (await _find(request, wanted, request.match_info["exec_id"])).view.exec
+    selected = await _filter_of(request)
+    if isinstance(selected, web.Response):
+        return selected
+    run = (await _find(request, selected, request.match_info["exec_id"])).view.exec
     await request.app[SERVICE].execs.stop(request[CALLER], str(run.job_id), run.id)
     return as_json({"result": "success", "jobId": run.id})
 
 
 async def _filter_of(request: web.Request) -> ExecFilter | web.Response:
-    """The runs of the graph; or the refusal for one that does not exist."""
+    """The filter for the runs of the graph, or the response if the graph does not exist."""
     project, graph = request.match_info["namespace"], request.match_info["job_id"]
     if not is_namespace(project):
         raise InvalidInputError(
@@ -225,12 +229,12 @@ async def _filter_of(request: web.Request) -> ExecFilter | web.Response:
     return ExecFilter(namespace=project, job_id=job.id)
 
 
-async def _find(request: web.Request, wanted: ExecFilter, exec_id: str) -> ListedExec:
+async def _find(request: web.Request, selected: ExecFilter, exec_id: str) -> ListedExec:
     try:
         listed, job = await request.app[SERVICE].overview.find_exec(request[CALLER], exec_id)
     except NotFoundError:
         job = None
-    if job is None or job.definition.namespace != wanted.namespace or wanted.job_id not in (None, job.id):
+    if job is None or job.definition.namespace != selected.namespace or selected.job_id not in (None, job.id):
         raise NotFoundError(f"job : {exec_id[:100]} not exist")
     return listed
 
@@ -266,12 +270,12 @@ def _request(run: Exec, job_name: str) -> dict[str, Any]:
 
 
 def _time(moment: datetime | None) -> str:
-    """``2024-05-23 09:54:00`` in UTC; empty where there is none."""
+    """A time such as ``2024-05-23 09:54:00`` in UTC; empty for None."""
     return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 _JOBS: Final = "/ges/v1.0/{namespace}/graphs/{job_id}/jobs"
-#: `status` is not the id of a job: what is asked of it that is no GET is told 405.
+#: `status` is not the id of a job, so that other methods than GET get 405 there.
 _JOB: Final = _JOBS + "/{exec_id:(?!status$)[^/]+}"
 ROUTES: Final = (
     web.get(_JOBS + "/status", list_jobs),

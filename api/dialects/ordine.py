@@ -1,6 +1,6 @@
-"""Ordine's view: `/api/jobs` are runs, `/api/pipelines` are jobs.
+"""The dialect of Ordine: its jobs (`/api/jobs`) are runs, and its pipelines (`/api/pipelines`) are jobs.
 
-A client may bring an id of its own for a run; it is kept as a label and stands for the run from then on.
+A client can choose the id of a run. It is stored as a label, and refers to the run from then on.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from scheduler.domain.views import ExecView, ListedExec, Page
 from scheduler.logs.reader import LogQuery
 from scheduler.service import Service
 
-#: How success is called: `completed`, or `done` for clients that wait for that word.
+#: The word for success: `completed`, or `done` for clients that expect that.
 SUCCESS_WORD: Final = web.AppKey("ordine_success_word", str)
-#: The label that holds a client's own id of a run.
+#: The label with the id that the client chose for a run.
 OWN_ID: Final = "ordine.id"
 DEFAULT_LIMIT, MOST_JOBS = 1_000, 10_000
 MOST_TRACES: Final = 10_000
@@ -51,7 +51,7 @@ _LEVEL: Final = {Stream.STDERR: "error"}
 
 
 def refuse(status: int, problem: dict[str, Any]) -> web.Response:
-    """`{"error": …}`, as Ordine refuses."""
+    """The response for a problem: `{"error": …}`."""
     return as_json({"error": problem["detail"]}, status=status)
 
 
@@ -78,16 +78,16 @@ _TRIGGERED: Final = Answer("The job's id.", OrdineTriggered, {"jobId": "job_manu
     ),
     answers={
         200: Answer(
-            "A bare array, the latest first.",
+            "A plain array, the newest first.",
             list[OrdineJob],
             [examples.ORDINE_JOB],
-            headers={"X-Next-Cursor": "Where to go on, if there are more."},
+            headers={"X-Next-Cursor": "The cursor of the next page, if there are more jobs."},
         )
     },
     refuses=(404, 409),
 )
 async def list_jobs(request: web.Request) -> web.Response:
-    """`GET /api/jobs?status=&projectId=&pipelineId=&limit=&cursor=`: a bare array, newest first."""
+    """`GET /api/jobs?status=&projectId=&pipelineId=&limit=&cursor=`: 200 with a plain array, the newest first."""
     query = query_of(request)
     service, caller = request.app[SERVICE], request[CALLER]
     word, statuses = query.get("status"), frozenset[ExecStatus]()
@@ -97,16 +97,16 @@ async def list_jobs(request: web.Request) -> web.Response:
     if (pipeline := query.get("pipelineId")) is not None:
         job_id = (await _pipeline(service, caller, pipeline, query.get("projectId"))).id
     order = Order.CREATED_DESCENDING
-    found = await service.overview.list(
+    listing = await service.overview.list(
         caller,
         ExecFilter(namespace=query.get("projectId"), job_id=job_id, statuses=statuses),
         order,
         page=Page(1, query.number("limit")),
         after=position_of(query, order),
     )
-    response = as_json([_job(request, listed) for listed in found.found])
-    if found.has_more:
-        last = found.found[-1].view.exec
+    response = as_json([_job(request, listed) for listed in listing.found])
+    if listing.has_more:
+        last = listing.found[-1].view.exec
         response.headers["X-Next-Cursor"] = cursor_after(order, last.created_at, last.id)
     return response
 
@@ -115,7 +115,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     "Read a job", tag=ORDINE, path=(_ID,), answers={200: Answer("The job.", OrdineJob, examples.ORDINE_JOB)}
 )
 async def get_job(request: web.Request) -> web.Response:
-    """`GET /api/jobs/{id}`."""
+    """`GET /api/jobs/{id}`: 200 with the run."""
     query_of(request)
     listed, _ = await _find(request)
     return as_json(_job(request, listed))
@@ -134,7 +134,9 @@ async def create_job(request: web.Request) -> web.Response:
     query_of(request)
     body = await body_of(request, OrdineJobIn, what="job")
     if body.id is not None and await _of_own_id(request, body.id) is not None:
-        raise ConflictError(f"id: there is a job '{body.id}' already; choose another id, or leave it out")
+        raise ConflictError(
+            f"A job with the id '{body.id}' already exists; choose another id, or leave it out"
+        )
     return await _run(request, body.pipelineId, body, own_id=body.id, project=body.projectId)
 
 
@@ -164,22 +166,22 @@ async def run_pipeline(request: web.Request) -> web.Response:
     body=Body(OrdineJobChange, {"cancel": examples.ORDINE_CANCEL, "confirm": examples.ORDINE_JOB_CHANGE}),
     answers={200: Answer("The job.", OrdineJob, examples.ORDINE_JOB)},
     refuses=(409,),
-    description="`cancelled` stops the job; any other status has to be the one that it has.",
+    description="`cancelled` stops the job. Any other status must be the current one.",
 )
 async def change_job(request: web.Request) -> web.Response:
-    """`PATCH /api/jobs/{id}`: `cancelled` stops the run; any other status must be the one that it has."""
+    """`PATCH /api/jobs/{id}`: `cancelled` stops the run; other statuses must be the current one; 200 with it."""
     query_of(request)
     body = await body_of(request, OrdineJobChange, what="job")
-    wanted = _status_of(body.status)
+    requested = _status_of(body.status)
     listed, job = await _find(request)
-    now = listed.view.exec.status
-    if wanted is ExecStatus.CANCELLED and now in (ExecStatus.WAITING, ExecStatus.RUNNING):
+    current = listed.view.exec.status
+    if requested is ExecStatus.CANCELLED and current in (ExecStatus.WAITING, ExecStatus.RUNNING):
         view = await request.app[SERVICE].execs.stop(request[CALLER], str(job.id), listed.view.exec.id)
         return as_json(_job(request, ListedExec(view, listed.job_name)))
-    if wanted is not now:
+    if requested is not current:
         raise ConflictError(
-            f"status: the job is {_word(request, now)}, and only its container can make it {body.status}; "
-            "'cancelled' stops one that has not ended"
+            f"The job's status is {_word(request, current)} and cannot be changed to {body.status}; "
+            "set it to cancelled to stop a job that has not ended"
         )
     return as_json(_job(request, listed))
 
@@ -189,11 +191,11 @@ async def change_job(request: web.Request) -> web.Response:
     tag=ORDINE,
     role=Role.EDITOR,
     path=(_ID,),
-    answers={204: Answer("It is gone.")},
+    answers={204: Answer("The job is deleted.")},
     refuses=(409,),
 )
 async def delete_job(request: web.Request) -> web.Response:
-    """`DELETE /api/jobs/{id}`: 204; one that has not ended is refused with 409."""
+    """`DELETE /api/jobs/{id}`: 204, or 409 if the run has not ended."""
     query_of(request)
     listed, job = await _find(request)
     try:
@@ -214,26 +216,26 @@ async def delete_job(request: web.Request) -> web.Response:
     query=(
         number("limit", "Maximum number of lines.", default=MOST_TRACES, largest=MOST_TRACES),
         Parameter(
-            "cursor", {"type": "string", "format": "log-cursor"}, "Go on after the trace with this id."
+            "cursor", {"type": "string", "format": "log-cursor"}, "Continue after the trace with this id."
         ),
     ),
-    answers={200: Answer("Its lines, oldest first.", list[OrdineTrace])},
+    answers={200: Answer("The lines of the log, the oldest first.", list[OrdineTrace])},
 )
 async def list_traces(request: web.Request) -> web.Response:
-    """`GET /api/jobs/{id}/traces?limit=&cursor=`: the run's log, oldest first."""
+    """`GET /api/jobs/{id}/traces?limit=&cursor=`: 200 with the run's log, the oldest line first."""
     query = query_of(request)
     listed, job = await _find(request)
-    wanted = LogQuery(limit=query.number("limit"), cursor=query.get("cursor"))
-    shown = _id_of(listed.view.exec)
+    log_query = LogQuery(limit=query.number("limit"), cursor=query.get("cursor"))
+    job_id = _id_of(listed.view.exec)
     traces: list[OrdineTrace] = []
     _, reading = await request.app[SERVICE].logs.read(
-        request[CALLER], str(job.id), listed.view.exec.id, wanted
+        request[CALLER], str(job.id), listed.view.exec.id, log_query
     )
     async for lines in reading:
         traces += [
             {
                 "id": reading.cursor_of(line),
-                "jobId": shown,
+                "jobId": job_id,
                 "level": _LEVEL.get(line.stream, "info"),
                 "message": line.message.decode("utf-8", "replace"),
                 "createdAt": _time(line.at),
@@ -279,20 +281,20 @@ async def _find(request: web.Request) -> tuple[ListedExec, Job]:
 
 
 async def _of_own_id(request: web.Request, text: str) -> str | None:
-    """The id of the run that a client gave that id of its own; None if there is none."""
-    found = await request.app[SERVICE].overview.list(
+    """The id of the run for which a client chose this id; None if there is none."""
+    listing = await request.app[SERVICE].overview.list(
         request[CALLER],
         ExecFilter(labels={OWN_ID: text}),
         Order.CREATED_DESCENDING,
         page=Page(1, 1),
     )
-    return found.found[0].view.exec.id if found.found else None
+    return listing.found[0].view.exec.id if listing.found else None
 
 
 def _status_of(word: str) -> ExecStatus:
     if word not in STATUSES:
         raise InvalidInputError(
-            FieldError("status", word, "is not a job's status", f"use one of {', '.join(STATUSES)}")
+            FieldError("status", word, "is not a status of a job", f"use one of {', '.join(STATUSES)}")
         )
     return STATUSES[word]
 
@@ -325,7 +327,7 @@ def _job(request: web.Request, listed: ListedExec) -> OrdineJob:
 
 
 def _time(moment: datetime | None) -> str | None:
-    """As JavaScript writes a date: ``2015-12-28T14:31:07.639Z``."""
+    """A time in the format of JavaScript: ``2015-12-28T14:31:07.639Z``; None for None."""
     return (
         None
         if moment is None

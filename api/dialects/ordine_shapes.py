@@ -1,4 +1,4 @@
-"""The shapes of Ordine's bodies and answers."""
+"""The models of bodies and answers in the format of Ordine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.schemas.common import Input, shown_as
 from api.schemas.fields import Text, Variables
 from scheduler.domain.execution import ExecStatus
 
-#: Statuses by Ordine's words for them.
+#: Statuses by their names in Ordine.
 STATUSES: Final = {
     "pending": ExecStatus.WAITING,
     "running": ExecStatus.RUNNING,
@@ -25,8 +25,8 @@ STATUSES: Final = {
 class OrdineRunIn(Input):
     """The body of `POST /api/pipelines/{id}/run`: variables for this run."""
 
-    inputPath: Text | None = Field(  # noqa: N815 - the wire's name
-        default=None, description="The path of the input; the run has it as the variable `INPUT_PATH`."
+    inputPath: Text | None = Field(  # noqa: N815 - the name on the wire
+        default=None, description="The path of the input, which the run gets in the variable `INPUT_PATH`."
     )
     inputs: Variables | None = Field(default=None, description="Environment variables for this run.")
 
@@ -35,7 +35,7 @@ class OrdineJobIn(OrdineRunIn):
     """The body of `POST /api/jobs`."""
 
     id: Text | None = Field(
-        default=None, description="An id of the client's own, kept as a label of the run."
+        default=None, description="An id that the client chooses, stored as a label of the run."
     )
     pipelineId: Text = Field(description="The job's id or name.")  # noqa: N815
     projectId: Text | None = Field(default=None, description="The job's namespace.")  # noqa: N815
@@ -51,7 +51,7 @@ class OrdineJobChange(Input):
 
 
 class OrdineError(TypedDict):
-    """How Ordine refuses.
+    """An error in the format of Ordine.
 
     Attributes:
         error: what is wrong.
@@ -61,7 +61,7 @@ class OrdineError(TypedDict):
 
 
 class OrdineResult(TypedDict):
-    """How a job ended.
+    """The result of a job.
 
     Attributes:
         summary: the result in words.
@@ -73,7 +73,7 @@ class OrdineResult(TypedDict):
 
 
 class OrdineJob(TypedDict):
-    """A job of Ordine's: a run.
+    """A job in Ordine, which is a run.
 
     Attributes:
         id: the run's id.
@@ -119,7 +119,7 @@ class OrdineTrace(TypedDict):
 
 
 class OrdineTriggered(TypedDict):
-    """Which job was made.
+    """The job that was created.
 
     Attributes:
         jobId: the run's id.

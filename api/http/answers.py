@@ -1,4 +1,4 @@
-"""Answers: models as JSON, in UTF-8 as they are, so that people can read Chinese names in them."""
+"""Answers: models as JSON in UTF-8 without escapes, so that people can read Chinese names in them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def answer(model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | 
     """A model as a response.
 
     Args:
-        model: of the shapes that users receive.
+        model: the shape that users receive.
         status: the HTTP status.
-        headers: more headers.
+        headers: additional headers.
     """
     return web.Response(
         status=status,
@@ -26,6 +26,6 @@ def answer(model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | 
 
 
 def answer_all(models: Sequence[BaseModel]) -> web.Response:
-    """Models as a response that is a bare array."""
+    """Models as a response with a plain array."""
     body = b"[" + b",".join(model.model_dump_json().encode() for model in models) + b"]"
     return web.Response(body=body, content_type="application/json", charset="utf-8")

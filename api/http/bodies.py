@@ -1,4 +1,4 @@
-"""Request bodies: JSON that fits a model, or a clear refusal."""
+"""Request bodies: JSON that matches a model, or a clear error."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from scheduler.domain.errors import FieldError, InvalidInputError
 
 T = TypeVar("T", bound=Input)
 
-#: How the remedy begins that repeats what was given.
+#: The beginning of the remedy that repeats the value.
 _IN_QUOTES: Final = "write it in quotes"
-#: How a body may be compressed.
+#: The supported encodings of a body.
 ENCODINGS: Final = ("identity", "gzip", "deflate")
 
 
@@ -38,16 +38,16 @@ async def body_of(
     """The request's body as the model.
 
     Args:
-        request: with a JSON body.
-        model: its shape.
-        what: what it describes, for people.
-        read_only: names that answers have and requests have not.
-        optional: take no body for an empty object.
-        hidden: names whose values are not shown back when they are refused.
+        request: the request, with a JSON body.
+        model: the shape of the body.
+        what: what the body describes, for people.
+        read_only: names of fields that exist only in answers.
+        optional: whether a missing body counts as an empty object.
+        hidden: names of fields whose values are not repeated in errors.
 
     Raises:
-        InvalidInputError: the body is not JSON, or not of that shape.
-        web.HTTPUnsupportedMediaType: it says that it is something else than JSON.
+        InvalidInputError: the body is not JSON, or does not match the model.
+        web.HTTPUnsupportedMediaType: its media type is not JSON, or its encoding is not supported.
         web.HTTPRequestEntityTooLarge: it is too large.
     """
     raw = await _read(request)
@@ -62,22 +62,22 @@ async def body_of(
     try:
         body = model.model_validate_json(raw)
     except ValidationError as error:
-        found = _refusal(error, model, what=what, read_only=read_only)
-        raise _without_values(found, model, hidden) from None
+        refusal = _refusal(error, model, what=what, read_only=read_only)
+        raise _without_values(refusal, model, hidden) from None
     json.loads(raw, object_pairs_hook=lambda pairs: _without_twins(pairs, hidden))
     return body
 
 
 async def form_or_json_of(request: web.Request, model: type[T], *, what: str) -> T:
-    """The request's body as the model, whose fields are all texts; no value is shown back.
+    """The request's body as a model whose fields are all strings. Errors do not repeat any values.
 
     Args:
-        request: with a JSON body or a form, as HTML sends it.
-        model: its shape.
-        what: what it describes, for people.
+        request: the request, with a JSON body or an HTML form.
+        model: the shape of the body.
+        what: what the body describes, for people.
 
     Raises:
-        InvalidInputError: the body is neither, or not of that shape.
+        InvalidInputError: the body is neither, or does not match the model.
     """
     if request.content_type != "application/x-www-form-urlencoded" or "Content-Type" not in request.headers:
         return await body_of(request, model, what=what, hidden=tuple(model.model_fields))
@@ -94,8 +94,8 @@ async def form_or_json_of(request: web.Request, model: type[T], *, what: str) ->
     try:
         return model.model_validate(_without_twins(pairs, hidden))
     except ValidationError as error:
-        found = _refusal(error, model, what=what, read_only=())
-        raise _without_values(found, model, hidden) from None
+        refusal = _refusal(error, model, what=what, read_only=())
+        raise _without_values(refusal, model, hidden) from None
 
 
 def _refusal(
@@ -111,23 +111,24 @@ def _refusal(
 
 
 def _without_values(
-    found: InvalidInputError, model: type[Input], hidden: tuple[str, ...]
+    refusal: InvalidInputError, model: type[Input], hidden: tuple[str, ...]
 ) -> InvalidInputError:
-    """The refusal without what was given as a secret, perhaps under a misspelt name."""
+    """The refusal without the values of secrets, including those under a misspelled name."""
     if not hidden:
-        return found
-    errors = []
-    for one in found.errors:
-        name = one.field.split(".")[0]
-        if name in hidden or name not in model.model_fields:
-            remedy = _IN_QUOTES if one.remedy.startswith(_IN_QUOTES) else one.remedy
-            one = replace(one, value=None, remedy=remedy)  # noqa: PLW2901 - the same one, with less in it
-        errors.append(one)
-    return InvalidInputError(*errors)
+        return refusal
+    return InvalidInputError(*(_without_value(error, model, hidden) for error in refusal.errors))
+
+
+def _without_value(error: FieldError, model: type[Input], hidden: tuple[str, ...]) -> FieldError:
+    name = error.field.split(".")[0]
+    if name not in hidden and name in model.model_fields:
+        return error
+    remedy = _IN_QUOTES if error.remedy.startswith(_IN_QUOTES) else error.remedy
+    return replace(error, value=None, remedy=remedy)
 
 
 async def _read(request: web.Request) -> bytes:
-    """The body, decompressed if it says that it is compressed."""
+    """The body, decompressed according to its `Content-Encoding`."""
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ENCODINGS:
         raise web.HTTPUnsupportedMediaType(
@@ -146,29 +147,29 @@ async def _read(request: web.Request) -> bytes:
             FieldError(
                 "body",
                 None,
-                f"cannot be read as {encoding}: {error}",
+                f"cannot be read{'' if encoding == 'identity' else f' as {encoding}'}: {error}",
                 "send it completely, in the encoding that its headers declare",
             )
         ) from error
-    except ConnectionResetError as error:  # the client has left: nobody reads the answer
+    except ConnectionResetError as error:  # the client has disconnected, so nobody reads the answer
         raise InvalidInputError(FieldError("body", None, "is incomplete", "send it completely")) from error
     return raw.removeprefix(codecs.BOM_UTF8)
 
 
 def _without_twins(pairs: Iterable[tuple[str, Any]], hidden: tuple[str, ...] = ()) -> dict[str, Any]:
-    """An object none of whose names comes twice: which of the values was meant, nobody could tell (RFC 8259, 4)."""
-    found: dict[str, Any] = {}
+    """The object. Names that occur twice are rejected, because their value is ambiguous (RFC 8259, section 4)."""
+    values: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in values:
             raise InvalidInputError(
                 FieldError(name, None if name in hidden else value, "is given twice", "give it once")
             )
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def _is_json(content_type: str) -> bool:
-    # Patch formats have meanings of their own: a merge patch would keep the variables that it does not name.
+    # Patch formats have other semantics: a merge patch would keep the variables that it does not name.
     return content_type == "application/json" or (
         content_type.endswith("+json") and not content_type.endswith("-patch+json")
     )

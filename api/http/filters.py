@@ -49,7 +49,7 @@ FILTER: Final = (
     instant("started_to", "Only runs started at or before this time.", "4102444800"),
     LABEL,
 )
-FILTERS: Final = tuple(one.name for one in FILTER)
+FILTERS: Final = tuple(parameter.name for parameter in FILTER)
 _ORDERS: Final = {
     "asc": "created_at",
     "desc": "-created_at",
@@ -163,24 +163,24 @@ def _position_at(cursor: str, order: Order) -> Position:
         InvalidInputError: it is not a cursor of a list in that order.
     """
     try:
-        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii"))
-        at = found and _EPOCH + timedelta(microseconds=int(found[2]))
+        match = _CURSOR.fullmatch(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii"))
+        at = match and _EPOCH + timedelta(microseconds=int(match[2]))
     except (binascii.Error, ValueError, OverflowError):
-        found = at = None
-    if found is None or at is None:
+        match = at = None
+    if match is None or at is None:
         remedy = "use the next_cursor of an earlier answer without changes, or remove it"
         raise InvalidInputError(FieldError("cursor", cursor, "is not a valid cursor", remedy))
-    if found[1] != _mark(order):
-        remedy = "use the order that the list began with, or remove it"
+    if match[1] != _mark(order):
+        remedy = "use the same order as for the first page, or remove the cursor"
         raise InvalidInputError(FieldError("cursor", cursor, "belongs to a list in another order", remedy))
-    return Position(at, found[3])
+    return Position(at, match[3])
 
 
 def labels_of(query: Query) -> dict[str, str]:
     """The labels of a query, each given as ``name=value``.
 
     Raises:
-        InvalidInputError: some are invalid; all invalid ones are named.
+        InvalidInputError: labels are invalid; all of them are named.
     """
     errors: list[FieldError] = []
     labels: dict[str, str] = {}

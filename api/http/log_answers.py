@@ -130,7 +130,7 @@ async def stream(
     """
     lines = _Encoded(parameters, reading)
     # Errors show with the first batch, while the answer can still be problem details.
-    first = await lines.some(WHOLE_BYTES)
+    first = await lines.next_bytes(WHOLE_BYTES)
     headers = {"Content-Type": CONTENT_TYPES[parameters.format]}
     if lines.has_ended and (file is None or file.compression == "none"):
         response: web.StreamResponse = web.Response(body=first, headers=headers)
@@ -148,7 +148,7 @@ async def stream(
     try:
         await _write(response, packer, first)
         while not lines.has_ended:
-            await _write(response, packer, await lines.some(1))
+            await _write(response, packer, await lines.next_bytes(1))
         await response.write_eof(b"" if packer is None else packer.finish())
     except ConnectionError:
         _log.debug("log_reader_left", path=request.path)
@@ -173,7 +173,7 @@ class _Encoded:
         self._batches = aiter(reading)
         self._last: AnyLine | None = None
 
-    async def some(self, least: int) -> bytes:
+    async def next_bytes(self, least: int) -> bytes:
         """The next bytes, at least this many unless the read has ended."""
         before, between, after = FRAMES[self._form]
         pieces: list[bytes] = []

@@ -115,8 +115,8 @@ async def send_events(request: web.Request, follow: AnyFollow) -> web.StreamResp
 async def _first(follow: AnyFollow, encode: Any) -> list[EventPiece] | None:
     """The lines that are available immediately, if any; the end is found again by the next call."""
     with suppress(StopAsyncIteration):
-        found: list[EventPiece] | None = await follow.next(0, encode)
-        return found
+        pieces: list[EventPiece] | None = await follow.next(0, encode)
+        return pieces
     return None
 
 

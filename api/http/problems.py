@@ -99,7 +99,7 @@ def problem(
         status: the HTTP status.
         detail: what is wrong and what to do.
         errors: one for each invalid field of the input.
-        headers: more headers.
+        headers: additional headers.
     """
     body: Problem = {
         "type": f"urn:timeball:problem:{status.phrase.lower().replace(' ', '-')}",
@@ -148,7 +148,7 @@ def from_error(error: TimeballError) -> web.Response:
 async def problems_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as problem details."""
     try:
-        request.url  # noqa: B018 - made here, where a Host that is none can still be refused (RFC 9112, 3.2)
+        request.url  # noqa: B018 - parsed here, where an invalid Host can still be rejected (RFC 9112, 3.2)
     except ValueError:
         host = shown(request.headers.get("Host", ""))
         return problem(

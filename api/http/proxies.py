@@ -28,10 +28,10 @@ class Trust:
     def is_proxy(self, address: str | None) -> bool:
         """Whether the address belongs to a trusted proxy."""
         try:
-            found = ipaddress.ip_address(address or "")
+            parsed = ipaddress.ip_address(address or "")
         except ValueError:
             return False
-        return any(found in network for network in self.proxies)
+        return any(parsed in network for network in self.proxies)
 
     def answers_for(self, host: str) -> bool:
         """Whether the host of a `Host` header is accepted."""

@@ -1,4 +1,4 @@
-"""The query of a request: the one way in which routes read it.
+"""The query of a request: the only way in which routes read it.
 
 A route declares its parameters (`api.operations`); `query_of` accepts these and no others, and the typed readers take
 defaults and limits from the declaration. A parameter without a value counts as not given.
@@ -42,7 +42,7 @@ class Query(Mapping[str, str]):
         operation: declares the parameters.
 
     Raises:
-        InvalidInputError: a parameter is not declared, or is given twice and must not be.
+        InvalidInputError: a parameter is not declared, or is given twice and cannot be repeated.
     """
 
     def __init__(self, given: MultiMapping[str], operation: Operation) -> None:
@@ -123,7 +123,7 @@ class Query(Mapping[str, str]):
         return text in _TRUE
 
     def moment(self, name: str, zone: str | None = None) -> datetime | None:
-        """A parameter that is an ISO 8601 time. Without an offset it is in the zone, or in UTC.
+        """A parameter that is an ISO 8601 time. Without an offset, it is in the zone, or in UTC.
 
         Raises:
             InvalidInputError: it is not.

@@ -1,7 +1,7 @@
-"""Makes the OpenAPI 3.1 document of an application: of its routes, what they were described as, and the models.
+"""Builds the OpenAPI 3.1 document of an application from its routes, their declarations, and the models.
 
-Only imported when the document is first asked for: making JSON Schemas of some eighty models takes half a second and
-a few megabytes, which a daemon that nobody asks does not need.
+Only imported when the document is first requested: creating JSON Schemas of about eighty models takes half a second
+and a few megabytes, which most daemons do not need.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scheduler.access.callers import Role
 Mode = Literal["validation", "serialization"]
 
 FORM: Final = "application/x-www-form-urlencoded"
-#: Any request can end so: at its head, in the daemon, or for want of a disk or a database.
+#: Errors that any request can get: an invalid head, an internal error, an unavailable disk or database.
 _ALWAYS: Final = frozenset({400, 421, 500, 503})
 _WITH_TOKEN: Final = frozenset({401, 429})
 _WITH_BODY: Final = frozenset({408, 413, 415})
@@ -58,7 +58,7 @@ Timeball starts containers on time and keeps the output of every run.
 
 - **Authentication**: `Authorization: Token <token>` or `Bearer <token>`. Each operation shows the role it requires.
 - **Errors** of `/v1` are problem details (RFC 9457), `application/problem+json`. `errors` has an entry for each
-  invalid field, with its value and what to do. The paths of other systems answer errors as those systems do.
+  invalid field, with its value and what to do. Errors of the paths of other systems have the format of those systems.
 - **Lists** return `count`, `previous`, `next` and `results`. `page` counts from 1; `page_size` is 20 by default and
   at most 1000.
 - **Times** in answers are RFC 3339 in UTC with microseconds. In queries, write the `+` of an offset as `%2B`.
@@ -73,12 +73,14 @@ def document_of(app: web.Application) -> bytes:
     """The document as JSON, in UTF-8.
 
     Args:
-        app: with all its routes; those that nobody described are left out.
+        app: the application with all its routes; those without a declaration are left out.
     """
     shapes = _Shapes()
     paths: dict[str, dict[str, Any]] = {}
     ids: set[str] = set()
-    for method, path, operation, name in sorted(_routes(app), key=lambda one: list(TAGS).index(one[2].tag)):
+    for method, path, operation, name in sorted(
+        _routes(app), key=lambda route: list(TAGS).index(route[2].tag)
+    ):
         dialect = dialect_of(path)
         paths.setdefault(path, {})[method.lower()] = _operation(
             shapes, path, operation, dialect, _operation_id(ids, name, method, dialect)
@@ -102,7 +104,7 @@ def document_of(app: web.Application) -> bytes:
         },
     }
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    # pydantic has no other way to name what is made of a generic model.
+    # pydantic offers no other way to name the models that are derived from a generic model.
     return re.sub(r'\bListOut_(\w+?)_(?=")', r"\1Page", text).encode()
 
 
@@ -114,64 +116,74 @@ def _routes(app: web.Application) -> Iterable[tuple[str, str, Operation, str]]:
 
 
 def _operation_id(ids: set[str], name: str, method: str, dialect: Dialect | None) -> str:
-    """Names the operation, the same in every version."""
-    found = name if dialect is None else f"{dialect.name}_{name}"
-    if found in ids:
-        found = f"{found}_{method.lower()}"
-    ids.add(found)
-    return found
+    """The id of the operation, the same in every version."""
+    operation_id = name if dialect is None else f"{dialect.name}_{name}"
+    if operation_id in ids:
+        operation_id = f"{operation_id}_{method.lower()}"
+    ids.add(operation_id)
+    return operation_id
 
 
 def _operation(
-    shapes: _Shapes, path: str, one: Operation, dialect: Dialect | None, operation_id: str
+    shapes: _Shapes, path: str, operation: Operation, dialect: Dialect | None, operation_id: str
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"operationId": operation_id, "summary": one.summary, "tags": [one.tag]}
-    text = one.description
-    if one.role is not None:
-        text = f"{text}\n\nRequires the role `{_word(one.role)}`.".strip()
+    node: dict[str, Any] = {
+        "operationId": operation_id,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+    }
+    text = operation.description
+    if operation.role is not None:
+        text = f"{text}\n\nRequires the role `{_word(operation.role)}`.".strip()
     if text:
-        found["description"] = text
+        node["description"] = text
     placeholders = _PLACEHOLDER.findall(path)
     parameters = [
-        *(one.path.get(name) or PATH[name] for name in placeholders),
-        *(one.query if isinstance(one.query, tuple) else _fields_of(one.query)),
-        *one.headers,
+        *(operation.path.get(name) or PATH[name] for name in placeholders),
+        *(operation.query if isinstance(operation.query, tuple) else _fields_of(operation.query)),
+        *operation.headers,
     ]
     if parameters:
-        found["parameters"] = [_parameter(parameter) for parameter in parameters]
-    if one.body is not None:
-        found["requestBody"] = _body(shapes, one.body)
-    found["responses"] = _responses(shapes, path, one, dialect)
-    found["security"] = _security(one.role, dialect)
-    return found
+        node["parameters"] = [_parameter(parameter) for parameter in parameters]
+    if operation.body is not None:
+        node["requestBody"] = _body(shapes, operation.body)
+    node["responses"] = _responses(shapes, path, operation, dialect)
+    node["security"] = _security(operation.role, dialect)
+    return node
 
 
 def _fields_of(model: type[BaseModel]) -> Iterable[Parameter]:
-    """The fields of a model as parameters of a query; that one can be null only means that it can be left out."""
-    for name, found in _with_limits(model.model_json_schema()["properties"]).items():
-        schema = {key: value for key, value in found.items() if key not in {"title", "description", "anyOf"}}
-        choices = [choice for choice in found.get("anyOf", ()) if choice != {"type": "null"}]
+    """The fields of a model as query parameters. A field that can be null is a parameter that can be left out."""
+    for name, described in _with_limits(model.model_json_schema()["properties"]).items():
+        schema = {
+            key: value for key, value in described.items() if key not in {"title", "description", "anyOf"}
+        }
+        choices = [choice for choice in described.get("anyOf", ()) if choice != {"type": "null"}]
         schema |= choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {}
         if schema.get("default", "") is None:
             del schema["default"]
         example = schema.pop("examples", [None])[0]
-        yield Parameter(name, schema, found["description"], example)
+        yield Parameter(name, schema, described["description"], example)
 
 
 def _word(role: Role) -> str:
     return role.name.lower()
 
 
-def _parameter(one: Parameter) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": one.name, "in": one.where, "description": one.description}
-    if one.is_required:
-        found["required"] = True
-    if one.where == "query" and one.may_be_empty and not one.is_required:
-        found["allowEmptyValue"] = True
-    found["schema"] = one.schema
-    if one.example is not None:
-        found["example"] = one.example
-    return found
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    node: dict[str, Any] = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "description": parameter.description,
+    }
+    if parameter.is_required:
+        node["required"] = True
+    if parameter.where == "query" and parameter.may_be_empty and not parameter.is_required:
+        node["allowEmptyValue"] = True
+    node["schema"] = parameter.schema
+    if parameter.example is not None:
+        node["example"] = parameter.example
+    return node
 
 
 def _body(shapes: _Shapes, body: Body) -> dict[str, Any]:
@@ -185,59 +197,57 @@ def _body(shapes: _Shapes, body: Body) -> dict[str, Any]:
 
 
 def _responses(
-    shapes: _Shapes, path: str, one: Operation, dialect: Dialect | None
+    shapes: _Shapes, path: str, operation: Operation, dialect: Dialect | None
 ) -> dict[str, dict[str, Any]]:
-    found = {str(status): _answer(shapes, answer) for status, answer in one.answers.items()}
-    for status in refusals_of(path, one):
-        asked = (
-            status if dialect is None or status == HTTPStatus.MISDIRECTED_REQUEST else _in(dialect, status)
-        )
-        name = shapes.refusal(asked, dialect)
-        if str(asked) not in found:
-            found[str(asked)] = {"$ref": f"#/components/responses/{name}"}
-        elif "content" in found[str(asked)]:
-            found[str(asked)]["content"] |= shapes.responses[name]["content"]
-    return dict(sorted(found.items()))
+    responses = {str(status): _answer(shapes, answer) for status, answer in operation.answers.items()}
+    for status in refusals_of(path, operation):
+        sent = status if dialect is None or status == HTTPStatus.MISDIRECTED_REQUEST else _in(dialect, status)
+        name = shapes.refusal(sent, dialect)
+        if str(sent) not in responses:
+            responses[str(sent)] = {"$ref": f"#/components/responses/{name}"}
+        elif "content" in responses[str(sent)]:
+            responses[str(sent)]["content"] |= shapes.responses[name]["content"]
+    return dict(sorted(responses.items()))
 
 
-def refusals_of(path: str, one: Operation) -> frozenset[int]:
-    """The statuses of the problems that a route can answer, before a dialect makes its own of them."""
-    found = set(_ALWAYS | one.refuses)
-    names = {*one.query_names, *getattr(one.body and one.body.shape, "model_fields", ())}
-    if one.role is not None:
-        found |= _WITH_TOKEN
-        if one.role > Role.VIEWER or names & {"namespace", "projectId"} or "{namespace}" in path:
-            found.add(403)
+def refusals_of(path: str, operation: Operation) -> frozenset[int]:
+    """The error statuses of a route, before a dialect converts them."""
+    statuses = set(_ALWAYS | operation.refuses)
+    names = {*operation.query_names, *getattr(operation.body and operation.body.shape, "model_fields", ())}
+    if operation.role is not None:
+        statuses |= _WITH_TOKEN
+        if operation.role > Role.VIEWER or names & {"namespace", "projectId"} or "{namespace}" in path:
+            statuses.add(403)
     if "{" in path or "page" in names:
-        found.add(404)
-    if one.body is not None:
-        found |= _WITH_BODY
-    return frozenset(found)
+        statuses.add(404)
+    if operation.body is not None:
+        statuses |= _WITH_BODY
+    return frozenset(statuses)
 
 
 def _in(dialect: Dialect, status: int) -> int:
-    """The status that the dialect has for it."""
+    """The status that the dialect uses for a status of ours."""
     return dialect.refuse(status, {"detail": ""}).status
 
 
-def _answer(shapes: _Shapes, one: Answer) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": one.description}
+def _answer(shapes: _Shapes, answer: Answer) -> dict[str, Any]:
+    node: dict[str, Any] = {"description": answer.description}
     content: dict[str, Any] = {}
-    if one.shape is not None:
-        content[JSON] = {"schema": shapes.of(one.shape, "serialization")}
-        if one.example is not None:
-            content[JSON]["example"] = one.example
-    content |= {media: {"schema": schema} for media, schema in one.media.items()}
+    if answer.shape is not None:
+        content[JSON] = {"schema": shapes.of(answer.shape, "serialization")}
+        if answer.example is not None:
+            content[JSON]["example"] = answer.example
+    content |= {media: {"schema": schema} for media, schema in answer.media.items()}
     if content:
-        found["content"] = content
-    if one.headers:
-        found["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in one.headers.items()
+        node["content"] = content
+    if answer.headers:
+        node["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in answer.headers.items()
         }
-    return found
+    return node
 
 
-_TOKEN_TEXT: Final = "A token of the daemon: `tbl_` and 43 characters."  # noqa: S105 - prose
+_TOKEN_TEXT: Final = "A token consists of `tbl_` and 43 characters."  # noqa: S105 - prose
 _SECURITY: Final = {
     "token": {
         "type": "apiKey",
@@ -250,19 +260,19 @@ _SECURITY: Final = {
         "type": "apiKey",
         "in": "header",
         "name": "X-Auth-Token",
-        "description": f"As clients of GES send it. {_TOKEN_TEXT}",
+        "description": f"The token as clients of GES send it. {_TOKEN_TEXT}",
     },
     "explorer_token": {
         "type": "apiKey",
         "in": "header",
         "name": "explorer_token",
-        "description": f"As clients of Explorer workflow send it. {_TOKEN_TEXT}",
+        "description": f"The token as clients of Explorer workflow send it. {_TOKEN_TEXT}",
     },
     "explorer_cookie": {
         "type": "apiKey",
         "in": "cookie",
         "name": "explorer_token",
-        "description": f"The same as a cookie. {_TOKEN_TEXT}",
+        "description": f"The same in a cookie. {_TOKEN_TEXT}",
     },
 }
 
@@ -275,21 +285,21 @@ def _security(role: Role | None, dialect: Dialect | None) -> list[dict[str, list
 
 
 class _Shapes:
-    """Collects shapes while the paths are made, and describes them all together, so that each has one name."""
+    """Collects shapes while the paths are built, and describes them together, so that each has one name."""
 
     def __init__(self) -> None:
         self.responses: dict[str, dict[str, Any]] = {}
-        self._asked: dict[tuple[str, Mode], Any] = {}
-        self._found: dict[str, Any] = {}
+        self._requested: dict[tuple[str, Mode], Any] = {}
+        self._schemas: dict[str, Any] = {}
 
     def of(self, shape: Any, mode: Mode) -> dict[str, Any]:
-        """Stands for a shape's schema until `resolved`."""
-        key = f"{len(self._asked)}"
-        self._asked[key, mode] = shape
+        """A placeholder for the schema of a shape, which `resolved` replaces."""
+        key = f"{len(self._requested)}"
+        self._requested[key, mode] = shape
         return {"$shape": f"{mode}:{key}"}
 
     def refusal(self, status: int, dialect: Dialect | None) -> str:
-        """The name of the response that refuses with that status."""
+        """The name of the error response with that status."""
         own = dialect if status != HTTPStatus.MISDIRECTED_REQUEST else None
         name = ("" if own is None else own.name.capitalize()) + HTTPStatus(status).phrase.replace(" ", "")
         if name not in self.responses:
@@ -307,27 +317,31 @@ class _Shapes:
         return name
 
     def schemas(self) -> dict[str, Any]:
-        """The schemas of all that was asked for and has a name."""
+        """The schemas of all requested shapes that have a name."""
         named: dict[str, Any] = {}
         modes: tuple[Mode, ...] = ("validation", "serialization")
         for mode in modes:
-            found, definitions = TypeAdapter.json_schemas(
-                [(key, mode, TypeAdapter(shape)) for (key, of), shape in self._asked.items() if of == mode],
+            schemas, definitions = TypeAdapter.json_schemas(
+                [
+                    (key, mode, TypeAdapter(shape))
+                    for (key, of), shape in self._requested.items()
+                    if of == mode
+                ],
                 ref_template="#/components/schemas/{model}",
             )
-            self._found |= {f"{of}:{key}": schema for (key, of), schema in found.items()}
+            self._schemas |= {f"{of}:{key}": schema for (key, of), schema in schemas.items()}
             for name, schema in definitions.get("$defs", {}).items():
                 tidied = _tidied(name, _with_limits(schema), is_input=mode == "validation")
                 if named.setdefault(name, tidied) != tidied:
-                    msg = f"{name} is both sent and received, and not the same; give each its own model"
+                    msg = f"{name} is sent and received with different schemas; give each direction its own model"
                     raise ValueError(msg)
         return dict(sorted(named.items()))
 
     def resolved(self, node: Any) -> Any:
-        """The same with every stand-in replaced by its schema."""
+        """The node with every placeholder replaced by its schema."""
         if isinstance(node, Mapping):
             if "$shape" in node:
-                return _without_titles(self._found[node["$shape"]])
+                return _without_titles(self._schemas[node["$shape"]])
             return {name: self.resolved(value) for name, value in node.items()}
         if isinstance(node, list | tuple):
             return [self.resolved(value) for value in node]
@@ -335,10 +349,10 @@ class _Shapes:
 
 
 def _with_limits(node: Any) -> Any:
-    """The same with limits by JSON Schema's names: pydantic uses its own where a check of ours comes before them."""
+    """The node with JSON Schema's names for limits: after checks of our own, pydantic uses its names."""
     if isinstance(node, Mapping):
         return {_LIMITS.get(name, name): _with_limits(value) for name, value in node.items()}
-    return [_with_limits(one) for one in node] if isinstance(node, list) else node
+    return [_with_limits(item) for item in node] if isinstance(node, list) else node
 
 
 def _without_titles(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -346,35 +360,36 @@ def _without_titles(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tidied(name: str, schema: dict[str, Any], *, is_input: bool) -> dict[str, Any]:
-    """A schema as people want to read it: no machine-made titles, no placeholders for defaults, words for fields."""
-    found = {key: value for key, value in schema.items() if key != "title"}
-    text, meanings = _told(found.get("description", ""))
+    """A readable schema: without generated titles and placeholders for defaults, and with descriptions of fields."""
+    tidied = {key: value for key, value in schema.items() if key != "title"}
+    text, meanings = _parts_of(tidied.get("description", ""))
     if text:
-        found["description"] = text
-    if not is_input and found.get("additionalProperties") is False:
-        # Answers may get further fields within a version.
-        del found["additionalProperties"]
-    if "properties" in found:
-        found["properties"] = {
-            field: _tidied_field(field, one, meanings, keeps_default=is_input and not name.endswith("Change"))
-            for field, one in found["properties"].items()
+        tidied["description"] = text
+    if not is_input and tidied.get("additionalProperties") is False:
+        # Answers can get further fields within a version.
+        del tidied["additionalProperties"]
+    if "properties" in tidied:
+        keeps_default = is_input and not name.endswith("Change")
+        tidied["properties"] = {
+            field: _tidied_field(field, described, meanings, keeps_default=keeps_default)
+            for field, described in tidied["properties"].items()
         }
-    return found
+    return tidied
 
 
 def _tidied_field(
     field: str, schema: dict[str, Any], meanings: Mapping[str, str], *, keeps_default: bool
 ) -> dict[str, Any]:
-    found = _without_titles(schema)
-    if not keeps_default or found.get("default") == "":
-        found.pop("default", None)
+    tidied = _without_titles(schema)
+    if not keeps_default or tidied.get("default") == "":
+        tidied.pop("default", None)
     if field in meanings:
-        found.setdefault("description", meanings[field])
-    return found
+        tidied.setdefault("description", meanings[field])
+    return tidied
 
 
-def _told(docstring: str) -> tuple[str, dict[str, str]]:
-    """What a docstring says, and what it says of each attribute."""
+def _parts_of(docstring: str) -> tuple[str, dict[str, str]]:
+    """The text of a docstring, and the descriptions of its attributes."""
     text, _, rest = docstring.partition("\n\nAttributes:\n")
     meanings: dict[str, str] = {}
     for line in rest.splitlines():

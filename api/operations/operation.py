@@ -1,7 +1,7 @@
-"""How a route declares, beside its handler, what it takes and what it answers.
+"""How a route declares its parameters, body and answers next to its handler.
 
 The handler reads its query by the declaration, and the OpenAPI document is built from it, so the two cannot differ.
-This module imports nothing that costs memory; shapes stay models until the document is requested.
+This module does not import anything that needs much memory; shapes stay models until the document is requested.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _H = TypeVar("_H", bound=Handler)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A part of a path or of a query, a header or a cookie.
+    """A parameter in a path, a query, a header or a cookie.
 
     Attributes:
-        name: as it is sent.
+        name: the name as it is sent.
         schema: its JSON Schema (2020-12).
-        description: what it means, for people.
-        example: a value of it; None for none.
-        is_required: whether it has to be given.
-        may_be_empty: whether an empty value counts as not given, as it does in every query of ours.
+        description: its meaning, for people.
+        example: an example of a value; None for none.
+        is_required: whether it is required.
+        may_be_empty: whether an empty value counts as not given, as in all of our queries.
         where: `query`, `path`, `header` or `cookie`.
     """
 
@@ -55,13 +55,13 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a request carries.
+    """The body of a request.
 
     Attributes:
-        shape: the model that it has to fit.
-        examples: bodies that are accepted, by a word for each.
-        is_required: whether there has to be one.
-        is_form: whether it may also come as a form.
+        shape: the model that the body must match.
+        examples: bodies that are accepted, by a short name for each.
+        is_required: whether the body is required.
+        is_form: whether the body can also be a form.
     """
 
     shape: Any
@@ -72,14 +72,14 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered if all goes well, or in another way that is no problem.
+    """An answer that is not an error.
 
     Attributes:
         description: what it is, for people.
-        shape: what pydantic can describe: a model, a typed dictionary, a list of them; None for no JSON.
-        example: one of them, as JSON has it.
-        media: further media types, and the JSON Schema of each.
-        headers: that come with it, by name, with what they mean.
+        shape: a model, a typed dictionary, or a list of them; None if the answer is not JSON.
+        example: an example as JSON.
+        media: other media types with their JSON Schemas.
+        headers: the meanings of its headers by name.
     """
 
     description: str
@@ -91,7 +91,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a handler takes and answers; see `described`."""
+    """The declaration of a handler; see `described`."""
 
     summary: str
     tag: str
@@ -107,12 +107,12 @@ class Operation:
 
     @property
     def query_names(self) -> tuple[str, ...]:
-        """The names of the parameters of its query."""
+        """The names of its query parameters."""
         return tuple(self.parameters) if isinstance(self.query, tuple) else tuple(self.query.model_fields)
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The parameters of its query by name; none where a model declares them."""
+        """Its query parameters by name; empty if a model declares them."""
         return (
             {parameter.name: parameter for parameter in self.query} if isinstance(self.query, tuple) else {}
         )
@@ -135,22 +135,22 @@ def described(
     checks_query: bool = True,
     description: str = "",
 ) -> Callable[[_H], _H]:
-    """Say what a handler takes and answers; the route is served the same without it, but a test fails.
+    """Declare what a handler accepts and answers. A route works without it, but a test reports it.
 
     Args:
-        summary: in a few words, for a list.
-        tag: of `api.operations.tags`: under which heading it is shown.
-        answers: by status, those that are no problem.
-        role: the lowest that may; None if it needs no token.
-        query: the parameters, in the order in which they are shown, or a model that has them as its fields;
+        summary: a few words, for lists.
+        tag: the heading under which it is shown, from `api.operations.tags`.
+        answers: the answers that are not errors, by status.
+        role: the lowest role that is allowed; None if no token is required.
+        query: the parameters in the order in which they are shown, or a model that has them as fields;
             `query_of` accepts these and no others.
-        path: parameters of the path whose meaning here differs from that in `api.operations.parameters`.
-        headers: that change the answer.
-        body: what it carries.
-        refuses: statuses of problems beyond those that follow from the rest (see `document`): 409, and 403 and 404
-            where neither the role nor the path tells that they are possible.
-        checks_query: whether a parameter that does not exist is refused.
-        description: more words, in Markdown.
+        path: parameters of the path whose meaning differs from that in `api.operations.parameters`.
+        headers: headers that change the answer.
+        body: the body; None for none.
+        refuses: error statuses in addition to those that follow from the rest (see `document`): 409, and 403 and
+            404 if they do not follow from the role and the path.
+        checks_query: whether unknown parameters are rejected.
+        description: further explanation, in Markdown.
     """
     operation = Operation(
         summary=summary,
@@ -158,7 +158,7 @@ def described(
         answers=MappingProxyType(dict(answers)),
         role=role,
         query=query if isinstance(query, type) else tuple(query),
-        path=MappingProxyType({one.name: one for one in path}),
+        path=MappingProxyType({parameter.name: parameter for parameter in path}),
         headers=tuple(headers),
         body=body,
         refuses=frozenset(refuses),
@@ -174,5 +174,5 @@ def described(
 
 
 def operation_of(handler: Handler) -> Operation | None:
-    """What a handler was described as; None if nobody did."""
+    """The declaration of a handler; None if it has none."""
     return _OPERATIONS.get(handler)

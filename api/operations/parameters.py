@@ -39,8 +39,8 @@ EXEC_ID: Final = _path(
 )
 #: The parameters of paths by their placeholders. A route with another meaning declares its own.
 PATH: Final = {
-    one.name: one
-    for one in (
+    parameter.name: parameter
+    for parameter in (
         JOB_ID,
         EXEC_ID,
         _path("hook_id", ID, "The webhook's id.", 1),
@@ -72,14 +72,14 @@ def path(name: str, schema: Mapping[str, Any], description: str, example: Any) -
 
 
 def words(values: Iterable[str]) -> dict[str, Any]:
-    """The schema of a value out of a few words."""
+    """The schema of a value that is one of a few words."""
     return {"type": "string", "enum": list(values)}
 
 
 def one_or_several(values: Iterable[str]) -> dict[str, Any]:
     """The schema of one or several words, separated by commas."""
-    some = "|".join(values)
-    return {"type": "string", "pattern": f"^(?:{some})(?:,(?:{some}))*$"}
+    choices = "|".join(values)
+    return {"type": "string", "pattern": f"^(?:{choices})(?:,(?:{choices}))*$"}
 
 
 def repeated(schema: dict[str, Any], *, most: int | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The headings of the API's operations, in their order."""
+"""The headings of the operations in the OpenAPI document, in order."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TAGS: Final = {
     SCHEDULES: "When jobs run, and the outcome of every due time.",
     RUNS: "Runs of jobs (`exec` in paths and fields): trigger, list, stop, delete, statistics.",
     LOGS: "Output of runs, by time range and by content: as a page, a stream, a file, or events.",
-    SECRETS: "Values that jobs refer to and nobody can read, and credentials for registries.",
-    HOOKS: "Webhooks, which are called when something happens, and their deliveries.",
+    SECRETS: "Secrets that jobs refer to, whose values cannot be read back, and credentials for registries.",
+    HOOKS: "Webhooks, which post events about runs to a URL, and their deliveries.",
     ACCESS: "Tokens, users, namespaces and the audit log.",
     DAEMON: "The state of the daemon, information about it, and this document.",
     ORDINE: "The same runs for clients of Ordine: its jobs are runs here, its pipelines are jobs.",

@@ -44,7 +44,7 @@ async def list_entries(request: web.Request) -> web.Response:
         raise InvalidInputError(
             FieldError("outcome", outcome, "is not an allowed value", f"use one of {', '.join(OUTCOMES)}")
         )
-    wanted = AuditQuery(
+    audit_query = AuditQuery(
         start=query.moment("from"),
         end=query.moment("to"),
         username=query.get("user"),
@@ -52,8 +52,8 @@ async def list_entries(request: web.Request) -> web.Response:
         namespace=query.namespace(),
         outcome=outcome,
     )
-    count, found = await request.app[SERVICE].audit.list(request[CALLER], wanted, page=page)
-    return envelope(request, page, count, [AuditOut.of_entry(entry) for entry in found])
+    count, entries = await request.app[SERVICE].audit.list(request[CALLER], audit_query, page=page)
+    return envelope(request, page, count, [AuditOut.of_entry(entry) for entry in entries])
 
 
 ROUTES: Final = (web.get("/v1/audit", list_entries),)

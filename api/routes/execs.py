@@ -104,13 +104,13 @@ async def list_execs(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/execs?status=&page=&page_size=`: 200 with one page, the latest first."""
     query = query_of(request)
     page = query.page()
-    count, found = await request.app[SERVICE].execs.list(
+    count, views = await request.app[SERVICE].execs.list(
         request[CALLER],
         request.match_info["job_id"],
         page=page,
         statuses=query.words("status", ExecStatus),
     )
-    return envelope(request, page, count, [ExecOut.of_view(view) for view in found])
+    return envelope(request, page, count, [ExecOut.of_view(view) for view in views])
 
 
 @described(

@@ -1,4 +1,4 @@
-"""`/v1/hooks`: webhooks and their deliveries. `/v1/jobs/{job_id}/mails`: the mail about a job."""
+"""`/v1/hooks`: webhooks and their deliveries. `/v1/jobs/{job_id}/mails`: the emails about a job."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ async def create_hook(request: web.Request) -> web.Response:
     ),
     answers={
         200: Answer(
-            "A bare array, the oldest first; 1000 webhooks unless `page_size` is given.", list[HookOut]
+            "A plain array, the oldest first; 1000 webhooks unless `page_size` is given.", list[HookOut]
         )
     },
 )
 async def list_hooks(request: web.Request) -> web.Response:
-    """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a bare array, the oldest first."""
+    """`GET /v1/hooks?subject_type=&subject=&page=&page_size=`: 200 with a plain array, the oldest first."""
     query = query_of(request)
-    found = await request.app[SERVICE].hooks.list(
+    hooks = await request.app[SERVICE].hooks.list(
         request[CALLER],
         subject_type=query.word("subject_type", SubjectType),
         subject=query.get("subject"),
@@ -73,7 +73,7 @@ async def list_hooks(request: web.Request) -> web.Response:
             query.number("page"), query.number("page_size") if "page_size" in query else LARGEST_PAGE_SIZE
         ),
     )
-    return answer_all([HookOut.of_hook(hook) for hook in found])
+    return answer_all([HookOut.of_hook(hook) for hook in hooks])
 
 
 @described("Read a webhook", tag=HOOKS, answers={200: Answer("The webhook.", HookOut)})
@@ -139,13 +139,13 @@ async def list_deliveries(request: web.Request) -> web.Response:
     """`GET /v1/hooks/{hook_id}/deliveries?status=&page=&page_size=`: 200 with one page, the latest first."""
     query = query_of(request)
     page = query.page()
-    count, found = await request.app[SERVICE].deliveries.list(
+    count, deliveries = await request.app[SERVICE].deliveries.list(
         request[CALLER],
         request.match_info["hook_id"],
         status=query.word("status", DeliveryStatus),
         page=page,
     )
-    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in found])
+    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in deliveries])
 
 
 @described(
@@ -176,7 +176,7 @@ async def redeliver(request: web.Request) -> web.Response:
 
 
 @described(
-    "List the mail about a job",
+    "List the emails about a job",
     tag=HOOKS,
     query=(STATUS, *PAGE),
     answers={200: Answer("One page, the latest first.", ListOut[DeliveryOut])},
@@ -185,13 +185,13 @@ async def list_mails(request: web.Request) -> web.Response:
     """`GET /v1/jobs/{job_id}/mails?status=&page=&page_size=`: 200 with one page, the latest first."""
     query = query_of(request)
     page = query.page()
-    count, found = await request.app[SERVICE].deliveries.mails(
+    count, deliveries = await request.app[SERVICE].deliveries.mails(
         request[CALLER],
         request.match_info["job_id"],
         status=query.word("status", DeliveryStatus),
         page=page,
     )
-    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in found])
+    return envelope(request, page, count, [DeliveryOut.of_delivery(delivery) for delivery in deliveries])
 
 
 ROUTES: Final = (

@@ -63,8 +63,8 @@ async def list_jobs(request: web.Request) -> web.Response:
     """`GET /v1/jobs?namespace=&name=&schedule_state=&label=&page=&page_size=`: 200 with one page, oldest first."""
     query = query_of(request)
     page, selected = query.page(), _filter_of(query)
-    count, found = await request.app[SERVICE].jobs.list(request[CALLER], selected, page=page)
-    return envelope(request, page, count, [JobOut.of_view(view) for view in found])
+    count, views = await request.app[SERVICE].jobs.list(request[CALLER], selected, page=page)
+    return envelope(request, page, count, [JobOut.of_view(view) for view in views])
 
 
 def _filter_of(query: Query) -> JobFilter:

@@ -100,7 +100,7 @@ def _refuse_following(request: web.Request, parameters: LogParameters) -> None:
     if is_wanted(request, follow=parameters.follow):
         field, value = ("follow", "true") if parameters.follow else ("Accept", request.headers.get("Accept"))
         raise InvalidInputError(
-            FieldError(field, value, "is not possible for a file", "follow the log itself")
+            FieldError(field, value, "is not supported for files", "follow the log itself")
         )
 
 
@@ -148,7 +148,9 @@ async def _follow(
     except InvalidInputError as error:
         if not last:
             raise
-        raise InvalidInputError(*(replace(one, field=LAST_EVENT_ID) for one in error.errors)) from error
+        raise InvalidInputError(
+            *(replace(refused, field=LAST_EVENT_ID) for refused in error.errors)
+        ) from error
     try:
         return await send_events(request, follow)
     finally:

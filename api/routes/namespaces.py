@@ -26,10 +26,10 @@ from api.schemas.common import ListOut
 async def list_namespaces(request: web.Request) -> web.Response:
     """`GET /v1/namespaces?page=&page_size=`: 200 with one page of those that the caller can see, by name."""
     page = query_of(request).page()
-    found = await request.app[SERVICE].namespaces.list(request[CALLER])
-    shown = list(found.items())[page.offset : page.offset + page.size]
+    job_counts = await request.app[SERVICE].namespaces.list(request[CALLER])
+    shown = list(job_counts.items())[page.offset : page.offset + page.size]
     return envelope(
-        request, page, len(found), [NamespaceOut(name=name, job_count=count) for name, count in shown]
+        request, page, len(job_counts), [NamespaceOut(name=name, job_count=count) for name, count in shown]
     )
 
 

@@ -97,8 +97,8 @@ def _tag(body: bytes) -> str:
 
 def _answer(request: web.Request, body: bytes, tag: str, content_type: str) -> web.Response:
     """The body, unless the client already has it (RFC 9110, section 13.1.2)."""
-    wanted = request.if_none_match or ()
-    is_known = any(one.value in {tag, "*"} for one in wanted)
+    accepted = request.if_none_match or ()
+    is_known = any(etag.value in {tag, "*"} for etag in accepted)
     response = web.Response(status=304) if is_known else web.Response(body=body)
     if not is_known:
         response.content_type, response.charset = content_type, "utf-8"

@@ -60,29 +60,31 @@ async def list_all_execs(request: web.Request) -> web.Response:
     selected = filter_of(query)
     order = order_of(query, selected)
     page, after = query.page(), position_of(query, order)
-    found = await request.app[SERVICE].overview.list(request[CALLER], selected, order, page=page, after=after)
-    if not found.found and after is None and page.number > 1:
+    listing = await request.app[SERVICE].overview.list(
+        request[CALLER], selected, order, page=page, after=after
+    )
+    if not listing.found and after is None and page.number > 1:
         raise NotFoundError(f"page={page.number} does not exist: the list ends before it. Use a lower page.")
     cursor = None
-    if found.has_more:
-        last = found.found[-1].view.exec
+    if listing.has_more:
+        last = listing.found[-1].view.exec
         moment = last.started_at if order.by_start else last.created_at
         cursor = cursor_after(order, moment or last.created_at, last.id)
-    beside: dict[str, str | None] = {"previous": None, "next": None}
+    adjacent: dict[str, str | None] = {"previous": None, "next": None}
     if after is not None:
-        beside["next"] = cursor and str(request.url.update_query(cursor=cursor))
+        adjacent["next"] = cursor and str(request.url.update_query(cursor=cursor))
     else:
-        if found.has_more:
-            beside["next"] = str(request.url.update_query(page=str(page.number + 1)))
+        if listing.has_more:
+            adjacent["next"] = str(request.url.update_query(page=str(page.number + 1)))
         if page.number > 1:
-            beside["previous"] = str(request.url.update_query(page=str(page.number - 1)))
+            adjacent["previous"] = str(request.url.update_query(page=str(page.number - 1)))
     return answer(
         ExecListOut(
-            count=found.count,
-            count_is_estimate=found.is_estimate,
+            count=listing.count,
+            count_is_estimate=listing.is_estimate,
             next_cursor=cursor,
-            results=[ListedExecOut.of_listed(one) for one in found.found],
-            **beside,
+            results=[ListedExecOut.of_listed(listed) for listed in listing.found],
+            **adjacent,
         )
     )
 
@@ -111,10 +113,10 @@ async def find_exec(request: web.Request) -> web.Response:
 async def compare_execs(request: web.Request) -> web.Response:
     """`GET /v1/execs/{exec_id}/diff/{other_exec_id}`: 200 with the differences between the two runs."""
     query_of(request)
-    first, second, found = await request.app[SERVICE].overview.compare(
+    first, second, differences = await request.app[SERVICE].overview.compare(
         request[CALLER], request.match_info["exec_id"], request.match_info["other_exec_id"]
     )
-    return answer(ExecDiffOut.of_runs(first, second, found))
+    return answer(ExecDiffOut.of_runs(first, second, differences))
 
 
 @described(

@@ -1,4 +1,4 @@
-"""Where resources stand in the API: the paths that several modules of routes share."""
+"""Paths that several modules of routes share."""
 
 from __future__ import annotations
 

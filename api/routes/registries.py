@@ -42,8 +42,8 @@ async def put_registry(request: web.Request) -> web.Response:
     if host is None:
         raise InvalidInputError(FieldError("host", given, "is not a valid host of a registry", HOST_REMEDY))
     body = await body_of(request, RegistryPut, what="credential", hidden=("password",))
-    found, is_new = await request.app[SERVICE].registries.put(request[CALLER], namespace, body.login(host))
-    return answer(RegistryOut.of(found), status=201 if is_new else 200)
+    registry, is_new = await request.app[SERVICE].registries.put(request[CALLER], namespace, body.login(host))
+    return answer(RegistryOut.of(registry), status=201 if is_new else 200)
 
 
 @described(
@@ -56,8 +56,10 @@ async def list_registries(request: web.Request) -> web.Response:
     """`GET /v1/registries?namespace=&page=&page_size=`: 200 with one page, by host, without passwords."""
     query = query_of(request)
     page = query.page()
-    count, found = await request.app[SERVICE].registries.list(request[CALLER], query.namespace(), page=page)
-    return envelope(request, page, count, [RegistryOut.of(registry) for registry in found])
+    count, registries = await request.app[SERVICE].registries.list(
+        request[CALLER], query.namespace(), page=page
+    )
+    return envelope(request, page, count, [RegistryOut.of(registry) for registry in registries])
 
 
 @described(
@@ -69,8 +71,8 @@ async def list_registries(request: web.Request) -> web.Response:
 async def get_registry(request: web.Request) -> web.Response:
     """`GET /v1/registries/{registry_host}?namespace=`: 200 with its metadata, without the password."""
     namespace = query_of(request).namespace()
-    found = await request.app[SERVICE].registries.get(request[CALLER], namespace, _host(request))
-    return answer(RegistryOut.of(found))
+    registry = await request.app[SERVICE].registries.get(request[CALLER], namespace, _host(request))
+    return answer(RegistryOut.of(registry))
 
 
 @described(

@@ -137,7 +137,7 @@ async def list_occurrences(request: web.Request) -> web.Response:
             FieldError("from", query["from"], f"is later than to={query['to']}", "swap the two")
         )
     page = query.page()
-    count, found = await request.app[SERVICE].occurrences.list(
+    count, entries = await request.app[SERVICE].occurrences.list(
         request[CALLER],
         request.match_info["job_id"],
         start=start,
@@ -145,7 +145,7 @@ async def list_occurrences(request: web.Request) -> web.Response:
         outcomes=list(query.words("outcome", Outcome)) or None,
         page=page,
     )
-    return envelope(request, page, count, [OccurrenceOut.of_entry(one) for one in found])
+    return envelope(request, page, count, [OccurrenceOut.of_entry(entry) for entry in entries])
 
 
 def _zone_of(query: Mapping[str, str]) -> str | None:

@@ -55,8 +55,8 @@ async def list_secrets(request: web.Request) -> web.Response:
     """`GET /v1/secrets?namespace=&page=&page_size=`: 200 with one page, by name, without values."""
     query = query_of(request)
     page = query.page()
-    count, found = await request.app[SERVICE].secrets.list(request[CALLER], query.namespace(), page=page)
-    return envelope(request, page, count, [SecretOut.of(secret) for secret in found])
+    count, secrets = await request.app[SERVICE].secrets.list(request[CALLER], query.namespace(), page=page)
+    return envelope(request, page, count, [SecretOut.of(secret) for secret in secrets])
 
 
 @described(

@@ -70,10 +70,10 @@ async def list_tokens(request: web.Request) -> web.Response:
     """`GET /v1/tokens?namespace=&username=&page=&page_size=`: 200 with one page, the oldest first."""
     query = query_of(request)
     page = query.page()
-    count, found = await request.app[SERVICE].tokens.list(
+    count, tokens = await request.app[SERVICE].tokens.list(
         request[CALLER], namespace=query.namespace(), username=query.get("username"), page=page
     )
-    return envelope(request, page, count, [TokenOut.of(token) for token in found])
+    return envelope(request, page, count, [TokenOut.of(token) for token in tokens])
 
 
 @described(

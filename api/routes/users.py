@@ -49,8 +49,8 @@ async def create_user(request: web.Request) -> web.Response:
 async def list_users(request: web.Request) -> web.Response:
     """`GET /v1/users?page=&page_size=`: 200 with one page, by name."""
     page = query_of(request).page()
-    count, found = await request.app[SERVICE].users.list(request[CALLER], page=page)
-    return envelope(request, page, count, [UserOut.of(user) for user in found])
+    count, users = await request.app[SERVICE].users.list(request[CALLER], page=page)
+    return envelope(request, page, count, [UserOut.of(user) for user in users])
 
 
 @described("Read a user", tag=ACCESS, role=Role.ADMIN, answers={200: Answer("The user.", UserOut)})

@@ -19,7 +19,7 @@ class AboutOut(Output):
     started_at: Moment = Field(description="When the daemon was started (UTC).")
     now: Moment = Field(description="The daemon's time (UTC).")
     clock_jumped_seconds: float = Field(
-        description="By how many seconds the clock was set since the daemon was started."
+        description="Seconds by which the clock has jumped since the daemon started."
     )
     default_size: str = Field(description="The size of jobs that do not name one.")
     default_region: str = Field(description="The region of jobs that do not name one.")

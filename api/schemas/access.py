@@ -100,10 +100,10 @@ class TokenCreate(Input):
 
     def given(self, now: datetime) -> dict[str, Any]:
         """The fields that the request named, as the use case takes them."""
-        found = {name: getattr(self, name) for name in self.model_fields_set - {"expires_in_seconds"}}
+        fields = {name: getattr(self, name) for name in self.model_fields_set - {"expires_in_seconds"}}
         if self.expires_in_seconds is not None:
-            found["expires_at"] = now + timedelta(seconds=self.expires_in_seconds)
-        return found
+            fields["expires_at"] = now + timedelta(seconds=self.expires_in_seconds)
+        return fields
 
 
 class TokenOut(Output):
@@ -113,7 +113,7 @@ class TokenOut(Output):
 
     id: int = Field(description="The token's id.")
     name: str
-    prefix: str = Field(description="The first characters of the token, to recognise it.")
+    prefix: str = Field(description="The first characters of the token, to recognize it.")
     username: str
     namespace: str | None
     role: str
@@ -161,7 +161,7 @@ class UserCreate(Input):
     namespace: Namespace | None = Field(
         default=None, description="The namespace that the user is limited to; null for all namespaces."
     )
-    email: Email | None = Field(default=None, description="The user's mail address; null for none.")
+    email: Email | None = Field(default=None, description="The user's email address; null for none.")
     is_active: bool = Field(default=True, description="Whether the user can log in and use tokens.")
 
     def given(self) -> dict[str, Any]:

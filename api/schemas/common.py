@@ -1,6 +1,6 @@
-"""What several shapes share: how moments are written, how bad input is explained.
+"""What several shapes share: the format of moments, and the explanation of invalid input.
 
-Pure: pydantic models and the translation of pydantic's complaints into the project's own errors.
+Pure: pydantic models, and the translation of pydantic's errors into the project's own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Moment = Annotated[
 
 
 def _as_whole(value: object) -> object:
-    """JSON has one sort of number: 3.0 is as whole as 3 (JSON Schema 2020-12, 6.1.1)."""
+    """JSON has only one kind of number: 3.0 is an integer as well as 3 (JSON Schema 2020-12, section 6.1.1)."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -48,10 +48,10 @@ Whole = Annotated[int, BeforeValidator(_as_whole)]
 
 
 class _Shape(BaseModel):
-    """What both directions share.
+    """The base of the shapes in both directions.
 
     Attributes:
-        described_like: models that describe the fields of the same names, so that this one need not.
+        described_like: models with the descriptions of fields that have the same name in this model.
     """
 
     described_like: ClassVar[tuple[type[BaseModel], ...]] = ()
@@ -75,7 +75,7 @@ class Input(_Shape):
 
 
 class _Attributes:
-    """The attributes of several objects as those of one; pydantic reads models from it."""
+    """The attributes of several objects as those of one object, from which pydantic reads models."""
 
     def __init__(self, sources: tuple[object, ...], values: Mapping[str, Any]) -> None:
         self._sources = sources
@@ -108,10 +108,10 @@ class Output(_Shape):
         return cls.model_validate(_Attributes(sources, values))
 
 
-#: How checks of our own look in the API's description: as patterns of ECMA-262 with its flag `u` (JSON Schema
-#: 2020-12, 6.3.3); the checks themselves have better words for what is wrong.
+#: Our own checks in the OpenAPI document, as patterns of ECMA-262 with the flag `u` (JSON Schema 2020-12, section
+#: 6.3.3). The checks themselves have better error messages.
 NO_NUL: Final = r"^[^\u0000]*$"
-#: Controls and what breaks lines; and spaces of all sorts.
+#: Control characters and line breaks; and all kinds of spaces.
 BREAKS: Final = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
 SPACES: Final = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 ONE_LINE: Final = f"^[^{BREAKS}]*$"
@@ -133,7 +133,7 @@ T = TypeVar("T")
 
 
 class ListOut(Output, Generic[T]):
-    """One page of a list: how many there are in all, and where the pages beside it are."""
+    """One page of a list, with the total number of entries and the URLs of the adjacent pages."""
 
     count: int = Field(description="Total number of entries.")
     previous: str | None = Field(description="URL of the previous page; null on the first page.")
@@ -142,13 +142,13 @@ class ListOut(Output, Generic[T]):
 
 
 def refuse(message: str, remedy: str) -> PydanticCustomError:
-    """The error for validators to raise: what is wrong with the value, and what to write instead."""
+    """The error that validators raise: what is wrong with the value, and what to do."""
     return PydanticCustomError(
         "refused", "{message}", {"message": message.replace("{", "{{"), "remedy": remedy}
     )
 
 
-#: What pydantic complains of, and what to do about it, by its own names; the context fills the braces.
+#: Messages and remedies by the types of pydantic's errors; the braces are filled from the error's context.
 _EXPLAINED: Final[Mapping[str, tuple[str, str]]] = {
     "string_type": ("is not a string", 'write a JSON string, such as "text"'),
     "bool_type": ("is neither true nor false", "write true or false, without quotes"),
@@ -163,9 +163,9 @@ _EXPLAINED: Final[Mapping[str, tuple[str, str]]] = {
     "json_invalid": ("is not valid JSON: {error}", "send one valid JSON document, encoded in UTF-8"),
     "missing": ("is required", "add it"),
 }
-#: Where a pydantic location ends when a mapping's key is meant.
+#: The end of a location of pydantic that refers to the key of a mapping.
 _KEY: Final = "[key]"
-#: Values up to this length are written out in a remedy.
+#: Values up to this length are repeated in a remedy.
 _SHORT: Final = 40
 
 
@@ -177,27 +177,27 @@ def invalid_input(
     read_only: Sequence[str] = (),
     what: str = "request",
 ) -> InvalidInputError:
-    """The project's own error for what pydantic refused.
+    """The project's own error for an error of pydantic.
 
     Args:
-        error: pydantic's.
-        fields: the names that exist, to suggest the one that was meant.
-        optional: those of them that may be left out.
-        read_only: names that exist in answers alone.
+        error: the error of pydantic.
+        fields: the names of existing fields, for suggestions.
+        optional: the names of fields that can be left out.
+        read_only: the names of fields that exist only in answers.
         what: what the fields belong to, for people.
     """
-    found: dict[str, FieldError] = {}
+    errors: dict[str, FieldError] = {}
     for item in error.errors(include_url=False):
         location = item["loc"]
         if len(location) > 2 and location[-1] == _KEY:
             location = location[:-1]
         name = ".".join(str(part) for part in location) or "body"
         if item["type"] == "extra_forbidden":
-            one = _explain_unknown(name, item["input"], fields, read_only, what)
+            field_error = _explain_unknown(name, item["input"], fields, read_only, what)
         else:
-            one = _explain(item, name, can_be_left_out=name in optional)
-        found.setdefault(name, one)
-    return InvalidInputError(*found.values())
+            field_error = _explain(item, name, can_be_left_out=name in optional)
+        errors.setdefault(name, field_error)
+    return InvalidInputError(*errors.values())
 
 
 def _explain(item: Any, name: str, *, can_be_left_out: bool) -> FieldError:
@@ -205,7 +205,7 @@ def _explain(item: Any, name: str, *, can_be_left_out: bool) -> FieldError:
     if kind == "refused":
         return FieldError(name, value, context["message"].replace("{{", "{"), context["remedy"])
     if kind in {"missing", "json_invalid"}:
-        value = None  # pydantic shows what surrounds it
+        value = None  # pydantic's value is the surrounding object
     message, remedy = _EXPLAINED.get(kind, (str(item["msg"]), "correct it"))
     message, remedy = message.format(**context), remedy.format(**context)
     if value is None and (kind.endswith("_type") or kind in {"enum", "literal_error"}):

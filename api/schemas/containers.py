@@ -1,6 +1,6 @@
-"""What a job asks of its containers, on the wire. Pure.
+"""The container settings of jobs on the wire. Pure.
 
-Only the form is checked here; what is allowed is the container policy's business, which depends on the namespace.
+Only the form is checked here. What is allowed is decided by the container policy, which depends on the namespace.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _USER_PART = r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}"
 _USER = re.compile(rf"{_USER_PART}(?::{_USER_PART})?", re.ASCII)
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-#: Where the engine itself mounts what belongs to the container; a mount over it would break or open it.
+#: Where the engine mounts file systems of its own; a mount over them would break the container or its isolation.
 _RESERVED: Final = ("/proc", "/sys", "/dev")
 
 
@@ -34,14 +34,16 @@ def _check_path(path: str) -> str:
     if ".." in path.split("/"):
         raise refuse("contains '..'", "write the resulting path")
     if len(path) > LONGEST_PATH or any(ord(character) < 32 or character == "\x7f" for character in path):
-        raise refuse("is too long or contains a control character", f"use at most {LONGEST_PATH} characters")
+        raise refuse(
+            "is too long or contains a control character", f"use at most {LONGEST_PATH} printable characters"
+        )
     return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def _check_target(path: str) -> str:
-    if path == "/" or any(path == one or path.startswith(f"{one}/") for one in _RESERVED):
+    if path == "/" or any(path == reserved or path.startswith(f"{reserved}/") for reserved in _RESERVED):
         raise refuse(
-            "cannot be a mount point", f"choose a path other than / and below {', '.join(_RESERVED)}"
+            "cannot be a mount point", f"choose a path other than / that is not in {', '.join(_RESERVED)}"
         )
     return path
 
@@ -61,7 +63,7 @@ class MountIn(Input):
     read_only: bool = Field(default=True, description="Whether the mount is read-only.")
 
     def as_mount(self) -> Mount:
-        """As a job's definition has it."""
+        """The mount as in a job's definition."""
         return Mount(self.source, self.target, self.read_only)
 
 
@@ -98,7 +100,7 @@ def _check_file(path: str) -> str:
 def _check_capabilities(names: object) -> object:
     if not isinstance(names, list | tuple):
         raise refuse("is not a list of capabilities", 'write a list such as ["NET_RAW"]')
-    found = []
+    capabilities = []
     for number, name in enumerate(names, 1):
         short = name.upper().removeprefix("CAP_") if isinstance(name, str) else ""
         if not _CAPABILITY.fullmatch(short) or short == "ALL":
@@ -106,8 +108,8 @@ def _check_capabilities(names: object) -> object:
                 f"has an invalid entry at position {number}",
                 'use names of capabilities such as "NET_RAW"; ALL is not supported',
             )
-        found.append(short)
-    return tuple(dict.fromkeys(found))
+        capabilities.append(short)
+    return tuple(dict.fromkeys(capabilities))
 
 
 def _check_user(user: str) -> str:
@@ -151,7 +153,7 @@ SecretFiles = Annotated[
         }
     ),
 ]
-"""The secret's name by the file's path; on the wire `{"/run/secrets/db": {"secret": "db"}}`."""
+"""The names of secrets by the paths of their files; on the wire `{"/run/secrets/db": {"secret": "db"}}`."""
 Mounts = Annotated[
     list[MountIn], AfterValidator(_check_mounts), Field(json_schema_extra={"maxItems": MOST_MOUNTS})
 ]

@@ -29,7 +29,7 @@ class ExecCreate(Input):
     priority: Priority | None = None
 
     def overrides(self) -> Overrides:
-        """As the service takes them."""
+        """The overrides as the service accepts them."""
         return Overrides(
             names=frozenset(self.model_fields_set),
             command=self.command,
@@ -54,7 +54,7 @@ class DurationOut(Output):
 
 
 class _Standing(Output):
-    """The fields that come first."""
+    """The first fields of a run."""
 
     id: str = Field(description="The run's id.")
     status: ExecStatus = Field(description="The status of the run.")
@@ -110,9 +110,9 @@ class ExecOut(_ExecOut):
 
 
 class JobInExecOut(_JobOut):
-    """The job in a run's detail. Its variables are a JSON text there."""
+    """The job in a run's details. Its variables are a JSON string."""
 
-    runtime_vars: str = Field(description="The job's environment variables, as a JSON text.")
+    runtime_vars: str = Field(description="The job's environment variables, as a JSON string.")
 
 
 class ExecDetailOut(_ExecOut):

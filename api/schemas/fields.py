@@ -1,6 +1,6 @@
-"""The fields that jobs and triggers share: what each may hold, and what is said of what it may not.
+"""The fields that jobs and triggers share, with their checks and error messages.
 
-Pure. Each type here is an annotation for pydantic whose check raises with a message and a remedy of its own.
+Pure. Each type is an annotation for pydantic whose check raises an error with a message and a remedy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scheduler.domain.secret import NAME_REMEDY, REFERENCE, is_name
 T = TypeVar("T")
 
 LARGEST_COMMAND_BYTES: Final = 128 * 1024
-#: Linux takes no single variable beyond 128 KiB, name and value together.
+#: Linux accepts at most 128 KiB for a variable, including its name.
 LARGEST_VARIABLE_BYTES: Final = 128 * 1024 - 2
 LARGEST_VARIABLES_BYTES: Final = 512 * 1024
 MOST_ENTRIES: Final = 1_000
@@ -45,12 +45,12 @@ _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _NAMESPACE = re.compile(r"\w[\w.-]{0,99}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,126}[A-Za-z0-9])?", re.ASCII)
-#: Unicode's categories of what would break a line or a terminal: controls, line and paragraph separators.
+#: Unicode categories that would break a line or control a terminal: controls, line and paragraph separators.
 _UNSHOWABLE: Final = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 
 def is_one_line(text: str) -> bool:
-    """Whether a text holds nothing that would break a line or a terminal."""
+    """Whether a text contains no characters that would break a line or control a terminal."""
     return not any(unicodedata.category(character) in _UNSHOWABLE for character in text)
 
 
@@ -113,7 +113,7 @@ def _check_text(text: str) -> str:
 
 
 def _check_command_type(command: object) -> object:
-    """Say once what a union of types would say once for each of them."""
+    """Report once what a union of types would report for each of its types."""
     if command is None or isinstance(command, str):
         return command
     if not isinstance(command, list):
@@ -163,7 +163,7 @@ def _check_variables(variables: dict[str, T]) -> dict[str, T]:
 
 
 def _check_value(value: object) -> object:
-    """A text, or a reference to a secret; said once what a union of types would say once for each of them."""
+    """Check for text or a reference to a secret, with one error instead of one for each type of a union."""
     if isinstance(value, str):
         return _check_text(value)
     if value is None:
@@ -206,7 +206,7 @@ def _check_labels(labels: dict[str, str]) -> dict[str, str]:
 
 
 def _check_retry_on(names: object) -> object:
-    """Say once, and with the remedy, what is wrong with a list of ways to fail."""
+    """Check a list of reasons for failure, with one error that has a remedy."""
     possible = ", ".join(FailReason)
     if not isinstance(names, list | tuple):
         raise refuse(
@@ -222,11 +222,11 @@ def _check_retry_on(names: object) -> object:
 
 
 Priority = Annotated[Whole, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)]
-"""Higher starts first."""
+"""Higher priorities start first."""
 RetryOn = Annotated[
     tuple[FailReason, ...], BeforeValidator(_check_retry_on), Field(json_schema_extra={"uniqueItems": True})
 ]
-"""Which ways to fail are tried again, where `max_retries` allows it."""
+"""The reasons for failure that are retried, up to `max_retries` times."""
 Name = Annotated[
     str,
     StringConstraints(max_length=200),
@@ -255,8 +255,8 @@ _Word = Annotated[str, shown_as(pattern=NO_NUL)]
 CommandIn = Annotated[
     _Word | list[_Word] | None, AfterValidator(_check_command), BeforeValidator(_check_command_type)
 ]
-"""A string is split into words as a shell splits them, a list is taken as it is; null, an empty string and an
-empty list run the image's own command."""
+"""A string is split into words like in a shell; a list is used as it is; null, an empty string and an empty list run
+the image's own command."""
 _VARIABLES: Final[dict[str, Any]] = {
     "type": "object",
     "maxProperties": MOST_ENTRIES,
@@ -276,7 +276,7 @@ JobVariables = Annotated[
     AfterValidator(_check_variables),
     WithJsonSchema(_VARIABLES | {"additionalProperties": {"anyOf": [_VALUE, SECRET_REFERENCE]}}),
 ]
-"""Of a job, which may refer to secrets; a trigger may not."""
+"""The variables of a job, which can refer to secrets, unlike those of a trigger."""
 Labels = Annotated[
     dict[Annotated[str, AfterValidator(_check_label)], Annotated[str, AfterValidator(_check_label_value)]],
     AfterValidator(_check_labels),

@@ -25,7 +25,7 @@ LONGEST_SECRET: Final = 1_000
 
 
 def _check_subject_type(subject: object) -> object:
-    """Say once what a union of types would say once for each of them."""
+    """Report once what a union of types would report for each of its types."""
     if isinstance(subject, float) and subject.is_integer():
         return int(subject)
     if isinstance(subject, bool) or not isinstance(subject, int | str):

@@ -32,7 +32,7 @@ from scheduler.domain.job import (
 )
 from scheduler.domain.views import JobView
 
-#: A year. Longer times are mistakes of unit.
+#: A year. Longer times are probably in another unit.
 LONGEST_SECONDS: Final = 366 * 24 * 3600
 
 
@@ -60,7 +60,7 @@ class _JobFields(ContainerIn):
         default_factory=dict, description="Names and values of your own, to find jobs and runs by."
     )
     email_enabled: bool = Field(
-        default=False, description="Whether the job's owner gets mail about its runs."
+        default=False, description="Whether the job's owner gets emails about its runs."
     )
     is_schedule_active: bool = Field(default=False, description="Whether the schedule is switched on.")
     schedule_mode: Annotated[Text, shown_as(maxLength=1_000, format="schedule")] | None = Field(
@@ -141,10 +141,10 @@ class _JobFields(ContainerIn):
 
     def given(self) -> dict[str, Any]:
         """The fields that the request named, as `JobDefinition` takes them."""
-        found = {name: getattr(self, name) for name in self.model_fields_set}
-        if "mounts" in found:
-            found["mounts"] = tuple(mount.as_mount() for mount in self.mounts)
-        return found
+        fields = {name: getattr(self, name) for name in self.model_fields_set}
+        if "mounts" in fields:
+            fields["mounts"] = tuple(mount.as_mount() for mount in self.mounts)
+        return fields
 
 
 class JobCreate(_JobFields):
@@ -152,7 +152,7 @@ class JobCreate(_JobFields):
 
     model_config = ConfigDict(
         json_schema_extra={
-            # Only a schedule that exists can be switched on.
+            # Only an existing schedule can be switched on.
             "if": {"properties": {"is_schedule_active": {"const": True}}, "required": ["is_schedule_active"]},
             "then": {"properties": {"schedule_mode": {"type": "string"}}, "required": ["schedule_mode"]},
         }
@@ -192,7 +192,7 @@ class LastExecOut(Output):
 
 
 class _Named(Output):
-    """What is shown first."""
+    """The first fields of a job."""
 
     id: int = Field(description="The job's id.")
     name: str = Field(description="The job's name, unique in its namespace.")
@@ -254,7 +254,7 @@ def job_sources(view: JobView) -> tuple[object, ...]:
 
 
 def job_values(view: JobView) -> dict[str, Any]:
-    """The fields of a job that those objects have under another name."""
+    """The fields of a job that have another name in those objects."""
     return {"next_run_at": view.job.cursor.next_due_at, "last_exec": view.last_exec}
 
 

@@ -1,4 +1,4 @@
-"""A line of a log as JSON: its shape, and the fast way to make a million of them."""
+"""A line of a log as JSON: its shape, and a fast encoder for millions of lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scheduler.domain.stream import Stream
 from scheduler.logs.lines import Line, shown
 from scheduler.logs.merging import RunLine
 
-#: A longer line is made JSON in pieces of this size, as each holds up all other threads.
+#: Longer lines are encoded in pieces of this size, because each piece blocks all other threads.
 _PIECE_BYTES: Final = 256 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -57,14 +57,14 @@ def _quoted(data: bytes) -> str:
 
 
 def json_lines(lines: Sequence[Line] | Sequence[RunLine] | Sequence[Line | RunLine]) -> list[str]:
-    """Lines as JSON objects, each as `LineOut` describes it; made for a million of them."""
+    """The lines as JSON objects in the shape of `LineOut`; fast enough for millions of them."""
     known: tuple[object, ...] = ()
     rest = ""
     texts: list[str] = []
     for line in lines:
         at, stream, data = line[:3]
         run = line[4:]
-        # Lines that arrived together share the very same objects: what follows the message is made once.
+        # Lines that arrived together share the same objects, so the part after the message is encoded once.
         if not known or known[0] is not at or known[1] is not stream or known[2] != run:
             known = at, stream, run
             rest = f"{_rest(at, stream)}{_run(line)}}}"

@@ -23,16 +23,16 @@ from scheduler.logs.filtering import LONGEST_TEXT, LineFilter, check_pattern
 from scheduler.logs.places import check_cursor
 from scheduler.logs.reader import LogQuery
 
-#: A page never has more lines than this; leave `limit` out for all of them, streamed.
+#: Maximum number of lines of a page. Without `limit`, all lines are streamed.
 LARGEST_LIMIT: Final = 10_000
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59
 _SECONDS: Final = re.compile(r"(\d+)(?:\.(\d+))?", re.ASCII)
 _REMEDY: Final = "write Unix seconds, such as 1451350945 or 1451350945.123"
-#: How many times too large a moment of our days is in other units.
+#: Units that are often used by mistake, with the number of digits by which their values are too long.
 _UNITS: Final = (("milliseconds", 3), ("microseconds", 6), ("nanoseconds", 9))
-#: Moments of the last and the next decades, to tell a wrong unit by: 1990 to 2100.
+#: Seconds from 1990 to 2100: if a value in another unit is in this range, the unit is probably wrong.
 _OUR_DAYS: Final = range(631_152_000, 4_102_444_800)
 
 
@@ -114,7 +114,7 @@ def _check_streams(value: object) -> object:
     for name in str(value).split(","):
         if name.strip() not in _STREAMS:
             raise refuse(
-                f"'{name.strip()}' is not a stream",
+                f"contains '{name.strip()}', which is not a stream",
                 "use stdout, stderr or system; separate several with commas",
             )
     return value
@@ -136,7 +136,7 @@ _Seconds = Annotated[
 
 
 class LogParameters(Input):
-    """The query parameters of a log; one that is empty counts as not given."""
+    """The query parameters of a log. Empty ones count as not given."""
 
     start_time: _Seconds | None = Field(
         None, description="Only lines at or after this time, in Unix seconds with optional decimals."
@@ -169,16 +169,15 @@ class LogParameters(Input):
         False, description="Ignore case in `contains` and `regex`."
     )
     ansi: Literal["keep", "strip"] = Field(
-        "keep", description="`strip` removes terminal sequences, such as colours, before filtering."
+        "keep", description="`strip` removes terminal sequences, such as colors, before filtering."
     )
     follow: Annotated[bool, BeforeValidator(_check_flag), _FLAG] | None = Field(
         None, description="Follow the log, as server-sent events."
     )
     format: Literal["json", "ndjson", "text"] = Field(
         "json",
-        description="A JSON array, one JSON object per line, or the bytes as they were printed. Between "
-        "lines of different "
-        "streams, and with the latest first, a missing newline is added.",
+        description="A JSON array, one JSON object per line, or the bytes as they were printed. Between lines of "
+        "different streams, and with the latest first, a missing newline is added.",
     )
 
     @model_validator(mode="after")
@@ -191,13 +190,13 @@ class LogParameters(Input):
         )
         if is_empty:
             raise refuse(
-                f"start_time {_short(self.start_time)} is after end_time {_short(self.end_time)}",
-                "use a start_time that is not after end_time",
+                f"is later than end_time={_short(self.end_time)}",
+                "swap the two",
             )
         return self
 
     def filter(self) -> LineFilter:
-        """Which lines are wanted for what they say."""
+        """The filter by the content of lines."""
         return LineFilter(
             contains=self.contains,
             matches=self.regex,
@@ -206,7 +205,7 @@ class LogParameters(Input):
         )
 
     def query(self) -> LogQuery:
-        """What to ask the log's reader."""
+        """The query for the reader of the log."""
         return LogQuery(
             start=None if self.start_time is None else start_of(self.start_time),
             end=None if self.end_time is None else end_of(self.end_time),
@@ -223,7 +222,7 @@ class LogParameters(Input):
 
 
 class NamespaceLogParameters(LogParameters):
-    """Those of a namespace's log."""
+    """The query parameters of the log of a namespace."""
 
     namespace: Annotated[str, shown_as(pattern=NAMESPACE_PATTERN)] | None = Field(
         None, description="The namespace of the runs. Default: the caller's own."
@@ -231,10 +230,10 @@ class NamespaceLogParameters(LogParameters):
 
 
 class ExportParameters(LogParameters):
-    """Those of a log as a file."""
+    """The query parameters of a log as a file."""
 
     follow: Annotated[bool, BeforeValidator(_check_flag), _NO] | None = Field(
-        None, description="Not possible for a file."
+        None, description="Not supported for files."
     )
     format: Literal["json", "ndjson", "text"] = Field(
         "text", description="The format of the lines. Default: `text`."
@@ -243,7 +242,7 @@ class ExportParameters(LogParameters):
 
 
 class NamespaceExportParameters(ExportParameters, NamespaceLogParameters):
-    """Those of a namespace's log as a file."""
+    """The query parameters of the log of a namespace as a file."""
 
 
 def _short(text: str) -> str:
@@ -251,19 +250,19 @@ def _short(text: str) -> str:
 
 
 def _micros(text: str) -> tuple[int, bool]:
-    """Microseconds, rounded down, and whether digits were lost by that."""
+    """Microseconds, rounded down, and whether digits were lost."""
     whole, _, fraction = text.partition(".")
     return int(whole[-12:]) * 1_000_000 + int(fraction[:6].ljust(6, "0")), fraction[6:].strip("0") != ""
 
 
 def start_of(text: str) -> datetime:
-    """The first moment of a range that starts there; digits beyond microseconds round up."""
+    """The first moment of a range with that start, rounded up to microseconds."""
     micros, is_cut = _micros(text)
     return _EPOCH + timedelta(microseconds=min(micros + is_cut, _LAST_SECOND * 1_000_000 + 999_999))
 
 
 def end_of(text: str) -> datetime:
-    """The last moment of a range that ends there: of the whole second, or exact where decimals are given."""
+    """The last moment of a range with that end: the end of that second, or exact if it has decimals."""
     micros, _ = _micros(text)
     return _EPOCH + timedelta(microseconds=micros if "." in text else micros + 999_999)
 
@@ -275,25 +274,25 @@ def parse_log_parameters(query: Mapping[str, str], kind: type[_P]) -> _P:
     """The parameters as a model of that kind.
 
     Raises:
-        InvalidInputError: some are wrong; each is named with its value and a remedy.
+        InvalidInputError: parameters are invalid; each is named with its value and a remedy.
     """
     names = tuple(kind.model_fields)
     try:
         parameters = kind.model_validate(dict(query))
     except ValidationError as error:
-        found = invalid_input(error, fields=names, what="log query").errors
-        # What concerns both ends of the range is said of its start.
-        named = (replace(one, field="start_time") if one.field == "body" else one for one in found)
-        raise InvalidInputError(*(replace(one, value=query.get(one.field)) for one in named)) from error
+        errors = invalid_input(error, fields=names, what="log query").errors
+        # Errors that concern both ends of the range are reported for its start.
+        named = (replace(e, field="start_time") if e.field == "body" else e for e in errors)
+        raise InvalidInputError(*(replace(e, value=query.get(e.field)) for e in named)) from error
     check_together(parameters, query)
     return parameters
 
 
 def check_together(parameters: LogParameters, query: Mapping[str, str], *, is_followed: bool = False) -> None:
-    """Let pass parameters that do not contradict each other.
+    """Reject parameters that cannot be combined.
 
     Raises:
-        InvalidInputError: some do.
+        InvalidInputError: parameters cannot be combined; all of them are named.
     """
     wrong: list[tuple[str, str, str]] = []
     if is_followed or parameters.follow:

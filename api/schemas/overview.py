@@ -161,7 +161,10 @@ class ExecDiffOut(Output):
             a=ComparedExecOut.of_listed(first),
             b=ComparedExecOut.of_listed(second),
             is_same=not differences,
-            differences=[DifferenceOut.of(found, a=found.first, b=found.second) for found in differences],
+            differences=[
+                DifferenceOut.of(difference, a=difference.first, b=difference.second)
+                for difference in differences
+            ],
         )
 
 
@@ -189,6 +192,6 @@ def _sums(counts: Mapping[ExecStatus, int]) -> dict[str, Any]:
 
 
 def _success_rate(counts: Mapping[ExecStatus, int]) -> float | None:
-    """The share of successes; runs that were stopped say nothing about the job and do not count."""
+    """The share of successes. Stopped runs do not count, because they say nothing about the job."""
     succeeded, failed = counts.get(ExecStatus.SUCCEEDED, 0), counts.get(ExecStatus.FAILED, 0)
     return round(succeeded / (succeeded + failed), 6) if succeeded + failed else None

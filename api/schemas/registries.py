@@ -1,4 +1,4 @@
-"""Credentials for registries on the wire: a password goes in, and never comes out."""
+"""Registry credentials on the wire. Passwords are received, but never returned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.schemas.common import NO_NUL, Input, Moment, Output, refuse, shown_as
 from scheduler.domain.registry import Login
 
 LONGEST_USERNAME: Final = 255
-#: Some registries take a whole JSON document for a password.
+#: Some registries use a whole JSON document as a password.
 LARGEST_PASSWORD_BYTES: Final = 16 * 1024
 
 
@@ -19,7 +19,7 @@ def _check_username(name: str) -> str:
         raise refuse("is empty", "give the user name for the registry")
     if len(name) > LONGEST_USERNAME:
         raise refuse(f"has {len(name)} characters", f"use at most {LONGEST_USERNAME} characters")
-    # RFC 7617, 2: a colon ends the user name.
+    # A colon would end the user name (RFC 7617, section 2).
     if ":" in name or any(ord(character) < 32 or character == "\x7f" for character in name):
         raise refuse("contains a colon or a control character", "give only the user name")
     return name
@@ -50,12 +50,12 @@ class RegistryPut(Input):
     ] = Field(description="The password or access token for the registry; never returned.")
 
     def login(self, host: str) -> Login:
-        """As the service takes it."""
+        """The credential as the service accepts it."""
         return Login(host, self.username, self.password)
 
 
 class RegistryOut(Output):
-    """What is known of a credential."""
+    """A registry credential, without its password."""
 
     host: str = Field(description="The registry's host, with its port if it has one.")
     namespace: str = Field(description="The namespace that uses the credential.")

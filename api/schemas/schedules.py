@@ -24,19 +24,19 @@ Rfc3339 = Annotated[
     PlainSerializer(_rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
-"""A moment such as ``2015-12-28T14:31:07.639255+00:00``: microseconds and offset, always."""
+"""A moment such as ``2015-12-28T14:31:07.639255+00:00``, always with microseconds and offset."""
 
 
 class PreviewedOccurrence(BaseModel):
-    """One due time; ``note`` marks an effect of daylight saving."""
+    """A due time. ``note`` marks an effect of daylight saving time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     at: Rfc3339 = Field(description="The due time (UTC).")
     local: Rfc3339 = Field(description="The same time on the wall clock of the schedule's time zone.")
     note: Literal["gap", "fold"] | None = Field(
-        description="`gap`: daylight saving skips this time of day, so the run starts at the first moment after the "
-        "gap. `fold`: this time of day comes twice, and the run starts the first time."
+        description="`gap`: daylight saving time skips this time of day, so the run starts at the first moment after "
+        "the gap. `fold`: this time of day occurs twice, and the run starts the first time."
     )
 
 
@@ -50,7 +50,7 @@ class PreviewAnswer(BaseModel):
 
     @classmethod
     def of(cls, schedule: Schedule, after: datetime, count: int, language: Language = "en") -> PreviewAnswer:
-        """The preview of ``schedule``: ``count`` occurrences after ``after``; see ``preview``."""
+        """The preview of ``schedule``: the next ``count`` due times after ``after``; see ``preview``."""
         occurrences = preview(schedule, after, count)
         return cls(
             occurrences=[PreviewedOccurrence(at=o.at, local=o.local, note=o.note) for o in occurrences],
@@ -73,7 +73,7 @@ class JobScheduleOut(Output):
 
     @classmethod
     def of_job(cls, job: Job, after: datetime, count: int, language: Language) -> Self:
-        """The schedule of a job. A schedule that is off shows what it would do."""
+        """The schedule of a job. For a schedule that is switched off, the due times are those that it would have."""
         definition = job.definition
         answer = None
         if definition.schedule_mode is not None:

@@ -1,4 +1,4 @@
-"""Secrets on the wire: a value goes in, and never comes out."""
+"""Secrets on the wire. Values are received, but never returned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _check_value(value: str) -> str:
     if not value:
         raise refuse("is empty", "give a value, or delete the secret")
     if "\x00" in value:
-        raise refuse("contains a NUL character, which variables cannot", "remove it")
+        raise refuse("contains a NUL character, which is not allowed in variables", "remove it")
     if (size := len(value.encode())) > LARGEST_SECRET_BYTES:
         raise refuse(f"has {size} bytes", f"use at most {LARGEST_SECRET_BYTES} bytes")
     return value
@@ -32,11 +32,11 @@ class SecretPut(Input):
 
 
 class KeyRotate(Input):
-    """The body of `POST /v1/secret-key/rotate`; there is nothing to say."""
+    """The body of `POST /v1/secret-key/rotate`; it has no fields."""
 
 
 class KeyRotationOut(Output):
-    """What a new key has taken over."""
+    """The result of a key rotation."""
 
     key: str = Field(description="The fingerprint of the new key.")
     sealed_anew: int = Field(description="Number of secrets that were encrypted with the new key.")
@@ -44,7 +44,7 @@ class KeyRotationOut(Output):
 
 
 class SecretOut(Output):
-    """What is known of a secret."""
+    """A secret, without its value."""
 
     name: str = Field(description="The secret's name, unique in its namespace.")
     namespace: str = Field(description="The secret's namespace.")

@@ -1,4 +1,4 @@
-"""Builds the application out of the routes and what they need."""
+"""Builds the application from the routes and the objects that they need."""
 
 from __future__ import annotations
 

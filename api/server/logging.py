@@ -131,9 +131,9 @@ class _LibraryFormatter(logging.Formatter):
         trouble = self.formatException(record.exc_info) if record.exc_info else None
         message, level = escaped(record.getMessage()), record.levelname.lower()
         if self._as_json:
-            found = {"event": message, "logger": record.name, "level": level}
+            event = {"event": message, "logger": record.name, "level": level}
             return json.dumps(
-                found | ({} if trouble is None else {"exception": _escaped_lines(trouble)}),
+                event | ({} if trouble is None else {"exception": _escaped_lines(trouble)}),
                 ensure_ascii=False,
             )
         return f"{record.levelname} {record.name}: {message}" + (

@@ -1,8 +1,8 @@
-"""The server under the application: what it refuses itself, before any handler, is a problem as well.
+"""The server below the application, whose own errors are problem details as well.
 
-aiohttp answers a request that is not HTTP, a URL with characters that must be escaped or a body that cannot be
-unpacked by itself, in plain text, and offers no hook for it; hence the three small subclasses. They also bound how
-many connections there are, and how long one may take to send a request's head or to take in an answer.
+If a request is not HTTP, its URL contains unescaped characters or its body cannot be decompressed, aiohttp answers
+itself, in plain text, and offers no hook for it. Hence the three small subclasses. They also limit the number of
+connections, and the time that a client can take to send the head of a request or to read an answer.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from scheduler.domain.errors import TooManyError
 
 log = structlog.get_logger()
 
-#: Of what could not be read, so much is shown.
+#: Maximum length of the part of an invalid request that is shown.
 LONGEST_SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What clients may take of the server.
+    """The limits for connections of clients.
 
     Attributes:
-        total: connections in all.
-        per_address: connections of one address, or of one IPv6 network; proxies are not counted.
-        head_seconds: within which a request's head has to arrive.
-        stalled_seconds: for which a client may take in nothing of an answer.
-        proxies: tells whether an address is a trusted proxy's.
-        told: slows down what is logged of them.
+        total: maximum number of connections.
+        per_address: maximum number of connections from one address or one IPv6 network; proxies are not counted.
+        head_seconds: seconds within which the head of a request must arrive.
+        stalled_seconds: seconds after which a client that reads nothing of an answer is disconnected.
+        proxies: returns whether an address is that of a trusted proxy.
+        log_throttle: limits the number of log lines about rejected connections.
     """
 
     total: int = 1024
@@ -50,13 +50,13 @@ class ConnectionLimits:
     head_seconds: float = 30.0
     stalled_seconds: float = 60.0
     proxies: Callable[[str], bool] = lambda _: False
-    told: Throttle = field(default_factory=lambda: Throttle(5, 60.0), compare=False)
+    log_throttle: Throttle = field(default_factory=lambda: Throttle(5, 60.0), compare=False)
 
-    def tell(self, **more: object) -> None:
-        """Log that a connection was turned away; a flood of them is no flood of lines."""
+    def log_rejected(self, **more: object) -> None:
+        """Log that a connection was rejected, without flooding the log."""
         with suppress(TooManyError):
-            self.told.check("")
-            self.told.fail("")
+            self.log_throttle.check("")
+            self.log_throttle.fail("")
             log.warning("api.connection_turned_away", **more)
 
 
@@ -71,13 +71,13 @@ class _Protocol(web.RequestHandler):
         super().__init__(manager, **more)
         self._limits = limits
         self._open = opened
-        self._address: str | None = None  # under which the connection is counted
+        self._address: str | None = None  # the address under which the connection is counted
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
-        self._has_begun = False  # whether anything was sent at all
+        self._has_begun = False  # whether the client has sent anything
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection, or turn it away where there are too many."""
+        """Accept the connection, or reject it if there are too many."""
         peer = transport.get_extra_info("peername")
         remote = peer[0] if isinstance(peer, tuple) else ""
         address = network_of(remote)
@@ -88,8 +88,8 @@ class _Protocol(web.RequestHandler):
         if total > self._limits.total or (
             self._open[address] > self._limits.per_address and not self._limits.proxies(remote)
         ):
-            self._limits.tell(peer=remote, open=total, of_address=self._open[address])
-            assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP's, by construction
+            self._limits.log_rejected(peer=remote, open=total, of_address=self._open[address])
+            assert isinstance(transport, asyncio.Transport)  # noqa: S101 - always that of TCP
             transport.write(_TURNED_AWAY)
             self.force_close()
             return
@@ -106,7 +106,7 @@ class _Protocol(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what the client sent; a head that has begun has to end in time."""
+        """Process data from the client. A head that has begun must be complete in time."""
         super().data_received(data)
         self._has_begun = True
         if self._messages or self._current_request is not None:
@@ -128,13 +128,13 @@ class _Protocol(web.RequestHandler):
             self.force_close()
 
     def pause_writing(self) -> None:
-        """The client takes in less than is sent; it may not stop altogether."""
+        """The client reads more slowly than data is sent. If it stops reading, it is disconnected."""
         super().pause_writing()
         if self._stall_timer is None:
             self._stall_timer = self._loop.call_later(self._limits.stalled_seconds, self._has_stalled)
 
     def resume_writing(self) -> None:
-        """The client takes in again."""
+        """The client reads again."""
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
@@ -159,16 +159,16 @@ class _Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what did not get as far as a handler; the connection closes after it."""
+        """The answer to a request that did not reach a handler. The connection is closed after it."""
         if request.writer.output_size > 0:
             raise ConnectionError("An answer has already been sent")
-        found = HTTPStatus(status)
-        if found >= HTTPStatus.INTERNAL_SERVER_ERROR:  # 3.11 has no is_server_error
+        http_status = HTTPStatus(status)
+        if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # 3.11 has no is_server_error
             log.error("api.unforeseen", exc_info=exc)
-            response = problem(found, "An internal error occurred. The daemon's log has the details.")
+            response = problem(http_status, "An internal error occurred. The daemon's log has the details.")
         else:
             log.debug("api.unreadable_request", peer=request.remote, error=message)
-            response = problem(found, _detail(exc, message or found.description))
+            response = problem(http_status, _detail(exc, message or http_status.description))
         add_headers(response.headers, is_secure=self.ssl_context is not None)
         response.force_close()
         return response
@@ -190,7 +190,7 @@ def _detail(error: BaseException | None, message: str) -> str:
 
 
 def _plain(status: HTTPStatus, detail: str) -> bytes:
-    """A whole answer, for a connection on which nothing can be asked."""
+    """A complete HTTP response, for connections without a request."""
     body = json.dumps(
         {
             "type": f"urn:timeball:problem:{status.phrase.lower().replace(' ', '-')}",
@@ -224,12 +224,12 @@ class _Server(web.Server):
 
 
 class ServerRunner(web.AppRunner):
-    """Runs an application on such connections.
+    """Runs an application on connections with these limits.
 
     Args:
         app: the application.
-        limits: what clients may take of the server.
-        more: as aiohttp has it.
+        limits: the limits for connections.
+        more: arguments for aiohttp.
     """
 
     __slots__ = ("_limits",)
@@ -239,12 +239,12 @@ class ServerRunner(web.AppRunner):
         self._limits = limits or ConnectionLimits()
 
     async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
+        server = await super()._make_server()
         return _Server(
-            made.request_handler,
+            server.request_handler,
             limits=self._limits,
-            request_factory=made.request_factory,
-            handler_cancellation=made.handler_cancellation,
-            loop=made._loop,  # noqa: SLF001 - what is handed on is what aiohttp itself would use
-            **made._kwargs,  # noqa: SLF001
+            request_factory=server.request_factory,
+            handler_cancellation=server.handler_cancellation,
+            loop=server._loop,  # noqa: SLF001 - the same values that aiohttp would use
+            **server._kwargs,  # noqa: SLF001
         )

@@ -65,7 +65,7 @@ class Caller:
         role: the caller's role there.
         account: the user who owns the token; None if no user does.
         token_id: the token's id.
-        token_prefix: the token's first characters, by which people recognise it.
+        token_prefix: the token's first characters, by which people recognize it.
         origin: where the request comes from.
     """
 
@@ -90,7 +90,9 @@ def demand(caller: Caller, role: Role, namespace: str) -> None:
         ForbiddenError: the caller is limited to another namespace, or its role is too low.
     """
     if caller.namespace not in (None, namespace):
-        raise ForbiddenError(f"This token is for namespace '{caller.namespace}', not for '{namespace}'")
+        raise ForbiddenError(
+            f"This token is for namespace '{caller.namespace}', not for '{namespace}'; use a token for that namespace"
+        )
     demand_role(caller, role)
 
 

@@ -32,7 +32,7 @@ from scheduler.store.database import Database
 
 log = structlog.get_logger()
 
-#: Makes a token recognisable in places where it should not be, such as a log or a repository.
+#: Makes a token recognizable in places where it should not be, such as a log or a repository.
 PREFIX: Final = "tbl_"
 ADMIN: Final = "admin"
 #: The format of a token; Timeball's own have 43 characters after the prefix.
@@ -95,7 +95,10 @@ class Tokens:
             self._note_use(stored[0], now)
         _, caller, expires_at = seen
         if expires_at is not None and expires_at <= now:
-            raise UnauthorizedError(f"This token expired at {expires_at.isoformat(timespec='seconds')}")
+            raise UnauthorizedError(
+                f"This token expired at {expires_at.isoformat(timespec='seconds')}; log in again, or create another "
+                "token"
+            )
         return replace(caller, origin=origin)
 
     def forget(self) -> None:
@@ -196,7 +199,8 @@ def caller_of(token: StoredToken, user: StoredUser | None) -> Caller:
             )
         if user.namespace is not None and namespace not in (None, user.namespace):
             raise UnauthorizedError(
-                f"This token is for namespace '{namespace}', but its user now belongs to another namespace"
+                f"This token is for namespace '{namespace}', but its user now belongs to another namespace; "
+                "create another token"
             )
         role, namespace = min(role, Role[user.role.upper()]), user.namespace or namespace
     return Caller(
@@ -210,7 +214,7 @@ def new_token() -> str:
 
 
 def prefix_of(token: str) -> str:
-    """The first characters of a token, by which people recognise it."""
+    """The first characters of a token, by which people recognize it."""
     return token[: len(PREFIX) + 4]
 
 

@@ -38,7 +38,7 @@ def make_deliverer(
     """The deliverer that the settings describe; a commit that puts something into the outbox wakes it.
 
     Raises:
-        SettingsError: the mail server's password cannot be had.
+        SettingsError: the mail server's password or certificate file cannot be used.
     """
     hooks, mail = settings.hooks, settings.mail
     mailer = Mailer(
@@ -77,19 +77,19 @@ def mail_server(mail: MailSettings) -> MailServer | None:
     password = None if mail.password is None else mail.password.get_secret_value()
     if mail.password_file is not None:
         if password is not None:
-            raise SettingsError("mail.password and mail.password_file: both are given; leave one out")
+            raise SettingsError("mail.password and mail.password_file are both set; remove one of them")
         try:
             password = mail.password_file.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"mail.password_file: {mail.password_file} cannot be read: {error}. "
-                "Name a file that this daemon can read"
+                "Choose a file that the daemon can read"
             ) from error
     if (mail.username is None) != (password is None):
-        raise SettingsError("mail.username and mail.password_file belong together: give both or none")
+        raise SettingsError("mail.username and mail.password_file belong together: set both or neither")
     if mail.ca_file is not None and not mail.ca_file.is_file():
         raise SettingsError(
-            f"mail.ca_file: {mail.ca_file} is no file. Name one with the authority's certificate"
+            f"mail.ca_file: {mail.ca_file} is not a file. Choose a file that contains the authority's certificate"
         )
     sender = mail.sender or f"timeball@{socket.gethostname()}"
     return MailServer(

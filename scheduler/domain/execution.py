@@ -48,7 +48,7 @@ def check_transition(before: ExecStatus, after: ExecStatus) -> None:
         ValueError: it does not; that is a bug in the caller.
     """
     if after not in TRANSITIONS[before]:
-        msg = f"an exec cannot go from {before.name} to {after.name}"
+        msg = f"a run cannot change from {before.name} to {after.name}"
         raise ValueError(msg)
 
 
@@ -67,7 +67,7 @@ class Outcome(StrEnum):
     RAN = "ran"  # a run was created for it
     SKIPPED = "skipped"  # an earlier run had not ended, and the job forbids overlap
     MISSED = "missed"  # the daemon was down, and the misfire policy does not catch up on it
-    EXPIRED = "expired"  # it could have run, but not in time to be useful
+    EXPIRED = "expired"  # no run was created, for another reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ class Delivery:
         number: its position in the order of events.
         id: the message's id, the same in every attempt.
         hook_id: the webhook that it is sent to; None for mail.
-        job_id: the job that the mail is about; None for webhooks.
+        job_id: the job that the email is about; None for webhooks.
         event: a `HookEvent`, or `TEST_EVENT`.
         event_at: when the event happened.
         body: the message's body; None if it was not loaded.
@@ -270,5 +270,5 @@ def hook_body(
 
 
 def mail_body(*, job: Mapping[str, Any], data: Any) -> str:
-    """The data of an event that is stored until its mail is written, as JSON."""
+    """The data of an event that is stored until its email is written, as JSON."""
     return json.dumps({"job": dict(job), "exec": data}, ensure_ascii=False)

@@ -94,7 +94,7 @@ def _examine(file: Path, backup: sqlite3.Connection) -> BackupFacts:
     row = backup.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
     version = str(row[0]) if row else ""
     if version not in known_versions():
-        newer = f"from a newer version of Timeball (schema {version}, ours {HEAD}): update Timeball first"
+        newer = f"from a newer version of Timeball (schema {version}, not {HEAD}): update Timeball first"
         raise RestoreError(
             f"{file} is {newer if version > HEAD else f'not a Timeball backup (schema {version!r})'}"
         )

@@ -1,4 +1,4 @@
-r"""Removes terminal sequences from lines: colours, cursor movements, titles, links.
+r"""Removes terminal sequences from lines: colors, cursor movements, titles, links.
 
 Pure. Lines are stored as they were printed; this is for clients that ask for them without sequences. Everything that
 a terminal would interpret instead of showing it is removed (ECMA-48; xterm's control sequences):

@@ -77,7 +77,7 @@ def _explained(pattern: str, error: Exception) -> tuple[str, str]:
     at = _position(pattern, part)
     if words.startswith(("invalid perl operator", "invalid escape")):
         return (
-            f"contains something unsupported at character {at + 1}: {part}",
+            f"contains unsupported syntax at character {at + 1}: {part}",
             "remove look-around, backreferences and similar; use the syntax of RE2",
         )
     return (

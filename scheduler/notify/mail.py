@@ -166,7 +166,7 @@ class Mailer:
         to = await self._address_of(owner)
         if to is None or not is_address(to):
             return failure(
-                f"the user {owner} has no mail address; set the user's email, "
+                f"the user {owner} has no email address; set the user's email, "
                 "or mail.addresses or mail.default_to in the settings",
                 is_final=True,
             )

@@ -1,4 +1,4 @@
-"""The operator's settings for webhooks and mail, part of `scheduler.settings.settings`. Pure."""
+"""The operator's settings for webhooks and emails, part of `scheduler.settings.settings`. Pure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class MailSettings(_Strict):
     """The mail server that sends notifications to job owners, and the events they are notified of."""
 
     host: str | None = Field(
-        default=None, min_length=1, description="The mail server. Default: none, no mail is sent."
+        default=None, min_length=1, description="The mail server. Default: none, no emails are sent."
     )
     port: int | None = Field(
         default=None,
@@ -80,21 +80,24 @@ class MailSettings(_Strict):
         default=None, alias="from", description="The sender's address. Default: timeball@ this machine."
     )
     default_to: str | None = Field(
-        default=None, description="Recipient of mail for users whose address is not known."
+        default=None, description="Recipient of emails for users whose address is not known."
     )
-    addresses: dict[str, str] = Field(default_factory=dict, description="Mail addresses by user name.")
+    addresses: dict[str, str] = Field(default_factory=dict, description="Email addresses by user name.")
     events: list[Literal["succeed", "fail", "cancel"]] = Field(
-        default=["fail", "cancel"], description="Events that job owners are notified of by mail."
+        default=["fail", "cancel"], description="Events that job owners are notified of by email."
     )
     log_lines: int = Field(
-        default=50, ge=0, le=1000, description="Number of lines from the end of the log that a mail includes."
+        default=50,
+        ge=0,
+        le=1000,
+        description="Number of lines from the end of the log that an email includes.",
     )
 
     @field_validator("sender", "default_to")
     @classmethod
     def _check_address(cls, address: str | None) -> str | None:
         if address is not None and not is_address(address):
-            msg = "is not a valid mail address; write an address such as timeball@example.com"
+            msg = "is not a valid email address; write an address such as timeball@example.com"
             raise ValueError(msg)
         return address
 
@@ -103,7 +106,7 @@ class MailSettings(_Strict):
     def _check_addresses(cls, addresses: dict[str, str]) -> dict[str, str]:
         if invalid := [user for user, address in addresses.items() if not is_address(address)]:
             msg = (
-                f"contains an invalid mail address for {', '.join(invalid)}; write an address such as "
+                f"contains an invalid email address for {', '.join(invalid)}; write an address such as "
                 "ada@example.com"
             )
             raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Validates mail addresses. Pure."""
+"""Validates email addresses. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST: Final = 254
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is exactly one mail address in ASCII."""
+    """Whether a text is exactly one email address in ASCII."""
     try:
         return (
             len(text) <= LONGEST

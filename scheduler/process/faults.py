@@ -139,7 +139,7 @@ def arm_from(environment: Mapping[str, str]) -> None:
     parsed = _WRITTEN.fullmatch(text)
     if parsed is None or parsed["at"] not in tuple(Point):
         raise SettingsError(
-            f"{VARIABLE}: is not a valid fault (got {text!r}). This variable is for tests: unset it, or write "
+            f"{VARIABLE} is not a valid fault (got {text!r}). This variable is for tests: unset it, or write "
             f"point:passing:action with a point of {', '.join(Point)} and an action of {', '.join(FaultAction)}"
         )
     arm(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-#: Draws tracebacks in colour, which the daemon's log does not use.
+#: Draws tracebacks in color, which the daemon's log does not use.
 _DRAWING: Final = ("rich",)
 #: Guess the encoding of texts; here the engine states it, or it is UTF-8.
 _GUESSING: Final = ("charset_normalizer", "chardet")

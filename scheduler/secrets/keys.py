@@ -82,7 +82,7 @@ def load_keyring(settings: Settings, data_dir: Path) -> Keyring:
             text = path.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
-                f"{source}: cannot be read: {error}. Choose a file that the daemon can read"
+                f"{source} cannot be read: {error}. Choose a file that the daemon can read"
             ) from error
     try:
         return Keyring(_keys_in(text))

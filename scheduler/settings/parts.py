@@ -97,7 +97,7 @@ class RegionSettings(Strict, Patience):
     def _check_tls(self) -> RegionSettings:
         given = [path is not None for path in (self.tls_ca, self.tls_cert, self.tls_key)]
         if any(given) and not all(given):
-            msg = "tls_ca, tls_cert and tls_key belong together: set all three or none"
+            msg = "tls_ca, tls_cert and tls_key belong together: set all three or none of them"
             raise ValueError(msg)
         return self
 
@@ -140,6 +140,6 @@ def local_region() -> RegionSettings:
         return RegionSettings(url=given or DOCKER_SOCKET)
     except ValidationError as error:
         raise SettingsError(
-            f"DOCKER_HOST: is not the address of an engine (got {given!r}). Use unix:///path, tcp://host:port, "
+            f"DOCKER_HOST is not the address of an engine (got {given!r}). Use unix:///path, tcp://host:port, "
             f"https://host:port or ssh://user@host; or unset it to use {DOCKER_SOCKET} as {LOCAL_REGION}"
         ) from error

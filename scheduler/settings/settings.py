@@ -93,7 +93,7 @@ class _Environment(EnvSettingsSource):
             return super().prepare_field_value(field_name, field, value, value_is_complex)
         except ValueError as error:
             raise SettingsError(
-                f"{PREFIX}{field_name.upper()}: is not valid JSON: {error} (got {value!r}). Write an object, "
+                f"{PREFIX}{field_name.upper()} is not valid JSON: {error} (got {value!r}). Write an object, "
                 f"or set its members one by one as {PREFIX}{field_name.upper()}{NESTING}…"
             ) from error
 
@@ -177,7 +177,7 @@ class Settings(BaseSettings, Patience):
         default=5.0,
         ge=0.1,
         le=60,
-        description="How long to wait for a lock that others hold on the database, in seconds.",
+        description="How long to wait for a database lock that another process holds, in seconds.",
     )
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, description="Maximum size of a request body, in bytes."
@@ -233,7 +233,7 @@ class Settings(BaseSettings, Patience):
         default="completed", description="The status that the Ordine dialect shows for a run that succeeded."
     )
     hooks: HooksSettings = Field(default_factory=HooksSettings, description="Deliveries to webhooks.")
-    mail: MailSettings = Field(default_factory=MailSettings, description="Mail to the owners of jobs.")
+    mail: MailSettings = Field(default_factory=MailSettings, description="Emails to the owners of jobs.")
     retention_days: int = Field(
         default=90,
         ge=0,
@@ -258,7 +258,7 @@ class Settings(BaseSettings, Patience):
         default=60,
         ge=1,
         le=24 * 3600,
-        description="Seconds between searches for data that need not be kept any longer.",
+        description="Seconds between searches for data whose retention has ended.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The lowest level of the messages in the daemon's log."
@@ -272,17 +272,19 @@ class Settings(BaseSettings, Patience):
     @model_validator(mode="after")
     def _check_tls(self) -> Settings:
         if (self.tls_cert is None) != (self.tls_key is None):
-            msg = "tls_cert and tls_key belong together: set both or none"
+            msg = "tls_cert and tls_key belong together: set both or neither"
             raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
     def _check_defaults(self) -> Settings:
         if self.default_region not in self.all_regions():
-            msg = f"default_region names '{self.default_region}', which is not configured"
+            known = ", ".join(self.all_regions())
+            msg = f"default_region '{self.default_region}' is not configured; use one of {known}"
             raise ValueError(msg)
         if self.default_size not in self.all_sizes():
-            msg = f"default_size names '{self.default_size}', which is not configured"
+            known = ", ".join(self.all_sizes())
+            msg = f"default_size '{self.default_size}' is not configured; use one of {known}"
             raise ValueError(msg)
         return self
 
@@ -376,7 +378,7 @@ def _refuse_unknown_variables() -> None:
             continue
         near = difflib.get_close_matches(setting.upper(), settings, n=1)
         lines.append(
-            f"{variable}: is not a setting; "
+            f"{variable} is not a setting; "
             + (
                 f"did you mean {PREFIX}{near[0]}?"
                 if near
@@ -391,6 +393,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"--config {path}: cannot be read: {error.strerror}") from error
+        raise SettingsError(
+            f"--config {path} cannot be read: {error.strerror}. Choose a file that the daemon can read"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config {path}: is not valid TOML: {error}") from error
+        raise SettingsError(f"--config {path} is not valid TOML: {error}. Fix the file") from error

@@ -22,7 +22,7 @@ from scheduler.store.tables import deliveries, from_micros, to_micros
 
 #: Number of attempts that are kept per delivery, the newest ones.
 KEPT_ATTEMPTS: Final = 100
-#: The lane of mail; the lanes of webhooks are their ids.
+#: The lane of emails; the lanes of webhooks are their ids.
 MAIL_LANE: Final = 0
 #: Maximum number of rows per sweep, so that it never delays other writes for long.
 SWEPT_AT_ONCE: Final = 1_000
@@ -70,7 +70,7 @@ def page(
     offset: int,
     limit: int,
 ) -> tuple[int, list[Delivery]]:
-    """The number of deliveries of a webhook, or mails of a job, and a page of them, newest first."""
+    """The number of deliveries of a webhook, or emails of a job, and a page of them, newest first."""
     condition = deliveries.c.job_id == job_id if hook_id is None else deliveries.c.hook_id == hook_id
     if status is not None:
         condition = sa.and_(condition, deliveries.c.status == status.value)

@@ -133,7 +133,7 @@ def stop(connection: Connection, run: Exec, *, now: datetime, reason: str) -> No
             "stop_requested_at": now,
             "stop_reason": reason,
             "ended_at": now,
-            "error": f"It was stopped before its container started: {reason}.",
+            "error": f"The run was stopped before its container started: {reason}.",
         }
         if _change(
             connection, run.id, run.status, ExecStatus.CANCELLED, execs.c.dispatched_at.is_(None), **fields

@@ -37,7 +37,7 @@ BY_HAND_LEASE: Final = timedelta(minutes=3)
 
 
 class Receiver(NamedTuple):
-    """A recipient: a webhook, or the owner of a job by mail (then `hook_id` is None)."""
+    """A recipient: a webhook, or the owner of a job by email (then `hook_id` is None)."""
 
     hook_id: int | None
     job_id: int | None
@@ -108,7 +108,7 @@ def put_exec(
         receivers: the recipients.
         event: what happened.
         run: the run after the change.
-        retry: the next attempt; the owner only gets mail about the last attempt.
+        retry: the next attempt; the owner only gets an email about the last attempt.
     """
     at = run.ended_at or run.started_at or run.created_at
     data, rows = exec_data(run), []

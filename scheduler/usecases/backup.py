@@ -131,7 +131,7 @@ def _check_room(source: Path, directory: Path) -> None:
     if free < needed:
         raise UnavailableError(
             f"A backup requires {needed >> 20} MiB of disk space in {directory}, but only {free >> 20} MiB are free; "
-            "make room, or stop the daemon and copy timeball.db* yourself",
+            "free up disk space, or stop the daemon and copy timeball.db* yourself",
             retry_after=60,
         )
 

@@ -107,7 +107,7 @@ class DeliveryUseCases:
     async def mails(
         self, caller: Caller, job_id: str, *, status: DeliveryStatus | None, page: Page
     ) -> tuple[int, Sequence[Delivery]]:
-        """The number of mails about a job's runs, and one page of them, newest first.
+        """The number of emails about a job's runs, and one page of them, newest first.
 
         Raises:
             NotFoundError: the caller can see no such job.

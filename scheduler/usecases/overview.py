@@ -230,7 +230,8 @@ class OverviewUseCases:
         seen = _within(caller, wanted)
         if seen is None:
             raise ForbiddenError(
-                f"This token is for namespace '{caller.namespace}', not for '{wanted.namespace}'"
+                f"This token is for namespace '{caller.namespace}', not for '{wanted.namespace}'; "
+                "use a token for that namespace"
             )
         if not statuses:
             return BulkResult(matched=0, exec_ids=[], has_more=False)

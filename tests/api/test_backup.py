@@ -61,7 +61,7 @@ async def test_a_backup_without_room_on_the_disk_is_refused(api: Api, monkeypatc
     answer = await api.get("/v1/backup")
 
     assert answer.status == 503
-    assert "make room" in answer.body["detail"]
+    assert "free up disk space" in answer.body["detail"]
     assert (await api.get("/v1/jobs")).status == 200
 
 

@@ -67,11 +67,12 @@ def before_load_schema(_context: Any, document: dict[str, Any]) -> None:
             ]
 
 
-#: What one value forbids another, which a document cannot tell: refused with these words, it is as described.
+#: Messages of rules between two values, which a document cannot express: such a refusal is as described.
 TOGETHER: Final = re.compile(
-    "is not possible (?:with|while)|lies after|does not go with|names no runs|is needed to switch|is in the past"
-    "|is not the id of a job|cannot be split into words|begins with an empty word|is after end_time"
-    "|is not an existing user|is not the namespace of the user|is higher than the user's role|contradicts another"
+    "is not possible when following|is later than (?!the year)|cannot be combined with|does not select any runs"
+    "|is required when|is in the past|is not the id of a job|cannot be split into words|starts with an empty word"
+    "|is not an existing user|is not the namespace of the user|is higher than the user's role"
+    "|conflicts with another value"
     "|the rest is not valid base64|has two mounts"
 )
 

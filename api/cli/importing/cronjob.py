@@ -62,7 +62,7 @@ _HINTS: Final = {
     "volumes": "only directories of the host that the container mounts are imported",
     "volumeMounts": "only directories of the host are imported",
     "envFrom": "set the variables in runtime_vars, or use secrets",
-    "imagePullSecrets": "log the engine in to the registry",
+    "imagePullSecrets": "set the credential with 'timeball registry set'",
     "nodeSelector": "set region_name to choose the engine",
     "affinity": "set region_name to choose the engine",
     "tolerations": "set region_name to choose the engine",

@@ -92,8 +92,8 @@ class _Table:
             return
         when, rest = match[1], match[2].rstrip()
         if when == "@reboot":
-            remedy = "schedules cannot react to a machine's start; R1//PT0S runs once when the schedule is turned on"
-            self._result.lose(number, f"@reboot is not imported: {remedy}")
+            hint = "schedules cannot react to a machine's start; R1//PT0S runs once when the schedule is switched on"
+            self._result.lose(number, f"@reboot is not imported: {hint}")
             return
         rest = self._without_user(number, rest)
         command, standard_input = _split_percent(rest.removeprefix("-"))

@@ -27,7 +27,7 @@ class Choices:
         namespace: the namespace of jobs that do not name one.
         timezone: the time zone of schedules that do not name one.
         size: the size of jobs without limits.
-        inactive: whether all schedules are left turned off.
+        inactive: whether all schedules are left switched off.
     """
 
     namespace: str | None = None

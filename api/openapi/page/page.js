@@ -1,12 +1,12 @@
-// Shows /openapi.json: a list by tag, each operation with what it takes and answers, and a form to try it.
-// Nothing is loaded from elsewhere; all text goes in as text, never as markup.
+// Shows /openapi.json: a list by tag, and each operation with its parameters, its answers, and a form to try it.
+// Nothing is loaded from other sites. All text is inserted as text, never as markup.
 "use strict";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
 const FACTS = ["format", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "pattern"];
-// The pattern of any text at all, which is not worth showing.
+// The pattern of any text, which is not worth showing.
 const NO_NUL = "^[^\\u0000]*$";
-// A longer pattern tells people nothing; it stands in the document.
+// Longer patterns are not readable; they are in the document.
 const LONGEST = 60;
 let spec;
 
@@ -27,7 +27,7 @@ function make(name, attributes = {}, ...children) {
 const resolve = (node) => (node && node.$ref ? node.$ref.slice(2).split("/").reduce((at, key) => at[key], spec) : node);
 const refName = (node) => (node && node.$ref ? node.$ref.split("/").pop() : null);
 
-// The little Markdown that descriptions have: paragraphs, lists, bold, code.
+// The Markdown that descriptions use: paragraphs, lists, bold, code.
 function prose(text) {
   const blocks = [];
   for (const part of (text || "").split(/\n\n+/)) {
@@ -55,38 +55,38 @@ function kind(schema) {
   if (schema.type === "array") return schema.items ? `array of ${kind(schema.items)}` : "array";
   if (schema.type === "object" && schema.additionalProperties && schema.additionalProperties !== true && !schema.properties)
     return `object of ${kind(schema.additionalProperties)}`;
-  if (schema.enum && !schema.type) return schema.enum.map((one) => JSON.stringify(one)).join(" or ");
+  if (schema.enum && !schema.type) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
   if ("const" in schema) return JSON.stringify(schema.const);
   return Array.isArray(schema.type) ? schema.type.join(" or ") : schema.type || "any";
 }
 
-// Everything else that a schema says of a value.
+// The other properties of a schema.
 function facts(schema) {
-  const found = [];
-  const walk = (one) => {
-    if (!one) return;
-    const here = resolve(one);
-    if (here.enum && (here.type || one.$ref)) found.push(["one of", here.enum.map((value) => `\`${value}\``).join(", ")]);
-    for (const name of FACTS) if (name in here && here[name] !== NO_NUL && String(here[name]).length <= LONGEST) found.push([name, `\`${here[name]}\``]);
-    if (here.uniqueItems) found.push(["", "each once"]);
+  const entries = [];
+  const walk = (node) => {
+    if (!node) return;
+    const here = resolve(node);
+    if (here.enum && (here.type || node.$ref)) entries.push(["one of", here.enum.map((value) => `\`${value}\``).join(", ")]);
+    for (const name of FACTS) if (name in here && here[name] !== NO_NUL && String(here[name]).length <= LONGEST) entries.push([name, `\`${here[name]}\``]);
+    if (here.uniqueItems) entries.push(["", "no duplicates"]);
     (here.anyOf || []).forEach(walk);
     if (here.type === "array") walk(here.items && !resolve(here.items).properties ? here.items : null);
   };
   walk(schema);
-  if (schema && "default" in schema) found.push(["default", `\`${JSON.stringify(schema.default)}\``]);
-  const texts = [...new Set(found.map(([name, text]) => `${name} ${text}`.trim()))];
+  if (schema && "default" in schema) entries.push(["default", `\`${JSON.stringify(schema.default)}\``]);
+  const texts = [...new Set(entries.map(([name, text]) => `${name} ${text}`.trim()))];
   return texts.length ? make("div", { class: "facts" }, inline(texts.join(" · "))) : null;
 }
 
-// The object schema inside of what a field holds, if any.
+// The object schema in the value of a field, if any.
 function objectIn(schema) {
   const here = resolve(schema);
   if (!here) return null;
   if (here.properties) return here;
   if (here.items) return objectIn(here.items);
   for (const choice of here.anyOf || []) {
-    const found = objectIn(choice);
-    if (found) return found;
+    const inner = objectIn(choice);
+    if (inner) return inner;
   }
   return null;
 }
@@ -102,15 +102,15 @@ function field(name, schema, { required, text, depth = 0 }) {
 
 function fields(schema, depth = 0) {
   const required = new Set(schema.required || []);
-  const found = Object.entries(schema.properties || {});
-  const first = found.filter(([name]) => required.has(name));
-  // Of an answer all fields are there: to say so of each would only be noise.
-  const marks = first.length < found.length;
-  return make("div", { class: "fields" }, (marks ? [...first, ...found.filter(([name]) => !required.has(name))] : found).map(
-    ([name, one]) => field(name, one, { required: marks && required.has(name), depth })));
+  const entries = Object.entries(schema.properties || {});
+  const first = entries.filter(([name]) => required.has(name));
+  // Answers have all of their fields: marking each of them would only be noise.
+  const marks = first.length < entries.length;
+  return make("div", { class: "fields" }, (marks ? [...first, ...entries.filter(([name]) => !required.has(name))] : entries).map(
+    ([name, property]) => field(name, property, { required: marks && required.has(name), depth })));
 }
 
-// A part that is made when it is first opened: there are thousands of fields in all.
+// A part that is created when it is first opened, because there are thousands of fields in total.
 function lazily(title, fill) {
   const element = make("details", { class: "more" }, make("summary", { text: title }));
   element.addEventListener("toggle", () => { if (element.open && element.children.length === 1) element.append(fill()); });
@@ -130,16 +130,16 @@ function bodyOf(operation) {
   const [media, content] = Object.entries(body.content)[0];
   return [
     make("h3", { text: `Body${body.required ? "" : " (optional)"}` }),
-    make("p", { class: "facts" }, inline(Object.keys(body.content).map((one) => `\`${one}\``).join(" or "))),
-    ...Object.entries(content.examples || {}).map(([name, one]) =>
-      lazily(`Example: ${name}`, () => make("pre", { text: pretty(one.value) }))),
+    make("p", { class: "facts" }, inline(Object.keys(body.content).map((type) => `\`${type}\``).join(" or "))),
+    ...Object.entries(content.examples || {}).map(([name, example]) =>
+      lazily(`Example: ${name}`, () => make("pre", { text: pretty(example.value) }))),
     ...shape(content.schema),
   ];
 }
 
 function answersOf(operation) {
-  return [make("h3", { text: "Answers" }), ...Object.entries(operation.responses).map(([status, one]) => {
-    const answer = resolve(one);
+  return [make("h3", { text: "Responses" }), ...Object.entries(operation.responses).map(([status, response]) => {
+    const answer = resolve(response);
     const element = make("details", { class: "answer" },
       make("summary", {}, make("b", { class: status < "400" ? "ok" : "bad", text: status }), " ", inline(answer.description)));
     element.addEventListener("toggle", () => {
@@ -157,7 +157,7 @@ function answersOf(operation) {
   })];
 }
 
-// The request as a shell command, with the token left to a variable.
+// The request as a shell command, with the token in a variable.
 function curl(method, url, body) {
   const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
   const parts = [`curl -X ${method.toUpperCase()} ${quote(new URL(url, location.href).href)}`, '-H "Authorization: Token $TIMEBALL_TOKEN"'];
@@ -166,10 +166,10 @@ function curl(method, url, body) {
 }
 
 function tryIt(path, method, operation) {
-  const inputs = (operation.parameters || []).filter((one) => ["path", "query"].includes(one.in)).map((one) => ({
-    one,
-    input: make("input", { value: one.in === "path" && one.example != null ? one.example : "",
-      placeholder: one.example == null ? "" : [].concat(one.example).join(","), "aria-label": one.name }),
+  const inputs = (operation.parameters || []).filter((parameter) => ["path", "query"].includes(parameter.in)).map((parameter) => ({
+    parameter,
+    input: make("input", { value: parameter.in === "path" && parameter.example != null ? parameter.example : "",
+      placeholder: parameter.example == null ? "" : [].concat(parameter.example).join(","), "aria-label": parameter.name }),
   }));
   const body = operation.requestBody;
   const examples = body ? Object.values(Object.values(body.content)[0].examples || {}) : [];
@@ -179,9 +179,9 @@ function tryIt(path, method, operation) {
   const urlOf = () => {
     const query = new URLSearchParams();
     let filled = path;
-    for (const { one, input } of inputs) {
-      if (one.in === "path") filled = filled.replace(`{${one.name}}`, encodeURIComponent(input.value));
-      else if (input.value) (one.schema.type === "array" ? input.value.split(",") : [input.value]).forEach((value) => query.append(one.name, value));
+    for (const { parameter, input } of inputs) {
+      if (parameter.in === "path") filled = filled.replace(`{${parameter.name}}`, encodeURIComponent(input.value));
+      else if (input.value) (parameter.schema.type === "array" ? input.value.split(",") : [input.value]).forEach((value) => query.append(parameter.name, value));
     }
     return filled + (query.size ? `?${query}` : "");
   };
@@ -189,22 +189,22 @@ function tryIt(path, method, operation) {
     const token = byId("token").value.trim();
     const headers = token ? { Authorization: `Token ${token}` } : {};
     if (text && text.value.trim()) headers["Content-Type"] = "application/json";
-    out.replaceChildren(make("p", { class: "facts", text: "Waiting for the answer…" }));
+    out.replaceChildren(make("p", { class: "facts", text: "Waiting for the response…" }));
     try {
       const answer = await fetch(urlOf(), { method: method.toUpperCase(), headers, body: text && text.value.trim() ? text.value : undefined });
       const type = answer.headers.get("Content-Type") || "";
       let shown = await answer.text();
-      if (type.includes("json") && !type.includes("ndjson")) try { shown = pretty(JSON.parse(shown)); } catch { /* as it came */ }
-      if (shown.length > 200000) shown = `${shown.slice(0, 200000)}\n… (${shown.length} characters in all)`;
+      if (type.includes("json") && !type.includes("ndjson")) try { shown = pretty(JSON.parse(shown)); } catch { /* shown as received */ }
+      if (shown.length > 200000) shown = `${shown.slice(0, 200000)}\n… (${shown.length} characters in total)`;
       out.replaceChildren(make("p", {}, make("b", { class: answer.ok ? "ok" : "bad", text: `${answer.status} ${answer.statusText}` }),
         make("span", { class: "facts", text: ` ${type}` })), shown ? make("pre", { text: shown }) : "");
     } catch (error) {
-      out.replaceChildren(make("p", { class: "bad", text: `No answer came: ${error.message}` }));
+      out.replaceChildren(make("p", { class: "bad", text: `No response: ${error.message}. Check that the daemon is running.` }));
     }
   };
   const show = () => out.replaceChildren(make("pre", { text: curl(method, urlOf(), text && text.value.trim()) }));
   return make("form", { class: "try", onsubmit: (event) => { event.preventDefault(); send(); } }, make("h3", { text: "Try it" }),
-    inputs.map(({ one, input }) => make("div", { class: "row" }, make("label", { text: one.name }), input)), text,
+    inputs.map(({ parameter, input }) => make("div", { class: "row" }, make("label", { text: parameter.name }), input)), text,
     make("p", {}, make("button", { class: "go", text: "Send" }), " ", make("button", { type: "button", text: "Show as curl", onclick: show })), out);
 }
 
@@ -216,10 +216,11 @@ function operationOf(path, method, operation) {
     if (!element.open || element.children.length > 1) return;
     const parameters = operation.parameters || [];
     element.append(make("div", { class: "inside" }, prose(operation.description),
-      operation.security && operation.security.length ? null : make("p", { text: "Needs no token." }),
+      operation.security && operation.security.length ? null : make("p", { text: "Does not require a token." }),
       parameters.length ? make("h3", { text: "Parameters" }) : null,
-      parameters.length ? make("div", { class: "fields" }, parameters.map((one) =>
-        field(one.name, one.schema, { required: one.required, text: `${one.description}${one.in === "query" ? "" : ` (${one.in})`}` }))) : null,
+      parameters.length ? make("div", { class: "fields" }, parameters.map((parameter) =>
+        field(parameter.name, parameter.schema, { required: parameter.required,
+          text: `${parameter.description}${parameter.in === "query" ? "" : ` (${parameter.in})`}` }))) : null,
       bodyOf(operation), answersOf(operation), tryIt(path, method, operation)));
   });
   return element;
@@ -236,35 +237,35 @@ function open(id) {
 function filter(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   for (const group of document.querySelectorAll("#list section")) {
-    let some = false;
+    let matches = false;
     for (const link of group.querySelectorAll("a")) {
       link.hidden = !words.every((word) => link.dataset.words.includes(word));
-      some = some || !link.hidden;
+      matches = matches || !link.hidden;
     }
-    group.hidden = !some;
+    group.hidden = !matches;
   }
 }
 
-function menu(wanted) {
-  byId("side").classList.toggle("open", wanted);
-  byId("menu").setAttribute("aria-expanded", String(wanted));
+function menu(isOpen) {
+  byId("side").classList.toggle("open", isOpen);
+  byId("menu").setAttribute("aria-expanded", String(isOpen));
 }
 
 async function start() {
   const answer = await fetch("/openapi.json");
-  if (!answer.ok) throw new Error(`/openapi.json was answered with ${answer.status}`);
+  if (!answer.ok) throw new Error(`/openapi.json returned status ${answer.status}`);
   spec = await answer.json();
   byId("version").textContent = spec.info.version;
   const main = byId("main");
   main.replaceChildren(make("h1", { text: `${spec.info.title}'s API` }), ...prose(spec.info.description));
-  const groups = new Map(spec.tags.map((tag) => [tag.name, { tag, found: [] }]));
+  const groups = new Map(spec.tags.map((tag) => [tag.name, { tag, operations: [] }]));
   for (const [path, operations] of Object.entries(spec.paths))
-    for (const method of METHODS) if (operations[method]) groups.get(operations[method].tags[0]).found.push([path, method, operations[method]]);
-  for (const { tag, found } of groups.values()) {
-    if (!found.length) continue;
+    for (const method of METHODS) if (operations[method]) groups.get(operations[method].tags[0]).operations.push([path, method, operations[method]]);
+  for (const { tag, operations } of groups.values()) {
+    if (!operations.length) continue;
     main.append(make("h2", { text: tag.name }), make("p", { class: "about", text: tag.description }),
-      ...found.map((one) => operationOf(...one)));
-    byId("list").append(make("section", {}, make("h2", { text: tag.name }), found.map(([path, method, operation]) =>
+      ...operations.map((entry) => operationOf(...entry)));
+    byId("list").append(make("section", {}, make("h2", { text: tag.name }), operations.map(([path, method, operation]) =>
       make("a", { href: `#${operation.operationId}`, title: `${method.toUpperCase()} ${path}`,
         "data-words": `${method} ${path} ${operation.summary} ${tag.name}`.toLowerCase(),
         onclick: () => { menu(false); open(operation.operationId); } },
@@ -277,4 +278,4 @@ async function start() {
   open(location.hash.slice(1));
 }
 
-start().catch((error) => { byId("main").textContent = `The description cannot be shown: ${error.message}`; });
+start().catch((error) => { byId("main").textContent = `The API's description cannot be shown: ${error.message}. Reload the page, or open /openapi.json.`; });

@@ -81,7 +81,9 @@ def _remedy(url: str) -> str:
     if url.startswith(UNIX):
         path = Path(url.removeprefix(UNIX))
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-            return f"This user may not access {path}: add the user to the socket's group (usermod -aG docker USER)"
+            return (
+                f"Add this user, who has no access to {path}, to the socket's group (usermod -aG docker USER)"
+            )
         return "Start the engine (systemctl start docker), or correct the region's url"
     return "Check that the engine is running and listening there, or correct the region's url"
 
@@ -100,8 +102,8 @@ def _judge_skew(name: str, url: str, facts: EngineFacts, skew: timedelta | None)
         "clock_skew_seconds": seconds,
     }
     if skew is not None and abs(skew) > SKEW:
-        summary += f"; its clock differs from ours by {seconds} s"
-        remedy = "Synchronise the clocks of both machines (chrony, systemd-timesyncd)"
+        summary += f"; its clock differs from this machine's by {seconds} s"
+        remedy = "Synchronize the clocks of both machines (chrony, systemd-timesyncd)"
         make = problem if abs(skew) > GREAT_SKEW else warning
         return make(check, f"{summary}: start and end times of runs are off by as much", remedy, **details)
     return ok(check, summary, **details)

@@ -1,4 +1,4 @@
-"""Checks the machine: disk space, file permissions and clock synchronisation."""
+"""Checks the machine: disk space, file permissions and clock synchronization."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMED: Final = 5
 SECRET_FILES: Final = ("admin.token", "timeball.db*", "backup-*", "secret.key")
 #: Files in the data directory that the daemon writes to.
 WRITTEN_FILES: Final = ("timeball.db", "timeball.db-wal", "timeball.db-shm", "daemon.lock")
-#: The result of `adjtimex(2)` and the bit of its status that mean that the clock is not synchronised.
+#: The result of `adjtimex(2)` and the bit of its status that mean that the clock is not synchronized.
 _TIME_ERROR: Final = 5
 _UNSYNCHRONISED: Final = 0x0040
 
@@ -168,7 +168,7 @@ class _Timex(ctypes.Structure):
 
 
 def clock_is_synchronised() -> bool | None:
-    """Whether the machine's clock is synchronised; None if that cannot be determined."""
+    """Whether the machine's clock is synchronized; None if that cannot be determined."""
     if platform.system() != "Linux" or ctypes.sizeof(ctypes.c_long) != 8:
         return None
     timex = _Timex()  # modes 0: only reads, which requires no privilege
@@ -185,13 +185,13 @@ def check_clock() -> list[Finding]:
     """Check that schedules can rely on the clock."""
     synchronised = clock_is_synchronised()
     if synchronised is None:
-        return [ok("clock", "Cannot determine whether the clock is synchronised", synchronised=None)]
+        return [ok("clock", "Cannot determine whether the clock is synchronized", synchronised=None)]
     if synchronised:
-        return [ok("clock", "The clock is synchronised", synchronised=True)]
+        return [ok("clock", "The clock is synchronized", synchronised=True)]
     return [
         warning(
             "clock",
-            "The clock is not synchronised, so schedules may drift",
+            "The clock is not synchronized, so schedules may drift",
             "Run chrony, systemd-timesyncd or ntpd on this machine (for a container: on its host)",
             synchronised=False,
         )

@@ -60,7 +60,7 @@ def check_daemon(
         return [
             warning(
                 "daemon",
-                f"No daemon is running on {data_dir}",
+                f"No daemon is using {data_dir}",
                 "Start one with 'timeball serve'",
                 running=False,
             )
@@ -70,7 +70,7 @@ def check_daemon(
         return [
             make(
                 "daemon",
-                f"A daemon is running on {data_dir}, but it cannot be reached: {unreachable}",
+                f"A daemon is using {data_dir}, but it cannot be reached: {unreachable}",
                 "Set its address with TIMEBALL_URL; if it is correct, check the daemon's log",
                 running=True,
             )
@@ -81,7 +81,7 @@ def check_daemon(
         findings.append(
             warning(
                 "daemon address",
-                "The daemon that answers is not the one that is running on this data directory",
+                "The daemon that answers is not the one that is using this data directory",
                 "Set the right address with TIMEBALL_URL, or the right directory with --data-dir",
             )
         )
@@ -90,8 +90,8 @@ def check_daemon(
         findings.append(
             warning(
                 "daemon clock",
-                f"The clock was set by {jumped} s since the daemon started",
-                "Due times in between were treated as missed; keep the clock synchronised",
+                f"The clock has jumped by {jumped} s since the daemon started",
+                "Due times in between were treated as missed; keep the clock synchronized",
                 clock_jumped_seconds=jumped,
             )
         )

@@ -1,4 +1,4 @@
-"""Runs the steps on the connection that `scheduler.store.migrate` hands over."""
+"""Runs the migrations on the connection that `scheduler.store.migrate` provides."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The tables, in a form that SQLite and PostgreSQL share; one module for each kind of thing that is remembered.
+"""The tables, in a form that SQLite and PostgreSQL share; one module for each group of tables.
 
-Migrations make the same tables step by step; a test compares the two.
+Migrations create the same tables step by step, and a test compares the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tables of the installation and of who may do what: daemons, users, tokens, what is secret, the audit."""
+"""The tables of the installation and of access: daemons, users, tokens, secrets, credentials, the audit log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ facts = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
-#: The daemons that use this database, and until when each is taken to be alive.
+#: The daemons that use this database, each with the end of its lease.
 instances = sa.Table(
     "instances",
     metadata,
@@ -23,7 +23,7 @@ instances = sa.Table(
     sa.Column("lease_until", Moment, nullable=False),
 )
 
-#: Who can log in with a password; `role` and `namespace` (null: all) bound what their tokens may do.
+#: The users, who can log in with a password. `role` and `namespace` (null: all) limit what their tokens may do.
 users = sa.Table(
     "users",
     metadata,
@@ -40,7 +40,7 @@ users = sa.Table(
     role_is_known(),
 )
 
-#: How far numbers have been given out; a number is never given twice, also when what had it is gone.
+#: The last number that each counter has assigned. A number is never assigned again, even after its row is deleted.
 counters = sa.Table(
     "counters",
     metadata,
@@ -55,12 +55,12 @@ tokens = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False, unique=True),
     sa.Column("prefix", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
-    # Who is recorded for what is done with it; with an account, the token ends with that.
+    # The user recorded for actions with this token. A token with an account is deleted together with it.
     sa.Column("username", sa.Text, nullable=False),
     sa.Column("account", sa.Text, sa.ForeignKey("users.username", ondelete="CASCADE"), nullable=True),
     sa.Column("namespace", sa.Text, nullable=True),
     sa.Column("role", sa.Text, nullable=False),
-    # How it came about: 'file' (the administrator's, in the data directory), 'made' over the API, 'login'.
+    # How it was created: 'file' (the administrator's, in the data directory), 'made' (over the API) or 'login'.
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
@@ -72,7 +72,7 @@ tokens = sa.Table(
 )
 sa.Index("ix_tokens_account", tokens.c.account)
 
-#: What jobs name and nobody reads; the value is sealed, by `scheduler.secrets.sealing`.
+#: The secrets that jobs refer to. Values are sealed by `scheduler.secrets.sealing`.
 secrets = sa.Table(
     "secrets",
     metadata,
@@ -85,7 +85,7 @@ secrets = sa.Table(
     sa.Column("updated_at", Moment, nullable=False),
 )
 
-#: What registries ask of those who pull private images; the password is sealed, by `scheduler.secrets.sealing`.
+#: The credentials for pulling private images. Passwords are sealed by `scheduler.secrets.sealing`.
 registries = sa.Table(
     "registries",
     metadata,
@@ -100,7 +100,7 @@ registries = sa.Table(
 )
 sa.Index("ix_registries_host", registries.c.host)
 
-#: Which images a namespace has pulled itself from registries that somebody has a credential for.
+#: The images that a namespace has pulled itself from registries for which any namespace has a credential.
 image_grants = sa.Table(
     "image_grants",
     metadata,
@@ -112,7 +112,7 @@ image_grants = sa.Table(
 )
 sa.Index("ix_image_grants_namespace_granted_at", image_grants.c.namespace, image_grants.c.granted_at)
 
-#: Who did what. Rows are only added; a trigger of the migration refuses changes, and deleting what is recent.
+#: The audit log. Rows are only added: database triggers reject changes, and the deletion of recent rows.
 audit = sa.Table(
     "audit",
     metadata,
@@ -136,7 +136,7 @@ audit = sa.Table(
 sa.Index("ix_audit_at_id", audit.c.at, audit.c.id)
 sa.Index("ix_audit_namespace_at_id", audit.c.namespace, audit.c.at, audit.c.id)
 
-#: What one daemon at a time does for all that share the database, and who does it until when.
+#: Tasks that one daemon at a time does for all that share the database, with the daemon and the end of its claim.
 duties = sa.Table(
     "duties",
     metadata,

@@ -1,7 +1,7 @@
-"""What columns of all tables share: moments, checks of words, and how constraints are named.
+"""What the columns of all tables share: moments, checks of allowed words, and the names of constraints.
 
-Moments are whole microseconds since 1970 (UTC) in a BIGINT, so that they sort, compare and index alike on SQLite and
-on PostgreSQL.
+Moments are whole microseconds since 1970 (UTC) in a BIGINT, so that sorting, comparing and indexing are the same on
+SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def to_micros(moment: datetime) -> int:
-    """Whole microseconds since 1970, exact over all of datetime's range."""
+    """Whole microseconds since 1970, exact over the whole range of datetime."""
     return (moment - EPOCH) // MICROSECOND
 
 
@@ -33,22 +33,22 @@ class Moment(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:  # noqa: ARG002
-        """To the database."""
+        """Convert a value for the database."""
         return None if value is None else to_micros(value)
 
     def process_result_value(self, value: Any, dialect: Any) -> datetime | None:  # noqa: ARG002
-        """From the database."""
+        """Convert a value from the database."""
         return None if value is None else from_micros(value)
 
 
 def one_of(column: str, values: type[StrEnum]) -> sa.CheckConstraint:
-    """A column has one of these words."""
+    """The constraint that a column has one of these values."""
     quoted = ", ".join(f"'{member.value}'" for member in values)
     return sa.CheckConstraint(f"{column} IN ({quoted})", name=f"{column}_is_known")
 
 
 def role_is_known() -> sa.CheckConstraint:
-    """A column `role` has one of the roles."""
+    """The constraint that the column `role` has one of the roles."""
     return sa.CheckConstraint("role IN ('viewer', 'operator', 'editor', 'admin')", name="role_is_known")
 
 

@@ -1,4 +1,4 @@
-"""Tables of who is told of what: hooks, and the outbox of what is delivered to them and by mail."""
+"""The tables of notifications: webhooks, and the outbox of deliveries to webhooks and by email."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from scheduler.domain.hook import DeliveryKind, DeliveryStatus
 from scheduler.store.tables.columns import Moment, metadata, one_of
 
-#: Whom to tell what happens to a job, or to all jobs of a namespace.
+#: The webhooks. Each watches one job, or all jobs of a namespace.
 hooks = sa.Table(
     "hooks",
     metadata,
@@ -17,7 +17,7 @@ hooks = sa.Table(
     sa.Column("sealed_secret", sa.Text, nullable=True),
     sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=True),
     sa.Column("namespace", sa.Text, nullable=True),
-    # The names of the events, with a space between them.
+    # The names of the events, separated by spaces.
     sa.Column("events", sa.Text, nullable=False),
     sa.Column("is_active", sa.Boolean, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),
@@ -29,7 +29,7 @@ hooks = sa.Table(
 sa.Index("ix_hooks_job_id", hooks.c.job_id)
 sa.Index("ix_hooks_namespace", hooks.c.namespace)
 
-#: The outbox: one row for every message to one receiver, written with what it tells of.
+#: The outbox: one row for every message to one receiver, written in the same transaction as the event.
 deliveries = sa.Table(
     "deliveries",
     metadata,
@@ -48,7 +48,7 @@ deliveries = sa.Table(
     sa.Column("next_attempt_at", Moment, nullable=True),
     sa.Column("ended_at", Moment, nullable=True),
     sa.Column("reason", sa.Text, nullable=True),
-    # Who tries it just now, and until when nobody else does.
+    # The daemon that is attempting the delivery, and until when no other daemon does.
     sa.Column("claimed_by", sa.Text, nullable=True),
     sa.Column("claimed_until", Moment, nullable=True),
     one_of("kind", DeliveryKind),
@@ -61,7 +61,7 @@ deliveries = sa.Table(
 sa.Index("ix_deliveries_hook_id_number", deliveries.c.hook_id, deliveries.c.number)
 sa.Index("ix_deliveries_job_id_number", deliveries.c.job_id, deliveries.c.number)
 sa.Index("ix_deliveries_ended_at", deliveries.c.ended_at)
-# Only what is still to be delivered is in this index, so that a long history costs the deliverer nothing.
+# This index contains only pending deliveries, so that a long history does not slow down the deliverer.
 sa.Index(
     "ix_deliveries_pending",
     deliveries.c.hook_id,

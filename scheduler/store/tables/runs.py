@@ -1,6 +1,6 @@
-"""Tables of jobs, of their runs, and of the ledger.
+"""The tables of jobs, their runs, and the ledger.
 
-Statuses and outcomes are guarded by CHECK constraints besides the code that writes them.
+CHECK constraints guard statuses and outcomes, in addition to the code that writes them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scheduler.store.tables.columns import Moment, metadata, one_of
 
 
 def _run_options() -> list[sa.Column[Any]]:
-    """The columns of `RunOptions`, which jobs and runs have alike."""
+    """The columns of `RunOptions`, which jobs and runs share."""
     return [
         sa.Column("docker_image_repo", sa.Text, nullable=False),
         sa.Column("docker_image_tag", sa.Text, nullable=False),
@@ -37,7 +37,7 @@ def _run_options() -> list[sa.Column[Any]]:
         sa.Column("capabilities", sa.JSON, nullable=False),
         # Each mount is [source, target, read_only].
         sa.Column("mounts", sa.JSON, nullable=False),
-        # The secret's name by the file's path in the container.
+        # The names of secrets by the paths of their files in the container.
         sa.Column("secret_files", sa.JSON, nullable=False),
         sa.Column("user", sa.Text, nullable=True),
         sa.Column("read_only_root", sa.Boolean, nullable=False),
@@ -68,14 +68,14 @@ jobs = sa.Table(
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
-    # Set when the job was deleted and its runs are still being cleared away; it exists for nobody then.
+    # Set when the job was deleted while its runs are still being deleted; the job is hidden from then on.
     sa.Column("deleted_at", Moment, nullable=True),
     sa.CheckConstraint("next_due_at IS NULL OR is_schedule_active", name="only_active_is_due"),
     sqlite_autoincrement=True,
 )
-# The conditions of indexes are written here as SQLite's alone: PostgreSQL's are the same and stand in the migrations,
-# which make them both; to name them here would load its dialect into every daemon.
-# Lists: by namespace in the order they were made, and by name whatever the namespace.
+# The conditions of indexes are written here only for SQLite. Those for PostgreSQL are the same and are in the
+# migrations, which create both: writing them here would load the PostgreSQL dialect into every daemon.
+# For lists: by namespace in the order of creation, and by name in all namespaces.
 sa.Index("ix_jobs_namespace_id", jobs.c.namespace, jobs.c.id)
 sa.Index("ix_jobs_name", jobs.c.name, jobs.c.id)
 sa.Index(
@@ -90,7 +90,7 @@ sa.Index(
     jobs.c.id,
     sqlite_where=jobs.c.deleted_at.is_not(None),
 )
-# The planner asks only for what is due soon; schedules that are off or finished are not in this index at all.
+# The planner only searches for due times that are near; schedules that are off or finished are not in this index.
 sa.Index(
     "ix_jobs_next_due_at",
     jobs.c.next_due_at,
@@ -101,7 +101,7 @@ execs = sa.Table(
     "execs",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    # For clients whose ids are numbers.
+    # For clients that require numbers as ids.
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     sa.Column("namespace", sa.Text, nullable=False),
@@ -128,9 +128,9 @@ execs = sa.Table(
     sa.Column("error", sa.Text, nullable=True),
     sa.Column("image_digest", sa.Text, nullable=True),
     sa.Column("node", sa.Text, nullable=True),
-    # How many bytes its log takes up as it is stored; null until it has ended and been measured.
+    # The size of its log as stored, in bytes; null until the run has ended and the log was measured.
     sa.Column("log_bytes", sa.BigInteger, nullable=True),
-    # When the log was complete, and how long that had taken, by powers of four: see `scheduler.store.spans`.
+    # When the log was complete, and the duration until then in powers of four; see `scheduler.store.spans`.
     sa.Column("log_until", Moment, nullable=True),
     sa.Column("log_reach", sa.Integer, nullable=True),
     one_of("status", ExecStatus),
@@ -139,7 +139,7 @@ execs = sa.Table(
     sa.CheckConstraint("(status IN ('S', 'F', 'C')) = (ended_at IS NOT NULL)", name="ended_has_end"),
     sa.CheckConstraint("(status = 'F') = (fail_reason IS NOT NULL)", name="failed_has_reason"),
 )
-# With `log_bytes`, what a job keeps is counted and summed up without reading its execs.
+# With `log_bytes`, the runs of a job are counted and the sizes of their logs summed up without reading its execs.
 sa.Index(
     "ix_execs_job_id_created_at",
     execs.c.job_id,
@@ -149,7 +149,7 @@ sa.Index(
 )
 _unmeasured = sa.and_(execs.c.ended_at.is_not(None), execs.c.log_bytes.is_(None))
 sa.Index("ix_execs_unmeasured", execs.c.ended_at, sqlite_where=_unmeasured)
-# Lists across jobs: each filter has an index that gives what it lets through in order, newest or oldest first.
+# For lists across jobs: each filter has an index that returns matching runs in order, newest or oldest first.
 for _columns in (
     (execs.c.created_at,),
     (execs.c.status, execs.c.created_at),
@@ -166,7 +166,7 @@ for _columns in ((execs.c.started_at,), (execs.c.namespace, execs.c.started_at))
         execs.c.id,
         sqlite_where=execs.c.started_at.is_not(None),
     )
-# Which logs overlap a range of time.
+# For finding the logs that overlap a time range.
 for _name, _scope in {
     "ix_execs_job_id_log_reach": execs.c.job_id,
     "ix_execs_namespace_log_reach": execs.c.namespace,
@@ -179,7 +179,7 @@ for _name, _scope in {
         execs.c.id,
         sqlite_where=execs.c.log_reach.is_not(None),
     )
-# Only what still waits or runs is in these indexes, so that a long history costs recovery and dispatch nothing.
+# These indexes contain only runs that have not ended, so that a long history does not slow down the dispatch.
 for _name, _columns in {
     "ix_execs_open_of_job": (execs.c.job_id, execs.c.created_at),
     "ix_execs_open": (execs.c.created_at, execs.c.id),
@@ -190,14 +190,14 @@ for _name, _columns in {
         sqlite_where=execs.c.ended_at.is_(None),
     )
 
-#: The labels of runs and of jobs once more, so that those with a label are found by index.
+#: A copy of the labels of runs and jobs, so that filters by label can use an index.
 exec_labels = sa.Table(
     "exec_labels",
     metadata,
     sa.Column("exec_id", sa.Text, sa.ForeignKey("execs.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
-    sa.Column("created_at", Moment, nullable=False),  # the run's, for the order of lists
+    sa.Column("created_at", Moment, nullable=False),  # that of the run, for the order of lists
     sqlite_with_rowid=False,
 )
 sa.Index(None, *(exec_labels.c[_name] for _name in ("name", "value", "created_at", "exec_id")))
@@ -212,7 +212,7 @@ job_labels = sa.Table(
 )
 sa.Index(None, *(job_labels.c[_name] for _name in ("name", "value", "job_id")))
 
-#: Which jobs name which secrets of their namespace, written with the job.
+#: The secrets that each job refers to, written together with the job.
 secret_uses = sa.Table(
     "secret_uses",
     metadata,
@@ -224,7 +224,7 @@ secret_uses = sa.Table(
 sa.Index("ix_secret_uses_job_id", secret_uses.c.job_id)
 _is_waiting = execs.c.ended_at.is_(None) & execs.c.dispatched_at.is_(None)
 _is_dispatched = execs.c.ended_at.is_(None) & execs.c.dispatched_at.is_not(None)
-# The queue: the first run of each job is found in one step, however many wait behind it.
+# The queue: the first run of each job is found in one step, no matter how many are waiting behind it.
 sa.Index(
     "ix_execs_waiting",
     execs.c.region_name,
@@ -240,17 +240,17 @@ sa.Index(
     execs.c.not_before,
     sqlite_where=_is_waiting & execs.c.not_before.is_not(None),
 )
-# What each daemon looks after, asked every second.
+# The runs that each daemon owns, queried every second.
 sa.Index("ix_execs_dispatched", execs.c.owner, sqlite_where=_is_dispatched)
 
-#: The ledger: one row for every due time, and its one outcome. Writing the row is the claim.
+#: The ledger: one row for every due time, with its outcome. Writing the row is the claim.
 occurrences = sa.Table(
     "occurrences",
     metadata,
     sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("due_at", Moment, primary_key=True),
     sa.Column("outcome", sa.Text, nullable=False),
-    # No foreign key: an exec may be deleted, and the ledger still says which one it was.
+    # No foreign key: the ledger keeps the id of its exec after the exec has been deleted.
     sa.Column("exec_id", sa.Text, nullable=True),
     sa.Column("reason", sa.Text, nullable=True),
     sa.Column("decided_at", Moment, nullable=False),

@@ -112,7 +112,7 @@ def test_an_image_without_a_tag_is_always_pulled():
         ({"pod": "nodeSelector: {a: b}"}, "nodeSelector is not imported: set region_name"),
         ({"pod": "serviceAccountName: robot"}, "serviceAccountName robot is not imported"),
         ({"pod": "hostNetwork: true"}, "hostNetwork true is not imported"),
-        ({"pod": "imagePullSecrets: [{name: x}]"}, "imagePullSecrets is not imported: log the engine in"),
+        ({"pod": "imagePullSecrets: [{name: x}]"}, "imagePullSecrets is not imported: set the credential with 'timeball registry set'"),
         ({"pod": "volumes: [{name: v, emptyDir: {}}]"}, "'v' (emptyDir) is not imported"),
         ({"container": "volumeMounts: [{name: v, mountPath: /b}]"}, "of 'v' at /b is not imported"),
         ({"container": "command: [x]"}, "replaces the image's entrypoint"),

@@ -96,8 +96,8 @@ def test_both_ends_of_time_are_accepted() -> None:
         ("1451350945123.5", "looks like milliseconds", "divide by 1000: 1451350945.1235"),
         ("1451350945123456", "looks like microseconds", "divide by 1000000: 1451350945.123456"),
         ("1451350945123456789", "looks like nanoseconds", "1451350945.123456789"),
-        ("253402300800", "beyond the year 9999", "such as 1451350945"),
-        ("9" * 5000, "beyond the year 9999", "such as 1451350945"),
+        ("253402300800", "later than the year 9999", "such as 1451350945"),
+        ("9" * 5000, "later than the year 9999", "such as 1451350945"),
     ],
 )
 def test_a_time_that_means_nothing_is_refused(field: str, text: str, message: str, remedy: str) -> None:
@@ -116,7 +116,7 @@ def test_a_start_after_the_end_is_refused(start: str, end: str) -> None:
     """As given, not as rounded."""
     error = refused(start_time=start, end_time=end)
     assert (error.field, error.value) == ("start_time", start)
-    assert f"start_time {start} is after end_time {end}" in error.message
+    assert error.message == f"is later than end_time={end}"
 
 
 @pytest.mark.parametrize(

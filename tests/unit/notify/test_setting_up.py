@@ -51,7 +51,7 @@ def test_hooks_and_mail_are_set_by_variables_as_well(monkeypatch: pytest.MonkeyP
         ("HOOKS__ALOW", "1", "hooks.alow"),
         ("MAIL__FROM", "nobody", "mail.from"),
         ("MAIL__DEFAULT_TO", "a@b.example\nBcc: c@d.example", "mail.default_to"),
-        ("MAIL__ADDRESSES", '{"eve": "x"}', "an invalid mail address for eve"),
+        ("MAIL__ADDRESSES", '{"eve": "x"}', "an invalid email address for eve"),
         ("MAIL__EVENTS", '["explode"]', "mail.events"),
         ("MAIL__SECURITY", "ssl3", "mail.security"),
     ],
@@ -83,7 +83,7 @@ def test_the_password_comes_from_a_file_and_is_shown_nowhere(tmp_path: Path):
     ("fields", "words"),
     [
         ({"password_file": "/nowhere/at/all", "username": "u"}, "mail.password_file"),
-        ({"password": "p", "password_file": "/nowhere", "username": "u"}, "leave one out"),
+        ({"password": "p", "password_file": "/nowhere", "username": "u"}, "are both set; remove one of them"),
         ({"username": "u"}, "belong together"),
         ({"password": "tell nobody"}, "belong together"),
         ({"ca_file": "/nowhere"}, "mail.ca_file"),

@@ -65,7 +65,7 @@ def test_a_value_that_is_not_json_is_refused_with_its_variable(monkeypatch: pyte
     monkeypatch.setenv("TIMEBALL_SIZES", value)
     result = CliRunner().invoke(main, ["serve"])
     assert result.exit_code == 2
-    assert "TIMEBALL_SIZES: is not valid JSON" in result.output
+    assert "TIMEBALL_SIZES is not valid JSON" in result.output
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_variable_that_is_no_setting_is_refused_by_name(
     monkeypatch.setenv(variable, "1")
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    assert f"{variable}: is not a setting" in str(caught.value)
+    assert f"{variable} is not a setting" in str(caught.value)
     assert words in str(caught.value)
 
 
@@ -108,7 +108,7 @@ def test_a_bad_docker_host_is_refused_by_that_name(monkeypatch: pytest.MonkeyPat
     """Unless a configured LOCAL stands instead of it; empty counts as not given."""
     monkeypatch.setenv("DOCKER_HOST", "nonsense")
     with pytest.raises(
-        SettingsError, match=r"DOCKER_HOST: is not the address of an engine \(got 'nonsense'\)"
+        SettingsError, match=r"DOCKER_HOST is not the address of an engine \(got 'nonsense'\)"
     ):
         load_settings()
     monkeypatch.setenv("TIMEBALL_REGIONS__LOCAL__URL", "tcp://near:2375")
