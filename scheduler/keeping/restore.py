@@ -159,7 +159,7 @@ def restore(
         with _locked(data_dir):
             if database.exists() and not force:
                 raise NotForcedError(
-                    f"{data_dir} already contains a database ({database.name}). Force the restore to replace it "
+                    f"{data_dir} already contains a database ({database.name}). Use --force to replace it "
                     "(the old one is kept next to it), or choose another directory with --data-dir"
                 )
             _copy(file, draft, progress)

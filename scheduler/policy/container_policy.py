@@ -97,11 +97,6 @@ def violations(policy: ContainerPolicy, repository: str, options: ContainerOptio
     ]
 
 
-def words_of(errors: Iterable[FieldError]) -> str:
-    """The violations on one line, for a run's error and log."""
-    return "; ".join(f"{error.field} {error.value!r} {error.message} ({error.remedy})" for error in errors)
-
-
 def is_foreign_network(name: str) -> bool:
     """Whether the name refers to the host's or another container's network, which no policy can allow."""
     return _NETWORKS_OF_OTHERS.fullmatch(name) is not None

@@ -16,7 +16,7 @@ from scheduler.domain.execution import Exec, ExecStatus, FailReason
 from scheduler.domain.job import ContainerOptions, command_words
 from scheduler.domain.secret_files import directories_of
 from scheduler.engine.types import LaunchSpec, RunStatus
-from scheduler.policy.container_policy import BRIDGE, ContainerPolicy, violations, words_of
+from scheduler.policy.container_policy import BRIDGE, ContainerPolicy, violations
 
 #: The container options of a run that a launch has under the same name.
 _OPTIONS: Final = {option.name for option in fields(ContainerOptions)} & {
@@ -29,7 +29,7 @@ STOPPED_BY_SIGNAL: Final = frozenset({143, 137})
 #: The exit code that a Docker Engine records if containerd does not know the process after a restart.
 ENGINE_KNOWS_NO_CODE: Final = 255
 #: Used if the reason of a stop was not stored.
-UNTOLD: Final = "on request"
+UNTOLD: Final = "requested by a user"
 
 
 class StopCause(Enum):
@@ -180,7 +180,7 @@ def retry_at(run: Exec, end: End, now: datetime, *, jitter: float | None = None)
 def denial(run: Exec, policy: ContainerPolicy) -> str | None:
     """Why the policy of its namespace does not allow a run to start, for people; None if it does."""
     denied = violations(policy, run.spec.docker_image_repo, run.spec)
-    return f"The container policy does not allow this run: {words_of(denied)}" if denied else None
+    return f"The container policy does not allow this run: {' '.join(map(str, denied))}" if denied else None
 
 
 def launch_spec(

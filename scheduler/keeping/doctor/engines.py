@@ -138,10 +138,15 @@ def _judge_orphans(name: str, orphans: list[Labelled], *, is_served: bool) -> Fi
         return ok(check, "Every container belongs to a run that has not ended", containers=[])
     names = [container.name for container in orphans]
     when = "within a minute" if is_served else "at its next start"
+    subject, them, they = (
+        ("1 container does", "it", "it remains")
+        if len(names) == 1
+        else (f"{len(names)} containers do", "them", "they remain")
+    )
     return warning(
         check,
-        f"{len(orphans)} containers do not belong to an open run: {names_of(names)}",
-        f"The daemon removes them {when}; if they remain, check its log",
+        f"{subject} not belong to an open run: {names_of(names)}",
+        f"The daemon removes {them} {when}; if {they}, check its log",
         containers=names,
     )
 

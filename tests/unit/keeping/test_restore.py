@@ -214,7 +214,7 @@ def test_a_database_that_is_there_is_replaced_only_when_that_is_said(
 ) -> None:
     """And is kept, with what stood only in its write-ahead log."""
     change("UPDATE facts SET value = 'restored' WHERE name = 'installation'")
-    with pytest.raises(NotForcedError, match="Force the restore to replace it"):
+    with pytest.raises(NotForcedError, match="Use --force to replace it"):
         restore(backup, live.parent, live, now=NOW, force=False)
     with closing(sqlite3.connect(live)) as open_one:
         open_one.execute("UPDATE facts SET value = 'newest'")
