@@ -99,11 +99,11 @@ def choose(
         now: the current time (UTC).
         most: maximum number of runs to choose.
     """
-    return _Decision(lanes, room, turns, policy_of, now).make(most)
+    return _Selection(lanes, room, turns, policy_of, now).make(most)
 
 
-class _Decision:
-    """The queues for a region, one per priority and namespace, during one decision."""
+class _Selection:
+    """One choice of runs from the queues for a region, of which there is one per priority and namespace."""
 
     def __init__(
         self,

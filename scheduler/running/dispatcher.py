@@ -22,7 +22,7 @@ from scheduler.domain.errors import UnavailableError
 from scheduler.domain.execution import Exec, ExecStatus, FailReason
 from scheduler.process.faults import Point, point
 from scheduler.process.metrics import WAITING
-from scheduler.running.decide import End, region_missing
+from scheduler.running.decisions import End, region_missing
 from scheduler.running.regions import Region
 from scheduler.running.runner import Runner
 from scheduler.running.tasks import wait_for_event

@@ -27,7 +27,7 @@ END_LIMIT = 1.0
 REFUSALS = 5
 
 
-class Output:
+class RunOutput:
     """The output of one run.
 
     Args:

@@ -27,7 +27,7 @@ from scheduler.logs.hub import INLINE_BYTES, CaptureHub
 from scheduler.policy.container_policy import ContainerPolicy
 from scheduler.process.faults import Point, point
 from scheduler.process.metrics import ENDED
-from scheduler.running.decide import UNTOLD, End, retry_at, stopped_after
+from scheduler.running.decisions import UNTOLD, End, retry_at, stopped_after
 from scheduler.running.lease import Lease
 from scheduler.secrets.vault import Vault
 from scheduler.store import execs, jobs, spans

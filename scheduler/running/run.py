@@ -28,7 +28,7 @@ from scheduler.engine.types import Handle, RunState, RunStatus
 from scheduler.logs.capture import Capture
 from scheduler.process.faults import Point, point
 from scheduler.process.metrics import DEFECTS, LAUNCH
-from scheduler.running.decide import (
+from scheduler.running.decisions import (
     End,
     cancelled_before_start,
     denial,
@@ -37,7 +37,7 @@ from scheduler.running.decide import (
     lost,
     stop_words,
 )
-from scheduler.running.output import Output
+from scheduler.running.output import RunOutput
 from scheduler.running.pull_access import pull_access
 from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
@@ -87,7 +87,7 @@ class Run:
         self._log = log.bind(exec=run.id, job=run.job_id)
         self._recorder = Recorder(run, surroundings)
         self._stopping = Stopping(run, region.engine, surroundings.clock)
-        self._output = Output(run.id, region, surroundings.clock)
+        self._output = RunOutput(run.id, region, surroundings.clock)
         self._capture: Capture | None = None
         self._secrecy: Secrecy | None = None
         self.trouble: str | None = None  # what last interrupted it, for people

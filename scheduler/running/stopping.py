@@ -15,7 +15,7 @@ from scheduler.domain.execution import Exec
 from scheduler.engine.protocol import Engine
 from scheduler.engine.types import Handle
 from scheduler.process.faults import Point, point
-from scheduler.running.decide import StopCause
+from scheduler.running.decisions import StopCause
 from scheduler.running.tasks import wait_for_event
 
 

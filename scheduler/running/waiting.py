@@ -29,7 +29,7 @@ DEPTH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _QueueQuery:
     """What is to be read, and then the result."""
 
     everything: bool
@@ -138,7 +138,7 @@ class WaitingRuns:
         deep = self._shallow() if self._deepen else []
         if self._is_known and not self._unread and not deep and not is_over:
             return None
-        reading = _Reading(not self._is_known, self._unread, deep, self._looked_until, now)
+        reading = _QueueQuery(not self._is_known, self._unread, deep, self._looked_until, now)
         # Before reading: changes in the meantime may come too late for it.
         self._is_known, self._unread, self._deepen = True, set(), False
         try:
@@ -157,7 +157,7 @@ class WaitingRuns:
         self._ahead = None
         return result.foreign
 
-    def _read(self, connection: Connection, reading: _Reading) -> _Found:
+    def _read(self, connection: Connection, reading: _QueueQuery) -> _Found:
         region, now = self._region, reading.now
         deep: set[int] = set()
         if reading.everything:

@@ -10,7 +10,7 @@ import pytest
 from scheduler.domain.execution import Exec, ExecSpec, ExecStatus, FailReason, TriggerMode
 from scheduler.domain.job import RETRYABLE, ConcurrencyPolicy, PullPolicy
 from scheduler.engine.types import RunState, RunStatus
-from scheduler.running.decide import (
+from scheduler.running.decisions import (
     LONGEST_BACKOFF,
     End,
     StopCause,
