@@ -110,7 +110,7 @@ async def test_a_cursor_goes_on_while_the_run_goes_on(scene: LogScene) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "1-", "1-xyz", "2-5", "1-5 ", "1-" + "f" * 40, "1-٣"])
 async def test_what_is_no_cursor_is_refused(scene: LogScene, cursor: str) -> None:
     """With a remedy, and before the first line."""
-    with pytest.raises(InvalidInputError, match="Use a cursor from an earlier response"):
+    with pytest.raises(InvalidInputError, match="use a cursor from an earlier response"):
         await scene.lines(cursor=cursor)
 
 
