@@ -111,8 +111,12 @@ class PrivateEngine:
         self._wait()
 
     def freeze(self) -> None:
-        """Accept connections, and answer none."""
+        """Accept connections, and answer none; from the return on, for each thread stops when it comes to it."""
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._stands_still():
+            assert time.monotonic() < deadline, "it does not stop"
+            time.sleep(0.01)
 
     def thaw(self) -> None:
         """Answer again."""
@@ -170,6 +174,14 @@ class PrivateEngine:
                 return b"200" in knocking.recv(64)
             except OSError:
                 return False
+
+    def _stands_still(self) -> bool:
+        assert self._process is not None, "not started"
+        states = []
+        for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+            with suppress(OSError):  # it has ended meanwhile
+                states.append((thread / "stat").read_text().rpartition(")")[2].split()[0])
+        return set(states) == {"T"}
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "not started"
