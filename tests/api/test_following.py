@@ -481,10 +481,11 @@ async def test_a_file_cannot_be_followed(api: Api):
     job = await api.create()
     for path in (f"/v1/jobs/{job['id']}/logs/export", "/v1/logs/export"):
         assert (
-            "not possible for a file" in (await api.get(path + "?follow=true")).errors()["follow"]["message"]
+            "is not supported for files"
+            in (await api.get(path + "?follow=true")).errors()["follow"]["message"]
         )
         answer = await api.get(path, headers={"Accept": "text/event-stream"})
-        assert "not possible for a file" in answer.errors()["Accept"]["message"]
+        assert "is not supported for files" in answer.errors()["Accept"]["message"]
 
 
 async def test_a_job_is_followed_through_its_runs(api: Api, talker: Talker):

@@ -114,7 +114,7 @@ async def test_a_log_without_lines_is_empty_in_every_format(api: Api):
         ("end_time=1451350945000", "end_time", "milliseconds"),
         ("end_time=" + "9" * 5_000, "end_time", "9999"),
         ("end_time=١", "end_time", "not a number of seconds"),
-        ("start_time=2&end_time=1", "start_time", "after end_time"),
+        ("start_time=2&end_time=1", "start_time", "is later than end_time"),
         ("stream=stdin", "stream", "not a stream"),
         ("limit=0", "limit", "from 1 to 10000"),
         ("limit=10001", "limit", "from 1 to 10000"),

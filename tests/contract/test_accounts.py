@@ -59,7 +59,7 @@ async def test_a_users_tokens_go_with_the_user(database: Database):
 async def test_a_user_name_is_given_once(database: Database):
     """The second of a name is refused, and the first stays as it was."""
     await database.write(lambda c: accounts.add_user(c, ANN))
-    with pytest.raises(ConflictError, match="a user 'ann' already"):
+    with pytest.raises(ConflictError, match="The user 'ann' already exists"):
         await database.write(lambda c: accounts.add_user(c, replace(ANN, role="admin")))
     assert await database.read(lambda c: accounts.get_user(c, "ann")) == ANN
 

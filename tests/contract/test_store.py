@@ -442,7 +442,7 @@ async def test_a_change_of_status_that_the_table_lacks_is_a_defect(database: Dat
     """What has ended never changes."""
     one = await make_exec(database, await make_job(database))
 
-    with pytest.raises(ValueError, match="cannot go from SUCCEEDED to RUNNING"):
+    with pytest.raises(ValueError, match="cannot change from SUCCEEDED to RUNNING"):
         await database.write(
             lambda c: execs.change_status(c, one.id, ExecStatus.SUCCEEDED, ExecStatus.RUNNING, owner=None)
         )

@@ -59,4 +59,4 @@ async def test_a_megabyte_of_variables_is_refused(timeball: Timeball) -> None:
     body = {"name": "big", "docker_image_repo": timeball.repository, "runtime_vars": variables}
     status, raw = await timeball.send("POST", "/v1/jobs", body)
     assert status == 400
-    assert b"bytes in all" in raw
+    assert b"bytes in total" in raw
