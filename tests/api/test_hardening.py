@@ -15,6 +15,7 @@ from api.http.keys import SERVICE, TOKENS
 from api.http.proxies import Trust, trust_of
 from api.server.app import build_app
 from api.server.runner import ConnectionLimits, ServerRunner
+from scheduler.store import database
 from tests.api.conftest import PATIENCE, Api, World, check_problem
 from tests.lab.loop_time import LoopTime
 
@@ -33,8 +34,10 @@ async def serving(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    yield runner.addresses[0][1]
-    await runner.cleanup()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
 
 
 class Line:
@@ -292,8 +295,12 @@ async def test_a_connection_in_use_is_not_cut(world: World, loop_time: LoopTime)
             loop_time.let_pass(700)
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(world: World, loop_time: LoopTime):
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    world: World, loop_time: LoopTime, monkeypatch: pytest.MonkeyPatch
+):
     """408 as a problem, and nothing is made."""
+    monkeypatch.setattr(database, "ANSWER_SECONDS", 1e9)  # its time passes as well
+    monkeypatch.setattr(database, "HUNG_SECONDS", 1e9)
     async with serving(world, body_seconds=1000) as port, line(port) as one:
         head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Token {world.api.token}\r\n"
         await one.send((head + "Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{").encode())
