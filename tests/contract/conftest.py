@@ -13,6 +13,10 @@ import sqlalchemy as sa
 from scheduler.store.database import Database
 from scheduler.store.migrate import upgrade
 
+#: Seconds to wait for a lock. A little sooner, PostgreSQL ends sessions that are idle in a transaction, as those
+#: of a busy machine are now and then.
+PATIENCE = 60
+
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 async def database(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> AsyncIterator[Database]:
@@ -23,7 +27,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, migrated: Pat
     else:
         template = request.getfixturevalue("migrated_postgresql")
         url = empty_postgresql(request.getfixturevalue("postgresql_url"), template=template)
-    database = Database(url)
+    database = Database(url, wait_seconds=PATIENCE)
     yield database
     await database.close()
 

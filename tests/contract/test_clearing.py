@@ -364,7 +364,7 @@ async def test_two_daemons_that_begin_at_once_do_not_both_clean(database: Databa
     def take(connection: sa.Connection, name: str) -> bool:
         return identity.take_duty(connection, "x", name, now=NOW, until=NOW + SECOND)
 
-    other = Database(database.url.render_as_string(hide_password=False))
+    other = Database(database.url.render_as_string(hide_password=False), wait_seconds=60)
     try:
         both = await asyncio.gather(
             database.write(lambda c: take(c, "a")), other.write(lambda c: take(c, "b"))

@@ -303,7 +303,7 @@ async def test_of_two_daemons_that_claim_one_due_time_one_wins(database: Databas
 async def test_two_connections_that_claim_at_once_do_not_both_win(database: Database) -> None:
     """As two daemons would: each with a writer of its own on the same database."""
     made = [await make_job(database, f"job {n}") for n in range(20)]
-    other = Database(database.url.render_as_string(hide_password=False))
+    other = Database(database.url.render_as_string(hide_password=False), wait_seconds=60)
     try:
         both = await asyncio.gather(
             *(
