@@ -147,8 +147,8 @@ class JobUseCases:
             return job, stop_all(connection, job.id, now, reason)
 
         def forget(connection: Connection) -> None:
-            for one in execs.open_of_job(connection, job.id):
-                execs.delete(connection, one.id)
+            for run in execs.open_of_job(connection, job.id):
+                execs.delete(connection, run.id)
 
         # From this commit on, the job is invisible. It takes the same time for any number of runs: they are deleted
         # in batches, by a later daemon if this one stops.
@@ -164,6 +164,6 @@ class JobUseCases:
 def stop_all(connection: Connection, job_id: int, now: datetime, reason: str) -> list[str]:
     """Request the stop of all open runs of a job; returns their ids."""
     going = execs.open_of_job(connection, job_id)
-    for one in going:
-        execs.stop(connection, one, now=now, reason=reason)
-    return [one.id for one in going]
+    for run in going:
+        execs.stop(connection, run, now=now, reason=reason)
+    return [run.id for run in going]
