@@ -16,7 +16,7 @@ import click
 from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import find_job, local
-from api.cli.tables import show, show_each, show_fields, table
+from api.cli.tables import limited, show, show_each, show_fields, table
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -232,14 +232,7 @@ def test(hook_id: str, *, as_json: bool, quiet: bool) -> None:
 @hook.command()
 @_id
 @click.option("--status", type=click.Choice(DELIVERY_STATUSES), help="Only deliveries with this status.")
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, 1_000),
-    default=20,
-    show_default=True,
-    help="The number of deliveries to show.",
-)
+@limited("deliveries")
 @_json
 @_quiet
 @explained

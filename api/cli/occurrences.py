@@ -9,7 +9,7 @@ import click
 from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import When, find_job, local
-from api.cli.tables import show, table
+from api.cli.tables import limited, show, table
 
 OUTCOMES = ("ran", "skipped", "missed", "expired")
 
@@ -21,14 +21,7 @@ OUTCOMES = ("ran", "skipped", "missed", "expired")
 @click.option(
     "--outcome", type=click.Choice(OUTCOMES), multiple=True, help="Only this outcome. Can be repeated."
 )
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, 1_000),
-    default=20,
-    show_default=True,
-    help="The number of due times to show.",
-)
+@limited("due times")
 @click.option("--namespace", help="The job's namespace, if several namespaces have a job with this name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @explained

@@ -13,7 +13,7 @@ from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import When, find_job, find_run, local, run_path, unix
 from api.cli.replays import diff, replay
-from api.cli.tables import show, show_each, show_fields, table
+from api.cli.tables import limited, show, show_each, show_fields, table
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -102,14 +102,7 @@ runs.add_command(diff)
 
 @runs.command(name="list")
 @_filters
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, 1_000),
-    default=20,
-    show_default=True,
-    help="The number of runs to show.",
-)
+@limited("runs")
 @_json
 @_quiet
 @explained

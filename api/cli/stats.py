@@ -9,7 +9,7 @@ import click
 from api.cli import completing
 from api.cli.failing import explained
 from api.cli.references import When, find_job, local
-from api.cli.tables import show, table
+from api.cli.tables import limited, show, table
 
 
 @click.command()
@@ -21,14 +21,7 @@ from api.cli.tables import show, table
     help="Only runs created since then: 2h (ago), or a date and time. Default: the last day.",
 )
 @click.option("--until", type=When(), help="Only runs created until then.")
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, 1_000),
-    default=20,
-    show_default=True,
-    help="The number of jobs to show.",
-)
+@limited("jobs")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's response as JSON.")
 @explained
 def stats(

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -29,6 +29,18 @@ _WHOLE: Final = frozenset(
 #: The smallest width to which a column is shortened.
 _NARROWEST: Final = 8
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def limited(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``-n`` of a list, which limits how many things are shown."""
+    return click.option(
+        "-n",
+        "--limit",
+        type=click.IntRange(1, 1_000),
+        default=20,
+        show_default=True,
+        help=f"The number of {what} to show.",
+    )
 
 
 def show(found: object) -> None:

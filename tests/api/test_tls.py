@@ -16,27 +16,7 @@ import pytest
 
 from api.server.tls import load_certificate, tls_context
 from scheduler.domain.errors import SettingsError
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    files = folder / f"{name}.pem", folder / f"{name}.key"
-    words = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(
-        ["openssl", *words, *subject, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True
-    )
-    return files
+from tests.lab.certificates import self_signed
 
 
 @asynccontextmanager
@@ -87,7 +67,7 @@ def subject_of(shown: bytes) -> str:
 
 async def test_the_api_speaks_tls_and_takes_a_renewed_certificate(tmp_path: Path):
     """HTTPS with HSTS; SIGHUP reads the files again; a renewal that failed leaves the old one in use."""
-    cert, key = certificate(tmp_path, "first")
+    cert, key = self_signed(tmp_path, "first")
     async with daemon(tmp_path, TIMEBALL_TLS_CERT=str(cert), TIMEBALL_TLS_KEY=str(key)) as (url, process):
         assert url.startswith("https://127.0.0.1:")
         assert await common_name(url) == "first"
@@ -99,7 +79,7 @@ async def test_the_api_speaks_tls_and_takes_a_renewed_certificate(tmp_path: Path
         process.send_signal(signal.SIGHUP)
         await _until(lambda: "certificate_not_renewed" in (tmp_path / "log").read_text())
         assert await common_name(url) == "first"
-        for new, old in zip(certificate(tmp_path, "second"), (cert, key), strict=True):
+        for new, old in zip(self_signed(tmp_path, "second"), (cert, key), strict=True):
             new.replace(old)
         process.send_signal(signal.SIGHUP)
         await _until(lambda: "certificate_renewed" in (tmp_path / "log").read_text())
@@ -114,13 +94,13 @@ async def _until(look: object) -> None:
 
 def test_what_is_older_than_tls_1_2_is_not_spoken(tmp_path: Path):
     """Neither 1.0 nor 1.1 nor SSL."""
-    assert tls_context(*certificate(tmp_path, "a")).minimum_version is ssl.TLSVersion.TLSv1_2
+    assert tls_context(*self_signed(tmp_path, "a")).minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 def test_files_that_do_not_fit_are_refused_with_their_names(tmp_path: Path):
     """Missing, no certificate, another's key, and a key with a password."""
-    cert, key = certificate(tmp_path, "a")
-    other = certificate(tmp_path, "b")[1]
+    cert, key = self_signed(tmp_path, "a")
+    other = self_signed(tmp_path, "b")[1]
     locked = tmp_path / "locked.key"
     words = ["openssl", "ec", "-in", key, "-out", locked, "-aes128", "-passout", "pass:secret"]
     subprocess.run(words, check=True, capture_output=True)

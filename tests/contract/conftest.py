@@ -32,6 +32,11 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, migrated: Pat
     await database.close()
 
 
+def another(database: Database) -> Database:
+    """The same database as another daemon sees it, with a writer of its own."""
+    return Database(database.url.render_as_string(hide_password=False), wait_seconds=PATIENCE)
+
+
 @pytest.fixture(scope="session")
 def migrated_postgresql(postgresql_url: str) -> str:
     """The name of a database with all tables and nothing in them, which new ones can be copies of."""

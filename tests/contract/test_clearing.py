@@ -23,6 +23,7 @@ from scheduler.store.database import Database
 from scheduler.store.logs import ChunkRow, insert
 from scheduler.store.tables import discarded_logs, log_chunks
 from scheduler.store.tables import execs as exec_rows
+from tests.contract.conftest import another
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
@@ -364,7 +365,7 @@ async def test_two_daemons_that_begin_at_once_do_not_both_clean(database: Databa
     def take(connection: sa.Connection, name: str) -> bool:
         return identity.take_duty(connection, "x", name, now=NOW, until=NOW + SECOND)
 
-    other = Database(database.url.render_as_string(hide_password=False), wait_seconds=60)
+    other = another(database)
     try:
         both = await asyncio.gather(
             database.write(lambda c: take(c, "a")), other.write(lambda c: take(c, "b"))

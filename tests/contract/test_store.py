@@ -29,6 +29,7 @@ from scheduler.planning.abandon import abandon
 from scheduler.planning.claims import PACE, Claims, DueTimes, SharedRow, claim
 from scheduler.store import execs, identity, jobs, ledger, logs, queue, tables
 from scheduler.store.database import Database
+from tests.contract.conftest import another
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -303,7 +304,7 @@ async def test_of_two_daemons_that_claim_one_due_time_one_wins(database: Databas
 async def test_two_connections_that_claim_at_once_do_not_both_win(database: Database) -> None:
     """As two daemons would: each with a writer of its own on the same database."""
     made = [await make_job(database, f"job {n}") for n in range(20)]
-    other = Database(database.url.render_as_string(hide_password=False), wait_seconds=60)
+    other = another(database)
     try:
         both = await asyncio.gather(
             *(

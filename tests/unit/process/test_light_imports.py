@@ -14,6 +14,7 @@ import pytest
 
 from scheduler.notify.addresses import AddressPolicy
 from scheduler.notify.posting import Poster
+from tests.lab.certificates import self_signed
 
 PROGRAM = """
     import asyncio, ssl, sys
@@ -38,29 +39,7 @@ PROGRAM = """
 """
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate for localhost, with its key."""
-    file = tmp_path / "localhost.pem"
-    words = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(
-        ["openssl", *words, *subject, "-out", file, "-keyout", file], check=True, capture_output=True
-    )
-    return file
-
-
-async def receiver(certificate: Path) -> asyncio.Server:
+async def receiver(certificate: Path, key: Path) -> asyncio.Server:
     """A server that speaks TLS, and answers whatever it is asked with 204."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,16 +48,17 @@ async def receiver(certificate: Path) -> asyncio.Server:
         writer.close()
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(certificate, key)
     return await asyncio.start_server(answer, "localhost", 0, ssl=context)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_certificates_that_are_read_late_are_checked_all_the_same(
-    certificate: Path, is_known: bool
+    tmp_path: Path, is_known: bool
 ) -> None:
     """A connection to a server whose authority the system knows succeeds, and to any other it does not."""
-    server = await receiver(certificate)
+    certificate, key = self_signed(tmp_path, "localhost")
+    server = await receiver(certificate, key)
     port = server.sockets[0].getsockname()[1]
     known = {"SSL_CERT_FILE": str(certificate)} if is_known else {}
     process = await asyncio.create_subprocess_exec(
@@ -93,10 +73,11 @@ async def test_certificates_that_are_read_late_are_checked_all_the_same(
 
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_a_hook_is_delivered_only_to_a_receiver_whose_certificate_is_good(
-    certificate: Path, is_known: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, is_known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the authorities that the system knows; the failure says what is wrong."""
-    server = await receiver(certificate)
+    certificate, key = self_signed(tmp_path, "localhost")
+    server = await receiver(certificate, key)
     port = server.sockets[0].getsockname()[1]
     if is_known:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
