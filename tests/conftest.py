@@ -105,7 +105,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class Tallies:
-    """What has to be counted over all reports, whoever ran the tests."""
+    """Counts over all reports, from whichever process they come."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config

@@ -148,9 +148,8 @@ class Query(Mapping[str, str]):
             raise InvalidInputError(
                 FieldError(name, text, "has 13 digits and looks like milliseconds", f"use seconds: {seconds}")
             )
-        if (
-            text is not None and _SECONDS.fullmatch(text) and len(text) != 8
-        ):  # eight digits are a date: 20260131
+        # Eight digits are a date: 20260131.
+        if text is not None and _SECONDS.fullmatch(text) and len(text) != 8:
             whole, _, decimals = text.partition(".")
             micros = int(decimals.ljust(6, "0")) if decimals else 0
             return _EPOCH + timedelta(seconds=int(whole), microseconds=micros)

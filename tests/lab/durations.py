@@ -1,4 +1,4 @@
-"""How long each file of tests takes, as it was measured once: whoever shares the tests out begins with the longest.
+"""How long each test file takes, as measured once; distributed test runs start with the longest.
 
 `deploy/test --record-durations` writes it anew. It changes the order alone: what it says may be old or wrong, and
 every test is still run. A file that it does not know is thought to be long: a new one had better not begin last.
