@@ -7,7 +7,7 @@ not depend on jobs or the database, nor on what is done with the output.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,13 +34,12 @@ from scheduler.engine.docker_secret_files import (
     remove_with_volume,
 )
 from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream
-from scheduler.engine.docker_words import EngineRefusedError, is_disk_full, readable
+from scheduler.engine.docker_words import EngineRefusedError, is_disk_full, is_trouble, readable
 from scheduler.engine.errors import (
     EngineTroubledError,
     EngineUnavailableError,
     ImageMissingError,
     LaunchError,
-    LaunchForgottenError,
     RunGoneError,
 )
 from scheduler.engine.frames import parse_time
@@ -186,24 +185,25 @@ class DockerEngine:
         params = {"stream": "1", "stdout": "1", "stderr": "1"}
         return await self._frames("POST", handle, "attach", params, timestamps=False)
 
-    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
+    async def start(
+        self,
+        handle: Handle,
+        files: Sequence[SecretFile] = (),
+        *,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Start a container's main process; does nothing if it is already running."""
         async with in_place(self._api, handle, files, installation=self._installation):
-            await self._start(handle)
+            await self._start(handle, before)
 
-    async def _start(self, handle: Handle) -> None:
+    async def _start(self, handle: Handle, before: Callable[[], Awaitable[None]] | None) -> None:
         try:
-            await self._api.starting(lambda client: client.start(handle.engine_id))
+            await self._api.starting(lambda client: client.start(handle.engine_id), before=before)
         except EngineRefusedError as error:
             if error.in_trouble:
                 raise EngineTroubledError(str(error)) from error
             if error.status == 404 and "no such container" in error.words.lower():
                 raise _gone(handle) from error
-            if error.names_forgotten_process:
-                raise LaunchForgottenError(
-                    "the engine was killed while it started the container, and does not know its process, "
-                    f"which may still be running on the engine's host: {error.words}"
-                ) from error
             raise LaunchError(f"the container cannot be started: {_explained(error)}") from error
 
     async def inspect(self, handle: Handle) -> RunStatus:
@@ -357,6 +357,7 @@ def _status(container: dict[str, Any]) -> RunStatus:
     if state is RunState.ENDED and started_at is None:  # is being removed without having run
         state = RunState.GONE
     ended = state is RunState.ENDED
+    error = readable(state_facts.get("Error") or "") or None
     if ended and started_at and finished_at:
         # The engine records the start afterwards: a process that runs for a millisecond ends before it 'started'.
         started_at = min(started_at, finished_at)
@@ -366,7 +367,8 @@ def _status(container: dict[str, Any]) -> RunStatus:
         oom_killed=bool(state_facts.get("OOMKilled")),
         started_at=started_at,
         finished_at=finished_at if ended else None,
-        error=readable(state_facts.get("Error") or "") or None,
+        error=error,
+        start_failed=state is RunState.CREATED and error is not None and not is_trouble(error),
         image_id=container.get("Image"),
         environment=dict(entry.partition("=")[::2] for entry in container.get("Config", {}).get("Env") or ()),
     )

@@ -65,6 +65,11 @@ class PrivateEngine:
         subprocess.run(["ip", "netns", "add", self._name], check=True)
         subprocess.run(["ip", "-n", self._name, "link", "set", "lo", "up"], check=True)
 
+    @property
+    def runtime_folder(self) -> Path:
+        """Where its runtime has a folder for each container that it has made; it may not be there yet."""
+        return self._folder / "exec/runtime-runc/moby"
+
     def start(self) -> None:
         """Start it, again too, and return when it answers."""
         command = ["nsenter", f"--net=/run/netns/{self._name}", "unshare", "--uts", "dockerd"]
@@ -104,7 +109,7 @@ class PrivateEngine:
             if pid := json.loads(noted.read_text())["State"]["Pid"]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self._end_forgotten()
+        self.end_forgotten()
         self._unmount()
         for part in ("data", "exec"):
             shutil.rmtree(self._folder / part)
@@ -151,7 +156,7 @@ class PrivateEngine:
             for found in own.containers(all=True, quiet=True):
                 own.remove_container(found["Id"], v=True, force=True)
         self.stop()
-        self._end_forgotten()
+        self.end_forgotten()
         self._unmount()
         shutil.rmtree(self._folder)
         subprocess.run(["ip", "netns", "delete", self._name], check=True)
@@ -161,7 +166,7 @@ class PrivateEngine:
         for mount in sorted((m for m in mounts if m.startswith(str(self._folder))), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=True)
 
-    def _end_forgotten(self) -> None:
+    def end_forgotten(self) -> None:
         """End the keepers of processes that it started and forgot; nobody else would."""
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has ended meanwhile
