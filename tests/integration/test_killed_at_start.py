@@ -49,7 +49,9 @@ async def _kill_amid(
     begun = asyncio.create_task(asyncio.to_thread(_await_process, engine, known))
     run = await timeball.trigger(job, runtime_vars={"RUN": str(number)})
     await begun
-    await asyncio.to_thread(time.sleep, pause)  # the moment varies, and nothing tells when an engine notes a start
+    await asyncio.to_thread(
+        time.sleep, pause
+    )  # the moment varies, and nothing tells when an engine notes a start
     if with_daemon:
         engine.kill()
         await timeball.kill()
