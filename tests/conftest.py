@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.lab import durations
+from tests.lab import durations, promises
 from tests.lab.databases import migrated
 from tests.lab.engine import (
     busybox_image,
@@ -74,6 +74,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write down how long each file takes, for the order in which they are shared out",
     )
+    group.addoption(
+        "--record-engines",
+        action="store_true",
+        help="write down which promises hold on this engine, for the table in docs/engines.md",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -83,6 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = Counter()
     config.stash[SPENT] = Counter()
     config.pluginmanager.register(Tallies(config))
+    config.pluginmanager.register(promises.Recorder(), "promises")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -90,6 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         durations.longest_first(items)
     for item in items:
+        item.user_properties += [("promise", name) for name in promises.names_of(item)]
         for mark in ON_REQUEST:
             if item.get_closest_marker(mark) and not config.getoption(f"--{mark}"):
                 item.add_marker(pytest.mark.skip(reason=f"runs only with --{mark}"))
@@ -123,8 +130,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if (output := getattr(config, "workeroutput", None)) is not None:
         output["left_out"] = [[*what, count] for what, count in config.stash[LEFT_OUT].items()]
-    elif config.getoption("--record-durations"):
+        return
+    if config.getoption("--record-durations"):
         durations.record(config.stash[SPENT])
+    if config.getoption("--record-engines"):
+        shown: promises.Recorder = config.pluginmanager.get_plugin("promises")
+        promises.record(engine_kind(find_engine_url()), shown.results)
 
 
 @pytest.hookimpl(optionalhook=True)

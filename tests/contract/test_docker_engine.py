@@ -71,6 +71,7 @@ async def far_scene(proxy: EngineProxy, busybox_image: str, installation: str) -
         await made.engine.close()
 
 
+@pytest.mark.promise("limits")
 @pytest.mark.engine
 async def test_a_container_has_the_limits_labels_and_settings_of_its_spec(
     scene: Scene, engine_client: APIClient, installation: str
@@ -111,6 +112,7 @@ async def test_a_container_has_the_limits_labels_and_settings_of_its_spec(
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("created-once")
 @pytest.mark.engine
 async def test_a_container_that_somebody_renamed_is_found_all_the_same(
     scene: Scene, engine_client: APIClient
@@ -126,6 +128,7 @@ async def test_a_container_that_somebody_renamed_is_found_all_the_same(
     assert await scene.engine.find(spec.exec_id) is None
 
 
+@pytest.mark.promise("limits")
 @pytest.mark.engine
 async def test_a_container_may_do_what_its_spec_says_and_nothing_more(scene: Scene) -> None:
     """Seen from within, by the kernel's own account: powers, limits, who it is, what it can write to."""
@@ -173,6 +176,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.promise("limits")
 @pytest.mark.engine
 async def test_a_mount_is_seen_and_is_read_only_where_that_is_asked(scene: Scene, directory: Path) -> None:
     """A source that does not exist is refused, and is not made."""
@@ -192,6 +196,7 @@ async def test_a_mount_is_seen_and_is_read_only_where_that_is_asked(scene: Scene
     assert set(os.listdir(directory)) == {"note", "yes"}  # noqa: PTH208
 
 
+@pytest.mark.promise("own-only")
 @pytest.mark.engine
 async def test_foreign_containers_and_those_of_other_installations_are_not_ours(
     scene: Scene, engine_client: APIClient, engine_url: str
@@ -228,6 +233,7 @@ async def test_foreign_containers_and_those_of_other_installations_are_not_ours(
         engine_client.remove_container(foreign_id, force=True)
 
 
+@pytest.mark.promise("exit-codes")
 @pytest.mark.engine
 @pytest.mark.parametrize(
     ("command", "words"),
@@ -246,6 +252,7 @@ async def test_what_cannot_be_run_fails_at_the_start(
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("limits")
 @pytest.mark.engine
 async def test_too_little_memory_is_refused_with_a_reason(scene: Scene) -> None:
     """The engine's own minimum stands in the error."""
@@ -272,6 +279,7 @@ async def test_an_engine_over_tcp_is_like_one_over_a_socket(far_scene: Scene) ->
     await far_scene.engine.remove(handle)
 
 
+@pytest.mark.promise("engine-death")
 @pytest.mark.engine
 async def test_an_engine_that_comes_late_is_found(far_scene: Scene, proxy: EngineProxy) -> None:
     """Absent at first, gone again later: each call tells how it is now."""
@@ -288,6 +296,7 @@ async def test_an_engine_that_comes_late_is_found(far_scene: Scene, proxy: Engin
     assert (await far_scene.engine.capacity()).cpus > 0
 
 
+@pytest.mark.promise("events")
 @pytest.mark.engine
 async def test_a_connection_that_breaks_ends_events_with_an_error_and_leaves_runs_alone(
     far_scene: Scene, proxy: EngineProxy
@@ -306,6 +315,7 @@ async def test_a_connection_that_breaks_ends_events_with_an_error_and_leaves_run
             await far_scene.engine.stop(handle, 0)
 
 
+@pytest.mark.promise("engine-death")
 @pytest.mark.engine
 async def test_an_engine_that_hangs_is_given_up_in_time(
     far_scene: Scene, proxy: EngineProxy, installation: str
@@ -381,6 +391,7 @@ async def test_an_address_where_no_engine_answers_is_told_apart_from_none() -> N
     server.close()
 
 
+@pytest.mark.promise("pulls")
 @pytest.mark.engine
 async def test_a_registry_that_stalls_is_a_failed_pull(engine_url: str, installation: str) -> None:
     """The engine is well, the registry says nothing: the pull ends, and says that nothing came."""
@@ -419,6 +430,7 @@ def test_an_address_of_no_known_kind_is_a_wrong_setting(url: str) -> None:
         DockerEngine(url, installation="x")
 
 
+@pytest.mark.promise("events")
 @pytest.mark.engine
 async def test_the_events_break_when_they_cannot_go_on(far_scene: Scene, proxy: EngineProxy) -> None:
     """After a break and a new subscription, events are heard again."""

@@ -57,6 +57,7 @@ class _Holders:
         return len(self._client.containers(all=True, filters={"label": self._labels}))
 
 
+@pytest.mark.promise("secrets")
 async def test_a_far_engine_keeps_the_value_in_memory_alone(
     far_scene: Scene, engine_client: APIClient, holders: _Holders
 ) -> None:
@@ -83,6 +84,7 @@ async def test_a_far_engine_keeps_the_value_in_memory_alone(
     assert mount["Name"] not in json.dumps(engine_client.volumes())
 
 
+@pytest.mark.promise("secrets")
 async def test_a_start_that_fails_leaves_no_holder(far_scene: Scene, holders: _Holders) -> None:
     """Nor a volume, once the container is removed."""
     engine = far_scene.engine
@@ -107,6 +109,7 @@ async def test_files_that_the_engine_does_not_take_fail_the_launch(
     await engine.close()
 
 
+@pytest.mark.promise("secrets")
 async def test_a_holder_that_a_dead_daemon_left_is_replaced_or_removed(
     far_scene: Scene, engine_client: APIClient, holders: _Holders, installation: str
 ) -> None:

@@ -82,6 +82,7 @@ async def registry_scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]
         await made.engine.close()
 
 
+@pytest.mark.promise("exit-codes")
 async def test_a_run_that_exits_0_ends_with_that_code_and_its_times(scene: Scene) -> None:
     """The status has the exit code and two aware times in order."""
     before = datetime.now(UTC)
@@ -96,6 +97,7 @@ async def test_a_run_that_exits_0_ends_with_that_code_and_its_times(scene: Scene
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("exit-codes")
 async def test_a_run_that_exits_3_ends_with_that_code(scene: Scene) -> None:
     """A failure's own code is kept, and nothing else is blamed."""
     _, status, handle = await scene.run(scene.spec(EXITS_3))
@@ -103,6 +105,7 @@ async def test_a_run_that_exits_3_ends_with_that_code(scene: Scene) -> None:
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("out-of-memory")
 async def test_a_run_beyond_its_memory_is_told_apart_from_other_deaths(scene: Scene) -> None:
     """The kernel's kill shows as such, not only as exit code 137."""
     _, status, handle = await scene.run(scene.spec(RUNS_OUT_OF_MEMORY, memory_bytes=16 << 20))
@@ -110,6 +113,7 @@ async def test_a_run_beyond_its_memory_is_told_apart_from_other_deaths(scene: Sc
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("output")
 async def test_stdout_and_stderr_are_kept_apart(scene: Scene) -> None:
     """Each stream has its own bytes, in order."""
     frames, _, handle = await scene.run(scene.spec(TALKS))
@@ -119,6 +123,7 @@ async def test_stdout_and_stderr_are_kept_apart(scene: Scene) -> None:
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("output")
 async def test_binary_output_is_intact(scene: Scene) -> None:
     """Every value a byte can have comes through, however often."""
     frames, _, handle = await scene.run(scene.spec(PRINTS_EVERY_BYTE))
@@ -126,6 +131,7 @@ async def test_binary_output_is_intact(scene: Scene) -> None:
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("output")
 async def test_a_line_of_10_mb_without_newline_is_intact(scene: Scene) -> None:
     """No length of line is too much, and none needs an end."""
     frames, _, handle = await scene.run(scene.spec(PRINTS_A_LONG_LINE))
@@ -133,6 +139,7 @@ async def test_a_line_of_10_mb_without_newline_is_intact(scene: Scene) -> None:
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("output")
 async def test_nothing_is_lost_that_is_printed_in_the_first_moment(scene: Scene) -> None:
     """Attached before the start, the first bytes are there every time."""
     for _ in range(5):
@@ -142,6 +149,7 @@ async def test_nothing_is_lost_that_is_printed_in_the_first_moment(scene: Scene)
         await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("output-after")
 async def test_the_log_endpoint_has_the_bytes_that_were_attached_to(scene: Scene) -> None:
     """After the end, the engine has kept exactly what it sent."""
     for command in (TALKS, PRINTS_EVERY_BYTE, PRINTS_A_LONG_LINE):
@@ -153,6 +161,7 @@ async def test_the_log_endpoint_has_the_bytes_that_were_attached_to(scene: Scene
         await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("output-after")
 async def test_logs_can_carry_the_engines_times(scene: Scene) -> None:
     """Asked for, each frame has an aware time, and its bytes are the same as without."""
     attached, status, handle = await scene.run(scene.spec(TALKS))
@@ -189,6 +198,7 @@ async def test_a_closed_stream_ends_and_leaves_the_container_running(scene: Scen
         assert (await scene.engine.inspect(handle)).state is RunState.RUNNING
 
 
+@pytest.mark.promise("pulls")
 async def test_a_missing_image_is_a_failed_pull_with_the_registrys_words(registry_scene: Scene) -> None:
     """The error says which image, and why in the registry's own words."""
     with pytest.raises(ImagePullError, match=rf"{registry_scene.missing_image}.*not found"):
@@ -197,6 +207,7 @@ async def test_a_missing_image_is_a_failed_pull_with_the_registrys_words(registr
         )
 
 
+@pytest.mark.promise("pulls")
 async def test_an_image_is_pulled_only_when_it_is_not_present(registry_scene: Scene) -> None:
     """The first call asks the registry and tells its progress, the second finds the image."""
     engine, image = registry_scene.engine, registry_scene.registry_image
@@ -212,6 +223,7 @@ async def test_an_image_is_pulled_only_when_it_is_not_present(registry_scene: Sc
     assert found == replace(pulled, pulled=False)
 
 
+@pytest.mark.promise("pulls")
 async def test_always_asks_the_registry_and_never_does_not(registry_scene: Scene) -> None:
     """'never' refuses what is missing and takes what is there; 'always' pulls what is there."""
     engine, image = registry_scene.engine, registry_scene.registry_image
@@ -242,6 +254,7 @@ async def test_a_container_of_an_image_that_is_not_there_is_refused(scene: Scene
         await scene.engine.create(scene.spec(EXITS_0, image="timeball-test/not-here:1"))
 
 
+@pytest.mark.promise("exit-codes")
 async def test_a_command_that_does_not_exist_fails_at_the_start(scene: Scene) -> None:
     """The error names the command; the container never ran, and its stream ends."""
     handle = await scene.engine.create(scene.spec(NO_SUCH_COMMAND))
@@ -255,12 +268,14 @@ async def test_a_command_that_does_not_exist_fails_at_the_start(scene: Scene) ->
     await scene.engine.remove(handle)
 
 
+@pytest.mark.promise("exit-codes")
 async def test_an_image_without_a_command_needs_one(scene: Scene) -> None:
     """Neither the job nor the image says what to run, and the error says so."""
     with pytest.raises(LaunchError, match=r"(?i)no command specified"):
         await scene.engine.create(scene.spec(None))
 
 
+@pytest.mark.promise("limits")
 async def test_more_processors_than_there_are_is_refused_with_a_reason(scene: Scene) -> None:
     """The engine's own figure stands in the error."""
     capacity = await scene.engine.capacity()
@@ -276,6 +291,7 @@ async def test_an_engine_tells_the_time(scene: Scene) -> None:
     assert before - timedelta(seconds=1) <= told <= datetime.now(UTC) + timedelta(seconds=1)
 
 
+@pytest.mark.promise("created-once")
 async def test_creating_twice_finds_the_first(scene: Scene) -> None:
     """One exec has one container, whatever happens in between."""
     spec = scene.spec(EXITS_3)
@@ -292,6 +308,7 @@ async def test_creating_twice_finds_the_first(scene: Scene) -> None:
     assert await scene.engine.find(spec.exec_id) is None
 
 
+@pytest.mark.promise("created-once")
 async def test_starting_a_running_container_changes_nothing(scene: Scene) -> None:
     """The second start finds it running."""
     async with scene.started(NEVER_STOPS) as (handle, _):
@@ -300,6 +317,7 @@ async def test_starting_a_running_container_changes_nothing(scene: Scene) -> Non
         assert await scene.engine.inspect(handle) == before
 
 
+@pytest.mark.promise("stop")
 async def test_a_stop_lets_the_process_end_by_itself(scene: Scene) -> None:
     """SIGTERM comes first, and what the process does about it counts."""
     async with scene.started(STOPS_WHEN_ASKED) as (handle, frames):
@@ -311,6 +329,7 @@ async def test_a_stop_lets_the_process_end_by_itself(scene: Scene) -> None:
         await scene.engine.stop(handle, 30)
 
 
+@pytest.mark.promise("stop")
 async def test_a_stop_kills_what_does_not_end_in_time(scene: Scene) -> None:
     """After the grace period comes SIGKILL, which is no lack of memory."""
     async with scene.started(NEVER_STOPS) as (handle, frames):
@@ -320,6 +339,7 @@ async def test_a_stop_kills_what_does_not_end_in_time(scene: Scene) -> None:
         assert (status.state, status.exit_code, status.oom_killed) == (RunState.ENDED, 137, False)
 
 
+@pytest.mark.promise("stop")
 async def test_a_kill_does_not_wait(scene: Scene) -> None:
     """SIGKILL ends it at once, and killing what has ended is fine."""
     async with await scene.engine.events() as events, scene.started(NEVER_STOPS) as (handle, frames):
@@ -353,6 +373,7 @@ async def test_a_running_container_can_be_removed(scene: Scene) -> None:
     assert (await scene.engine.inspect(handle)).state is RunState.GONE
 
 
+@pytest.mark.promise("events")
 async def test_events_tell_a_runs_start_end_and_removal(scene: Scene) -> None:
     """In that order, with the exec's id, the exit code and a time."""
     async with await scene.engine.events() as events:
@@ -411,6 +432,7 @@ SECRET_FILES = (
 )
 
 
+@pytest.mark.promise("secrets")
 async def test_secret_files_are_there_when_the_process_begins_and_go_with_the_container(scene: Scene) -> None:
     """In memory and for the container's user, also where the root is read-only; a start anew brings them again."""
     spec = replace(

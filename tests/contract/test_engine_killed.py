@@ -19,6 +19,7 @@ from tests.lab.private_engine import PrivateEngine
 pytestmark = pytest.mark.engine
 
 
+@pytest.mark.promise("engine-death")
 async def test_a_killed_engine_is_noticed_and_its_return_too(
     private_engine: PrivateEngine, busybox_image: str
 ) -> None:
@@ -76,6 +77,7 @@ async def test_an_engine_that_was_killed_before_it_noted_a_start_shows_no_trace_
     await engine.close()
 
 
+@pytest.mark.promise("engine-death")
 async def test_a_frozen_engine_is_given_up_in_time_and_used_again(
     private_engine: PrivateEngine, busybox_image: str
 ) -> None:

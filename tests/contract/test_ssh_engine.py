@@ -65,6 +65,7 @@ def sshd(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         process.wait()
 
 
+@pytest.mark.promise("far")
 @pytest.mark.engine
 async def test_an_engine_behind_ssh_is_like_a_local_one(
     sshd: tuple[str, Path], busybox_image: str, installation: str

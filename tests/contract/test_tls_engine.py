@@ -52,6 +52,7 @@ def _openssl(folder: Path, *words: str) -> None:
     subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
 
+@pytest.mark.promise("far")
 @pytest.mark.engine
 async def test_an_engine_over_tls_is_like_a_local_one_and_strangers_are_refused(
     tmp_path: Path, engine_url: str, busybox_image: str, installation: str

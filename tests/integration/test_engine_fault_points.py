@@ -83,6 +83,7 @@ async def _check(timeball: Timeball, point: Point, job: int, run: str) -> None:
     assert len(await timeball.execs(job)) == 1
 
 
+@pytest.mark.promise("started-once")
 async def test_an_engine_that_dies_between_two_steps_of_a_run_costs_no_more_than_that_run_and_tells_its_true_end(
     private_engine: PrivateEngine, nursery: Nursery, busybox_image: str, migrated: Path, tmp_path: Path
 ) -> None:

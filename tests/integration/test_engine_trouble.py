@@ -29,6 +29,7 @@ async def _says(timeball: Timeball, status: int, part: str) -> dict[str, str]:
     return checks
 
 
+@pytest.mark.promise("engine-death")
 async def test_an_engine_that_comes_late_is_waited_for(
     private_engine: PrivateEngine, make_timeball: MakeTimeball
 ) -> None:
@@ -53,6 +54,7 @@ async def test_an_engine_that_comes_late_is_waited_for(
     await _says(timeball, 200, "engine LOCAL")
 
 
+@pytest.mark.promise("output-after")
 async def test_an_engine_that_dies_amid_runs_takes_nothing_with_it(
     private_engine: PrivateEngine, make_timeball: MakeTimeball
 ) -> None:
@@ -100,6 +102,7 @@ async def test_an_engine_that_dies_amid_runs_takes_nothing_with_it(
         await until(none_left)
 
 
+@pytest.mark.promise("engine-death")
 async def test_an_engine_that_comes_back_with_nothing_ends_its_runs_and_goes_on(
     private_engine: PrivateEngine,
     make_timeball: MakeTimeball,
@@ -129,6 +132,7 @@ async def test_an_engine_that_comes_back_with_nothing_ends_its_runs_and_goes_on(
     assert (await timeball.until_ended(again, await timeball.trigger(again)))["status"] == "S"
 
 
+@pytest.mark.promise("engine-death")
 async def test_a_run_whose_container_is_taken_away_is_lost_and_says_so(
     timeball: Timeball, engine_client: APIClient
 ) -> None:

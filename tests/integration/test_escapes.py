@@ -32,6 +32,7 @@ ATTEMPTS = {
 FORGED = ("Start running!", "Stopping: requested by admin", "Start pulling image: evil:1")
 
 
+@pytest.mark.promise("limits")
 async def test_nothing_that_a_container_tries_gets_it_out(timeball: Timeball) -> None:
     """Each attempt fails by itself; the run sees its end, and the daemon takes no harm."""
     tries = "\n".join(

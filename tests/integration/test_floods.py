@@ -71,6 +71,7 @@ async def check_exactness(timeball: Timeball, count: int) -> None:
     assert peak_megabytes(timeball.pid) < MOST_MEMORY
 
 
+@pytest.mark.promise("output")
 async def test_every_line_of_both_streams_is_there_once_and_in_order(own_timeball: Timeball) -> None:
     """A hundred thousand to each."""
     await check_exactness(own_timeball, 100_000)
@@ -125,6 +126,7 @@ async def wide(make_timeball: MakeTimeball, engine_url: str) -> Timeball:
     return await make_timeball(config=WIDE.format(url=engine_url))
 
 
+@pytest.mark.promise("output")
 async def test_twenty_containers_that_print_at_once_lose_nothing(wide: Timeball) -> None:
     """Ten thousand lines to each stream of each."""
     await flood(wide, 10_000)

@@ -43,6 +43,7 @@ async def test_a_run_that_exits_with_3_has_failed_with_that_code(timeball: Timeb
     assert "exit code 3" in run["error"]
 
 
+@pytest.mark.promise("out-of-memory")
 async def test_a_run_beyond_its_memory_is_told_from_one_that_was_killed(timeball: Timeball) -> None:
     """The reason is oom_killed, and the words name the size."""
     _, run = await timeball.run(
@@ -53,6 +54,7 @@ async def test_a_run_beyond_its_memory_is_told_from_one_that_was_killed(timeball
     assert "64 MiB" in run["error"]
 
 
+@pytest.mark.promise("out-of-memory")
 async def test_a_run_that_somebody_kills_is_not_out_of_memory(
     timeball: Timeball, engine_client: APIClient
 ) -> None:
@@ -145,6 +147,7 @@ async def test_a_size_larger_than_the_whole_engine_fails_at_once(
     assert "Choose a smaller resource_size" in run["error"]
 
 
+@pytest.mark.promise("limits")
 async def test_a_size_is_the_containers_real_limit(timeball: Timeball, engine_client: APIClient) -> None:
     """Processors, memory without swap, and processes."""
     job = await timeball.create("sleep 60", resource_size="XS", stop_grace_seconds=0)

@@ -63,6 +63,7 @@ async def _kill_amid(
     return run
 
 
+@pytest.mark.promise("started-once")
 @pytest.mark.parametrize(
     "kills", [3, pytest.param(50, marks=pytest.mark.slow)], ids=lambda kills: f"{kills}-kills"
 )

@@ -118,6 +118,7 @@ async def _none_left(timeball: Timeball, client: APIClient) -> None:
     await until(none_left)
 
 
+@pytest.mark.promise("started-once")
 async def test_a_daemon_killed_at_random_moments_loses_and_repeats_nothing(
     own_timeball: Timeball, engine_client: APIClient, dice: random.Random
 ) -> None:

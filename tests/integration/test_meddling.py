@@ -40,6 +40,7 @@ async def _gone(client: APIClient, run: str) -> None:
     await until(gone)
 
 
+@pytest.mark.promise("exit-codes")
 async def test_a_container_that_somebody_stops_or_kills_ends_its_run_with_its_exit_code(
     timeball: Timeball, engine_client: APIClient
 ) -> None:
@@ -128,6 +129,7 @@ async def test_what_somebody_does_to_containers_while_the_daemon_is_down_is_foun
     await until(none_left)
 
 
+@pytest.mark.promise("own-only")
 async def test_a_name_that_a_foreign_container_holds_is_not_taken_from_it(
     own_timeball: Timeball, engine_client: APIClient, busybox_image: str
 ) -> None:

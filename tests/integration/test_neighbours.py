@@ -66,6 +66,7 @@ async def test_a_second_daemon_on_a_data_directory_is_refused(own_timeball: Time
     assert (await own_timeball.run("true"))[1]["status"] == "S"
 
 
+@pytest.mark.promise("own-only")
 async def test_foreign_containers_are_left_alone_and_orphans_of_ours_removed(
     own_timeball: Timeball, containers: Containers
 ) -> None:

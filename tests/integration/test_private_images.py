@@ -76,6 +76,7 @@ async def _run(timeball: Timeball, image: str, **fields: Any) -> tuple[int, dict
     )
 
 
+@pytest.mark.promise("private-images")
 async def test_a_wrong_credential_ends_the_run_with_a_reason_that_names_it(
     guest: Timeball, private_image: str
 ) -> None:
@@ -94,6 +95,7 @@ async def test_a_wrong_credential_ends_the_run_with_a_reason_that_names_it(
     assert "wrong-password-77" not in json.dumps([one, lines])
 
 
+@pytest.mark.promise("private-images")
 async def test_a_private_image_is_pulled_and_the_credential_is_nowhere(
     guest: Timeball, private_image: str, engine_client: APIClient
 ) -> None:
@@ -158,6 +160,7 @@ def _traces(timeball: Timeball, client: APIClient, run: str) -> dict[str, str]:
     return seen
 
 
+@pytest.mark.promise("private-images")
 async def test_another_namespace_does_not_get_the_image_that_is_there(
     guest: Timeball, private_image: str
 ) -> None:

@@ -57,6 +57,7 @@ async def _pull(timeball: Timeball, image: str) -> tuple[dict[str, object], list
     return one, await timeball.lines(job, str(one["id"]), "system")
 
 
+@pytest.mark.promise("pulls")
 async def test_a_registry_that_is_ill_for_a_moment_is_asked_again(
     impatient: Timeball, door: RegistryDoor, image: str
 ) -> None:
@@ -69,6 +70,7 @@ async def test_a_registry_that_is_ill_for_a_moment_is_asked_again(
     assert "503" in tried_again[0]
 
 
+@pytest.mark.promise("pulls")
 async def test_a_registry_that_stays_away_is_given_up(
     impatient: Timeball, door: RegistryDoor, image: str
 ) -> None:
@@ -81,6 +83,7 @@ async def test_a_registry_that_stays_away_is_given_up(
     assert sum("retrying in" in line for line in lines) == 2
 
 
+@pytest.mark.promise("pulls")
 async def test_a_registry_that_denies_is_asked_once(
     impatient: Timeball, door: RegistryDoor, image: str
 ) -> None:
@@ -92,6 +95,7 @@ async def test_a_registry_that_denies_is_asked_once(
     assert not any("retrying in" in line for line in lines)
 
 
+@pytest.mark.promise("pulls")
 async def test_an_image_that_does_not_exist_is_asked_for_once(
     impatient: Timeball, registry: Registry
 ) -> None:
@@ -102,6 +106,7 @@ async def test_an_image_that_does_not_exist_is_asked_for_once(
     assert not any("retrying in" in line for line in lines)
 
 
+@pytest.mark.promise("pulls")
 async def test_a_pull_that_stalls_is_broken_off_and_begun_anew(
     impatient: Timeball, door: RegistryDoor, image: str
 ) -> None:
@@ -114,6 +119,7 @@ async def test_a_pull_that_stalls_is_broken_off_and_begun_anew(
     assert b'timeball_pulls_stalled_total{region="LOCAL"} 1.0' in raw
 
 
+@pytest.mark.promise("pulls")
 async def test_a_pull_that_goes_on_stalling_fails_the_run(
     impatient: Timeball, door: RegistryDoor, image: str
 ) -> None:
@@ -124,6 +130,7 @@ async def test_a_pull_that_goes_on_stalling_fails_the_run(
     assert "no progress for 1 s (3 attempts)" in str(one["error"])
 
 
+@pytest.mark.promise("pulls")
 async def test_a_pull_takes_no_longer_than_it_may_in_all(
     make_timeball: MakeTimeball, door: RegistryDoor, image: str
 ) -> None:
@@ -135,6 +142,7 @@ async def test_a_pull_takes_no_longer_than_it_may_in_all(
     assert "within pull_total_seconds = 1" in str(one["error"])
 
 
+@pytest.mark.promise("pulls")
 async def test_a_run_whose_pull_stalls_can_be_stopped(
     make_timeball: MakeTimeball, door: RegistryDoor, image: str
 ) -> None:
@@ -153,6 +161,7 @@ async def _is_so(what: bool) -> bool:
     return what
 
 
+@pytest.mark.promise("pulls")
 async def test_an_engine_whose_disk_is_full_says_so_on_the_run(
     small_engine: PrivateEngine, make_timeball: MakeTimeball
 ) -> None:

@@ -39,6 +39,7 @@ async def replay(timeball: Timeball, job: int, one: str) -> dict[str, Any]:
     return await timeball.until_ended(job, made["id"])
 
 
+@pytest.mark.promise("same-image")
 async def test_an_image_of_no_registry_is_run_again_by_its_id(
     timeball: Timeball, engine_client: APIClient, local_image: str
 ) -> None:
@@ -55,6 +56,7 @@ async def test_an_image_of_no_registry_is_run_again_by_its_id(
     assert "no longer on the engine" in gone["error"]
 
 
+@pytest.mark.promise("same-image")
 @pytest.mark.registry
 async def test_an_image_of_a_registry_is_fetched_again_by_its_digest_or_known_by_another_name(
     timeball: Timeball, registry: Registry, engine_client: APIClient

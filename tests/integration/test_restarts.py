@@ -35,6 +35,7 @@ async def _snapshot(timeball: Timeball, job: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.promise("output-after")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 async def test_after_a_restart_everything_is_there_and_runs_have_gone_on(
     own_timeball: Timeball, engine_client: APIClient, number: signal.Signals
@@ -86,6 +87,7 @@ async def test_after_a_restart_everything_is_there_and_runs_have_gone_on(
     await until(gone)
 
 
+@pytest.mark.promise("output-after")
 async def test_output_of_an_outage_comes_back_although_the_run_has_ended(
     own_timeball: Timeball, engine_client: APIClient
 ) -> None:

@@ -41,6 +41,7 @@ async def silent_registry() -> AsyncIterator[str]:
     server.close()
 
 
+@pytest.mark.promise("stop")
 async def test_a_stop_asks_first_and_the_run_may_say_its_last_words(timeball: Timeball) -> None:
     """SIGTERM arrives, what is printed then is kept, and the run ends as C with its own exit code."""
     job = await timeball.create(ENDS_WHEN_ASKED)
@@ -54,6 +55,7 @@ async def test_a_stop_asks_first_and_the_run_may_say_its_last_words(timeball: Ti
     assert "Stopping: requested by admin" in await timeball.lines(job, run, "system")
 
 
+@pytest.mark.promise("stop")
 async def test_a_run_that_does_not_care_is_killed_after_its_grace_period(timeball: Timeball) -> None:
     """Not before, and soon after."""
     job = await timeball.create(IGNORES_IT, stop_grace_seconds=2)

@@ -136,3 +136,12 @@ def is_as_shown(printed: str, shown: str) -> bool:
         else:
             parts.append(r"[^\n]*".join(re.escape(part) for part in line.split("…")) + r"\n")
     return re.fullmatch("".join(parts), f"{_plain(printed)}\n" if printed.strip() else "") is not None
+
+
+def with_part(text: str, name: str, part: str) -> str:
+    """The page with that part replaced."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    assert found, f"the page has no '{begin}' … '{end}'"
+    return f"{before}{begin}\n\n{part}\n\n{end}{after}"

@@ -1,7 +1,7 @@
-"""Generates the parts of the reference that come from the code: settings, the command, metrics.
+"""Generates the parts of the manual that come from the code or from test runs.
 
-They are in `docs/reference/` between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. A test compares them, and
-``.venv/bin/python -m tests.manual.reference`` regenerates them.
+They are in `docs/reference/` and `docs/engines.md` between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. A test
+compares them, and ``.venv/bin/python -m tests.manual.reference`` regenerates them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pydantic_core import PydanticUndefined
 from api.cli.main import main
 from scheduler.process.metrics import REGISTRY
 from scheduler.settings.settings import Settings
-from tests.manual.pages import ROOT
+from tests.lab import promises
+from tests.manual.pages import ROOT, with_part
 
 FOLDER: Final = ROOT / "docs" / "reference"
 
@@ -141,16 +142,8 @@ PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
     "settings": (FOLDER / "settings.md", settings),
     "command": (FOLDER / "command.md", command),
     "metrics": (FOLDER / "metrics.md", metrics),
+    "promises": (promises.PAGE, promises.table),
 }
-
-
-def with_part(text: str, name: str, part: str) -> str:
-    """The page with that part replaced."""
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    before, _, rest = text.partition(begin)
-    _, found, after = rest.partition(end)
-    assert found, f"the page has no '{begin}' … '{end}'"
-    return f"{before}{begin}\n\n{part}\n\n{end}{after}"
 
 
 if __name__ == "__main__":

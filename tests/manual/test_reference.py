@@ -9,8 +9,8 @@ import pytest
 
 from scheduler.domain.execution import ExecStatus, FailReason, Outcome, TriggerMode
 from scheduler.domain.job import ConcurrencyPolicy, MisfirePolicy
-from tests.manual.pages import ROOT
-from tests.manual.reference import PARTS, with_part
+from tests.manual.pages import ROOT, with_part
+from tests.manual.reference import PARTS
 
 
 @pytest.mark.parametrize("name", PARTS)
