@@ -17,11 +17,19 @@ LOG_FILES = 2
 It is only read after a crash, for output that the attached stream had not delivered. If a container prints more
 while no daemon is reading, the oldest output is lost.
 """
+_LOG_OPTIONS: Final[dict[str, dict[str, str]]] = {
+    "local": {"max-size": f"{LOG_FILE_MEGABYTES}m", "max-file": str(LOG_FILES), "compress": "false"},
+    "json-file": {"max-size": f"{LOG_FILE_MEGABYTES}m", "max-file": str(LOG_FILES)},
+    # Podman begins the file anew when it is full, and keeps no older one.
+    "k8s-file": {"max-size": f"{LOG_FILE_MEGABYTES * LOG_FILES}m"},
+}
 #: Writable directories for containers with a read-only root; they count towards the container's memory.
 _TEMPORARY: Final = {"/tmp": "rw,nosuid,nodev,mode=1777"}  # noqa: S108 - a path within the container
 
 
-def create_container(client: APIClient, name: str, spec: LaunchSpec, installation: str) -> dict[str, Any]:
+def create_container(
+    client: APIClient, name: str, spec: LaunchSpec, installation: str, *, log_driver: str
+) -> dict[str, Any]:
     """Create a container; returns the engine's answer."""
     labels = {
         **spec.labels,
@@ -38,12 +46,12 @@ def create_container(client: APIClient, name: str, spec: LaunchSpec, installatio
         environment=dict(spec.environment),
         user=spec.user,
         labels=labels,
-        host_config=host_config(client, spec),
+        host_config=host_config(client, spec, log_driver=log_driver),
     )
     return created
 
 
-def host_config(client: APIClient, spec: LaunchSpec) -> dict[str, Any]:
+def host_config(client: APIClient, spec: LaunchSpec, *, log_driver: str) -> dict[str, Any]:
     """The host configuration of a container. A spec cannot request privileges or namespaces of the host."""
     config: dict[str, Any] = client.create_host_config(
         nano_cpus=round(spec.cpus * 1_000_000_000),
@@ -53,14 +61,7 @@ def host_config(client: APIClient, spec: LaunchSpec) -> dict[str, Any]:
         ulimits=None
         if spec.nofile_limit is None
         else [Ulimit(name="nofile", soft=spec.nofile_limit, hard=spec.nofile_limit)],
-        log_config=LogConfig(
-            type="local",
-            config={
-                "max-size": f"{LOG_FILE_MEGABYTES}m",
-                "max-file": str(LOG_FILES),
-                "compress": "false",
-            },
-        ),
+        log_config=LogConfig(type=log_driver, config=_LOG_OPTIONS.get(log_driver, {})),
         cap_drop=["ALL"],
         cap_add=list(spec.capabilities) or None,
         security_opt=["no-new-privileges"] if spec.no_new_privileges else None,

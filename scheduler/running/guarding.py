@@ -20,6 +20,7 @@ from scheduler.engine.errors import (
     EngineTroubledError,
     EngineUnavailableError,
 )
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.protocol import Engine, EventStream, FrameStream
 from scheduler.engine.types import Capacity, EngineFacts, Handle, ImageInfo, LaunchSpec, OwnRun, RunStatus
 from scheduler.process.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
@@ -86,6 +87,11 @@ class GuardedEngine:
         """Like `Engine.capacity`."""
         async with self._call("capacity"):
             return await self._engine.capacity()
+
+    async def profile(self) -> EngineProfile:
+        """Like `Engine.profile`."""
+        async with self._call("profile"):
+            return await self._engine.profile()
 
     async def examine(self) -> EngineFacts:
         """Like `Engine.examine`."""
