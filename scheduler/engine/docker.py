@@ -31,6 +31,7 @@ from scheduler.engine.docker_secret_files import (
     is_holder,
     lonely_holders,
     remove_holder,
+    remove_volumes,
     remove_with_volume,
 )
 from scheduler.engine.docker_states import handle_of, state_of, status_of, time_of
@@ -160,7 +161,12 @@ class DockerEngine:
                 spec = await self._adapted(spec, dialect)
             created = await self._api.quick(
                 lambda client: create_container(
-                    client, name, spec, self._installation, log_driver=str(profile.log_driver)
+                    client,
+                    name,
+                    spec,
+                    self._installation,
+                    log_driver=str(profile.log_driver),
+                    dialect=dialect,
                 )
             )
         except EngineRefusedError as error:
@@ -202,20 +208,29 @@ class DockerEngine:
         waits for (moby, daemon/attach.go), so no output of a later start is lost. If the engine finds that the
         container cannot be started, the stream is empty: the start will report why.
         """
-        dialect = await self._dialect()
-        if not dialect.attaches_to_ended and (await self.inspect(handle)).state is RunState.ENDED:
+        try:
+            return await self._attached(handle)
+        except LaunchError:
             return EndedFrameStream()
+
+    async def _attached(self, handle: Handle) -> FrameStream:
+        dialect = await self._dialect()
+        if not dialect.only_reads_at_attach and (await self.inspect(handle)).state is RunState.ENDED:
+            return EndedFrameStream()  # attaching would prepare it for another start
         params = {"stream": "1", "stdout": "1", "stderr": "1"}
         try:
             return await self._frames("POST", handle, "attach", params, timestamps=False)
         except EngineTroubledError as error:
             refusal = error.__cause__
             if isinstance(refusal, EngineRefusedError) and dialect.is_launch_refused_at_attach(refusal):
-                return EndedFrameStream()
+                raise LaunchError(f"the container cannot be started: {_explained(refusal)}") from refusal
             raise
 
     async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
         """Start a container's main process; does nothing if it is already running."""
+        if files and not (await self._dialect()).only_reads_at_attach:
+            # The volumes are in memory only from when the container is prepared; before, they are on the disk.
+            await (await self._attached(handle)).aclose()
         async with in_place(self._api, handle, files, installation=self._installation):
             await self._start(handle)
 
@@ -291,7 +306,8 @@ class DockerEngine:
         if is_holder(handle):
             await remove_with_volume(self._api, handle)
             return
-        if not (await self._dialect()).removes_at_once:
+        dialect = await self._dialect()
+        if not dialect.removes_at_once:
             await self.kill(handle)
         try:
             for name in holder_names(handle):  # otherwise its volumes would still be in use and remain
@@ -299,6 +315,8 @@ class DockerEngine:
             await self._api.removing(
                 lambda client: client.remove_container(handle.engine_id, v=True, force=True)
             )
+            if not dialect.makes_volumes_in_memory:
+                await self._api.removing(lambda client: remove_volumes(client, handle))
         except EngineRefusedError as error:
             if error.status not in (404, 409):  # 409: is being removed
                 raise EngineTroubledError(str(error)) from error

@@ -7,7 +7,8 @@ from typing import Any, Final
 from docker.api.client import APIClient
 from docker.types import LogConfig, Mount, Ulimit
 
-from scheduler.engine.docker_secret_files import LABEL_DIRECTORIES, secret_mounts
+from scheduler.engine.docker_dialect import DockerDialect
+from scheduler.engine.docker_secret_files import LABEL_DIRECTORIES, make_volumes, secret_mounts
 from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, LABEL_JOB, LaunchSpec
 
 LOG_FILE_MEGABYTES = 64
@@ -28,9 +29,18 @@ _TEMPORARY: Final = {"/tmp": "rw,nosuid,nodev,mode=1777"}  # noqa: S108 - a path
 
 
 def create_container(
-    client: APIClient, name: str, spec: LaunchSpec, installation: str, *, log_driver: str
+    client: APIClient,
+    name: str,
+    spec: LaunchSpec,
+    installation: str,
+    *,
+    log_driver: str,
+    dialect: DockerDialect,
 ) -> dict[str, Any]:
     """Create a container; returns the engine's answer."""
+    named_for = None if dialect.makes_volumes_in_memory else name
+    if named_for is not None:
+        make_volumes(client, name, len(spec.secret_directories))
     labels = {
         **spec.labels,
         LABEL_EXEC: spec.exec_id,
@@ -46,12 +56,14 @@ def create_container(
         environment=dict(spec.environment),
         user=spec.user,
         labels=labels,
-        host_config=host_config(client, spec, log_driver=log_driver),
+        host_config=host_config(client, spec, log_driver=log_driver, named_for=named_for),
     )
     return created
 
 
-def host_config(client: APIClient, spec: LaunchSpec, *, log_driver: str) -> dict[str, Any]:
+def host_config(
+    client: APIClient, spec: LaunchSpec, *, log_driver: str, named_for: str | None
+) -> dict[str, Any]:
     """The host configuration of a container. A spec cannot request privileges or namespaces of the host."""
     config: dict[str, Any] = client.create_host_config(
         nano_cpus=round(spec.cpus * 1_000_000_000),
@@ -68,7 +80,7 @@ def host_config(client: APIClient, spec: LaunchSpec, *, log_driver: str) -> dict
         # Mounts, not binds: a missing source is then an error, instead of being created by the engine.
         mounts=[
             *(Mount(m.target, m.source, type="bind", read_only=m.read_only) for m in spec.mounts),
-            *secret_mounts(spec.secret_directories),
+            *secret_mounts(spec.secret_directories, named_for=named_for),
         ]
         or None,
         read_only=spec.read_only_root,

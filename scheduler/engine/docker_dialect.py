@@ -15,12 +15,14 @@ class DockerDialect:
 
     Attributes:
         checks_specs: whether the engine itself refuses specs that it cannot run when a container is created.
-        attaches_to_ended: whether attaching to a container that has ended changes nothing.
+        only_reads_at_attach: whether attaching to a container changes nothing about it.
+        makes_volumes_in_memory: whether a container's anonymous volumes can be in memory.
         removes_at_once: whether a forced removal of a running container does not wait for a grace period.
     """
 
     checks_specs = True
-    attaches_to_ended = True
+    only_reads_at_attach = True
+    makes_volumes_in_memory = True
     removes_at_once = True
 
     @property

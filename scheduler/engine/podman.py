@@ -45,7 +45,8 @@ class PodmanDialect(DockerDialect):
     """Podman."""
 
     checks_specs = False
-    attaches_to_ended = False
+    only_reads_at_attach = False
+    makes_volumes_in_memory = False
     removes_at_once = False
 
     @property
