@@ -158,9 +158,10 @@ end_process() {
 # remove_lab RUN DATA NETNS: ends the processes that an engine has left (containerd and the keepers of containers name its
 # folder), and removes its mounts, files and namespace.
 remove_lab() {
-  local run=$1 data=$2 netns=$3 each
+  local run=$1 data=$2 netns=$3 each words
   for each in /proc/[0-9]*; do
-    case $(tr '\0' ' ' <"$each/cmdline" 2>/dev/null) in
+    { words=$(tr '\0' ' ' <"$each/cmdline"); } 2>/dev/null || continue # it has ended meanwhile
+    case $words in
       containerd*"$run/"* | */containerd*"$run/"*) kill -9 "${each#/proc/}" 2>/dev/null || true ;;
     esac
   done

@@ -7,7 +7,7 @@ not depend on jobs or the database, nor on what is done with the output.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -42,7 +42,6 @@ from scheduler.engine.errors import (
     EngineUnavailableError,
     ImageMissingError,
     LaunchError,
-    LaunchForgottenError,
     RunGoneError,
 )
 from scheduler.engine.frames import parse_time
@@ -226,27 +225,28 @@ class DockerEngine:
                 raise LaunchError(f"the container cannot be started: {_explained(refusal)}") from refusal
             raise
 
-    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
+    async def start(
+        self,
+        handle: Handle,
+        files: Sequence[SecretFile] = (),
+        *,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Start a container's main process; does nothing if it is already running."""
         if files and not (await self._dialect()).only_reads_at_attach:
             # The volumes are in memory only from when the container is prepared; before, they are on the disk.
             await (await self._attached(handle)).aclose()
         async with in_place(self._api, handle, files, installation=self._installation):
-            await self._start(handle)
+            await self._start(handle, before)
 
-    async def _start(self, handle: Handle) -> None:
+    async def _start(self, handle: Handle, before: Callable[[], Awaitable[None]] | None) -> None:
         try:
-            await self._api.starting(lambda client: client.start(handle.engine_id))
+            await self._api.starting(lambda client: client.start(handle.engine_id), before=before)
         except EngineRefusedError as error:
             if error.in_trouble:
                 raise EngineTroubledError(str(error)) from error
             if error.status == 404 and "no such container" in error.words.lower():
                 raise _gone(handle) from error
-            if error.names_forgotten_process:
-                raise LaunchForgottenError(
-                    "the engine was killed while it started the container, and does not know its process, "
-                    f"which may still be running on the engine's host: {error.words}"
-                ) from error
             raise LaunchError(f"the container cannot be started: {_explained(error)}") from error
 
     async def inspect(self, handle: Handle) -> RunStatus:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from scheduler.engine.docker_dialect import DockerDialect
 from scheduler.engine.docker_secret_files import LABEL_DIRECTORIES
-from scheduler.engine.docker_words import readable
+from scheduler.engine.docker_words import is_trouble, readable
 from scheduler.engine.frames import parse_time
 from scheduler.engine.types import Handle, RunState, RunStatus
 
@@ -38,6 +38,7 @@ def status_of(container: Mapping[str, Any], dialect: DockerDialect) -> RunStatus
     if state is RunState.ENDED and started_at is None:  # is being removed without having run
         state = RunState.GONE
     ended = state is RunState.ENDED
+    error = readable(dialect.start_error(state_facts.get("Error") or "")) or None
     if ended and started_at and finished_at:
         # The engine records the start afterwards: a process that runs for a millisecond ends before it 'started'.
         started_at = min(started_at, finished_at)
@@ -47,7 +48,8 @@ def status_of(container: Mapping[str, Any], dialect: DockerDialect) -> RunStatus
         oom_killed=bool(state_facts.get("OOMKilled")),
         started_at=started_at,
         finished_at=finished_at if ended else None,
-        error=readable(dialect.start_error(state_facts.get("Error") or "")) or None,
+        error=error,
+        start_failed=state is RunState.CREATED and error is not None and not is_trouble(error),
         image_id=container.get("Image"),
         environment=dict(entry.partition("=")[::2] for entry in container.get("Config", {}).get("Env") or ()),
     )

@@ -125,6 +125,7 @@ class RunStatus:
         started_at: when its main process began; aware UTC by the engine's clock.
         finished_at: when its main process ended; aware UTC by the engine's clock.
         error: the engine's message if it could not run it.
+        start_failed: whether the engine has recorded that it could not start the main process, so it did not run.
         image_id: the id of the image that it was created from (a digest of the image's configuration).
         node: the machine that it runs on if the engine has several, otherwise None.
         environment: the variables that it was created with, including secrets; empty if the engine does not say.
@@ -136,6 +137,7 @@ class RunStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str | None = None
+    start_failed: bool = False
     image_id: str | None = None
     node: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)

@@ -18,7 +18,7 @@ from scheduler.domain.errors import SettingsError
 from scheduler.store.database import Database
 
 #: The latest migration; a test compares it with the files.
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 VERSION_TABLE: Final = "alembic_version"
 #: Maximum duration of a migration in seconds; a large history is rewritten at about 100 MB per second.
 LIMIT: Final = 3600

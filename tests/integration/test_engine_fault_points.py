@@ -33,6 +33,7 @@ ENDS_AS: Mapping[Point, tuple[list[str], str, int | None]] = {
     Point.PULLED: (ENDS, "F", 7),
     Point.CREATED: (ENDS, "F", 7),
     Point.ATTACHED: (ENDS, "F", 7),
+    Point.START_REQUESTED: (ENDS, "F", 7),
     Point.STARTED: (GOES_ON, "F", 9),
     Point.START_RECORDED: (GOES_ON, "F", 9),
     Point.CHUNK_WRITTEN: (GOES_ON, "F", 9),

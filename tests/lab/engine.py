@@ -70,6 +70,51 @@ def why_no_engine() -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """What tests ran on.
+
+    Attributes:
+        name: of the program, ``Docker`` for all that is not known to be another.
+        version: its own, without what a distribution adds: ``26.1.5``.
+        store: of images: ``containerd`` or the name of a storage driver, such as ``overlay2``.
+        api: the newest API version that it answers.
+        cgroup: the version of the kernel's control groups, ``1`` or ``2``.
+    """
+
+    name: str
+    version: str
+    store: str
+    api: str
+    cgroup: str
+
+    @property
+    def column(self) -> str:
+        """What it is called in a table of engines."""
+        short = ".".join(self.version.split(".")[:2])
+        return f"{self.name} {short}" + (f", {self.store}" if self.name == "Docker" else "")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}, {self.store} store, API {self.api}, cgroup v{self.cgroup}"
+
+
+def engine_kind(url: str) -> EngineKind:
+    """What the engine there is."""
+    with connect(url) as client:
+        info, version = client.info(), client.version()
+    status = [value for key, value in info.get("DriverStatus") or () if key == "driver-type"]
+    names = [part.get("Name", "") for part in version.get("Components", ())]
+    return EngineKind(
+        name="Podman" if any("Podman" in name for name in names) else "Docker",
+        version=version["Version"].partition("+")[0].partition("-")[0],
+        store="containerd"
+        if any("io.containerd.snapshotter" in value for value in status)
+        else info["Driver"],
+        api=version["ApiVersion"],
+        cgroup=str(info.get("CgroupVersion") or "1").removeprefix("v"),
+    )
+
+
 def why_no_registry() -> str | None:
     """What is missing for tests with a real image registry."""
     if shutil.which("docker-registry") is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -112,7 +112,8 @@ class FakeEngine:
         containers: every container, by its engine id, of whatever installation.
         kind: what it says of itself.
         down: while True the engine cannot be reached; its containers go on.
-        failures: for a method's name, errors that its next calls raise, one each.
+        failures: for a method's name, errors that its next calls raise, one each; for ``start-request``, errors of
+            starts that were just about to be asked for.
         calls: the names of the methods called, in order.
     """
 
@@ -257,9 +258,19 @@ class FakeEngine:
         container.feeds.add(feed)
         return feed
 
-    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
+    async def start(
+        self,
+        handle: Handle,
+        files: Sequence[SecretFile] = (),
+        *,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Start the container's program."""
         await self._enter("start")
+        if before is not None:
+            await before()
+        if failures := self.failures.get("start-request"):
+            raise failures.pop(0)
         container = self._container(handle)
         container.files = {file.path: file for file in files}
         if container.status.state is not RunState.CREATED:
@@ -268,7 +279,7 @@ class FakeEngine:
         program = self.programs.get(container.spec.command)
         if program is None:
             words = f'exec: "{container.spec.command[0]}": executable file not found in $PATH'
-            container.status = replace(container.status, error=words)
+            container.status = replace(container.status, error=words, start_failed=True)
             self._end_feeds(container)
             raise LaunchError(f"the container cannot be started: {words}")
         container.status = replace(container.status, state=RunState.RUNNING, started_at=self._clock())

@@ -1,7 +1,9 @@
 """A Docker Engine of the tests' own, which they may kill, freeze and restart.
 
 It lives in a network namespace of its own, with its own data and containerd: a second dockerd in the machine's
-own namespace would take the first one's bridge away. It reaches no registry; images are copied into it.
+own namespace would take the first one's bridge away. It reaches no registry; images are copied into it. It is of
+the same kind as the engine of the other tests: ``deploy/test`` puts that one's programs first on the path, and
+names its configuration (the image store) in ``TIMEBALL_TEST_ENGINE_CONFIG``.
 """
 
 from __future__ import annotations
@@ -63,11 +65,18 @@ class PrivateEngine:
         subprocess.run(["ip", "netns", "add", self._name], check=True)
         subprocess.run(["ip", "-n", self._name, "link", "set", "lo", "up"], check=True)
 
+    @property
+    def runtime_folder(self) -> Path:
+        """Where its runtime has a folder for each container that it has made; it may not be there yet."""
+        return self._folder / "exec/runtime-runc/moby"
+
     def start(self) -> None:
         """Start it, again too, and return when it answers."""
         command = ["nsenter", f"--net=/run/netns/{self._name}", "unshare", "--uts", "dockerd"]
         command += ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
         command += ["--pidfile", f"{self._folder}/pid", "--host", self.url, *self._options]
+        if config := os.environ.get("TIMEBALL_TEST_ENGINE_CONFIG"):
+            command += ["--config-file", config]
         (self._folder / "pid").unlink(missing_ok=True)  # a killed one leaves it behind
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -100,7 +109,7 @@ class PrivateEngine:
             if pid := json.loads(noted.read_text())["State"]["Pid"]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self._end_forgotten()
+        self.end_forgotten()
         self._unmount()
         for part in ("data", "exec"):
             shutil.rmtree(self._folder / part)
@@ -147,7 +156,7 @@ class PrivateEngine:
             for found in own.containers(all=True, quiet=True):
                 own.remove_container(found["Id"], v=True, force=True)
         self.stop()
-        self._end_forgotten()
+        self.end_forgotten()
         self._unmount()
         shutil.rmtree(self._folder)
         subprocess.run(["ip", "netns", "delete", self._name], check=True)
@@ -157,7 +166,7 @@ class PrivateEngine:
         for mount in sorted((m for m in mounts if m.startswith(str(self._folder))), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=True)
 
-    def _end_forgotten(self) -> None:
+    def end_forgotten(self) -> None:
         """End the keepers of processes that it started and forgot; nobody else would."""
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has ended meanwhile
