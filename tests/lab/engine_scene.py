@@ -60,10 +60,14 @@ NEVER_STOPS = _shell("echo ready; while :; do sleep 1; done")
 # The pause keeps it alive until its memory is watched; see docker_memory.py.
 RUNS_OUT_OF_MEMORY = _shell("sleep 0.3; a=x; while :; do a=$a$a; done")
 READS_FILES = _shell(
-    "cd /run/secrets && echo $(cat db) $(wc -c < tls/key) $(cat /srv/app/token)"
-    " && grep -q ' /run/secrets tmpfs ' /proc/mounts && ! touch x 2> /dev/null"
+    "cd /run/secrets && grep -q ' /run/secrets tmpfs ' /proc/mounts && ! touch x 2> /dev/null"
+    " && echo $(cat db) $(wc -c < tls/key) $(cat /srv/app/token)"
 )
 NO_SUCH_COMMAND = ("no-such-command", "--at-all")
+# What engines say of it: Docker Engine and Podman put the name in different places.
+NOT_FOUND = r"no-such-command.*not found|not found.*no-such-command"
+# What registries say of an image that they do not have, as engines repeat it.
+NO_MANIFEST = r"manifest.*(not found|unknown)"
 
 FAKE_PROGRAMS: dict[tuple[str, ...], Program] = {
     EXITS_0: prints(),
