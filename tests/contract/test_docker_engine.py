@@ -189,7 +189,7 @@ async def test_a_mount_is_seen_and_is_read_only_where_that_is_asked(scene: Scene
     assert text_of(frames, Stream.STDOUT) == b"from the machine"
     assert set(os.listdir(directory)) == {"note", "yes"}  # noqa: PTH208 - no blocking matters here
     refused = replace(spec, exec_id=str(uuid.uuid4()), mounts=(Mount(str(missing), "/x"),))
-    with pytest.raises(LaunchError, match="does not exist|No such file"):
+    with pytest.raises(LaunchError, match=r"does not exist|No such file"):
         await scene.engine.start(await scene.engine.create(refused))  # Docker Engine refuses the creation
     if (handle := await scene.engine.find(refused.exec_id)) is not None:
         await scene.engine.remove(handle)

@@ -42,6 +42,7 @@ from tests.lab.engine_scene import (
     TALKS,
     Scene,
     all_of,
+    ended,
     event_of,
     fake_scene,
     text_of,
@@ -333,9 +334,7 @@ async def test_a_kill_does_not_wait(scene: Scene) -> None:
         event = await event_of(events, EventKind.DIE, handle.name.removeprefix("timeball-"))
         assert event.exit_code == 137
         # Podman tells of an end a moment before its state shows it.
-        while (status := await scene.engine.inspect(handle)).state is RunState.RUNNING:
-            await asyncio.sleep(0.01)
-        assert status.exit_code == 137
+        assert (await ended(scene.engine, handle)).exit_code == 137
         await scene.engine.kill(handle)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import Engine, EventStream, FrameStream
-from scheduler.engine.types import EngineEvent, EventKind, Handle, LaunchSpec, LogFrame, RunStatus
+from scheduler.engine.types import EngineEvent, EventKind, Handle, LaunchSpec, LogFrame, RunState, RunStatus
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import FakeProcess, Program, prints, runs_out_of_memory, waits, waits_for_stop
 
@@ -159,6 +159,14 @@ async def is_connected(engine: Engine) -> None:
                 await engine.ping()
                 await engine.capacity()
                 return
+
+
+async def ended(engine: Engine, handle: Handle) -> RunStatus:
+    """The status of a container whose end was reported, once it shows the end."""
+    async with asyncio.timeout(PATIENCE):
+        while (status := await engine.inspect(handle)).state is RunState.RUNNING:  # noqa: ASYNC110 - nothing tells it
+            await asyncio.sleep(0.01)
+    return status
 
 
 async def all_of(stream: FrameStream) -> list[LogFrame]:

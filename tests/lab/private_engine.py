@@ -17,7 +17,6 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,6 +68,17 @@ class PrivateEngine:
     def runtime_folder(self) -> Path:
         """Where its runtime has a folder for each container that it has made; it may not be there yet."""
         return self._folder / "exec/runtime-runc/moby"
+
+    def begun(self) -> set[str]:
+        """The containers whose process has begun: their runtime has taken away what held it back."""
+        if not self.runtime_folder.exists():
+            return set()
+        return {
+            state.name
+            for state in self.runtime_folder.iterdir()
+            if any((state / name).exists() for name in ("state.json", "status"))  # of runc, of crun
+            and not (state / "exec.fifo").exists()
+        }
 
     def start(self) -> None:
         """Start it, again too, and return when it answers."""
@@ -199,29 +209,3 @@ class PrivateEngine:
     def _wait(self) -> None:
         assert self._process is not None, "not started"
         self._process.wait(timeout=START_SECONDS)
-
-
-@pytest.fixture
-def private_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
-    """A running engine that the test may do anything to, with the busybox image on it."""
-    yield from _running(PrivateEngine, engine_client, busybox_image)
-
-
-@pytest.fixture
-def small_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
-    """Such an engine with a disk of 48 MiB of its own."""
-    yield from _running(lambda: PrivateEngine(disk_mib=48), engine_client, busybox_image)
-
-
-def _running(
-    make: Callable[[], PrivateEngine], engine_client: APIClient, busybox_image: str
-) -> Iterator[PrivateEngine]:
-    if reason := why_no_private_engine():
-        pytest.skip(reason)
-    engine = make()
-    engine.start()
-    try:
-        engine.load(engine_client, busybox_image)
-        yield engine
-    finally:
-        engine.destroy()
