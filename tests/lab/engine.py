@@ -5,12 +5,14 @@ Nothing is pulled and nothing but Timeball's own test images and containers is t
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -145,9 +147,12 @@ def engine_client(engine_url: str) -> Iterator[APIClient]:
 @pytest.fixture(scope="session")
 def busybox_image(engine_client: APIClient) -> str:
     """The name of an image on the engine that holds busybox and no command of its own."""
-    if not has_image(engine_client, BUSYBOX_IMAGE):
-        repository, tag = BUSYBOX_IMAGE.split(":")
-        engine_client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
+    # One process at a time: the containerd store answers 500 to the second of two imports of a name.
+    with (Path(tempfile.gettempdir()) / "timeball-test-image.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not has_image(engine_client, BUSYBOX_IMAGE):
+            repository, tag = BUSYBOX_IMAGE.split(":")
+            engine_client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
     return BUSYBOX_IMAGE
 
 

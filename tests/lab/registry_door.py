@@ -13,6 +13,7 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 from docker.api.client import APIClient
+from multidict import CIMultiDict
 
 from tests.lab.engine import busybox_tar
 
@@ -97,7 +98,10 @@ class RegistryDoor:
             if self.broken > 0:
                 self.broken -= 1
                 return web.Response(status=503, text="the registry is ill")
-        kept = {name: request.headers[name] for name in ("Accept", "Range") if name in request.headers}
+        # Engines send one Accept header for each kind of manifest that they know.
+        kept = CIMultiDict(
+            (name, value) for name, value in request.headers.items() if name in ("Accept", "Range")
+        )
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.request(request.method, f"http://{self._registry}{request.path}", headers=kept) as far,
