@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from scheduler.domain.job import Mount
 from scheduler.domain.stream import Stream
+from scheduler.engine.profile import EngineProfile
 
 LABEL_EXEC = "io.timeball.exec"
 """Label with the run's id."""
@@ -220,18 +221,16 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
-    """Information about an engine.
+    """Information about an engine at one moment.
 
     Attributes:
-        version: the engine's version.
-        api_version: the newest API version that it supports.
+        profile: what kind of engine it is.
         time: the engine's time, aware UTC; None if it does not report it.
         capacity: the capacity of its host.
         containers: the containers of all Timeball installations.
     """
 
-    version: str
-    api_version: str
+    profile: EngineProfile
     time: datetime | None
     capacity: Capacity
     containers: Sequence[Labelled]

@@ -475,7 +475,8 @@ async def test_an_engine_tells_about_itself_and_whose_containers_it_has(scene: S
     finally:
         await scene.engine.remove(handle)
 
-    assert facts.version
+    assert facts.profile == await scene.engine.profile()
+    assert facts.profile.version
     assert facts.time is not None
     assert before - timedelta(seconds=60) < facts.time < datetime.now(UTC) + timedelta(seconds=60)
     assert facts.capacity == await scene.engine.capacity()

@@ -25,7 +25,7 @@ import pytest
 from docker.api.client import APIClient
 
 from scheduler.engine.types import LABEL_INSTALLATION
-from tests.lab.ports import free_port
+from tests.lab.ports import registry_port
 
 DEFAULT_ENGINE_URL = "unix:///var/run/docker.sock"
 BUSYBOX_IMAGE = "timeball-test/busybox:1"
@@ -205,7 +205,7 @@ def running_registry(folder: Path, *, more: str = "") -> Iterator[str]:
         folder: where it keeps everything.
         more: a line of YAML to add to its configuration.
     """
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{registry_port()}"
     process = _start_registry(folder, address, more)
     try:
         _await_port(address, process, folder / "registry.log")

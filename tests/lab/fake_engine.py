@@ -27,6 +27,7 @@ from scheduler.engine.errors import (
     LaunchError,
     RunGoneError,
 )
+from scheduler.engine.profile import EngineProfile, Product
 from scheduler.engine.types import (
     Capacity,
     EngineEvent,
@@ -47,6 +48,15 @@ from tests.lab.fake_programs import FakeProcess, OutOfMemory, Program
 
 FAKE_IMAGE = "timeball-test/fake:1"
 KILLED = 137
+FAKE_KIND = EngineProfile(
+    product=Product.DOCKER,
+    version="28.5.2",
+    api_version="1.51",
+    image_store="overlay2",
+    log_driver="local",
+    cgroup_version=2,
+    cgroup_driver="systemd",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,7 @@ class FakeEngine:
         logins: what registries ask for, by host: a user name and a password.
         containers: every container, by its engine id, of whatever installation.
         is_content_addressed: whether ids of images are their digests, as in a containerd image store.
+        kind: what it says of itself.
         down: while True the engine cannot be reached; its containers go on.
         failures: for a method's name, errors that its next calls raise, one each; for ``start-request``, errors of
             starts that were just about to be asked for.
@@ -121,6 +132,7 @@ class FakeEngine:
         self.logins: dict[str, tuple[str, str]] = {}
         self.containers: dict[str, FakeContainer] = {}
         self.is_content_addressed = False
+        self.kind = FAKE_KIND
         self.down = False
         self.failures: dict[str, list[Exception]] = {}
         self.calls: list[str] = []
@@ -164,12 +176,16 @@ class FakeEngine:
         await self._enter("capacity")
         return self._capacity
 
+    async def profile(self) -> EngineProfile:
+        """Its `kind`."""
+        await self._enter("profile")
+        return self.kind
+
     async def examine(self) -> EngineFacts:
         """What it was made with, and every container."""
         await self._enter("examine")
         return EngineFacts(
-            version="fake",
-            api_version="1.41",
+            profile=self.kind,
             time=self._clock(),
             capacity=self._capacity,
             containers=[
