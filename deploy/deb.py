@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("wheel", type=Path)
     parser.add_argument("--architecture", choices=PLATFORMS, default="amd64")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="the directory to build into [dist]")
-    parser.add_argument("--fast", action="store_true", help="compress little, to try the package")
+    parser.add_argument("--fast", action="store_true", help="do not compress, to try the package")
     options = parser.parse_args()
     time = committed_at()
     os.umask(0o022)
@@ -177,7 +177,7 @@ def main() -> None:
         tree.chmod(0o755)
         options.out.mkdir(parents=True, exist_ok=True)
         file = options.out / f"timeball_{version}_{options.architecture}.deb"
-        compression = ["-Zgzip", "-z1"] if options.fast else ["-Zxz"]
+        compression = ["-Znone"] if options.fast else ["-Zxz"]
         command = ["dpkg-deb", "--root-owner-group", *compression, "--build", str(tree), str(file)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"SOURCE_DATE_EPOCH": str(time)})
     print(f"✓ {file} ({file.stat().st_size // 1024} KiB, {size // 1024} MiB installed)")

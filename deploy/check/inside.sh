@@ -92,6 +92,13 @@ refuses_foreign() {
   done
 }
 
+# ignores_foreign: where the environment of the command is not looked at, nothing can hide its packages.
+ignores_foreign() {
+  mkdir -p /tmp/theirs/api /tmp/theirs/scheduler
+  echo 'print("executed")' | tee /tmp/theirs/api/__init__.py >/tmp/theirs/scheduler/__init__.py
+  expect "timeball $OLD" env PYTHONPATH=/tmp/theirs "${TIMEBALL[@]}" version
+}
+
 # ---------------------------------------------------------------- the ways
 
 way_pip() {
@@ -119,7 +126,7 @@ way_pipx() {
   quietly /opt/pipx/bin/pipx install "$(wheel "$OLD")[postgresql]"
   TIMEBALL=(/root/.local/bin/timeball)
   use_first
-  refuses_foreign
+  ignores_foreign
   quietly /opt/pipx/bin/pipx install --force "$(wheel "$NEW")[postgresql]"
   use_upgraded
   quietly /opt/pipx/bin/pipx uninstall timeball
@@ -148,16 +155,13 @@ way_deb() {
   quietly unshare --net dpkg --install "/check/$OLD"/timeball_*.deb
   DATA=/var/lib/timeball
   OPTIONS=(--config /etc/timeball/timeball.toml)
-  TIMEBALL=(setpriv --reuid timeball --regid timeball --init-groups timeball)
+  TIMEBALL=(setpriv --reuid timeball --regid timeball --init-groups timeball) # the last word is the command
   expect docker id -nG timeball
   expect "700 timeball timeball" stat -c '%a %U %G' /var/lib/timeball
   expect "640 root timeball" stat -c '%a %U %G' /etc/timeball/timeball.toml
   quietly systemd-analyze verify /usr/lib/systemd/system/timeball.service
   use_first
-  # It ignores PYTHONPATH, so nothing can hide its packages.
-  mkdir -p /tmp/theirs/api
-  echo 'print("executed")' >/tmp/theirs/api/__init__.py
-  expect "timeball $OLD" env PYTHONPATH=/tmp/theirs timeball version
+  ignores_foreign
   quietly env PYTHONPATH= /usr/lib/timeball/bin/python3 -c 'import psycopg'
   echo '# changed by its administrator' >>/etc/timeball/timeball.toml
   quietly unshare --net dpkg --install "/check/$NEW"/timeball_*.deb
