@@ -22,6 +22,9 @@ HEAD: Final = "0002"
 VERSION_TABLE: Final = "alembic_version"
 #: Maximum duration of a migration in seconds; a large history is rewritten at about 100 MB per second.
 LIMIT: Final = 3600
+#: Runs this module with the search path of its parent. 'python -m' would first look in the current directory, where
+#: another project may have a package of this name.
+_PROGRAM: Final = "import runpy, sys; sys.path[:] = sys.argv[1:]; runpy.run_module('{}', run_name='__main__')"
 
 
 def migrate(database: Database) -> None:
@@ -34,7 +37,7 @@ def migrate(database: Database) -> None:
     if database.migrate(_version) == HEAD:
         return
     done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-I", "-c", _PROGRAM.format(__name__), *sys.path],
         # Not an argument: a URL may contain a password, and everyone can read a process's arguments.
         input=database.url.render_as_string(hide_password=False),
         capture_output=True,
