@@ -65,7 +65,10 @@ def build(kind: str, source: Path, out: Path) -> Path:
 def repack(archive: Path, time: int) -> None:
     """Write a source archive again with its members in order, and without times, owners and modes of this machine."""
     plain = io.BytesIO()
-    with tarfile.open(archive) as old, tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as new:
+    with (
+        tarfile.open(archive) as old,
+        tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as new,
+    ):
         for member in sorted(old.getmembers(), key=lambda each: each.name):
             clean = tarfile.TarInfo(member.name)
             clean.type, clean.size, clean.mtime = member.type, member.size, time
