@@ -31,12 +31,14 @@ _PASSING = re.compile(
 )
 # ... for one that has answered definitively, whatever else the message contains ...
 _LASTING = re.compile(
-    r"manifest unknown|not found|denied|unauthorized|authentication|no basic auth|invalid reference"
+    r"manifest unknown|not found|denied|403 forbidden|unauthorized|authentication|no basic auth|invalid reference"
     r"|no matching manifest|x509|no space left"
 )
 
 # ... and for one that does not accept the caller's credential.
-_DENIED = re.compile(r"denied|unauthorized|authentication|no basic auth|incorrect username or password")
+_DENIED = re.compile(
+    r"denied|403 forbidden|unauthorized|authentication|no basic auth|incorrect username or password"
+)
 
 # The runtime's own call stack before the actual error, in the formats of runc up to 1.0 and since.
 _RUNTIME_PREFIX = re.compile(

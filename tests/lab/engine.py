@@ -5,12 +5,14 @@ Nothing is pulled and nothing but Timeball's own test images and containers is t
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -63,7 +65,7 @@ def why_no_engine() -> str | None:
     try:
         with connect(url) as client:
             client.ping()
-            if not _has_image(client, BUSYBOX_IMAGE) and shutil.which("busybox") is None:
+            if not has_image(client, BUSYBOX_IMAGE) and shutil.which("busybox") is None:
                 return f"no image {BUSYBOX_IMAGE} and no busybox to make it from; install busybox-static"
     except (docker.errors.DockerException, OSError) as error:
         return f"the engine at {url} does not answer ({error})"
@@ -145,9 +147,12 @@ def engine_client(engine_url: str) -> Iterator[APIClient]:
 @pytest.fixture(scope="session")
 def busybox_image(engine_client: APIClient) -> str:
     """The name of an image on the engine that holds busybox and no command of its own."""
-    if not _has_image(engine_client, BUSYBOX_IMAGE):
-        repository, tag = BUSYBOX_IMAGE.split(":")
-        engine_client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
+    # One process at a time: the containerd store answers 500 to the second of two imports of a name.
+    with (Path(tempfile.gettempdir()) / "timeball-test-image.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not has_image(engine_client, BUSYBOX_IMAGE):
+            repository, tag = BUSYBOX_IMAGE.split(":")
+            engine_client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
     return BUSYBOX_IMAGE
 
 
@@ -188,7 +193,7 @@ def registry(
             assert "error" not in line, line
         engine_client.remove_image(image)
         yield Registry(address=address, image=image, missing_image=f"{repository}:missing")
-        if _has_image(engine_client, image):
+        if has_image(engine_client, image):
             engine_client.remove_image(image, force=True)
 
 
@@ -237,7 +242,8 @@ def _await_port(address: str, process: subprocess.Popen[bytes], log: Path) -> No
             return
 
 
-def _has_image(client: APIClient, image: str) -> bool:
+def has_image(client: APIClient, image: str) -> bool:
+    """Whether an engine has an image, by name or id."""
     try:
         client.inspect_image(image)  # type: ignore[no-untyped-call] # stubs are vague
     except docker.errors.ImageNotFound:

@@ -67,7 +67,7 @@ NO_SUCH_COMMAND = ("no-such-command", "--at-all")
 # What engines say of it: Docker Engine and Podman put the name in different places.
 NOT_FOUND = r"no-such-command.*not found|not found.*no-such-command"
 # What registries say of an image that they do not have, as engines repeat it.
-NO_MANIFEST = r"manifest.*(not found|unknown)"
+NO_MANIFEST = r"not found|manifest unknown"
 
 FAKE_PROGRAMS: dict[tuple[str, ...], Program] = {
     EXITS_0: prints(),

@@ -110,6 +110,7 @@ class FakeEngine:
         registry: what can be pulled, by ``repo:tag``.
         logins: what registries ask for, by host: a user name and a password.
         containers: every container, by its engine id, of whatever installation.
+        is_content_addressed: whether ids of images are their digests, as in a containerd image store.
         kind: what it says of itself.
         down: while True the engine cannot be reached; its containers go on.
         failures: for a method's name, errors that its next calls raise, one each; for ``start-request``, errors of
@@ -130,6 +131,7 @@ class FakeEngine:
         self.registry: dict[str, FakeImage] = {}
         self.logins: dict[str, tuple[str, str]] = {}
         self.containers: dict[str, FakeContainer] = {}
+        self.is_content_addressed = False
         self.kind = FAKE_KIND
         self.down = False
         self.failures: dict[str, list[Exception]] = {}
@@ -212,7 +214,9 @@ class FakeEngine:
             raise ImagePullError(f"image {image} is not on the engine, and the pull policy is 'never'")
         here = self._image(image)
         assert here is not None
-        return ImageInfo(digest=here.digest, image_id=here.image_id, pulled=pulled)
+        if self.is_content_addressed:
+            return ImageInfo(digest=here.digest, image_id=here.digest, pulled=pulled, has_digest=True)
+        return ImageInfo(digest=here.digest, image_id=here.image_id, pulled=pulled, has_digest=not here.local)
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """Make the container, or find the one that an earlier call made."""
@@ -369,6 +373,8 @@ class FakeEngine:
             raise failures.pop(0)
 
     def _image(self, name: str) -> FakeImage | None:
+        if self.is_content_addressed and name.startswith("sha256:"):
+            return next((image for image in self.images.values() if image.digest == name), None)
         return self.images.get(name) or _by_digest(self.images, name)
 
     def _container(self, handle: Handle) -> FakeContainer:

@@ -46,7 +46,10 @@ class PrivateEngine:
 
     Attributes:
         url: where it listens.
+        state_file: what its runtime writes into the folder of a container.
     """
+
+    state_file = "state.json"
 
     def __init__(self, *options: str, disk_mib: int | None = None) -> None:
         self._name = f"timeball-{uuid.uuid4().hex[:8]}"
@@ -68,17 +71,6 @@ class PrivateEngine:
     def runtime_folder(self) -> Path:
         """Where its runtime has a folder for each container that it has made; it may not be there yet."""
         return self._folder / "exec/runtime-runc/moby"
-
-    def begun(self) -> set[str]:
-        """The containers whose process has begun: their runtime has taken away what held it back."""
-        if not self.runtime_folder.exists():
-            return set()
-        return {
-            state.name
-            for state in self.runtime_folder.iterdir()
-            if any((state / name).exists() for name in ("state.json", "status"))  # of runc, of crun
-            and not (state / "exec.fifo").exists()
-        }
 
     def start(self) -> None:
         """Start it, again too, and return when it answers."""

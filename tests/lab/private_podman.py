@@ -50,6 +50,8 @@ class PrivatePodman(PrivateEngine):
             assert time.monotonic() < deadline, "its mounts are not there"
             time.sleep(0.01)
 
+    state_file = "status"
+
     @property
     def runtime_folder(self) -> Path:
         """Where crun has a folder for each container."""
