@@ -26,7 +26,7 @@ TRUNCATES_OUTPUT: Final = {
 #: Promises that are kept on Docker Engine and cannot be kept with Podman.
 GAPS: Final = (
     "a directory that is mounted and does not exist is created on the host instead of failing the run",
-    "output that is read again after a crash has times of whole seconds, and only its last 128 MiB remain",
+    "output that is read again after a crash has times of whole seconds, and at most its last 128 MiB remain",
     "users other than root have no capabilities, even if their job requests some",
 )
 #: Podman ignores all limits of a rootless container with cgroup v1, and reports otherwise.
