@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -280,6 +281,7 @@ class DockerEngine:
         not use a thread, because it may take long.
         """
         self._memory_deaths.note_killed_by_us(handle.engine_id)
+        await self._unpause(handle)
         try:
             response = await self._api.open(
                 "POST",
@@ -295,11 +297,21 @@ class DockerEngine:
     async def kill(self, handle: Handle) -> None:
         """Send SIGKILL. A container that has ended or does not exist is not an error."""
         self._memory_deaths.note_killed_by_us(handle.engine_id)
+        await self._unpause(handle)
         try:
             await self._api.quick(lambda client: client.kill(handle.engine_id))
         except EngineRefusedError as error:
             if error.status not in (404, 409):  # 409: not running
                 raise EngineTroubledError(str(error)) from error
+
+    async def _unpause(self, handle: Handle) -> None:
+        """Let a paused container continue, if it cannot be ended otherwise."""
+        if (await self._dialect()).ends_paused:
+            return
+        container = await self._inspect(handle.engine_id)
+        if container is not None and container["State"].get("Paused"):
+            with suppress(EngineRefusedError):  # somebody else has let it continue, or it has ended
+                await self._api.quick(lambda client: client.unpause(handle.engine_id))
 
     async def remove(self, handle: Handle) -> None:
         """Remove a container with its anonymous volumes, running or not. A missing container is not an error."""

@@ -17,12 +17,14 @@ class DockerDialect:
         checks_specs: whether the engine itself refuses specs that it cannot run when a container is created.
         only_reads_at_attach: whether attaching to a container changes nothing about it.
         makes_volumes_in_memory: whether a container's anonymous volumes can be in memory.
+        ends_paused: whether a paused container can be stopped and killed.
         removes_at_once: whether a forced removal of a running container does not wait for a grace period.
     """
 
     checks_specs = True
     only_reads_at_attach = True
     makes_volumes_in_memory = True
+    ends_paused = True
     removes_at_once = True
 
     @property

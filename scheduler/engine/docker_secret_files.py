@@ -79,9 +79,12 @@ def volume_names(container: str, count: int) -> list[str]:
 
 
 def make_volumes(client: APIClient, container: str, count: int) -> None:
-    """Make a container's volumes; those that exist stay. Runs in a thread."""
+    """Make a container's volumes; those that exist stay. Runs in a thread.
+
+    The owner is given, because Podman otherwise gives a volume to the user of the first container that uses it.
+    """
     for name in volume_names(container, count):
-        client.create_volume(name, driver="local", driver_opts=_VOLUME)
+        client.create_volume(name, driver="local", driver_opts=_VOLUME | {"o": f"{_OPTIONS},uid=0,gid=0"})
 
 
 def remove_volumes(client: APIClient, handle: Handle) -> None:

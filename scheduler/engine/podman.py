@@ -47,6 +47,7 @@ class PodmanDialect(DockerDialect):
     checks_specs = False
     only_reads_at_attach = False
     makes_volumes_in_memory = False
+    ends_paused = False
     removes_at_once = False
 
     @property

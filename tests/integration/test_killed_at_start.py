@@ -35,7 +35,7 @@ def _kill_when_it_starts(engine: PrivateEngine, known: set[Path], pause: float) 
     while not (new := set(engine.runtime_folder.iterdir()) - known):
         assert time.monotonic() < deadline, "no process is being started"
     state = new.pop()
-    while not (state / "state.json").exists() or (state / "exec.fifo").exists():
+    while not (state / engine.state_file).exists() or (state / "exec.fifo").exists():
         assert time.monotonic() < deadline, "the process does not begin"
     time.sleep(pause)  # the moment varies, and nothing tells when an engine notes a start
     engine.kill()
