@@ -1,8 +1,9 @@
-"""Builds the Debian package from a wheel and the lock file: everything that it needs beside Debian's Python is inside.
+"""Builds the Debian package from a wheel and the lock file: everything that it needs beside Python is inside.
 
-/usr/lib/timeball is a virtual environment of Debian's own Python, so nothing of it can get in the way of other programs,
-nor they in its way. The wheels of one package for different versions of Python differ only in compiled modules, whose file
-names contain the version. One directory therefore serves all of them, and the package survives an upgrade of Debian.
+/usr/lib/timeball is a virtual environment of Debian's own Python, so nothing of it can get in the way of other
+programs, nor they in its way. The wheels of one package for different versions of Python differ only in compiled
+modules, whose file names contain the version. One directory therefore serves all of them, and the package survives an
+upgrade of Debian.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def install(site: Path, wheel: Path, python: str, platform: str) -> None:
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     if index := os.environ.get("PIP_INDEX_URL"):
         environment["UV_DEFAULT_INDEX"] = index
-    for what in (["--require-hashes", "--requirement", str(ROOT / "requirements.lock")], ["--no-deps", str(wheel)]):
+    for what in (
+        ["--require-hashes", "--requirement", str(ROOT / "requirements.lock")],
+        ["--no-deps", str(wheel)],
+    ):
         subprocess.run([*command, *what], check=True, env=environment)
 
 
@@ -77,7 +81,9 @@ def merge(sites: list[Path], target: Path) -> None:
             copy = target / name
             # The lists of materials in the notes name the wheel that they were made for.
             if copy.exists() and copy.read_bytes() != file.read_bytes() and "sboms" not in name.parts:
-                raise SystemExit(f"✗ {name} differs between versions of Python, so one directory cannot serve them all.")
+                raise SystemExit(
+                    f"✗ {name} differs between versions of Python, so one directory cannot serve them all."
+                )
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
 
@@ -111,7 +117,9 @@ def licences(site: Path) -> str:
     for notes in sorted(site.glob("*.dist-info")):
         found = re.search(r"(?m)^License(?:-Expression)?: (.+)$", (notes / "METADATA").read_text())
         named = found[1].strip() if found and len(found[1]) < 60 else "see there"
-        lines.append(f"  {notes.name.removesuffix('.dist-info')}: {named} (/{HOME}/lib/site-packages/{notes.name})")
+        lines.append(
+            f"  {notes.name.removesuffix('.dist-info')}: {named} (/{HOME}/lib/site-packages/{notes.name})"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -179,7 +187,9 @@ def main() -> None:
         file = options.out / f"timeball_{version}_{options.architecture}.deb"
         compression = ["-Znone"] if options.fast else ["-Zxz"]
         command = ["dpkg-deb", "--root-owner-group", *compression, "--build", str(tree), str(file)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"SOURCE_DATE_EPOCH": str(time)})
+        subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"SOURCE_DATE_EPOCH": str(time)}
+        )
     print(f"✓ {file} ({file.stat().st_size // 1024} KiB, {size // 1024} MiB installed)")
 
 

@@ -1,8 +1,9 @@
 """Builds the source archive and the wheel from the tracked files, byte for byte the same every time.
 
-The files are first copied with fixed modes, so that neither this machine's umask nor untracked files matter, and all times
-are that of the last commit. The source archive is built first and the wheel from it: a wheel built directly from the files
-must be identical. `--twice` builds everything again, in another directory and with another umask, and compares.
+The files are first copied with fixed modes, so that neither this machine's umask nor untracked files matter, and all
+times are that of the last commit. The source archive is built first and the wheel from it: a wheel built directly
+from the files must be identical. `--twice` builds everything again, in another directory and with another umask, and
+compares.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SUMS = "SHA256SUMS"
 
 
 def committed_at() -> int:
@@ -65,7 +65,10 @@ def build(kind: str, source: Path, out: Path) -> Path:
 def repack(archive: Path, time: int) -> None:
     """Write a source archive again with its members in order, and without times, owners and modes of this machine."""
     plain = io.BytesIO()
-    with tarfile.open(archive) as old, tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as new:
+    with (
+        tarfile.open(archive) as old,
+        tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as new,
+    ):
         for member in sorted(old.getmembers(), key=lambda each: each.name):
             clean = tarfile.TarInfo(member.name)
             clean.type, clean.size, clean.mtime = member.type, member.size, time
