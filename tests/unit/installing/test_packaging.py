@@ -44,7 +44,7 @@ def test_the_context_of_the_image_contains_only_what_its_dockerfile_copies() -> 
 
 
 def test_the_installed_units_differ_only_in_paths_and_user() -> None:
-    """The Debian package's unit is derived from the one in the checkout; each line that is replaced must exist once."""
+    """The Debian package's unit is made from the one in the checkout: each line that is replaced must exist once."""
     unit = text_of("deploy/systemd/timeball.service")
     for line in ("ExecStart=", "EnvironmentFile=", "DynamicUser=yes\n#", "SupplementaryGroups=docker"):
         assert unit.count(f"\n{line}") == 1, line
