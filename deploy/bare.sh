@@ -18,8 +18,9 @@ debian_mirror() {
     printf '%s\n' "$TIMEBALL_DEBIAN_MIRROR"
     return 0
   fi
-  # A mirror of Debian has the suite sid; the lists may also name other archives.
+  # The lists may also name other archives.
   local each
+  # shellcheck disable=SC2016  # apt-get's own placeholder
   for each in $(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sort -u); do
     case $each in */debian | */debian/)
       printf '%s\n' "${each%/}"
