@@ -87,7 +87,7 @@ apt_install() {
 # directory: nothing is installed, no service is started, and root is not required.
 fetch_tool() {
   local package=$1 command=$2 folder="$TOOLS/$1"
-  if [ -d "$folder/usr/bin" ]; then PATH="$folder/usr/bin:$folder/bin:$PATH"; fi
+  if [ -d "$folder" ]; then PATH="$folder/usr/bin:$folder/bin:$PATH"; fi
   if has "$command" && { [ "$package" != busybox-static ] || is_static "$(command -v busybox)"; }; then return 0; fi
   has apt-get && has dpkg-deb || return 1
   rm -rf "$folder.part"

@@ -16,7 +16,9 @@ from tests.lab.databases import migrated
 from tests.lab.engine import (
     busybox_image,
     engine_client,
+    engine_kind,
     engine_url,
+    find_engine_url,
     installation,
     registry,
     why_no_engine,
@@ -25,7 +27,7 @@ from tests.lab.engine import (
 from tests.lab.loop_time import loop_time
 from tests.lab.nursery import nursery
 from tests.lab.postgresql import postgresql, postgresql_url, private_postgresql, why_no_postgresql
-from tests.lab.private_engine import private_engine, small_engine
+from tests.lab.private_engines import private_engine, small_engine
 
 __all__ = [
     "busybox_image",
@@ -137,3 +139,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for (mark, reason), count in config.stash[LEFT_OUT].items():
         tests = "1 test that needs" if count == 1 else f"{count} tests that need"
         terminalreporter.write_line(f"LEFT OUT: {tests} a real {mark}: {reason}", yellow=True, bold=True)
+    if why_no_engine() is None:
+        terminalreporter.write_line(f"ENGINE: {engine_kind(find_engine_url())}", bold=True)
+    if note := os.environ.get("TIMEBALL_TEST_ENGINE_NOTE"):
+        terminalreporter.write_line(f"ENGINE: {note}", yellow=True, bold=True)

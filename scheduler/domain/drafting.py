@@ -172,6 +172,7 @@ def draft_retry(ended: Exec, *, now: datetime, not_before: datetime) -> Exec:
         not_before=not_before,
         owner=None,
         dispatched_at=None,
+        start_requested_at=None,
         stop_requested_at=None,
         stop_reason=None,
         started_at=None,

@@ -125,6 +125,8 @@ class Exec:
         not_before: the earliest start (the back-off of a retry); None if it may start immediately.
         owner: the instance of the daemon that manages it; None if no daemon does.
         dispatched_at: when its capacity was reserved and its launch began; None before that.
+        start_requested_at: when its engine was about to be asked to start its container; None before that. It is
+            asked only once: whether the process of a container that seems not to have started did run is unknown.
         stop_requested_at: when its stop was requested; None if it was not.
         stop_reason: who or what requested the stop, in words: 'requested by ada', 'replaced by run …'.
         image_digest: identifies the image of the run: the registry's digest, or the engine's id of an image without
@@ -146,6 +148,7 @@ class Exec:
     not_before: datetime | None = None
     owner: str | None = None
     dispatched_at: datetime | None = None
+    start_requested_at: datetime | None = None
     stop_requested_at: datetime | None = None
     stop_reason: str | None = None
     started_at: datetime | None = None

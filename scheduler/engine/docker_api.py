@@ -11,7 +11,7 @@ import json
 import math
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -26,9 +26,11 @@ from requests.adapters import HTTPAdapter
 
 from scheduler.domain.errors import SettingsError
 from scheduler.engine.docker_calls import CallPool
+from scheduler.engine.docker_profile import profile_of
 from scheduler.engine.docker_transport import UnixAdapter
 from scheduler.engine.docker_words import EngineRefusedError
-from scheduler.engine.errors import EngineTimeoutError, EngineUnavailableError
+from scheduler.engine.errors import EngineTimeoutError, EngineUnavailableError, EngineUnreachableError
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.ssh import SshTunnel
 
 T = TypeVar("T")
@@ -115,9 +117,12 @@ class DockerApi:
         self._lock = threading.Lock()
         self._client: APIClient | None = None
         self._version: str | None = None
+        self._profile: EngineProfile | None = None
         self._session: aiohttp.ClientSession | None = None
         self._quick = CallPool("engine-quick", size=QUICK_CALLS, seconds=limits.control)
         self._starts = CallPool("engine-start", size=START_CALLS, seconds=limits.control)
+        # Whoever asks for a start has a thread for it at once: until then, it is certain that nothing was asked.
+        self._start_turns = asyncio.Semaphore(START_CALLS)
         self._removals = CallPool("engine-remove", size=REMOVE_CALLS, seconds=limits.control)
 
     async def quick(self, call: Callable[[APIClient], T]) -> T:
@@ -129,9 +134,31 @@ class DockerApi:
         """
         return await self._run(self._quick, call)
 
-    async def starting(self, call: Callable[[APIClient], T]) -> T:
-        """Like `quick`, for starts."""
-        return await self._run(self._starts, call)
+    async def profile(self) -> EngineProfile:
+        """What kind of engine answers; read again after every lost connection.
+
+        Raises:
+            EngineUnavailableError: there is no answer.
+            EngineRefusedError: the engine answered with an error.
+        """
+        if self._version is not None and self._profile is not None:
+            return self._profile
+        return await self.quick(lambda _: self._known_profile())
+
+    async def starting(
+        self, call: Callable[[APIClient], T], *, before: Callable[[], Awaitable[None]] | None = None
+    ) -> T:
+        """Like `quick`, for starts; `before` is awaited when the call's turn has come and the engine has answered.
+
+        Raises:
+            EngineUnreachableError: the call certainly did not reach the engine.
+        """
+        async with self._start_turns:
+            if self._version is None:
+                await self.quick(lambda client: client.api_version)
+            if before is not None:
+                await before()
+            return await self._run(self._starts, call)
 
     async def removing(self, call: Callable[[APIClient], T]) -> T:
         """Like `quick`, for removals."""
@@ -217,11 +244,16 @@ class DockerApi:
     def _give_up(self, error: Exception) -> NoReturn:
         # An engine may come back with another version, so ask for it again.
         self._version = None
-        words = (
-            "no answer in time" if isinstance(error, TimeoutError) and not str(error) else _innermost(error)
-        )
+        cause = _innermost(error)
+        words = "no answer in time" if isinstance(error, TimeoutError) and not str(error) else _words(cause)
         if self._tunnel is not None and self._tunnel.last_words:
             words = f"{words} (ssh: {self._tunnel.last_words})"
+        # These come from connecting alone: over a connection, the system reports others.
+        refused = isinstance(cause, ConnectionRefusedError | FileNotFoundError | PermissionError)
+        if refused or isinstance(error, requests.ConnectTimeout):
+            raise EngineUnreachableError(
+                f"the engine at {self.base_url} cannot be reached: {words}"
+            ) from error
         if isinstance(error, TimeoutError | requests.Timeout):
             raise EngineTimeoutError(f"the engine at {self.base_url} does not answer: {words}") from error
         raise EngineUnavailableError(f"the engine at {self.base_url} cannot be reached: {words}") from error
@@ -233,13 +265,19 @@ class DockerApi:
             return client
         # The SDK would ask for the version in its constructor, with its own proxies and timeouts.
         with self._build_client(MINIMUM_DOCKER_API_VERSION, self.limits.control / 2) as probe:
-            offered = str(probe.version(api_version=False)["ApiVersion"])
-        version = min(offered, DEFAULT_DOCKER_API_VERSION, key=_version_number)
+            offered = probe.version(api_version=False)
+        version = min(str(offered["ApiVersion"]), DEFAULT_DOCKER_API_VERSION, key=_version_number)
+        with self._build_client(version, self.limits.control / 2) as probe:
+            profile = profile_of(offered, probe.info())
         with self._lock:
             if self._client is None or self._client.api_version != version:
                 self._client = self._build_client(version, self.limits.control)
-            self._version = version
+            self._version, self._profile = version, profile
             return self._client
+
+    def _known_profile(self) -> EngineProfile:
+        assert self._profile is not None  # noqa: S101 - read before any call
+        return self._profile
 
     def _build_client(self, version: str, seconds: float) -> APIClient:
         tls = self._tls
@@ -297,8 +335,8 @@ def _message(body: str) -> str:
         return body[:500]
 
 
-def _innermost(error: BaseException) -> str:
-    """The message of the innermost error, such as 'No such file or directory', without that of requests."""
+def _innermost(error: BaseException) -> BaseException:
+    """The first cause of an error, such as the system's, instead of that of requests."""
     seen: BaseException = error
     while True:
         cause = (
@@ -307,8 +345,12 @@ def _innermost(error: BaseException) -> str:
             or next((a for a in seen.args if isinstance(a, Exception)), None)
         )
         if cause is None or cause is seen:
-            break
+            return seen
         seen = cause
-    if isinstance(seen, OSError) and seen.strerror:
-        return seen.strerror
-    return str(seen) or type(seen).__name__
+
+
+def _words(error: BaseException) -> str:
+    """The message of an error, such as 'No such file or directory'."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

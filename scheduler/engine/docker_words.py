@@ -31,12 +31,14 @@ _PASSING = re.compile(
 )
 # ... for one that has answered definitively, whatever else the message contains ...
 _LASTING = re.compile(
-    r"manifest unknown|not found|denied|unauthorized|authentication|no basic auth|invalid reference"
+    r"manifest unknown|not found|denied|403 forbidden|unauthorized|authentication|no basic auth|invalid reference"
     r"|no matching manifest|x509|no space left"
 )
 
 # ... and for one that does not accept the caller's credential.
-_DENIED = re.compile(r"denied|unauthorized|authentication|no basic auth|incorrect username or password")
+_DENIED = re.compile(
+    r"denied|403 forbidden|unauthorized|authentication|no basic auth|incorrect username or password"
+)
 
 # The runtime's own call stack before the actual error, in the formats of runc up to 1.0 and since.
 _RUNTIME_PREFIX = re.compile(
@@ -61,19 +63,18 @@ class EngineRefusedError(EngineError):
         super().__init__(f"the engine refused: {self.words}")
 
     @property
-    def names_forgotten_process(self) -> bool:
-        """Whether a container cannot be started because containerd already runs it without the engine's knowledge.
-
-        This happens if the engine was killed between starting a process and recording it (seen on Engine 20.10; newer
-        versions pass on containerd's message).
-        """
-        words = self.words.lower()
-        return "id already in use" in words or (": already exists" in words and "container" in words)
-
-    @property
     def in_trouble(self) -> bool:
         """Whether the engine is at fault, so that the same call may succeed later."""
-        return self.status == 503 or (self.status >= 500 and any(t in self.words.lower() for t in _TROUBLE))
+        return self.status == 503 or (self.status >= 500 and is_trouble(self.words))
+
+
+def is_trouble(words: str) -> bool:
+    """Whether the engine failed because of a problem of its own, so that the result is unknown.
+
+    >>> is_trouble('connection error: desc = "transport: Error while dialing: dial unix containerd.sock"')
+    True
+    """
+    return any(phrase in words.lower() for phrase in _TROUBLE)
 
 
 def readable(words: str) -> str:

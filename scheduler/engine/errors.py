@@ -20,6 +20,10 @@ class EngineUnavailableError(EngineError):
     """
 
 
+class EngineUnreachableError(EngineUnavailableError):
+    """No connection to the engine could be made, so the call certainly had no effect."""
+
+
 class EngineTimeoutError(EngineUnavailableError):
     """The engine was reached, or seemed to be, but did not answer in time."""
 
@@ -71,13 +75,6 @@ class LaunchError(EngineError):
 
 class ImageMissingError(LaunchError):
     """The container cannot be created because its image is not on the engine (any more)."""
-
-
-class LaunchForgottenError(LaunchError):
-    """The engine was killed while it started the container: it does not know the process, and cannot start another.
-
-    The process did start, and may still be running on the engine's host without the engine's control.
-    """
 
 
 class RunGoneError(EngineError):

@@ -7,7 +7,7 @@ and ends are reported by events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
@@ -15,6 +15,7 @@ from typing import Protocol, Self
 from scheduler.domain.job import PullPolicy
 from scheduler.domain.registry import Login
 from scheduler.domain.secret_files import SecretFile
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.types import (
     Capacity,
     EngineEvent,
@@ -85,6 +86,10 @@ class Engine(Protocol):
         """The total capacity of the engine's host."""
         ...
 
+    async def profile(self) -> EngineProfile:
+        """What kind of engine it is; known after the first answer until the connection is lost."""
+        ...
+
     async def examine(self) -> EngineFacts:
         """Information about the engine, for operators."""
         ...
@@ -129,16 +134,31 @@ class Engine(Protocol):
         """
         ...
 
-    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
+    async def start(
+        self,
+        handle: Handle,
+        files: Sequence[SecretFile] = (),
+        *,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Start a container's main process; does nothing if it is already running.
 
         The files are in its memory before its process begins, and are removed with it. Pass them with every start:
         a start that failed leaves no files.
 
-        A container that has ended would run again, so inspect it first if that is possible (after a crash, or after
-        `EngineUnavailableError`).
+        Ask only once for each container. If the answer is lost, nothing that an engine says later shows that the
+        process did not run: one that was killed after it had started a process may not know it any more, shows the
+        container as never started, and replaces the process if it is asked again (Docker Engine since 24.0).
+
+        Args:
+            handle: the container.
+            files: the secret files that are put into its memory.
+            before: awaited when everything is prepared, right before the engine is asked. If it raises an exception,
+                the engine was not asked.
 
         Raises:
+            EngineUnreachableError: the request did not reach the engine.
+            EngineUnavailableError: otherwise: the process may have started.
             LaunchError: its command cannot be run, or the engine refuses the files.
             RunGoneError: there is no such container.
         """

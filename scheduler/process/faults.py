@@ -39,6 +39,7 @@ class Point(StrEnum):
     CREATED = "created"  # the container exists
     ATTACHED = "attached"  # its output is being read
     SECRETS_PLACED = "secrets-placed"  # its secret files are in memory; it is not started
+    START_REQUESTED = "start-requested"  # it is stored that the engine is asked to start it; it was not asked
     STARTED = "started"  # its process runs; the start is not recorded
     RECORDING_START = "recording-start"  # the status is changed, not committed
     START_RECORDED = "start-recorded"

@@ -7,7 +7,7 @@ Their effect must be checked afterwards, as after any other `EngineUnavailableEr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -19,7 +19,9 @@ from scheduler.engine.errors import (
     EngineTimeoutError,
     EngineTroubledError,
     EngineUnavailableError,
+    EngineUnreachableError,
 )
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.protocol import Engine, EventStream, FrameStream
 from scheduler.engine.types import Capacity, EngineFacts, Handle, ImageInfo, LaunchSpec, OwnRun, RunStatus
 from scheduler.process.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
@@ -87,6 +89,11 @@ class GuardedEngine:
         async with self._call("capacity"):
             return await self._engine.capacity()
 
+    async def profile(self) -> EngineProfile:
+        """Like `Engine.profile`."""
+        async with self._call("profile"):
+            return await self._engine.profile()
+
     async def examine(self) -> EngineFacts:
         """Like `Engine.examine`."""
         async with self._call("examine"):
@@ -114,10 +121,16 @@ class GuardedEngine:
         async with self._call("attach"):
             return await self._engine.attach(handle)
 
-    async def start(self, handle: Handle, files: Sequence[SecretFile] = ()) -> None:
+    async def start(
+        self,
+        handle: Handle,
+        files: Sequence[SecretFile] = (),
+        *,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Like `Engine.start`."""
         async with self._call("start"):
-            await self._engine.start(handle, files)
+            await self._engine.start(handle, files, before=before)
 
     async def inspect(self, handle: Handle) -> RunStatus:
         """Like `Engine.inspect`."""
@@ -167,7 +180,7 @@ class GuardedEngine:
         """Let one call through, or reject it, and record its outcome."""
         if not (self._circuit.lets_through or self._probing):
             self._count(name, NOT_MADE)
-            raise EngineUnavailableError(self._why_not)
+            raise EngineUnreachableError(self._why_not)
         loop = asyncio.get_running_loop()
         began, outcome = loop.time(), GIVEN_UP
         try:

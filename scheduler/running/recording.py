@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeGuard
 
 import structlog
@@ -122,13 +123,13 @@ class Recorder:
         """Pin the image for later runs, if the job asks for it and has not pinned an image yet.
 
         Raises:
-            ImagePullError: the image has no registry digest, so it cannot be pulled again.
+            ImagePullError: the engine knows no digest of the image, so it cannot be named by one.
             UnavailableError: the database failed.
         """
         spec, job_id = self.exec.spec, self.exec.job_id
         if not spec.pin_digest or spec.docker_image_digest is not None:
             return
-        if not image.is_from_registry:
+        if not image.has_digest:
             raise ImagePullError(
                 f"image {spec.image} cannot be pinned: it did not come from a registry, so it has no digest; "
                 "push it to a registry, or set pin_digest to false in the job"
@@ -142,6 +143,47 @@ class Recorder:
                 digest=image.digest,
             )
         )
+
+    async def request_start(self) -> None:
+        """Store that the engine is about to be asked to start the container, before it is asked; only once per run.
+
+        This also excludes a second start by several daemons: of those that consider the run their own, only the one
+        that owns it in the database may ask, and no other daemon asks after it.
+
+        Raises:
+            RunDiscardedError: the run was deleted, or has ended elsewhere.
+            RunTakenError: another daemon owns it.
+            UnavailableError: the start was already requested, unknown to this daemon.
+        """
+        exec_id, owner, at = self.exec.id, self.exec.owner, self._parts.clock.now()
+        try:
+            stored = await self._until_written(
+                lambda connection: execs.request_start(connection, exec_id, owner=owner, at=at), durable=True
+            )
+        except asyncio.CancelledError:
+            self.exec = replace(self.exec, start_requested_at=at)
+            await asyncio.shield(self.withdraw_start())
+            raise
+        if not stored:
+            await self.demand_ownership(was_refused=True)
+            self.exec = await self._stored()
+            raise UnavailableError("The start of the run was already requested")
+        self.exec = replace(self.exec, start_requested_at=at)
+        point(Point.START_REQUESTED)
+
+    async def withdraw_start(self) -> None:
+        """Take back the last `request_start`, because the engine was certainly not asked.
+
+        If the database fails, the request stays: the run then counts as lost with its engine.
+        """
+        exec_id, owner, at = self.exec.id, self.exec.owner, self.exec.start_requested_at
+        if at is None:
+            return
+        with suppress(UnavailableError):
+            await self._parts.database.write(
+                lambda connection: execs.withdraw_start(connection, exec_id, owner=owner, at=at)
+            )
+            self.exec = replace(self.exec, start_requested_at=None)
 
     async def started(self, capture: Capture, status: RunStatus) -> None:
         """Record that the container was started, unless that is already recorded.
@@ -220,6 +262,12 @@ class Recorder:
         if owner[0] != self.exec.owner:
             self._log.warning("run.taken_over")
             raise RunTakenError
+
+    async def _stored(self) -> Exec:
+        stored = await self._parts.database.read(partial(execs.get, exec_id=self.exec.id))
+        if stored is None:
+            raise RunDiscardedError
+        return stored
 
     async def _change(
         self, capture: Capture, after: ExecStatus, fields: Mapping[str, Any], retry: Exec | None = None

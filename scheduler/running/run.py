@@ -21,7 +21,6 @@ from scheduler.engine.errors import (
     ImageMissingError,
     ImagePullError,
     LaunchError,
-    LaunchForgottenError,
     RunGoneError,
 )
 from scheduler.engine.types import Handle, RunState, RunStatus
@@ -35,6 +34,7 @@ from scheduler.running.decisions import (
     end_of,
     launch_spec,
     lost,
+    start_unanswered,
     stop_words,
 )
 from scheduler.running.output import RunOutput
@@ -43,6 +43,7 @@ from scheduler.running.pulling import image_of
 from scheduler.running.recording import RETRY_INTERVAL, Recorder, RunDiscardedError, Surroundings
 from scheduler.running.regions import Region
 from scheduler.running.secrecy import Secrecy, secrecy_of
+from scheduler.running.starting import Starting
 from scheduler.running.stopping import Stopping
 from scheduler.running.tasks import cancel, unless, wait_for_event
 
@@ -82,10 +83,12 @@ class Run:
         self._parts = surroundings
         # A run that was waiting when a restored backup was taken may have been started since.
         restored_to = surroundings.restored_to
-        self._fresh = fresh and (restored_to is None or run.created_at > restored_to)
+        is_restored = restored_to is not None and run.created_at <= restored_to
+        self._fresh = fresh and not is_restored
         self._on_ended = on_ended
         self._log = log.bind(exec=run.id, job=run.job_id)
         self._recorder = Recorder(run, surroundings)
+        self._starting = Starting(self._recorder, region.engine, is_restored=is_restored)
         self._stopping = Stopping(run, region.engine, surroundings.clock)
         self._output = RunOutput(run.id, region, surroundings.clock)
         self._capture: Capture | None = None
@@ -172,13 +175,20 @@ class Run:
         self._check_discarded()
         self._secrecy = self.secrecy.as_in(status.environment, self.exec.spec.runtime_vars)
         self._output.secrecy = self._secrecy
+        if handle is not None and status.state is RunState.CREATED and self._starting.may_have_happened:
+            status = await self._starting.status_after(handle)
+            self._check_discarded()
         if handle is None or status.state is RunState.GONE:
             if self.exec.status is ExecStatus.RUNNING:
                 await self._lose()
+            elif self.exec.start_requested_at is not None:
+                await self._end(start_unanswered(None, self._stopping.cause, self._stopping.reason))
             elif self._stopping.wanted.is_set():
                 await self._end(cancelled_before_start(self._stopping.reason))
             else:
                 await self._launch()
+        elif status.state is RunState.CREATED and self._starting.may_have_happened:
+            await self._lose_start(handle, status)
         elif status.state is RunState.CREATED:
             await self._start(handle)
         else:
@@ -244,15 +254,10 @@ class Run:
             reading = asyncio.create_task(self._output.read(stream, masks))
             try:
                 self._observe_launch()
-                await self._recorder.demand_ownership()
                 try:
-                    await engine.start(handle, files)
+                    await self._starting.ask(handle, files)
                 except LaunchError as error:
-                    reason = FailReason.START_FAILED
-                    if isinstance(error, LaunchForgottenError):
-                        reason = FailReason.ENGINE_LOST
-                        await self._output.read_log(handle, follow=False)
-                    await self._fail_to_start(reason, str(error))
+                    await self._fail_to_start(FailReason.START_FAILED, str(error))
                     await self._remove(handle)
                     return
                 point(Point.STARTED)
@@ -268,6 +273,21 @@ class Run:
         # The stream broke off or does not end: the rest is in the engine's own log.
         self._log.info("run.stream_incomplete")
         await self._resume(handle)
+
+    async def _lose_start(self, handle: Handle, status: RunStatus) -> None:
+        """Record the end of a run that may have started, but that its engine takes for one that never did."""
+        if status.start_failed and status.error:
+            await self._fail_to_start(
+                FailReason.START_FAILED, f"the container cannot be started: {status.error}"
+            )
+        else:
+            self._output.note_breaks()
+            await self._output.read_rest(handle)
+            end = start_unanswered(handle.engine_id, self._stopping.cause, self._stopping.reason)
+            self.capture.end_output()
+            self.capture.system(end.error or "")
+            await self._end(end)
+        await self._remove(handle)
 
     # ---- continuing ----------------------------------------------------------------------------------------
 
@@ -332,6 +352,9 @@ class Run:
         """Record the end of a container that was started, and remove it."""
         if status.state is RunState.GONE:
             await self._lose()
+            return
+        if status.state is RunState.CREATED:  # the engine does not know any more that it started it
+            await self._lose_start(handle, status)
             return
         point(Point.ENDED)
         await self._end(end_of(self.exec, status, self._stopping.cause, self._stopping.reason), status)

@@ -143,6 +143,32 @@ def stop(connection: Connection, run: Exec, *, now: datetime, reason: str) -> No
     connection.execute(execs.update().where(wanted).values(stop_requested_at=now, stop_reason=reason))
 
 
+def request_start(connection: Connection, exec_id: str, *, owner: str | None, at: datetime) -> bool:
+    """Store that the engine is about to be asked to start a run's container, which happens only once per run.
+
+    Args:
+        connection: inside a transaction.
+        exec_id: the run, which must be waiting.
+        owner: the daemon that must manage it. One that was frozen and lost the run to another one is refused.
+        at: the present (UTC); identifies this request if it is repeated because its answer was lost.
+
+    Returns:
+        Whether this request is stored. If it is not, the engine must not be asked.
+    """
+    mine = sa.and_(execs.c.id == exec_id, execs.c.status == ExecStatus.WAITING, execs.c.owner == owner)
+    first = execs.update().where(mine, execs.c.start_requested_at.is_(None)).values(start_requested_at=at)
+    if connection.execute(first).rowcount == 1:
+        return True
+    same = sa.select(execs.c.id).where(mine, execs.c.start_requested_at == at)
+    return connection.execute(same).first() is not None
+
+
+def withdraw_start(connection: Connection, exec_id: str, *, owner: str | None, at: datetime) -> None:
+    """Delete a request that `request_start` has stored, because it certainly did not reach the engine."""
+    mine = sa.and_(execs.c.id == exec_id, execs.c.owner == owner, execs.c.start_requested_at == at)
+    connection.execute(execs.update().where(mine).values(start_requested_at=None))
+
+
 def change_status(
     connection: Connection,
     exec_id: str,

@@ -18,7 +18,7 @@ from scheduler.domain.errors import SettingsError
 from scheduler.store.database import Database
 
 #: The latest migration; a test compares it with the files.
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 VERSION_TABLE: Final = "alembic_version"
 #: Maximum duration of a migration in seconds; a large history is rewritten at about 100 MB per second.
 LIMIT: Final = 3600
@@ -60,15 +60,15 @@ def _version(connection: Connection) -> str | None:
     return None if version is None else str(version)
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the missing migrations on a connection, in its transaction."""
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Run the missing migrations up to a revision on a connection, in its transaction."""
     from alembic import command  # noqa: PLC0415 - imported only in this process
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(resources.files("scheduler.store") / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from scheduler.domain.stream import Stream
 from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import EngineTimeLimits
-from scheduler.engine.errors import EngineUnavailableError, LaunchForgottenError
+from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.types import EventKind, RunState
 from tests.lab.engine_scene import EXITS_3, NEVER_STOPS, Scene, all_of, event_of, is_connected, text_of
 from tests.lab.private_engine import PrivateEngine
@@ -54,10 +54,10 @@ async def test_a_killed_engine_is_noticed_and_its_return_too(
     await engine.close()
 
 
-async def test_a_process_that_the_engine_forgot_is_not_started_again(
+async def test_an_engine_that_was_killed_before_it_noted_a_start_shows_no_trace_of_it_but_its_output(
     private_engine: PrivateEngine, busybox_image: str
 ) -> None:
-    """It was killed between starting it and noting that: it takes the container for one that never ran."""
+    """It takes the container for one that never ran, which is why nobody may ask it to start it again."""
     engine = DockerEngine(private_engine.url, installation="forgetful")
     scene = Scene(engine, busybox_image)
     handle = await engine.create(scene.spec(("sh", "-c", "echo here; sleep 20")))
@@ -68,9 +68,8 @@ async def test_a_process_that_the_engine_forgot_is_not_started_again(
     private_engine.forget_start(handle.engine_id)
     await asyncio.to_thread(private_engine.start)
 
-    assert (await engine.inspect(handle)).state is RunState.CREATED
-    with pytest.raises(LaunchForgottenError, match="does not know its process"):
-        await engine.start(handle)
+    status = await engine.inspect(handle)
+    assert (status.state, status.start_failed) == (RunState.CREATED, False)
     async with await engine.logs(handle, follow=False) as kept:
         assert text_of(await all_of(kept), Stream.STDOUT) == b"here\n"
     await engine.remove(handle)

@@ -28,11 +28,14 @@ GOES_ON = script(
     "trap 'echo asked to end; exit 9' TERM; i=0; "
     "while [ $i -lt 6000 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
 )
+#: What an engine says of a container that ended while it and its containerd were dead; Docker 20.10 learns the truth.
+UNKNOWN_TO_ENGINE = 255
 #: How a run ends for which the engine died when it stood there: its command, its status, its exit code.
 ENDS_AS: Mapping[Point, tuple[list[str], str, int | None]] = {
     Point.PULLED: (ENDS, "F", 7),
     Point.CREATED: (ENDS, "F", 7),
     Point.ATTACHED: (ENDS, "F", 7),
+    Point.START_REQUESTED: (ENDS, "F", 7),
     Point.STARTED: (GOES_ON, "F", 9),
     Point.START_RECORDED: (GOES_ON, "F", 9),
     Point.CHUNK_WRITTEN: (GOES_ON, "F", 9),
@@ -68,7 +71,9 @@ async def _stop_there(timeball: Timeball, point: Point) -> tuple[int, str]:
 async def _check(timeball: Timeball, point: Point, job: int, run: str) -> None:
     _, status, exit_code = ENDS_AS[point]
     ended = await timeball.until_ended(job, run)
-    assert (ended["status"], ended["exit_code"]) == (status, exit_code), (point, ended)
+    exit_codes = {exit_code, UNKNOWN_TO_ENGINE} if ENDS_AS[point][0] is GOES_ON else {exit_code}
+    assert ended["status"] == status, (point, ended)
+    assert ended["exit_code"] in exit_codes, (point, ended)
     lines = await timeball.lines(job, run)
     if ENDS_AS[point][0] is ENDS:
         assert lines == LINES, point

@@ -5,12 +5,14 @@ Nothing is pulled and nothing but Timeball's own test images and containers is t
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ import pytest
 from docker.api.client import APIClient
 
 from scheduler.engine.types import LABEL_INSTALLATION
-from tests.lab.ports import free_port
+from tests.lab.ports import registry_port
 
 DEFAULT_ENGINE_URL = "unix:///var/run/docker.sock"
 BUSYBOX_IMAGE = "timeball-test/busybox:1"
@@ -63,11 +65,56 @@ def why_no_engine() -> str | None:
     try:
         with connect(url) as client:
             client.ping()
-            if not _has_image(client, BUSYBOX_IMAGE) and shutil.which("busybox") is None:
+            if not has_image(client, BUSYBOX_IMAGE) and shutil.which("busybox") is None:
                 return f"no image {BUSYBOX_IMAGE} and no busybox to make it from; install busybox-static"
     except (docker.errors.DockerException, OSError) as error:
         return f"the engine at {url} does not answer ({error})"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """What tests ran on.
+
+    Attributes:
+        name: of the program, ``Docker`` for all that is not known to be another.
+        version: its own, without what a distribution adds: ``26.1.5``.
+        store: of images: ``containerd`` or the name of a storage driver, such as ``overlay2``.
+        api: the newest API version that it answers.
+        cgroup: the version of the kernel's control groups, ``1`` or ``2``.
+    """
+
+    name: str
+    version: str
+    store: str
+    api: str
+    cgroup: str
+
+    @property
+    def column(self) -> str:
+        """What it is called in a table of engines."""
+        short = ".".join(self.version.split(".")[:2])
+        return f"{self.name} {short}" + (f", {self.store}" if self.name == "Docker" else "")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}, {self.store} store, API {self.api}, cgroup v{self.cgroup}"
+
+
+def engine_kind(url: str) -> EngineKind:
+    """What the engine there is."""
+    with connect(url) as client:
+        info, version = client.info(), client.version()
+    status = [value for key, value in info.get("DriverStatus") or () if key == "driver-type"]
+    names = [part.get("Name", "") for part in version.get("Components", ())]
+    return EngineKind(
+        name="Podman" if any("Podman" in name for name in names) else "Docker",
+        version=version["Version"].partition("+")[0].partition("-")[0],
+        store="containerd"
+        if any("io.containerd.snapshotter" in value for value in status)
+        else info["Driver"],
+        api=version["ApiVersion"],
+        cgroup=str(info.get("CgroupVersion") or "1").removeprefix("v"),
+    )
 
 
 def why_no_registry() -> str | None:
@@ -100,9 +147,12 @@ def engine_client(engine_url: str) -> Iterator[APIClient]:
 @pytest.fixture(scope="session")
 def busybox_image(engine_client: APIClient) -> str:
     """The name of an image on the engine that holds busybox and no command of its own."""
-    if not _has_image(engine_client, BUSYBOX_IMAGE):
-        repository, tag = BUSYBOX_IMAGE.split(":")
-        engine_client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
+    # One process at a time: the containerd store answers 500 to the second of two imports of a name.
+    with (Path(tempfile.gettempdir()) / "timeball-test-image.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not has_image(engine_client, BUSYBOX_IMAGE):
+            repository, tag = BUSYBOX_IMAGE.split(":")
+            engine_client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
     return BUSYBOX_IMAGE
 
 
@@ -143,7 +193,7 @@ def registry(
             assert "error" not in line, line
         engine_client.remove_image(image)
         yield Registry(address=address, image=image, missing_image=f"{repository}:missing")
-        if _has_image(engine_client, image):
+        if has_image(engine_client, image):
             engine_client.remove_image(image, force=True)
 
 
@@ -155,7 +205,7 @@ def running_registry(folder: Path, *, more: str = "") -> Iterator[str]:
         folder: where it keeps everything.
         more: a line of YAML to add to its configuration.
     """
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{registry_port()}"
     process = _start_registry(folder, address, more)
     try:
         _await_port(address, process, folder / "registry.log")
@@ -192,7 +242,8 @@ def _await_port(address: str, process: subprocess.Popen[bytes], log: Path) -> No
             return
 
 
-def _has_image(client: APIClient, image: str) -> bool:
+def has_image(client: APIClient, image: str) -> bool:
+    """Whether an engine has an image, by name or id."""
     try:
         client.inspect_image(image)  # type: ignore[no-untyped-call] # stubs are vague
     except docker.errors.ImageNotFound:

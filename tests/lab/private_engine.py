@@ -1,7 +1,9 @@
 """A Docker Engine of the tests' own, which they may kill, freeze and restart.
 
 It lives in a network namespace of its own, with its own data and containerd: a second dockerd in the machine's
-own namespace would take the first one's bridge away. It reaches no registry; images are copied into it.
+own namespace would take the first one's bridge away. It reaches no registry; images are copied into it. It is of
+the same kind as the engine of the other tests: ``deploy/test`` puts that one's programs first on the path, and
+names its configuration (the image store) in ``TIMEBALL_TEST_ENGINE_CONFIG``.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,7 +46,10 @@ class PrivateEngine:
 
     Attributes:
         url: where it listens.
+        state_file: what its runtime writes into the folder of a container.
     """
+
+    state_file = "state.json"
 
     def __init__(self, *options: str, disk_mib: int | None = None) -> None:
         self._name = f"timeball-{uuid.uuid4().hex[:8]}"
@@ -63,11 +67,18 @@ class PrivateEngine:
         subprocess.run(["ip", "netns", "add", self._name], check=True)
         subprocess.run(["ip", "-n", self._name, "link", "set", "lo", "up"], check=True)
 
+    @property
+    def runtime_folder(self) -> Path:
+        """Where its runtime has a folder for each container that it has made; it may not be there yet."""
+        return self._folder / "exec/runtime-runc/moby"
+
     def start(self) -> None:
         """Start it, again too, and return when it answers."""
         command = ["nsenter", f"--net=/run/netns/{self._name}", "unshare", "--uts", "dockerd"]
         command += ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
         command += ["--pidfile", f"{self._folder}/pid", "--host", self.url, *self._options]
+        if config := os.environ.get("TIMEBALL_TEST_ENGINE_CONFIG"):
+            command += ["--config-file", config]
         (self._folder / "pid").unlink(missing_ok=True)  # a killed one leaves it behind
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -100,7 +111,7 @@ class PrivateEngine:
             if pid := json.loads(noted.read_text())["State"]["Pid"]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self._end_forgotten()
+        self.end_forgotten()
         self._unmount()
         for part in ("data", "exec"):
             shutil.rmtree(self._folder / part)
@@ -147,7 +158,7 @@ class PrivateEngine:
             for found in own.containers(all=True, quiet=True):
                 own.remove_container(found["Id"], v=True, force=True)
         self.stop()
-        self._end_forgotten()
+        self.end_forgotten()
         self._unmount()
         shutil.rmtree(self._folder)
         subprocess.run(["ip", "netns", "delete", self._name], check=True)
@@ -157,7 +168,7 @@ class PrivateEngine:
         for mount in sorted((m for m in mounts if m.startswith(str(self._folder))), reverse=True):
             subprocess.run(["umount", "--lazy", mount], check=True)
 
-    def _end_forgotten(self) -> None:
+    def end_forgotten(self) -> None:
         """End the keepers of processes that it started and forgot; nobody else would."""
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has ended meanwhile
@@ -190,29 +201,3 @@ class PrivateEngine:
     def _wait(self) -> None:
         assert self._process is not None, "not started"
         self._process.wait(timeout=START_SECONDS)
-
-
-@pytest.fixture
-def private_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
-    """A running engine that the test may do anything to, with the busybox image on it."""
-    yield from _running(PrivateEngine, engine_client, busybox_image)
-
-
-@pytest.fixture
-def small_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
-    """Such an engine with a disk of 48 MiB of its own."""
-    yield from _running(lambda: PrivateEngine(disk_mib=48), engine_client, busybox_image)
-
-
-def _running(
-    make: Callable[[], PrivateEngine], engine_client: APIClient, busybox_image: str
-) -> Iterator[PrivateEngine]:
-    if reason := why_no_private_engine():
-        pytest.skip(reason)
-    engine = make()
-    engine.start()
-    try:
-        engine.load(engine_client, busybox_image)
-        yield engine
-    finally:
-        engine.destroy()

@@ -13,8 +13,10 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 from docker.api.client import APIClient
+from multidict import CIMultiDict
 
 from tests.lab.engine import busybox_tar
+from tests.lab.ports import registry_port
 
 
 def push_fresh_image(client: APIClient, registry: str) -> str:
@@ -75,7 +77,7 @@ class RegistryDoor:
         self._ending.clear()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port or registry_port())
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -97,7 +99,10 @@ class RegistryDoor:
             if self.broken > 0:
                 self.broken -= 1
                 return web.Response(status=503, text="the registry is ill")
-        kept = {name: request.headers[name] for name in ("Accept", "Range") if name in request.headers}
+        # Engines send one Accept header for each kind of manifest that they know.
+        kept = CIMultiDict(
+            (name, value) for name, value in request.headers.items() if name in ("Accept", "Range")
+        )
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
             session.request(request.method, f"http://{self._registry}{request.path}", headers=kept) as far,

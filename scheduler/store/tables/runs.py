@@ -119,6 +119,7 @@ execs = sa.Table(
     sa.Column("not_before", Moment, nullable=True),
     sa.Column("owner", sa.Text, nullable=True),
     sa.Column("dispatched_at", Moment, nullable=True),
+    sa.Column("start_requested_at", Moment, nullable=True),
     sa.Column("stop_requested_at", Moment, nullable=True),
     sa.Column("stop_reason", sa.Text, nullable=True),
     sa.Column("started_at", Moment, nullable=True),

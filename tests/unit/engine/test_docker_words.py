@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.engine.docker_words import EngineRefusedError, is_passing_registry_trouble, readable
+from scheduler.engine.docker_words import EngineRefusedError, is_denial, is_passing_registry_trouble, readable
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,10 @@ def test_a_refusal_without_words_still_says_something() -> None:
         "net/http: TLS handshake timeout",
         "unexpected EOF",
         "toomanyrequests: You have reached your pull rate limit",
+        (
+            'failed to resolve reference "registry/repo:tag": unexpected status from HEAD request to '
+            "https://registry/v2/repo/manifests/tag: 503 Service Unavailable"
+        ),
     ],
 )
 def test_what_a_registry_gets_over_is_worth_another_try(words: str) -> None:
@@ -77,6 +81,11 @@ def test_what_a_registry_gets_over_is_worth_another_try(words: str) -> None:
         "manifest for repo:tag not found: manifest unknown: manifest unknown",
         "pull access denied for repo, repository does not exist or may require 'docker login'",
         'Get "https://registry/v2/": unauthorized: authentication required',
+        (
+            'failed to resolve reference "registry/repo:tag": unexpected status from HEAD request to '
+            "https://registry/v2/repo/manifests/tag: 403 Forbidden"
+        ),
+        'failed to resolve reference "registry/repo:tag": registry/repo:tag: not found',
         "no matching manifest for linux/arm64 in the manifest list entries",
         "x509: certificate signed by unknown authority",
         "failed to register layer: write /file: no space left on device",
@@ -86,3 +95,22 @@ def test_what_a_registry_gets_over_is_worth_another_try(words: str) -> None:
 def test_what_a_registry_says_for_good_is_not_asked_again(words: str) -> None:
     """Nor is what nobody knows."""
     assert not is_passing_registry_trouble(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "denied"),
+    [
+        ("pull access denied for repo, repository does not exist or may require 'docker login'", True),
+        ('Head "http://registry/v2/a/manifests/1": no basic auth credentials', True),
+        ("unexpected status from HEAD request to https://registry/v2/a/manifests/1: 403 Forbidden", True),
+        ("unexpected status from HEAD request to https://registry/v2/a/manifests/1: 401 Unauthorized", True),
+        ("manifest for repo:tag not found: manifest unknown", False),
+        (
+            "unexpected status from HEAD request to https://registry/v2/a/manifests/1: 503 Service Unavailable",
+            False,
+        ),
+    ],
+)
+def test_a_registry_that_refuses_the_credential_is_told_apart(words: str, denied: bool) -> None:
+    """Whichever image store the engine has."""
+    assert is_denial(words) is denied

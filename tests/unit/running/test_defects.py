@@ -8,9 +8,7 @@ import pytest
 
 from scheduler.process import faults
 from scheduler.process.faults import FaultAction, Point
-from tests.unit.running.test_runs import Stage, _check, _speaks, migrated, stage
-
-__all__ = ["migrated", "stage"]
+from tests.lab.stage import Stage, check, speaks
 
 #: Where a single run is at work; a defect elsewhere is one of the whole daemon, which stops in order.
 OF_ONE_RUN = (
@@ -39,16 +37,16 @@ async def test_a_defect_at_any_step_of_a_run_changes_nothing_about_its_end(
     stage: Stage, point: Point
 ) -> None:
     """It is noted, the run is taken up again from what is so on the engine, and the daemon goes on."""
-    _speaks(stage)
+    speaks(stage)
     await stage.create("speak")
     faults.arm(point, action=FaultAction.RAISE)
 
-    await _check(stage, await stage.trigger())
+    await check(stage, await stage.trigger())
 
 
 async def test_the_daemon_stops_in_order_when_the_part_that_plans_has_a_defect(stage: Stage) -> None:
     """What was committed as having run is run by the next daemon."""
-    _speaks(stage)
+    speaks(stage)
     faults.arm(Point.CLAIMED, action=FaultAction.RAISE)
     await stage.create("speak", schedule_mode="R1//PT1S", is_schedule_active=True)
     assert stage.daemon is not None
@@ -57,4 +55,4 @@ async def test_the_daemon_stops_in_order_when_the_part_that_plans_has_a_defect(s
     stage.daemon = None
     await stage.start()
 
-    await _check(stage, await stage.first_exec())
+    await check(stage, await stage.first_exec())

@@ -15,9 +15,7 @@ from scheduler.running import dispatcher
 from scheduler.store.database import Database
 from tests.lab.fake_programs import waits_for_stop
 from tests.lab.moments import in_time, written
-from tests.unit.running.test_runs import Stage, _check, _speaks, _waiting, migrated, stage
-
-__all__ = ["migrated", "stage"]
+from tests.lab.stage import Stage, check, speaks, waiting
 
 
 class Forgetting:
@@ -56,12 +54,12 @@ async def test_a_run_is_looked_after_to_its_end_whichever_answer_is_lost(
     forgetting: Forgetting, stage: Stage, every: int
 ) -> None:
     """A start or an end that is recorded already is not taken for somebody else's."""
-    _speaks(stage)
+    speaks(stage)
     await stage.create("speak")
     exec_id = await stage.trigger()
     forgetting.every = every
 
-    await _check(stage, exec_id)
+    await check(stage, exec_id)
     assert forgetting.lost
 
 
@@ -69,7 +67,7 @@ async def test_a_due_time_whose_claim_was_not_answered_runs_once_and_soon(
     forgetting: Forgetting, stage: Stage
 ) -> None:
     """Well before the dispatcher would look by itself."""
-    _speaks(stage)
+    speaks(stage)
     names = map(str, itertools.count())
     await in_time(
         lambda due: stage.create(
@@ -81,8 +79,8 @@ async def test_a_due_time_whose_claim_was_not_answered_runs_once_and_soon(
     await stage.until(lambda: bool(stage.engine.starts))
     forgetting.every = 0
 
-    await stage.until(lambda: bool(_waiting(stage)))
-    [exec_id] = _waiting(stage)
+    await stage.until(lambda: bool(waiting(stage)))
+    [exec_id] = waiting(stage)
     assert (await stage.ended(exec_id)).exit_code == 3
     assert len(stage.engine.starts) == 1
 

@@ -7,9 +7,7 @@ from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineTroubledError
 from scheduler.engine.types import RunState
 from tests.lab.fake_programs import waits_for_stop
-from tests.unit.running.test_runs import ADMIN, Stage, _speaks, migrated, stage
-
-__all__ = ["migrated", "stage"]
+from tests.lab.stage import ADMIN, Stage, speaks
 
 
 async def _told(stage: Stage, exec_id: str) -> str:
@@ -19,7 +17,7 @@ async def _told(stage: Stage, exec_id: str) -> str:
 
 async def test_a_log_that_the_engine_refuses_to_give_does_not_keep_the_run_open(stage: Stage) -> None:
     """It is asked for some times; then the run's true end is recorded, and the log says what is lost."""
-    _speaks(stage)
+    speaks(stage)
     await stage.create("speak")
     stage.engine.failures = {"logs": [EngineTroubledError("the log file is corrupt")] * 1000}
     exec_id = await stage.trigger()

@@ -6,9 +6,7 @@ import pytest
 
 from scheduler.domain.execution import ExecStatus, FailReason
 from tests.lab.fake_programs import FakeProcess
-from tests.unit.running.test_runs import ADMIN, Stage, migrated, stage
-
-__all__ = ["migrated", "stage"]
+from tests.lab.stage import ADMIN, Stage
 
 PATH = "/run/secrets/db"
 #: The call before which the container is there and not started: see `CALLS` of `test_runs`.
