@@ -49,6 +49,8 @@ bare_root() {
     show_log_end "$SETUP_LOG"
     fail "debootstrap cannot create a root of Debian $suite." "See the lines above."
   fi
+  # A mirror may be a snapshot, whose lists are older than Debian allows.
+  echo 'Acquire::Check-Valid-Until "false";' >"$BARE_ROOT/etc/apt/apt.conf.d/99snapshot"
   : >"$BARE_ROOT.complete"
   done_line "Created a bare root of Debian $suite ($((SECONDS - started)) s)"
 }
