@@ -18,8 +18,9 @@ debian_mirror() {
     printf '%s\n' "$TIMEBALL_DEBIAN_MIRROR"
     return 0
   fi
-  # A mirror of Debian has the suite sid; the lists may also name other archives.
+  # The lists may also name other archives.
   local each
+  # shellcheck disable=SC2016  # apt-get's own placeholder
   for each in $(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sort -u); do
     case $each in */debian | */debian/)
       printf '%s\n' "${each%/}"
@@ -48,6 +49,8 @@ bare_root() {
     show_log_end "$SETUP_LOG"
     fail "debootstrap cannot create a root of Debian $suite." "See the lines above."
   fi
+  # A mirror may be a snapshot, whose lists are older than Debian allows.
+  echo 'Acquire::Check-Valid-Until "false";' >"$BARE_ROOT/etc/apt/apt.conf.d/99snapshot"
   : >"$BARE_ROOT.complete"
   done_line "Created a bare root of Debian $suite ($((SECONDS - started)) s)"
 }

@@ -1,8 +1,9 @@
-"""Builds the Debian package from a wheel and the lock file: everything that it needs beside Debian's Python is inside.
+"""Builds the Debian package from a wheel and the lock file: everything that it needs beside Python is inside.
 
-/usr/lib/timeball is a virtual environment of Debian's own Python, so nothing of it can get in the way of other programs,
-nor they in its way. The wheels of one package for different versions of Python differ only in compiled modules, whose file
-names contain the version. One directory therefore serves all of them, and the package survives an upgrade of Debian.
+/usr/lib/timeball is a virtual environment of Debian's own Python, so nothing of it can get in the way of other
+programs, nor they in its way. The wheels of one package for different versions of Python differ only in compiled
+modules, whose file names contain the version. One directory therefore serves all of them, and the package survives an
+upgrade of Debian.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Builds the source archive and the wheel from the tracked files, byte for byte the same every time.
 
-The files are first copied with fixed modes, so that neither this machine's umask nor untracked files matter, and all times
-are that of the last commit. The source archive is built first and the wheel from it: a wheel built directly from the files
-must be identical. `--twice` builds everything again, in another directory and with another umask, and compares.
+The files are first copied with fixed modes, so that neither this machine's umask nor untracked files matter, and all
+times are that of the last commit. The source archive is built first and the wheel from it: a wheel built directly
+from the files must be identical. `--twice` builds everything again, in another directory and with another umask, and
+compares.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SUMS = "SHA256SUMS"
 
 
 def committed_at() -> int:

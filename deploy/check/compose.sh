@@ -28,7 +28,8 @@ fetch_debian13() {
 compose() {
   DOCKER_GID=$(stat -c %g /var/run/docker.sock) TIMEBALL_IMAGE=$IMAGE TIMEBALL_VOLUME="$PROJECT-data" TIMEBALL_PORT=$PORT \
     POSTGRES_IMAGE=$POSTGRES_IMAGE POSTGRES_VOLUME="$PROJECT-database" POSTGRES_PASSWORD=check \
-    "$COMPOSE" --project-name "$PROJECT" -f "$ROOT/deploy/compose.yaml" -f "$ROOT/deploy/compose.postgresql.yaml" "$@"
+    "$COMPOSE" --project-name "$PROJECT" -f "$ROOT/deploy/compose.yaml" -f "$ROOT/deploy/compose.postgresql.yaml" \
+    -f "$ROOT/deploy/check/compose.yaml" "$@"
 }
 
 remove_compose() {
