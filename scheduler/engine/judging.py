@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scheduler.engine.podman import TRUNCATES_OUTPUT
+from scheduler.engine.podman import GAPS, TRUNCATES_OUTPUT
 from scheduler.engine.profile import EngineProfile, Limit, Product
 
 #: The oldest release of Docker Engine that upstream has supported recently; 20.10 ended in December 2023.
@@ -56,6 +56,7 @@ def troubles_of(profile: EngineProfile, *, require_limits: bool = True) -> list[
         *_release(profile),
         *_limits(profile, require_limits=require_limits),
         *_output(profile),
+        *_gaps(profile),
         *_users(profile),
         *_own_warnings(profile),
     ]
@@ -155,6 +156,18 @@ def _output(profile: EngineProfile) -> list[Trouble]:
             )
         ]
     return []
+
+
+def _gaps(profile: EngineProfile) -> list[Trouble]:
+    if profile.product is not Product.PODMAN:
+        return []
+    return [
+        Trouble(
+            "podman",
+            f"With Podman, {'; '.join(GAPS)}",
+            "See docs/engines.md; use Docker Engine where this matters",
+        )
+    ]
 
 
 def _users(profile: EngineProfile) -> list[Trouble]:

@@ -23,6 +23,12 @@ TRUNCATES_OUTPUT: Final = {
     "journald": "With the log driver journald, the journal may drop output of runs (RateLimitBurst), which cannot be "
     "read again after a crash",
 }
+#: Promises that are kept on Docker Engine and cannot be kept with Podman.
+GAPS: Final = (
+    "a directory that is mounted and does not exist is created on the host instead of failing the run",
+    "output that is read again after a crash has times of whole seconds, and only its last 128 MiB remain",
+    "users other than root have no capabilities, even if their job requests some",
+)
 #: Podman ignores all limits of a rootless container with cgroup v1, and reports otherwise.
 LIMITS_MISSING_WITHOUT_ROOT: Final = (Limit.CPUS, Limit.MEMORY, Limit.SWAP, Limit.PIDS)
 #: The least memory of a container, as for Docker Engine: the OCI runtime needs some before the command starts.

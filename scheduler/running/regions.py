@@ -21,11 +21,12 @@ from scheduler.engine.errors import EngineError, EngineTimeoutError, EngineUnava
 from scheduler.engine.judging import Trouble, troubles_of
 from scheduler.engine.profile import EngineProfile
 from scheduler.engine.protocol import Engine, EventStream
-from scheduler.engine.types import Capacity, EngineEvent, EventKind
+from scheduler.engine.types import Capacity, EngineEvent, EventKind, Handle, RunState, RunStatus
 from scheduler.process.metrics import ENGINE_CIRCUIT_OPEN, ENGINE_UP
 from scheduler.running.circuit import Circuit, CircuitState
 from scheduler.running.guarding import GuardedEngine
 from scheduler.running.pulling import PullLimits
+from scheduler.running.tasks import wait_for_event
 
 log = structlog.get_logger()
 
@@ -34,6 +35,8 @@ T = TypeVar("T")
 PING_INTERVAL = 5.0
 #: Seconds before an engine that is down is probed: the first and the longest pause.
 RETRY_FIRST, RETRY_LONGEST = 0.25, 5.0
+#: Seconds between checks whether a container has ended; events arrive sooner.
+END_INTERVAL = 0.25
 #: Seconds within which a healthy engine answers a ping, however busy it is: deletions do not wait for other engines.
 KNOCK_LIMIT = 0.5
 
@@ -115,6 +118,18 @@ class Region:
     def ended(self, exec_id: str) -> asyncio.Event:
         """Set when the engine reports that the run's container has ended, until `forget`."""
         return self._ended.setdefault(exec_id, asyncio.Event())
+
+    async def status_at_end(self, handle: Handle, ended: asyncio.Event, patience: float) -> RunStatus | None:
+        """The status of a container that has ended; None if it is still running after `patience` seconds."""
+        deadline = asyncio.get_running_loop().time() + patience
+        while True:
+            ended.clear()  # before inspecting: an end that is reported from here on must not be missed
+            status = await self.engine.inspect(handle)
+            if status.state is not RunState.RUNNING:
+                return status
+            if asyncio.get_running_loop().time() >= deadline:
+                return None
+            await wait_for_event(ended, END_INTERVAL)
 
     def forget(self, exec_id: str) -> None:
         """Stop listening for the end of a run."""

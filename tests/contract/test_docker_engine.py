@@ -109,7 +109,7 @@ async def test_a_container_has_the_limits_labels_and_settings_of_its_spec(
     assert not host["Devices"]
     assert host["IpcMode"] in ("private", "shareable")
     assert host["RestartPolicy"]["Name"] in ("", "no")
-    assert host["Init"] is False
+    assert not host.get("Init")
     assert not found["Config"]["Tty"]
     assert not found["Config"]["OpenStdin"]
     assert found["Config"]["Labels"] == {
@@ -185,8 +185,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.mark.engine
 async def test_a_mount_is_seen_and_is_read_only_where_that_is_asked(scene: Scene, directory: Path) -> None:
-    """A source that does not exist is refused, and is not made."""
-    missing = directory / "missing"
+    """The container sees the directory itself."""
     spec = replace(
         scene.spec(("sh", "-c", "cat /data/note; touch /data/no 2>/dev/null; touch /out/yes; exit 0")),
         mounts=(Mount(str(directory), "/data"), Mount(str(directory), "/out", read_only=False)),
@@ -195,12 +194,17 @@ async def test_a_mount_is_seen_and_is_read_only_where_that_is_asked(scene: Scene
     await scene.engine.remove(handle)
     assert text_of(frames, Stream.STDOUT) == b"from the machine"
     assert set(os.listdir(directory)) == {"note", "yes"}  # noqa: PTH208 - no blocking matters here
-    refused = replace(spec, exec_id=str(uuid.uuid4()), mounts=(Mount(str(missing), "/x"),))
-    with pytest.raises(LaunchError, match=r"does not exist|No such file"):
-        await scene.engine.start(await scene.engine.create(refused))  # Docker Engine refuses the creation
-    if (handle := await scene.engine.find(refused.exec_id)) is not None:
-        await scene.engine.remove(handle)
-    assert set(os.listdir(directory)) == {"note", "yes"}  # noqa: PTH208
+
+
+@pytest.mark.engine
+async def test_a_mount_whose_source_does_not_exist_is_refused(scene: Scene, directory: Path) -> None:
+    """It is not made. Podman cannot be kept from making it, which its warning says (see judging.py)."""
+    if (await scene.engine.profile()).product is Product.PODMAN:
+        pytest.skip("Podman makes directories that are mounted and do not exist")
+    spec = replace(scene.spec(EXITS_0), mounts=(Mount(str(directory / "missing"), "/x"),))
+    with pytest.raises(LaunchError, match="does not exist"):
+        await scene.engine.create(spec)
+    assert set(os.listdir(directory)) == {"note"}  # noqa: PTH208 - no blocking matters here
 
 
 @pytest.mark.engine

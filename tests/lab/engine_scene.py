@@ -140,7 +140,7 @@ class Scene:
                 await self.engine.start(handle)
                 frames = await all_of(stream)
             await event_of(events, EventKind.DIE, spec.exec_id)
-        return frames, await self.engine.inspect(handle), handle
+        return frames, await ended(self.engine, handle), handle
 
 
 def fake_scene() -> Scene:
