@@ -1,1 +1,1 @@
-"""The doors to the core: the HTTP API, its client and the command."""
+"""The doors to Timeball's core: the HTTP API, its client and the command."""

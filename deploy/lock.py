@@ -23,13 +23,17 @@ Project = dict[str, list[Requirement]]
 
 
 def read_project() -> Project:
-    """The requirements in pyproject.toml by lock file. Both include the build backend, which installing requires."""
+    """The requirements in pyproject.toml by lock file.
+
+    Both include the build backend, which installing requires, and the driver of PostgreSQL: what is installed from a
+    lock file (the container image, the Debian package, a checkout) can use either database.
+    """
     text = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    runtime = text["build-system"]["requires"] + text["project"]["dependencies"]
-    extras = [each for extra in text["project"]["optional-dependencies"].values() for each in extra]
+    extras = text["project"]["optional-dependencies"]
+    runtime = text["build-system"]["requires"] + text["project"]["dependencies"] + extras["postgresql"]
     return {
         RUNTIME.name: [Requirement(each) for each in runtime],
-        DEV.name: [Requirement(each) for each in runtime + extras],
+        DEV.name: [Requirement(each) for each in runtime + extras["dev"]],
     }
 
 

@@ -1,1 +1,1 @@
-"""The daemon's core: schedules jobs, runs them and stores their history. It does not depend on HTTP."""
+"""The core of Timeball's daemon: schedules jobs, runs them and stores their history. It does not depend on HTTP."""

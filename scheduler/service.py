@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from importlib.metadata import version as version_of
 
+from scheduler.access.callers import Caller
 from scheduler.domain.views import About
 from scheduler.usecases.audit import AuditUseCases
 from scheduler.usecases.backup import BackupUseCases
 from scheduler.usecases.deliveries import DeliveryUseCases
 from scheduler.usecases.execs import ExecUseCases
-from scheduler.usecases.health import ReadinessReport, readiness
+from scheduler.usecases.health import ReadinessReport, engine_views, readiness
 from scheduler.usecases.hooks import HookUseCases
 from scheduler.usecases.jobs import JobUseCases
 from scheduler.usecases.keys import KeyUseCases
@@ -69,8 +70,11 @@ class Service:
         """The daemon's current time (UTC)."""
         return self._parts.clock.now()
 
-    def about(self) -> About:
-        """Information about this daemon, and by how much its clock was set since its start."""
+    def about(self, caller: Caller) -> About:
+        """Information about this daemon, and by how much its clock was set since its start.
+
+        Only administrators of all namespaces see more of engines than whether they answer.
+        """
         started_at, steady = self._started
         now = self._parts.clock.now()
         passed = self._parts.clock.steady() - steady
@@ -84,6 +88,7 @@ class Service:
             clock_jumped_seconds=round((now - started_at).total_seconds() - passed, 3),
             default_size=self._parts.default_size,
             default_region=self._parts.default_region,
+            engines=engine_views(self._parts.regions, caller),
         )
 
     async def readiness(self) -> ReadinessReport:

@@ -27,7 +27,7 @@ from tests.lab.engine import (
 from tests.lab.loop_time import loop_time
 from tests.lab.nursery import nursery
 from tests.lab.postgresql import postgresql, postgresql_url, private_postgresql, why_no_postgresql
-from tests.lab.private_engine import private_engine, small_engine
+from tests.lab.private_engines import private_engine, small_engine
 
 __all__ = [
     "busybox_image",

@@ -60,9 +60,9 @@ async def get_backup(request: web.Request) -> web.StreamResponse:
 
 @described("Read information about the daemon", tag=DAEMON, answers={200: Answer("The daemon.", AboutOut)})
 async def get_about(request: web.Request) -> web.Response:
-    """`GET /v1/about`: 200 with the daemon's version, its ids and the state of its clock."""
+    """`GET /v1/about`: 200 with the daemon's version, its ids, the state of its clock and its engines."""
     query_of(request)
-    return answer(AboutOut.of(request.app[SERVICE].about()))
+    return answer(AboutOut.of_about(request.app[SERVICE].about(request[CALLER])))
 
 
 ROUTES: Final = (

@@ -23,12 +23,19 @@ def docker_engine(settings: RegionSettings, installation: str) -> Engine:
     if settings.tls_ca and settings.tls_cert and settings.tls_key:
         tls = TlsFiles(ca=settings.tls_ca, certificate=settings.tls_cert, key=settings.tls_key)
     limits = EngineTimeLimits(control=settings.engine_call_seconds, pull_idle=settings.pull_stall_seconds)
-    return DockerEngine(settings.url, installation=installation, tls=tls, limits=limits)
+    return DockerEngine(
+        settings.url,
+        installation=installation,
+        tls=tls,
+        limits=limits,
+        require_limits=settings.require_limits,
+    )
 
 
 def region_limits(settings: RegionSettings) -> RegionLimits:
     """What a region's settings allow."""
     return RegionLimits(
+        require_limits=settings.require_limits,
         cpus=settings.cpus,
         memory_bytes=None if settings.memory_mib is None else settings.memory_mib << 20,
         answer_seconds=settings.engine_answer_seconds,

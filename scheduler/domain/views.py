@@ -5,7 +5,7 @@ Pure data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -116,6 +116,44 @@ class BulkResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineView:
+    """The engine of a region, as it was when it last answered.
+
+    Attributes:
+        region: the region's name.
+        is_up: whether it answers now.
+        product: the software, such as 'Docker Engine'; like what follows None if it has not answered yet, or if the
+            caller may not see it.
+        version: its version.
+        api_version: the newest version of the Docker API that it supports.
+        image_store: where it keeps images.
+        log_driver: the driver that keeps the output of runs.
+        cgroup_version: 1 or 2.
+        is_rootless: whether it runs without root's rights.
+        has_userns_remap: whether it maps the users of containers to others of its host.
+        has_live_restore: whether containers continue while it is not running.
+        missing_limits: limits that it cannot enforce.
+        refuses_runs: whether no run can be started on it.
+        warnings: known troubles, each with what to do, for people.
+    """
+
+    region: str
+    is_up: bool
+    product: str | None = None
+    version: str | None = None
+    api_version: str | None = None
+    image_store: str | None = None
+    log_driver: str | None = None
+    cgroup_version: int | None = None
+    is_rootless: bool | None = None
+    has_userns_remap: bool | None = None
+    has_live_restore: bool | None = None
+    missing_limits: Sequence[str] | None = None
+    refuses_runs: bool | None = None
+    warnings: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """Information about the daemon; times are aware UTC.
 
@@ -125,6 +163,7 @@ class About:
         clock_jumped_seconds: by how much the clock was set since the daemon started.
         default_size: size of jobs that specify none.
         default_region: region of jobs that specify none.
+        engines: the engines of all regions.
     """
 
     version: str
@@ -136,3 +175,4 @@ class About:
     clock_jumped_seconds: float
     default_size: str
     default_region: str
+    engines: Sequence[EngineView]

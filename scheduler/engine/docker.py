@@ -7,9 +7,10 @@ not depend on jobs or the database, nor on what is done with the output.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,22 @@ from scheduler.domain.registry import Login
 from scheduler.domain.secret_files import SecretFile
 from scheduler.engine.docker_api import DockerApi, EngineTimeLimits, TlsFiles
 from scheduler.engine.docker_containers import create_container
+from scheduler.engine.docker_dialect import DockerDialect
 from scheduler.engine.docker_images import ensure_image
 from scheduler.engine.docker_memory import MemoryDeaths
 from scheduler.engine.docker_secret_files import (
-    LABEL_DIRECTORIES,
     LABEL_HOLDER,
     holder_names,
     in_place,
     is_holder,
     lonely_holders,
     remove_holder,
+    remove_volumes,
     remove_with_volume,
 )
-from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream
-from scheduler.engine.docker_words import EngineRefusedError, is_disk_full, is_trouble, readable
+from scheduler.engine.docker_states import handle_of, state_of, status_of, time_of
+from scheduler.engine.docker_streams import DockerEventStream, DockerFrameStream, EndedFrameStream
+from scheduler.engine.docker_words import EngineRefusedError, is_disk_full
 from scheduler.engine.errors import (
     EngineTroubledError,
     EngineUnavailableError,
@@ -43,12 +46,15 @@ from scheduler.engine.errors import (
     RunGoneError,
 )
 from scheduler.engine.frames import parse_time
+from scheduler.engine.judging import refusal_of
+from scheduler.engine.podman import PodmanDialect
+from scheduler.engine.profile import EngineProfile, Product
+from scheduler.engine.protocol import FrameStream
 from scheduler.engine.types import (
     LABEL_EXEC,
     LABEL_INSTALLATION,
     Capacity,
     EngineFacts,
-    EventKind,
     Handle,
     ImageInfo,
     Labelled,
@@ -58,17 +64,6 @@ from scheduler.engine.types import (
     RunStatus,
     container_name,
 )
-
-_NEVER = "0001-01-01"  # how the engine writes a time that is not set
-_STATES = {
-    "created": RunState.CREATED,
-    "running": RunState.RUNNING,
-    "paused": RunState.RUNNING,
-    "restarting": RunState.RUNNING,
-    "exited": RunState.ENDED,
-    "dead": RunState.ENDED,
-    "removing": RunState.ENDED,
-}
 
 
 class DockerEngine:
@@ -80,6 +75,7 @@ class DockerEngine:
         tls: the files for TLS, for ``tcp://``.
         ssh_config: an ssh configuration file to use instead of the user's, for ``ssh://``.
         limits: timeouts of the engine.
+        require_limits: whether no container is created if its limits cannot be enforced.
 
     Raises:
         SettingsError: the address is invalid.
@@ -93,9 +89,11 @@ class DockerEngine:
         tls: TlsFiles | None = None,
         ssh_config: Path | None = None,
         limits: EngineTimeLimits | None = None,
+        require_limits: bool = True,
     ) -> None:
         self._api = DockerApi(base_url, tls=tls, ssh_config=ssh_config, limits=limits or EngineTimeLimits())
         self._installation = installation
+        self._require_limits = require_limits
         self._memory_deaths = MemoryDeaths(self._api)
 
     async def ping(self) -> None:
@@ -120,16 +118,21 @@ class DockerEngine:
         info = await self._quick(lambda client: client.info())
         return Capacity(cpus=float(info["NCPU"]), memory_bytes=int(info["MemTotal"]))
 
+    async def profile(self) -> EngineProfile:
+        """What kind of engine it is."""
+        try:
+            return await self._api.profile()
+        except EngineRefusedError as error:
+            raise EngineTroubledError(str(error)) from error
+
     async def examine(self) -> EngineFacts:
         """Facts about the engine; its time is part of its description."""
         info = await self._quick(lambda client: client.info())
-        version = await self._quick(lambda client: client.version())
         filters = {"label": LABEL_INSTALLATION}
         containers = await self._quick(lambda client: client.containers(all=True, filters=filters))
         return EngineFacts(
-            version=str(version.get("Version", "?")),
-            api_version=str(version.get("ApiVersion", "?")),
-            time=_time(info.get("SystemTime")),
+            profile=await self.profile(),
+            time=time_of(info.get("SystemTime")),
             capacity=Capacity(cpus=float(info["NCPU"]), memory_bytes=int(info["MemTotal"])),
             containers=[
                 Labelled(
@@ -150,40 +153,78 @@ class DockerEngine:
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """Create the container, or find the one that an earlier call created."""
-        name = container_name(spec.exec_id)
+        name, profile, dialect = container_name(spec.exec_id), await self.profile(), await self._dialect()
+        if (reason := refusal_of(profile, require_limits=self._require_limits)) is not None:
+            raise LaunchError(f"no run can be started on this engine: {reason}")
         try:
+            if not dialect.checks_specs:
+                spec = await self._adapted(spec, dialect)
             created = await self._api.quick(
-                lambda client: create_container(client, name, spec, self._installation)
+                lambda client: create_container(
+                    client,
+                    name,
+                    spec,
+                    self._installation,
+                    log_driver=str(profile.log_driver),
+                    dialect=dialect,
+                )
             )
         except EngineRefusedError as error:
             if error.in_trouble:
                 raise EngineTroubledError(str(error)) from error
-            if error.status == 409:
+            if dialect.is_name_taken(error):
                 return await self._holder(name, spec.exec_id, error)
             if error.status == 404:
                 raise ImageMissingError(f"no container from image {spec.image}: {error.words}") from error
             raise LaunchError(f"the engine cannot create the container: {_explained(error)}") from error
         return Handle(str(created["Id"]), name, secret_directories=len(spec.secret_directories))
 
+    async def _adapted(self, spec: LaunchSpec, dialect: DockerDialect) -> LaunchSpec:
+        """A spec as this engine needs it; refused if the engine would accept it only to fail later."""
+        image: dict[str, Any] = await self._api.quick(
+            lambda client: client.inspect_image(spec.image)  # type: ignore[no-untyped-call] # stubs are vague
+        )
+        config = image.get("Config") or {}
+        has_command = spec.command is not None or bool(config.get("Cmd") or config.get("Entrypoint"))
+        if reason := dialect.why_refused(spec, await self.capacity(), has_command=has_command):
+            raise LaunchError(f"the engine cannot run the container: {reason}")
+        return dialect.as_created(spec, image_user=str(config.get("User") or ""))
+
     async def find(self, exec_id: str) -> Handle | None:
         """The container of a run, if there is one."""
         name = container_name(exec_id)
         container = await self._inspect(name)
         if container is not None and self._is_ours(container, exec_id):
-            return _handle(container["Id"], container["Config"]["Labels"], name)
+            return handle_of(container["Id"], container["Config"]["Labels"], name)
         # The container may have been renamed; labels cannot be changed.
         label = [f"{LABEL_INSTALLATION}={self._installation}", f"{LABEL_EXEC}={exec_id}"]
         renamed = await self._quick(lambda client: client.containers(all=True, filters={"label": label}))
-        return _handle(renamed[0]["Id"], renamed[0]["Labels"], name) if renamed else None
+        return handle_of(renamed[0]["Id"], renamed[0]["Labels"], name) if renamed else None
 
-    async def attach(self, handle: Handle) -> DockerFrameStream:
+    async def attach(self, handle: Handle) -> FrameStream:
         """Read a container's output from now on.
 
         The engine subscribes the connection to the container's pipes before it sends the headers that this call
-        waits for (moby, daemon/attach.go), so no output of a later start is lost.
+        waits for (moby, daemon/attach.go), so no output of a later start is lost. If the engine finds that the
+        container cannot be started, the stream is empty: the start will report why.
         """
+        try:
+            return await self._attached(handle)
+        except LaunchError:
+            return EndedFrameStream()
+
+    async def _attached(self, handle: Handle) -> FrameStream:
+        dialect = await self._dialect()
+        if not dialect.only_reads_at_attach and (await self.inspect(handle)).state is RunState.ENDED:
+            return EndedFrameStream()  # attaching would prepare it for another start
         params = {"stream": "1", "stdout": "1", "stderr": "1"}
-        return await self._frames("POST", handle, "attach", params, timestamps=False)
+        try:
+            return await self._frames("POST", handle, "attach", params, timestamps=False)
+        except EngineTroubledError as error:
+            refusal = error.__cause__
+            if isinstance(refusal, EngineRefusedError) and dialect.is_launch_refused_at_attach(refusal):
+                raise LaunchError(f"the container cannot be started: {_explained(refusal)}") from refusal
+            raise
 
     async def start(
         self,
@@ -193,6 +234,9 @@ class DockerEngine:
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Start a container's main process; does nothing if it is already running."""
+        if files and not (await self._dialect()).only_reads_at_attach:
+            # The volumes are in memory only from when the container is prepared; before, they are on the disk.
+            await (await self._attached(handle)).aclose()
         async with in_place(self._api, handle, files, installation=self._installation):
             await self._start(handle, before)
 
@@ -211,7 +255,7 @@ class DockerEngine:
         container = await self._inspect(handle.engine_id)
         if container is None:
             return RunStatus(state=RunState.GONE)
-        status = _status(container)
+        status = status_of(container, await self._dialect())
         if await self._memory_deaths.killed(handle.engine_id, status) != status.oom_killed:
             status = replace(status, oom_killed=True)
         return status
@@ -237,6 +281,7 @@ class DockerEngine:
         not use a thread, because it may take long.
         """
         self._memory_deaths.note_killed_by_us(handle.engine_id)
+        await self._unpause(handle)
         try:
             response = await self._api.open(
                 "POST",
@@ -252,39 +297,55 @@ class DockerEngine:
     async def kill(self, handle: Handle) -> None:
         """Send SIGKILL. A container that has ended or does not exist is not an error."""
         self._memory_deaths.note_killed_by_us(handle.engine_id)
+        await self._unpause(handle)
         try:
             await self._api.quick(lambda client: client.kill(handle.engine_id))
         except EngineRefusedError as error:
             if error.status not in (404, 409):  # 409: not running
                 raise EngineTroubledError(str(error)) from error
 
+    async def _unpause(self, handle: Handle) -> None:
+        """Let a paused container continue, if it cannot be ended otherwise."""
+        if (await self._dialect()).ends_paused:
+            return
+        container = await self._inspect(handle.engine_id)
+        if container is not None and container["State"].get("Paused"):
+            with suppress(EngineRefusedError):  # somebody else has let it continue, or it has ended
+                await self._api.quick(lambda client: client.unpause(handle.engine_id))
+
     async def remove(self, handle: Handle) -> None:
         """Remove a container with its anonymous volumes, running or not. A missing container is not an error."""
         if is_holder(handle):
             await remove_with_volume(self._api, handle)
             return
+        dialect = await self._dialect()
+        if not dialect.removes_at_once:
+            await self.kill(handle)
         try:
             for name in holder_names(handle):  # otherwise its volumes would still be in use and remain
                 await remove_holder(self._api, name)
             await self._api.removing(
                 lambda client: client.remove_container(handle.engine_id, v=True, force=True)
             )
+            if not dialect.makes_volumes_in_memory:
+                await self._api.removing(lambda client: remove_volumes(client, handle))
         except EngineRefusedError as error:
             if error.status not in (404, 409):  # 409: is being removed
                 raise EngineTroubledError(str(error)) from error
 
     async def events(self) -> DockerEventStream:
         """Subscribe to the events of this installation's containers, from now on."""
+        dialect = await self._dialect()
         filters = {
             "type": ["container"],
-            "event": [kind.value for kind in EventKind],
+            "event": dialect.event_names,
             "label": [f"{LABEL_INSTALLATION}={self._installation}"],
         }
         try:
             response = await self._api.open("GET", "/events", params={"filters": json.dumps(filters)})
         except EngineRefusedError as error:
             raise EngineTroubledError(str(error)) from error
-        return DockerEventStream(response)
+        return DockerEventStream(response, dialect)
 
     async def list_ours(self) -> list[OwnRun]:
         """All containers of this installation, in any state."""
@@ -293,8 +354,8 @@ class DockerEngine:
         return [
             OwnRun(
                 exec_id=entry["Labels"][LABEL_EXEC],
-                handle=_handle(entry["Id"], entry["Labels"], container_name(entry["Labels"][LABEL_EXEC])),
-                state=_STATES.get(entry["State"], RunState.RUNNING),
+                handle=handle_of(entry["Id"], entry["Labels"], container_name(entry["Labels"][LABEL_EXEC])),
+                state=state_of(entry["State"]),
             )
             for entry in containers
             if LABEL_EXEC in entry["Labels"]
@@ -303,6 +364,10 @@ class DockerEngine:
     async def close(self) -> None:
         """Close connections and threads; containers continue to run."""
         await self._api.close()
+
+    async def _dialect(self) -> DockerDialect:
+        """How this engine speaks the API."""
+        return PodmanDialect() if (await self.profile()).product is Product.PODMAN else DockerDialect()
 
     async def _quick(self, call: Callable[[APIClient], Any]) -> Any:
         """The result of an SDK call that a healthy engine does not refuse."""
@@ -331,7 +396,7 @@ class DockerEngine:
             ) from refusal
         if not self._is_ours(container, exec_id):
             raise LaunchError(f"the engine cannot create the container: {refusal.words}") from refusal
-        return _handle(container["Id"], container["Config"]["Labels"], name)
+        return handle_of(container["Id"], container["Config"]["Labels"], name)
 
     def _is_ours(self, container: dict[str, Any], exec_id: str) -> bool:
         labels = container["Config"].get("Labels") or {}
@@ -349,45 +414,9 @@ class DockerEngine:
         return DockerFrameStream(response, timestamps=timestamps)
 
 
-def _status(container: dict[str, Any]) -> RunStatus:
-    state_facts = container["State"]
-    state = _STATES.get(state_facts["Status"], RunState.RUNNING)
-    started_at = _time(state_facts.get("StartedAt"))
-    finished_at = _time(state_facts.get("FinishedAt"))
-    if state is RunState.ENDED and started_at is None:  # is being removed without having run
-        state = RunState.GONE
-    ended = state is RunState.ENDED
-    error = readable(state_facts.get("Error") or "") or None
-    if ended and started_at and finished_at:
-        # The engine records the start afterwards: a process that runs for a millisecond ends before it 'started'.
-        started_at = min(started_at, finished_at)
-    return RunStatus(
-        state=state,
-        exit_code=state_facts["ExitCode"] if ended else None,
-        oom_killed=bool(state_facts.get("OOMKilled")),
-        started_at=started_at,
-        finished_at=finished_at if ended else None,
-        error=error,
-        start_failed=state is RunState.CREATED and error is not None and not is_trouble(error),
-        image_id=container.get("Image"),
-        environment=dict(entry.partition("=")[::2] for entry in container.get("Config", {}).get("Env") or ()),
-    )
-
-
-def _time(text: str | None) -> datetime | None:
-    if not text or text.startswith(_NEVER):
-        return None
-    return parse_time(text).astimezone(UTC)
-
-
 def _explained(error: EngineRefusedError) -> str:
     """The engine's message, preceded by an explanation if the message alone is not clear."""
     return f"the engine's disk is full: {error.words}" if is_disk_full(error.words) else error.words
-
-
-def _handle(engine_id: str, labels: Mapping[str, str], name: str) -> Handle:
-    count = labels.get(LABEL_DIRECTORIES, "")
-    return Handle(str(engine_id), name, secret_directories=int(count) if count.isdecimal() else 0)
 
 
 def _gone(handle: Handle) -> RunGoneError:

@@ -26,9 +26,11 @@ from requests.adapters import HTTPAdapter
 
 from scheduler.domain.errors import SettingsError
 from scheduler.engine.docker_calls import CallPool
+from scheduler.engine.docker_profile import profile_of
 from scheduler.engine.docker_transport import UnixAdapter
 from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineTimeoutError, EngineUnavailableError, EngineUnreachableError
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.ssh import SshTunnel
 
 T = TypeVar("T")
@@ -115,6 +117,7 @@ class DockerApi:
         self._lock = threading.Lock()
         self._client: APIClient | None = None
         self._version: str | None = None
+        self._profile: EngineProfile | None = None
         self._session: aiohttp.ClientSession | None = None
         self._quick = CallPool("engine-quick", size=QUICK_CALLS, seconds=limits.control)
         self._starts = CallPool("engine-start", size=START_CALLS, seconds=limits.control)
@@ -130,6 +133,17 @@ class DockerApi:
             EngineRefusedError: the engine answered with an error.
         """
         return await self._run(self._quick, call)
+
+    async def profile(self) -> EngineProfile:
+        """What kind of engine answers; read again after every lost connection.
+
+        Raises:
+            EngineUnavailableError: there is no answer.
+            EngineRefusedError: the engine answered with an error.
+        """
+        if self._version is not None and self._profile is not None:
+            return self._profile
+        return await self.quick(lambda _: self._known_profile())
 
     async def starting(
         self, call: Callable[[APIClient], T], *, before: Callable[[], Awaitable[None]] | None = None
@@ -251,13 +265,19 @@ class DockerApi:
             return client
         # The SDK would ask for the version in its constructor, with its own proxies and timeouts.
         with self._build_client(MINIMUM_DOCKER_API_VERSION, self.limits.control / 2) as probe:
-            offered = str(probe.version(api_version=False)["ApiVersion"])
-        version = min(offered, DEFAULT_DOCKER_API_VERSION, key=_version_number)
+            offered = probe.version(api_version=False)
+        version = min(str(offered["ApiVersion"]), DEFAULT_DOCKER_API_VERSION, key=_version_number)
+        with self._build_client(version, self.limits.control / 2) as probe:
+            profile = profile_of(offered, probe.info())
         with self._lock:
             if self._client is None or self._client.api_version != version:
                 self._client = self._build_client(version, self.limits.control)
-            self._version = version
+            self._version, self._profile = version, profile
             return self._client
+
+    def _known_profile(self) -> EngineProfile:
+        assert self._profile is not None  # noqa: S101 - read before any call
+        return self._profile
 
     def _build_client(self, version: str, seconds: float) -> APIClient:
         tls = self._tls

@@ -141,8 +141,10 @@ async def _find_image(api: DockerApi, image: str, *, pulled: bool) -> ImageInfo 
     known = (entry.split("@", 1) for entry in image_facts.get("RepoDigests") or () if "@" in entry)
     # An image that was tagged with another name has a digest only in the repository of its first name.
     same = (digest for name, digest in known if full_name(name) == full_name(repository))
-    digest = next(same, image_id)
-    return ImageInfo(digest=digest, image_id=image_id, pulled=pulled)
+    digest = next(same, None)
+    return ImageInfo(
+        digest=digest or image_id, image_id=image_id, pulled=pulled, has_digest=digest is not None
+    )
 
 
 async def _pull(

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import structlog
 from docker.api.client import APIClient
+from docker.errors import NotFound
 from docker.types import DriverConfig, Mount
 
 from scheduler.domain.secret_files import (
@@ -50,17 +51,47 @@ LONG_AGO: Final = 10**9
 _HOLDER: Final = "-holder-"
 _TARGET: Final = "/timeball-secrets"
 _OPTIONS: Final = f"size={DIRECTORY_BYTES},mode=0755,nosuid,nodev,noexec"
+_VOLUME: Final = {"type": "tmpfs", "device": "tmpfs", "o": _OPTIONS}
 #: Seconds between checks whether the files have arrived: the first and the longest pause.
 _FIRST_LOOK, _LONGEST_LOOK = 0.005, 0.1
 
 
-def secret_mounts(directories: Sequence[str]) -> list[Mount]:
-    """The mounts for the secret files of a run's container."""
-    options = {"type": "tmpfs", "device": "tmpfs", "o": _OPTIONS}
-    return [
-        Mount(target, None, type="volume", no_copy=True, driver_config=DriverConfig("local", options))
-        for target in directories
-    ]
+def secret_mounts(directories: Sequence[str], *, named_for: str | None = None) -> list[Mount]:
+    """The mounts for the secret files of a run's container.
+
+    Args:
+        directories: where its process finds them.
+        named_for: the container's name, if the volumes were made by `make_volumes`.
+    """
+    if named_for is not None:
+        names = volume_names(named_for, len(directories))
+        return [
+            Mount(target, name, type="volume", no_copy=True)
+            for target, name in zip(directories, names, strict=True)
+        ]
+    driver = DriverConfig("local", _VOLUME)
+    return [Mount(target, None, type="volume", no_copy=True, driver_config=driver) for target in directories]
+
+
+def volume_names(container: str, count: int) -> list[str]:
+    """The names of a container's volumes, for an engine that does not make anonymous ones in memory."""
+    return [f"{container}-secrets-{number}" for number in range(count)]
+
+
+def make_volumes(client: APIClient, container: str, count: int) -> None:
+    """Make a container's volumes; those that exist stay. Runs in a thread.
+
+    The owner is given, because Podman otherwise gives a volume to the user of the first container that uses it.
+    """
+    for name in volume_names(container, count):
+        client.create_volume(name, driver="local", driver_opts=_VOLUME | {"o": f"{_OPTIONS},uid=0,gid=0"})
+
+
+def remove_volumes(client: APIClient, handle: Handle) -> None:
+    """Remove the volumes that `make_volumes` has made; missing ones are not an error. Runs in a thread."""
+    for name in volume_names(handle.name, handle.secret_directories):
+        with suppress(NotFound):
+            client.remove_volume(name)
 
 
 def holder_names(handle: Handle) -> list[str]:

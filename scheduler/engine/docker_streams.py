@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from scheduler.engine.docker_dialect import DockerDialect
 from scheduler.engine.errors import EngineUnavailableError, StreamBrokenError
 from scheduler.engine.frames import FrameDecoder
 from scheduler.engine.types import LABEL_EXEC, EngineEvent, EventKind, LogFrame
@@ -75,11 +76,33 @@ class DockerFrameStream(_Reading):
         raise StopAsyncIteration
 
 
+class EndedFrameStream:
+    """The output of a container that cannot be started: nothing."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """There is no connection to close."""
+
+    async def __anext__(self) -> list[LogFrame]:
+        raise StopAsyncIteration
+
+
 class DockerEventStream(_Reading):
     """The events of this installation's containers; the engine sends one JSON object per line."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, dialect: DockerDialect) -> None:
         super().__init__(response)
+        self._dialect = dialect
         self._rest = b""
         self._events: deque[EngineEvent] = deque()
 
@@ -100,7 +123,7 @@ class DockerEventStream(_Reading):
     def _take(self, line: bytes) -> None:
         try:
             message: dict[str, Any] = json.loads(line)
-            kind = EventKind(message["Action"])
+            kind = self._dialect.event_kind(message["Action"])
             attributes: dict[str, str] = message["Actor"]["Attributes"]
             exec_id = attributes.get(LABEL_EXEC)
             if exec_id is None:  # another container that has our installation's label

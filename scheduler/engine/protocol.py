@@ -15,6 +15,7 @@ from typing import Protocol, Self
 from scheduler.domain.job import PullPolicy
 from scheduler.domain.registry import Login
 from scheduler.domain.secret_files import SecretFile
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.types import (
     Capacity,
     EngineEvent,
@@ -83,6 +84,10 @@ class Engine(Protocol):
 
     async def capacity(self) -> Capacity:
         """The total capacity of the engine's host."""
+        ...
+
+    async def profile(self) -> EngineProfile:
+        """What kind of engine it is; known after the first answer until the connection is lost."""
         ...
 
     async def examine(self) -> EngineFacts:

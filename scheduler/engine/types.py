@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from scheduler.domain.job import Mount
 from scheduler.domain.stream import Stream
+from scheduler.engine.profile import EngineProfile
 
 LABEL_EXEC = "io.timeball.exec"
 """Label with the run's id."""
@@ -147,20 +148,18 @@ class ImageInfo:
     """An image on the engine.
 
     Attributes:
-        digest: identifies the image's content: the registry's manifest digest if it came from a registry,
-            otherwise the image's id; both are written as ``sha256:…``.
+        digest: identifies the image's content: the digest that it has in its repository if the engine knows one,
+            otherwise the image's id; both are written as ``sha256:…``. With a containerd store, they are the same.
         image_id: the engine's id of the image, as in `RunStatus.image_id`.
         pulled: whether the registry was just asked for it.
+        has_digest: whether ``repo@digest`` names the image. It does not follow that a registry has it: a containerd
+            image store gives every image a digest in its repository, also one that was built on the engine.
     """
 
     digest: str
     image_id: str
     pulled: bool
-
-    @property
-    def is_from_registry(self) -> bool:
-        """Whether the digest is the registry's, so that the same image can be pulled by it."""
-        return self.digest != self.image_id
+    has_digest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,18 +221,16 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
-    """Information about an engine.
+    """Information about an engine at one moment.
 
     Attributes:
-        version: the engine's version.
-        api_version: the newest API version that it supports.
+        profile: what kind of engine it is.
         time: the engine's time, aware UTC; None if it does not report it.
         capacity: the capacity of its host.
         containers: the containers of all Timeball installations.
     """
 
-    version: str
-    api_version: str
+    profile: EngineProfile
     time: datetime | None
     capacity: Capacity
     containers: Sequence[Labelled]

@@ -114,52 +114,39 @@ def stopped_after(end: End, reason: str | None = None) -> End:
     return End(ExecStatus.CANCELLED, end.exit_code, error=f"The run was stopped: {reason or UNTOLD}.")
 
 
-def start_unanswered(container: str | None, cause: StopCause | None, reason: str | None = None) -> End:
-    """The end of a run whose engine was asked to start its container and broke off before it answered.
+def lost(
+    container: str | None, *, had_started: bool, cause: StopCause | None, reason: str | None = None
+) -> End:
+    """The end of a run whose result the engine does not know.
 
     Args:
-        container: the engine's id of the container, which seems not to have started; None if it has disappeared.
+        container: the engine's id of the container, if it appears as never started; None if it has disappeared.
+        had_started: whether the start was recorded; otherwise, it was only requested.
         cause: why Timeball was stopping it; None if it was not.
         reason: who or what requested the stop, if it was requested.
     """
     if cause is StopCause.REQUEST:
-        return End(
-            ExecStatus.CANCELLED,
-            error=f"The run was stopped: {reason or UNTOLD}; its engine did not answer whether it had started.",
+        what = (
+            "its container no longer exists"
+            if had_started
+            else "the engine did not answer whether it had started"
         )
-    what = (
-        "its container no longer exists"
-        if container is None
-        else f"container {container[:12]} appears as never started; if its process did start, it may still run "
-        "on the engine's host, out of the engine's control"
-    )
-    return End(
-        ExecStatus.FAILED,
-        None,
-        FailReason.ENGINE_LOST,
-        "The engine was asked to start the container and broke off before it answered. Whether the command ran is "
-        f"unknown, so it was not started again: {what}.",
-    )
-
-
-def lost(cause: StopCause | None, reason: str | None = None) -> End:
-    """The end of a run whose container has disappeared, so that its result is unknown.
-
-    Args:
-        cause: why Timeball was stopping it; None if it was not.
-        reason: who or what requested the stop, if it was requested.
-    """
-    if cause is StopCause.REQUEST:
-        return End(
-            ExecStatus.CANCELLED,
-            error=f"The run was stopped: {reason or UNTOLD}; its container no longer exists.",
+        return End(ExecStatus.CANCELLED, error=f"The run was stopped: {reason or UNTOLD}; {what}.")
+    if container is not None:
+        now = (
+            f"container {container[:12]} appears as never started; if its process did start, it may still run on the "
+            "engine's host, out of the engine's control"
         )
-    return End(
-        ExecStatus.FAILED,
-        None,
-        FailReason.ENGINE_LOST,
-        "The container disappeared from the engine and was not removed by Timeball, so the run's result is unknown.",
-    )
+    else:
+        now = "the container disappeared from the engine and was not removed by Timeball"
+    if had_started:
+        words = f"The engine lost the run, so its result is unknown: {now}."
+    else:
+        words = (
+            "The engine was asked to start the container and broke off before it answered. Whether the command ran "
+            f"is unknown, so it was not started again: {now}."
+        )
+    return End(ExecStatus.FAILED, None, FailReason.ENGINE_LOST, words)
 
 
 def region_missing(run: Exec) -> End:

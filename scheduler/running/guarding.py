@@ -21,6 +21,7 @@ from scheduler.engine.errors import (
     EngineUnavailableError,
     EngineUnreachableError,
 )
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.protocol import Engine, EventStream, FrameStream
 from scheduler.engine.types import Capacity, EngineFacts, Handle, ImageInfo, LaunchSpec, OwnRun, RunStatus
 from scheduler.process.metrics import ENGINE_CALL_SECONDS, ENGINE_CALLS
@@ -87,6 +88,11 @@ class GuardedEngine:
         """Like `Engine.capacity`."""
         async with self._call("capacity"):
             return await self._engine.capacity()
+
+    async def profile(self) -> EngineProfile:
+        """Like `Engine.profile`."""
+        async with self._call("profile"):
+            return await self._engine.profile()
 
     async def examine(self) -> EngineFacts:
         """Like `Engine.examine`."""

@@ -123,13 +123,13 @@ class Recorder:
         """Pin the image for later runs, if the job asks for it and has not pinned an image yet.
 
         Raises:
-            ImagePullError: the image has no registry digest, so it cannot be pulled again.
+            ImagePullError: the engine knows no digest of the image, so it cannot be named by one.
             UnavailableError: the database failed.
         """
         spec, job_id = self.exec.spec, self.exec.job_id
         if not spec.pin_digest or spec.docker_image_digest is not None:
             return
-        if not image.is_from_registry:
+        if not image.has_digest:
             raise ImagePullError(
                 f"image {spec.image} cannot be pinned: it did not come from a registry, so it has no digest; "
                 "push it to a registry, or set pin_digest to false in the job"

@@ -18,12 +18,15 @@ import structlog
 from scheduler.admission.facts import Holding
 from scheduler.domain.clock import Clock
 from scheduler.engine.errors import EngineError, EngineTimeoutError, EngineUnavailableError
+from scheduler.engine.judging import Trouble, troubles_of
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.protocol import Engine, EventStream
-from scheduler.engine.types import Capacity, EngineEvent, EventKind
+from scheduler.engine.types import Capacity, EngineEvent, EventKind, Handle, RunState, RunStatus
 from scheduler.process.metrics import ENGINE_CIRCUIT_OPEN, ENGINE_UP
 from scheduler.running.circuit import Circuit, CircuitState
 from scheduler.running.guarding import GuardedEngine
 from scheduler.running.pulling import PullLimits
+from scheduler.running.tasks import wait_for_event
 
 log = structlog.get_logger()
 
@@ -32,6 +35,8 @@ T = TypeVar("T")
 PING_INTERVAL = 5.0
 #: Seconds before an engine that is down is probed: the first and the longest pause.
 RETRY_FIRST, RETRY_LONGEST = 0.25, 5.0
+#: Seconds between checks whether a container has ended; events arrive sooner.
+END_INTERVAL = 0.25
 #: Seconds within which a healthy engine answers a ping, however busy it is: deletions do not wait for other engines.
 KNOCK_LIMIT = 0.5
 
@@ -45,12 +50,14 @@ class RegionLimits:
         memory_bytes: memory that can be reserved; None for all that the engine has.
         answer_seconds: time without an answer to a ping after which an engine counts as unresponsive.
         pulls: limits of pulls.
+        require_limits: whether the engine must be able to enforce the limits of runs.
     """
 
     cpus: float | None = None
     memory_bytes: int | None = None
     answer_seconds: float = 10.0
     pulls: PullLimits = field(default_factory=PullLimits)
+    require_limits: bool = True
 
 
 class Region:
@@ -62,12 +69,14 @@ class Region:
         up: set while the engine answers.
         problem: why it does not answer, for people; None while it does.
         limits: the operator's limits.
+        profile: what kind of engine it is, as it was when it last came up; None before it has answered.
         breaks: how often the connection to the engine was lost; not counted if the engine only hung.
     """
 
     def __init__(self, name: str, engine: Engine, limits: RegionLimits | None = None) -> None:
         self.name = name
         self.limits = limits or RegionLimits()
+        self.profile: EngineProfile | None = None
         self.breaks = 0
         self.up = asyncio.Event()
         self.problem: str | None = "The engine has not answered yet"
@@ -109,6 +118,18 @@ class Region:
     def ended(self, exec_id: str) -> asyncio.Event:
         """Set when the engine reports that the run's container has ended, until `forget`."""
         return self._ended.setdefault(exec_id, asyncio.Event())
+
+    async def status_at_end(self, handle: Handle, ended: asyncio.Event, patience: float) -> RunStatus | None:
+        """The status of a container that has ended; None if it is still running after `patience` seconds."""
+        deadline = asyncio.get_running_loop().time() + patience
+        while True:
+            ended.clear()  # before inspecting: an end that is reported from here on must not be missed
+            status = await self.engine.inspect(handle)
+            if status.state is not RunState.RUNNING:
+                return status
+            if asyncio.get_running_loop().time() >= deadline:
+                return None
+            await wait_for_event(ended, END_INTERVAL)
 
     def forget(self, exec_id: str) -> None:
         """Stop listening for the end of a run."""
@@ -173,18 +194,44 @@ class Region:
                 on_change()
 
     async def _probed(self) -> EventStream:
-        """The engine's event stream, after its capacity was read."""
+        """The engine's event stream, after its profile and its capacity were read."""
         events = await self._in_time(self._prober.events())
         try:
+            profile = await self._in_time(self._prober.profile())
             capacity = await self._in_time(self._prober.capacity())
         except BaseException:
             await events.aclose()
             raise
+        if profile != self.profile:
+            self._tell_troubles(profile)
+        self.profile = profile
         self._capacity = Capacity(
             cpus=self.limits.cpus or capacity.cpus,
             memory_bytes=self.limits.memory_bytes or capacity.memory_bytes,
         )
         return events
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """The known troubles of the engine; none before it has answered."""
+        if self.profile is None:
+            return []
+        return troubles_of(self.profile, require_limits=self.limits.require_limits)
+
+    def _tell_troubles(self, profile: EngineProfile) -> None:
+        """Log what kind of engine has come up, and its known troubles."""
+        log.info(
+            "region.engine",
+            region=self.name,
+            engine=profile.description,
+            log_driver=profile.log_driver,
+            missing_limits=[str(limit) for limit in profile.missing_limits],
+        )
+        for trouble in troubles_of(profile, require_limits=self.limits.require_limits):
+            event = "region.runs_refused" if trouble.refuses_runs else "region.engine_trouble"
+            log.warning(
+                event, region=self.name, trouble=trouble.name, problem=trouble.summary, remedy=trouble.remedy
+            )
 
     async def _in_time(self, call: Awaitable[T]) -> T:
         """The result of a call that a healthy engine answers quickly."""

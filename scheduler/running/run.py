@@ -34,7 +34,6 @@ from scheduler.running.decisions import (
     end_of,
     launch_spec,
     lost,
-    start_unanswered,
     stop_words,
 )
 from scheduler.running.output import RunOutput
@@ -45,14 +44,14 @@ from scheduler.running.regions import Region
 from scheduler.running.secrecy import Secrecy, secrecy_of
 from scheduler.running.starting import Starting
 from scheduler.running.stopping import Stopping
-from scheduler.running.tasks import cancel, unless, wait_for_event
+from scheduler.running.tasks import cancel, unless
 
 log = structlog.get_logger()
 
 #: Seconds between checks of a container without any news; events arrive sooner.
 INSPECT_INTERVAL = 5.0
 #: Seconds that a container may keep running after its followed log has ended, before the log is opened again.
-END_LIMIT, END_INTERVAL = 1.0, 0.25
+END_LIMIT = 1.0
 #: The longest pause before a run continues that was interrupted by its engine or the database.
 LONGEST_INTERVAL = 2.0
 #: The longest pause before a run that failed because of an internal error is continued.
@@ -179,10 +178,8 @@ class Run:
             status = await self._starting.status_after(handle)
             self._check_discarded()
         if handle is None or status.state is RunState.GONE:
-            if self.exec.status is ExecStatus.RUNNING:
+            if self.exec.status is ExecStatus.RUNNING or self.exec.start_requested_at is not None:
                 await self._lose()
-            elif self.exec.start_requested_at is not None:
-                await self._end(start_unanswered(None, self._stopping.cause, self._stopping.reason))
             elif self._stopping.wanted.is_set():
                 await self._end(cancelled_before_start(self._stopping.reason))
             else:
@@ -274,21 +271,6 @@ class Run:
         self._log.info("run.stream_incomplete")
         await self._resume(handle)
 
-    async def _lose_start(self, handle: Handle, status: RunStatus) -> None:
-        """Record the end of a run that may have started, but that its engine takes for one that never did."""
-        if status.start_failed and status.error:
-            await self._fail_to_start(
-                FailReason.START_FAILED, f"the container cannot be started: {status.error}"
-            )
-        else:
-            self._output.note_breaks()
-            await self._output.read_rest(handle)
-            end = start_unanswered(handle.engine_id, self._stopping.cause, self._stopping.reason)
-            self.capture.end_output()
-            self.capture.system(end.error or "")
-            await self._end(end)
-        await self._remove(handle)
-
     # ---- continuing ----------------------------------------------------------------------------------------
 
     async def _resume(self, handle: Handle) -> None:
@@ -297,7 +279,7 @@ class Run:
         ended = self._region.ended(self.exec.id)
         self._output.note_breaks()
         patience = 0.0
-        while (status := await self._status_at_end(handle, ended, patience)) is None:
+        while (status := await self._region.status_at_end(handle, ended, patience)) is None:
             patience = END_LIMIT
             reading = asyncio.create_task(self._output.read_log(handle, follow=True))
             try:
@@ -334,18 +316,6 @@ class Run:
             await cancel(over)
             await cancel(stop)
 
-    async def _status_at_end(self, handle: Handle, ended: asyncio.Event, patience: float) -> RunStatus | None:
-        """The status of a container that has ended; None if it is still running after `patience` seconds."""
-        deadline = asyncio.get_running_loop().time() + patience
-        while True:
-            ended.clear()  # before inspecting: an end that is reported from here on must not be missed
-            status = await self._region.engine.inspect(handle)
-            if status.state is not RunState.RUNNING:
-                return status
-            if asyncio.get_running_loop().time() >= deadline:
-                return None
-            await wait_for_event(ended, END_INTERVAL)
-
     # ---- ending ------------------------------------------------------------------------------------------
 
     async def _settle(self, handle: Handle, status: RunStatus) -> None:
@@ -360,13 +330,33 @@ class Run:
         await self._end(end_of(self.exec, status, self._stopping.cause, self._stopping.reason), status)
         await self._remove(handle)
 
-    async def _lose(self) -> None:
+    async def _lose_start(self, handle: Handle, status: RunStatus) -> None:
+        """Record the end of a run that may have started, but whose container appears as never started."""
+        if status.start_failed and status.error:
+            await self._fail_to_start(
+                FailReason.START_FAILED, f"the container cannot be started: {status.error}"
+            )
+        else:
+            self._output.note_breaks()
+            await self._output.read_rest(handle)
+            await self._lose(handle)
+        await self._remove(handle)
+
+    async def _lose(self, handle: Handle | None = None) -> None:
         """Record that the result is unknown."""
+        end = lost(
+            None if handle is None else handle.engine_id,
+            had_started=self.exec.status is ExecStatus.RUNNING,
+            cause=self._stopping.cause,
+            reason=self._stopping.reason,
+        )
         self.capture.end_output()
         self.capture.system(
             "The container disappeared from the engine; output that had not been read is lost."
+            if handle is None
+            else end.error or ""
         )
-        await self._end(lost(self._stopping.cause, self._stopping.reason))
+        await self._end(end)
 
     async def _fail_to_start(self, reason: FailReason, words: str) -> None:
         self.capture.system(words)

@@ -93,6 +93,11 @@ class RegionSettings(Strict, Patience):
         description="Memory that runs can reserve, in MiB. Default: all that the engine has.",
     )
 
+    require_limits: bool = Field(
+        default=True,
+        description="Whether no run is started on an engine that cannot limit processors, memory or processes.",
+    )
+
     @model_validator(mode="after")
     def _check_tls(self) -> RegionSettings:
         given = [path is not None for path in (self.tls_ca, self.tls_cert, self.tls_key)]

@@ -22,6 +22,9 @@ HEAD: Final = "0002"
 VERSION_TABLE: Final = "alembic_version"
 #: Maximum duration of a migration in seconds; a large history is rewritten at about 100 MB per second.
 LIMIT: Final = 3600
+#: Runs this module with the search path of its parent. 'python -m' would first look in the current directory, where
+#: another project may have a package of this name.
+_PROGRAM: Final = "import runpy, sys; sys.path[:] = sys.argv[1:]; runpy.run_module('{}', run_name='__main__')"
 
 
 def migrate(database: Database) -> None:
@@ -34,7 +37,7 @@ def migrate(database: Database) -> None:
     if database.migrate(_version) == HEAD:
         return
     done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-I", "-c", _PROGRAM.format(__name__), *sys.path],
         # Not an argument: a URL may contain a password, and everyone can read a process's arguments.
         input=database.url.render_as_string(hide_password=False),
         capture_output=True,
@@ -57,15 +60,15 @@ def _version(connection: Connection) -> str | None:
     return None if version is None else str(version)
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the missing migrations on a connection, in its transaction."""
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Run the missing migrations up to a revision on a connection, in its transaction."""
     from alembic import command  # noqa: PLC0415 - imported only in this process
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(resources.files("scheduler.store") / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 if __name__ == "__main__":

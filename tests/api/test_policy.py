@@ -118,8 +118,12 @@ async def test_a_container_gets_what_the_policy_and_the_job_say(world: World):
     assert (spec.pids_limit, spec.nofile_limit) == (512, 16_384)
 
 
-async def test_a_pinned_job_runs_the_image_of_its_first_run(api: Api, engine: FakeEngine):
+@pytest.mark.parametrize("is_content_addressed", [False, True], ids=["overlay2", "containerd"])
+async def test_a_pinned_job_runs_the_image_of_its_first_run(
+    api: Api, engine: FakeEngine, is_content_addressed: bool
+):
     """Even when the tag means another one later; naming another image, or a change of mind, forgets it."""
+    engine.is_content_addressed = is_content_addressed
     first, second = "sha256:" + "1" * 64, "sha256:" + "2" * 64
     engine.registry["r.example.com/app:1"] = FakeImage(digest=first)
     job = await api.create(

@@ -18,9 +18,16 @@ USERNAME, PASSWORD = "robot", "correct-horse-battery-staple"
 LOGIN = {"username": USERNAME, "password": PASSWORD}
 
 
+@pytest.fixture(params=["overlay2", "containerd"])
+def store(request: pytest.FixtureRequest) -> str:
+    """How the engine keeps images: in the latter, an image's id is its digest."""
+    return str(request.param)
+
+
 @pytest.fixture
-def private(world: World) -> World:
+def private(world: World, store: str) -> World:
     """A world whose registry asks for a credential."""
+    world.engine.is_content_addressed = store == "containerd"
     world.engine.registry[f"{REPOSITORY}:1"] = FakeImage(digest="sha256:" + "7" * 64)
     world.engine.logins[HOST] = (USERNAME, PASSWORD)
     return world
@@ -155,12 +162,18 @@ async def test_what_was_pulled_with_a_credential_goes_with_it(private: World):
     assert (await _run(api, namespace="mine", labels={"a": "2"}))["fail_reason"] == "image_pull_failed"
 
 
-async def test_an_image_made_on_the_engine_needs_nobodys_leave(world: World):
-    """It came from no registry, whoever has a credential for the one that its name would mean."""
+async def test_an_image_on_the_engine_under_a_private_registry_s_name_has_to_come_from_there(
+    world: World, store: str
+):
+    """The name decides: an engine does not say of an image whether it was built there or pulled by somebody."""
     api = world.api
     world.engine.images[f"{REPOSITORY}:1"] = FakeImage(digest="sha256:" + "7" * 64, local=True)
-    await api.put(f"/v1/registries/{HOST}?namespace=theirs", LOGIN)
+    world.engine.is_content_addressed = store == "containerd"
     assert (await _run(api, namespace="mine"))["status"] == "S"
+    await api.put(f"/v1/registries/{HOST}?namespace=theirs", LOGIN)
+    for policy in ("if_not_present", "always", "never"):
+        one = await _run(api, namespace="mine", pull_policy=policy, labels={"a": "1"})
+        assert (one["status"], one["fail_reason"]) == ("F", "image_pull_failed"), policy
 
 
 async def test_a_new_key_seals_credentials_anew(world: World, tmp_path: Path):

@@ -20,6 +20,7 @@ from scheduler.engine.errors import (
     LaunchError,
     RunGoneError,
 )
+from scheduler.engine.profile import Product
 from scheduler.engine.protocol import Engine
 from scheduler.engine.types import EventKind, Handle, RunState, container_name
 from tests.lab.engine import Registry
@@ -29,7 +30,9 @@ from tests.lab.engine_scene import (
     EXITS_3,
     MEGABYTES,
     NEVER_STOPS,
+    NO_MANIFEST,
     NO_SUCH_COMMAND,
+    NOT_FOUND,
     PRINTS_A_LONG_LINE,
     PRINTS_EVERY_BYTE,
     READS_FILES,
@@ -39,6 +42,7 @@ from tests.lab.engine_scene import (
     TALKS,
     Scene,
     all_of,
+    ended,
     event_of,
     fake_scene,
     text_of,
@@ -201,7 +205,7 @@ async def test_a_closed_stream_ends_and_leaves_the_container_running(scene: Scen
 @pytest.mark.promise("pulls")
 async def test_a_missing_image_is_a_failed_pull_with_the_registrys_words(registry_scene: Scene) -> None:
     """The error says which image, and why in the registry's own words."""
-    with pytest.raises(ImagePullError, match=rf"{registry_scene.missing_image}.*not found"):
+    with pytest.raises(ImagePullError, match=rf"{registry_scene.missing_image}.*({NO_MANIFEST})"):
         await registry_scene.engine.ensure_image(
             registry_scene.missing_image, PullPolicy.IF_NOT_PRESENT, lambda _: None
         )
@@ -216,9 +220,11 @@ async def test_an_image_is_pulled_only_when_it_is_not_present(registry_scene: Sc
     pulled = await engine.ensure_image(image, PullPolicy.IF_NOT_PRESENT, lines.append)
     assert pulled.pulled
     assert pulled.digest.startswith("sha256:")
-    assert any("Pulling from" in line for line in lines)
-    assert any("Downloaded newer image" in line for line in lines)
-    assert 2 <= len(lines) <= 20
+    if (await engine.profile()).product is Product.DOCKER:  # Podman tells only of layers
+        assert any("Pulling from" in line for line in lines)
+        assert any("Downloaded newer image" in line for line in lines)
+        assert len(lines) >= 2
+    assert len(lines) <= 20
     found = await engine.ensure_image(image, PullPolicy.IF_NOT_PRESENT, lambda _: pytest.fail("no pull"))
     assert found == replace(pulled, pulled=False)
 
@@ -259,7 +265,7 @@ async def test_a_command_that_does_not_exist_fails_at_the_start(scene: Scene) ->
     """The error names the command; the container never ran, and its stream ends."""
     handle = await scene.engine.create(scene.spec(NO_SUCH_COMMAND))
     async with await scene.engine.attach(handle) as stream:
-        with pytest.raises(LaunchError, match=r"no-such-command.*executable file not found"):
+        with pytest.raises(LaunchError, match=NOT_FOUND):
             await scene.engine.start(handle)
         assert await all_of(stream) == []
     status = await scene.engine.inspect(handle)
@@ -347,7 +353,8 @@ async def test_a_kill_does_not_wait(scene: Scene) -> None:
         await scene.engine.kill(handle)
         event = await event_of(events, EventKind.DIE, handle.name.removeprefix("timeball-"))
         assert event.exit_code == 137
-        assert (await scene.engine.inspect(handle)).exit_code == 137
+        # Podman tells of an end a moment before its state shows it.
+        assert (await ended(scene.engine, handle)).exit_code == 137
         await scene.engine.kill(handle)
 
 
@@ -497,7 +504,8 @@ async def test_an_engine_tells_about_itself_and_whose_containers_it_has(scene: S
     finally:
         await scene.engine.remove(handle)
 
-    assert facts.version
+    assert facts.profile == await scene.engine.profile()
+    assert facts.profile.version
     assert facts.time is not None
     assert before - timedelta(seconds=60) < facts.time < datetime.now(UTC) + timedelta(seconds=60)
     assert facts.capacity == await scene.engine.capacity()

@@ -46,7 +46,7 @@ class Launches:
 
     def __init__(self, client: APIClient) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
-        filters = {"type": "container", "event": ["create", "start"], "label": LABEL_EXEC}
+        filters = {"type": "container", "event": ["create", "start"]}
         self._events = client.events(filters=filters, decode=True)
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
@@ -54,7 +54,8 @@ class Launches:
     def _listen(self) -> None:
         with suppress(ValueError, OSError):  # what a closed connection is read with
             for event in self._events:
-                self.counts[event["Action"], event["Actor"]["Attributes"][LABEL_EXEC]] += 1
+                if exec_id := event["Actor"]["Attributes"].get(LABEL_EXEC):
+                    self.counts[event["Action"], exec_id] += 1
 
     def close(self) -> None:
         """Listen no more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from docker.api.client import APIClient
 
 from tests.lab.engine import Registry
+from tests.lab.engine_scene import NO_MANIFEST
 from tests.lab.timeball import Timeball, is_there, script, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -78,8 +80,9 @@ async def test_a_missing_image_fails_with_the_registrys_own_words(
     assert _end(run) == ("F", None, "image_pull_failed")
     system = await timeball.lines(job, run["id"], "system")
     assert system[0] == f"Start pulling image: {registry.missing_image}"
-    assert any(registry.missing_image in line and "not found" in line for line in system), system
-    assert "not found" in run["error"]
+    said = [line for line in system if registry.missing_image in line]
+    assert any(re.search(NO_MANIFEST, line) for line in said), system
+    assert re.search(NO_MANIFEST, run["error"])
     assert run["started_at"] is None
     assert run["ended_at"] is not None
 
@@ -99,7 +102,8 @@ async def test_an_image_that_is_not_there_yet_is_pulled_and_the_log_shows_it(
     system = await timeball.lines(job, run["id"], "system")
     assert system[0] == f"Start pulling image: {registry.image}"
     assert system[-1] == "Start running!"
-    assert len(system) > 2
+    is_podman = any("Podman" in part["Name"] for part in engine_client.version()["Components"])
+    assert len(system) > 2 or is_podman  # which tells only of layers
     found = engine_client.inspect_image(registry.image)  # type: ignore[no-untyped-call] # stubs are vague
     digests = found["RepoDigests"]
     assert f"{repository}@{run['image_digest']}" in digests

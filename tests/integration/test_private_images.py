@@ -170,6 +170,9 @@ async def test_another_namespace_does_not_get_the_image_that_is_there(
     assert one["status"] == "S", one
     _, one = await _run(guest, private_image, namespace="theirs")
     assert (one["status"], one["fail_reason"]) == ("F", "image_pull_failed")
+    _, one = await _run(guest, private_image, namespace="theirs", pull_policy="never")
+    assert (one["status"], one["fail_reason"]) == ("F", "image_pull_failed")
+    assert "has not pulled it itself" in one["error"]
     await _set(guest, private_image, "theirs")
     _, one = await _run(guest, private_image, namespace="theirs")
     assert one["status"] == "S", one

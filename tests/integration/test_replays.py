@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from docker.api.client import APIClient
+from docker.errors import ImageNotFound
 
-from tests.lab.engine import Registry, busybox_tar
+from tests.lab.engine import Registry, busybox_tar, has_image
 from tests.lab.timeball import Timeball
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -47,10 +49,12 @@ async def test_an_image_of_no_registry_is_run_again_by_its_id(
     job, first = await timeball.run(None, **NAME)
     assert first["image_digest"] == local_image
     import_image(engine_client, "second")
-    again = await replay(timeball, job, first["id"])
-    assert (again["status"], again["image_digest"]) == ("S", local_image), again["error"]
-    assert await timeball.lines(job, again["id"]) == ["first"]
-    engine_client.remove_image(local_image, force=True)  # a container of it may not be removed yet
+    # With the containerd store, an engine before 28 deletes an image whose last name is given to another one.
+    if has_image(engine_client, local_image):
+        again = await replay(timeball, job, first["id"])
+        assert (again["status"], again["image_digest"]) == ("S", local_image), again["error"]
+        assert await timeball.lines(job, again["id"]) == ["first"]
+        engine_client.remove_image(local_image, force=True)  # a container of it may not be removed yet
     gone = await replay(timeball, job, first["id"])
     assert gone["fail_reason"] == "image_pull_failed"
     assert "no longer on the engine" in gone["error"]
@@ -63,10 +67,15 @@ async def test_an_image_of_a_registry_is_fetched_again_by_its_digest_or_known_by
 ) -> None:
     """A name that was only given to it on the engine has no digest to ask for; its id stands for it."""
     repository, tag = registry.image.rsplit(":", 1)
-    job, first = await timeball.run("true", docker_image_repo=repository, docker_image_tag=tag)
+    job, first = await timeball.run(
+        "true", docker_image_repo=repository, docker_image_tag=tag, pin_digest=True
+    )
+    assert first["status"] == "S", first["error"]
+    assert (await timeball.get(f"/v1/jobs/{job}"))["docker_image_digest"] == first["image_digest"]
     engine_client.tag(registry.image, NAME["docker_image_repo"], "1")
     renamed, other = await timeball.run("true", **NAME)
-    assert other["image_digest"] != first["image_digest"]
+    is_content_addressed = first["image_digest"] == engine_client.inspect_image(registry.image)["Id"]  # type: ignore[no-untyped-call]
+    assert (other["image_digest"] == first["image_digest"]) is is_content_addressed
     assert (await replay(timeball, renamed, other["id"]))["status"] == "S"
     for name in (IMAGE, registry.image):
         engine_client.remove_image(name, force=True)
@@ -74,4 +83,5 @@ async def test_an_image_of_a_registry_is_fetched_again_by_its_digest_or_known_by
     assert (again["status"], again["image_digest"]) == ("S", first["image_digest"]), again["error"]
     system = await timeball.lines(job, again["id"], "system")
     assert any(first["image_digest"] in line for line in system), system
-    engine_client.remove_image(f"{repository}@{first['image_digest']}", force=True)
+    with suppress(ImageNotFound):  # with the containerd store it may have no name any more
+        engine_client.remove_image(f"{repository}@{first['image_digest']}", force=True)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from docker.api.client import APIClient
 
 from scheduler.engine.types import container_name
+from scheduler.process.faults import FaultAction, Point
 from tests.lab.engine import connect
 from tests.lab.moments import in_time, written
 from tests.lab.timeball import Timeball, is_there, script, tell, until
@@ -107,13 +108,13 @@ async def make_shared(
     url = sa.make_url(postgresql_url).set(database=name).render_as_string(hide_password=False)
     made: list[Shared] = []
 
-    async def make(count: int = 2, config: str = "") -> list[Shared]:
-        for number in range(count):
+    async def make(count: int = 2, config: str = "", fault: str | None = None) -> list[Shared]:
+        for number in range(len(made), len(made) + count):
             settings = f"database_url = '{url}'\nlease_seconds = {LEASE}\n{config}"
             one = Shared(tmp_path / f"data-{number}", engine_url, busybox_image, config=settings)
             one.database_url = url
             made.append(one)
-            await one.start()
+            await one.start(fault=fault)
         return made
 
     yield make
@@ -296,6 +297,30 @@ async def test_a_daemon_that_was_frozen_beyond_its_lease_gives_way(
         assert is_whole(await other.lines(job, run))
         assert await starts.of(run) == 1
         assert not is_there(engine_client, run)
+
+
+async def test_a_daemon_that_was_frozen_between_its_request_and_the_start_starts_nothing_afterwards(
+    make_shared: MakeShared, engine_client: APIClient, starts: Starts
+) -> None:
+    """The other daemon cannot know whether the engine was asked: the run is lost, and its retry another run."""
+    fault = f"{Point.START_REQUESTED.value}:1:{FaultAction.STOP.value}"
+    [one] = await make_shared(1, fault=fault)
+    job = await one.create("true", resource_size="XXS", max_retries=1, retry_backoff_seconds=0)
+    run = await one.trigger(job)
+
+    async def stands_still() -> bool:
+        return one.stands_still
+
+    await until(stands_still)
+    _, other = await make_shared(1)
+    first, second = await other.until_all_ended(job, count=2)
+    one.thaw()
+    await until(one.is_ready)
+
+    assert (first["id"], first["status"], first["fail_reason"]) == (run, "F", "engine_lost")
+    assert second["status"] == "S"
+    assert (await starts.of(run), await starts.of(second["id"])) == (0, 1)
+    assert not is_there(engine_client, run)
 
 
 async def test_a_daemon_that_is_alone_and_was_frozen_beyond_its_lease_simply_goes_on(

@@ -25,7 +25,7 @@ import pytest
 from docker.api.client import APIClient
 
 from scheduler.engine.types import LABEL_INSTALLATION
-from tests.lab.ports import free_port
+from tests.lab.ports import registry_port
 
 DEFAULT_ENGINE_URL = "unix:///var/run/docker.sock"
 BUSYBOX_IMAGE = "timeball-test/busybox:1"
@@ -65,7 +65,7 @@ def why_no_engine() -> str | None:
     try:
         with connect(url) as client:
             client.ping()
-            if not _has_image(client, BUSYBOX_IMAGE) and shutil.which("busybox") is None:
+            if not has_image(client, BUSYBOX_IMAGE) and shutil.which("busybox") is None:
                 return f"no image {BUSYBOX_IMAGE} and no busybox to make it from; install busybox-static"
     except (docker.errors.DockerException, OSError) as error:
         return f"the engine at {url} does not answer ({error})"
@@ -150,7 +150,7 @@ def busybox_image(engine_client: APIClient) -> str:
     # One process at a time: the containerd store answers 500 to the second of two imports of a name.
     with (Path(tempfile.gettempdir()) / "timeball-test-image.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _has_image(engine_client, BUSYBOX_IMAGE):
+        if not has_image(engine_client, BUSYBOX_IMAGE):
             repository, tag = BUSYBOX_IMAGE.split(":")
             engine_client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
     return BUSYBOX_IMAGE
@@ -193,7 +193,7 @@ def registry(
             assert "error" not in line, line
         engine_client.remove_image(image)
         yield Registry(address=address, image=image, missing_image=f"{repository}:missing")
-        if _has_image(engine_client, image):
+        if has_image(engine_client, image):
             engine_client.remove_image(image, force=True)
 
 
@@ -205,7 +205,7 @@ def running_registry(folder: Path, *, more: str = "") -> Iterator[str]:
         folder: where it keeps everything.
         more: a line of YAML to add to its configuration.
     """
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{registry_port()}"
     process = _start_registry(folder, address, more)
     try:
         _await_port(address, process, folder / "registry.log")
@@ -242,7 +242,8 @@ def _await_port(address: str, process: subprocess.Popen[bytes], log: Path) -> No
             return
 
 
-def _has_image(client: APIClient, image: str) -> bool:
+def has_image(client: APIClient, image: str) -> bool:
+    """Whether an engine has an image, by name or id."""
     try:
         client.inspect_image(image)  # type: ignore[no-untyped-call] # stubs are vague
     except docker.errors.ImageNotFound:

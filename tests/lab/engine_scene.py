@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from scheduler.domain.stream import Stream
 from scheduler.engine.errors import EngineUnavailableError
 from scheduler.engine.protocol import Engine, EventStream, FrameStream
-from scheduler.engine.types import EngineEvent, EventKind, Handle, LaunchSpec, LogFrame, RunStatus
+from scheduler.engine.types import EngineEvent, EventKind, Handle, LaunchSpec, LogFrame, RunState, RunStatus
 from tests.lab.fake_engine import FAKE_IMAGE, FakeEngine, FakeImage
 from tests.lab.fake_programs import FakeProcess, Program, prints, runs_out_of_memory, waits, waits_for_stop
 
@@ -60,10 +60,14 @@ NEVER_STOPS = _shell("echo ready; while :; do sleep 1; done")
 # The pause keeps it alive until its memory is watched; see docker_memory.py.
 RUNS_OUT_OF_MEMORY = _shell("sleep 0.3; a=x; while :; do a=$a$a; done")
 READS_FILES = _shell(
-    "cd /run/secrets && echo $(cat db) $(wc -c < tls/key) $(cat /srv/app/token)"
-    " && grep -q ' /run/secrets tmpfs ' /proc/mounts && ! touch x 2> /dev/null"
+    "cd /run/secrets && grep -q ' /run/secrets tmpfs ' /proc/mounts && ! touch x 2> /dev/null"
+    " && echo $(cat db) $(wc -c < tls/key) $(cat /srv/app/token)"
 )
 NO_SUCH_COMMAND = ("no-such-command", "--at-all")
+# What engines say of it: Docker Engine and Podman put the name in different places.
+NOT_FOUND = r"no-such-command.*not found|not found.*no-such-command"
+# What registries say of an image that they do not have, as engines repeat it.
+NO_MANIFEST = r"not found|manifest unknown"
 
 FAKE_PROGRAMS: dict[tuple[str, ...], Program] = {
     EXITS_0: prints(),
@@ -136,7 +140,7 @@ class Scene:
                 await self.engine.start(handle)
                 frames = await all_of(stream)
             await event_of(events, EventKind.DIE, spec.exec_id)
-        return frames, await self.engine.inspect(handle), handle
+        return frames, await ended(self.engine, handle), handle
 
 
 def fake_scene() -> Scene:
@@ -155,6 +159,14 @@ async def is_connected(engine: Engine) -> None:
                 await engine.ping()
                 await engine.capacity()
                 return
+
+
+async def ended(engine: Engine, handle: Handle) -> RunStatus:
+    """The status of a container whose end was reported, once it shows the end."""
+    async with asyncio.timeout(PATIENCE):
+        while (status := await engine.inspect(handle)).state is RunState.RUNNING:  # noqa: ASYNC110 - nothing tells it
+            await asyncio.sleep(0.01)
+    return status
 
 
 async def all_of(stream: FrameStream) -> list[LogFrame]:

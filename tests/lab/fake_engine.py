@@ -27,6 +27,7 @@ from scheduler.engine.errors import (
     LaunchError,
     RunGoneError,
 )
+from scheduler.engine.profile import EngineProfile, Product
 from scheduler.engine.types import (
     Capacity,
     EngineEvent,
@@ -47,6 +48,15 @@ from tests.lab.fake_programs import FakeProcess, OutOfMemory, Program
 
 FAKE_IMAGE = "timeball-test/fake:1"
 KILLED = 137
+FAKE_KIND = EngineProfile(
+    product=Product.DOCKER,
+    version="28.5.2",
+    api_version="1.51",
+    image_store="overlay2",
+    log_driver="local",
+    cgroup_version=2,
+    cgroup_driver="systemd",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,8 @@ class FakeEngine:
         registry: what can be pulled, by ``repo:tag``.
         logins: what registries ask for, by host: a user name and a password.
         containers: every container, by its engine id, of whatever installation.
+        is_content_addressed: whether ids of images are their digests, as in a containerd image store.
+        kind: what it says of itself.
         down: while True the engine cannot be reached; its containers go on.
         failures: for a method's name, errors that its next calls raise, one each; for ``start-request``, errors of
             starts that were just about to be asked for.
@@ -119,6 +131,8 @@ class FakeEngine:
         self.registry: dict[str, FakeImage] = {}
         self.logins: dict[str, tuple[str, str]] = {}
         self.containers: dict[str, FakeContainer] = {}
+        self.is_content_addressed = False
+        self.kind = FAKE_KIND
         self.down = False
         self.failures: dict[str, list[Exception]] = {}
         self.calls: list[str] = []
@@ -162,12 +176,16 @@ class FakeEngine:
         await self._enter("capacity")
         return self._capacity
 
+    async def profile(self) -> EngineProfile:
+        """Its `kind`."""
+        await self._enter("profile")
+        return self.kind
+
     async def examine(self) -> EngineFacts:
         """What it was made with, and every container."""
         await self._enter("examine")
         return EngineFacts(
-            version="fake",
-            api_version="1.41",
+            profile=self.kind,
             time=self._clock(),
             capacity=self._capacity,
             containers=[
@@ -196,7 +214,9 @@ class FakeEngine:
             raise ImagePullError(f"image {image} is not on the engine, and the pull policy is 'never'")
         here = self._image(image)
         assert here is not None
-        return ImageInfo(digest=here.digest, image_id=here.image_id, pulled=pulled)
+        if self.is_content_addressed:
+            return ImageInfo(digest=here.digest, image_id=here.digest, pulled=pulled, has_digest=True)
+        return ImageInfo(digest=here.digest, image_id=here.image_id, pulled=pulled, has_digest=not here.local)
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """Make the container, or find the one that an earlier call made."""
@@ -353,6 +373,8 @@ class FakeEngine:
             raise failures.pop(0)
 
     def _image(self, name: str) -> FakeImage | None:
+        if self.is_content_addressed and name.startswith("sha256:"):
+            return next((image for image in self.images.values() if image.digest == name), None)
         return self.images.get(name) or _by_digest(self.images, name)
 
     def _container(self, handle: Handle) -> FakeContainer:

@@ -17,7 +17,6 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,7 +46,10 @@ class PrivateEngine:
 
     Attributes:
         url: where it listens.
+        state_file: what its runtime writes into the folder of a container.
     """
+
+    state_file = "state.json"
 
     def __init__(self, *options: str, disk_mib: int | None = None) -> None:
         self._name = f"timeball-{uuid.uuid4().hex[:8]}"
@@ -199,29 +201,3 @@ class PrivateEngine:
     def _wait(self) -> None:
         assert self._process is not None, "not started"
         self._process.wait(timeout=START_SECONDS)
-
-
-@pytest.fixture
-def private_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
-    """A running engine that the test may do anything to, with the busybox image on it."""
-    yield from _running(PrivateEngine, engine_client, busybox_image)
-
-
-@pytest.fixture
-def small_engine(engine_client: APIClient, busybox_image: str) -> Iterator[PrivateEngine]:
-    """Such an engine with a disk of 48 MiB of its own."""
-    yield from _running(lambda: PrivateEngine(disk_mib=48), engine_client, busybox_image)
-
-
-def _running(
-    make: Callable[[], PrivateEngine], engine_client: APIClient, busybox_image: str
-) -> Iterator[PrivateEngine]:
-    if reason := why_no_private_engine():
-        pytest.skip(reason)
-    engine = make()
-    engine.start()
-    try:
-        engine.load(engine_client, busybox_image)
-        yield engine
-    finally:
-        engine.destroy()

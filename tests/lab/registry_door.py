@@ -16,6 +16,7 @@ from docker.api.client import APIClient
 from multidict import CIMultiDict
 
 from tests.lab.engine import busybox_tar
+from tests.lab.ports import registry_port
 
 
 def push_fresh_image(client: APIClient, registry: str) -> str:
@@ -76,7 +77,7 @@ class RegistryDoor:
         self._ending.clear()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port or registry_port())
         await site.start()
         self.port = self._runner.addresses[0][1]
 

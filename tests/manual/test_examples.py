@@ -74,7 +74,10 @@ def shown_commands() -> list[tuple[str, str]]:
         if block.language in ("sh", "console"):
             for step in steps_of(block):
                 text = re.sub(r"\"(\\.|[^\"\\])*\"|'[^']*'", "QUOTED", step.command.replace("\\\n", " "))
-                found += [(str(block), one) for one in re.findall(r"\btimeball [a-z][^|;&)#\n]*", text)]
+                # After 'exec', it is the name of a service of Compose.
+                found += [
+                    (str(block), one) for one in re.findall(r"(?<!exec )\btimeball [a-z][^|;&)#\n]*", text)
+                ]
     return found
 
 

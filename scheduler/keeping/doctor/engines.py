@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ from typing import Final
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import SettingsError
 from scheduler.engine.errors import EngineError
+from scheduler.engine.judging import troubles_of
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.protocol import Engine
 from scheduler.engine.types import EngineFacts, Labelled
 from scheduler.keeping.doctor.findings import Finding, ok, problem, warning
@@ -69,6 +72,7 @@ async def check_engines(
             await engine.close()
         return [
             _judge_skew(name, region.url, facts, skew),
+            *_judge_profile(name, facts.profile, require_limits=region.require_limits),
             _judge_orphans(name, orphans, is_served=is_served),
             *_strangers(name, facts, installation),
         ]
@@ -92,11 +96,11 @@ def _judge_skew(name: str, url: str, facts: EngineFacts, skew: timedelta | None)
     check = f"engine {name}"
     seconds = None if skew is None else round(skew.total_seconds(), 3)
     memory = facts.capacity.memory_bytes >> 20
-    summary = f"Engine {facts.version} at {url}, {facts.capacity.cpus:g} CPUs, {memory} MiB"
+    profile = facts.profile
+    summary = f"{profile.description}, at {url}, {facts.capacity.cpus:g} CPUs, {memory} MiB"
     details = {
         "url": url,
-        "version": facts.version,
-        "api_version": facts.api_version,
+        **asdict(profile),
         "cpus": facts.capacity.cpus,
         "memory_bytes": facts.capacity.memory_bytes,
         "clock_skew_seconds": seconds,
@@ -107,6 +111,18 @@ def _judge_skew(name: str, url: str, facts: EngineFacts, skew: timedelta | None)
         make = problem if abs(skew) > GREAT_SKEW else warning
         return make(check, f"{summary}: start and end times of runs are off by as much", remedy, **details)
     return ok(check, summary, **details)
+
+
+def _judge_profile(name: str, profile: EngineProfile, *, require_limits: bool) -> list[Finding]:
+    """One finding per known trouble of the engine; a trouble that refuses runs is a problem."""
+    return [
+        (problem if trouble.refuses_runs else warning)(
+            f"{trouble.name} {name}",
+            f"No run can be started: {trouble.summary}" if trouble.refuses_runs else trouble.summary,
+            trouble.remedy,
+        )
+        for trouble in troubles_of(profile, require_limits=require_limits)
+    ]
 
 
 async def _orphans(

@@ -13,7 +13,9 @@ from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import DockerApi
 from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineUnavailableError, LaunchError
+from scheduler.engine.profile import EngineProfile
 from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, Handle, LaunchSpec
+from tests.lab.fake_engine import FAKE_KIND
 
 SPEC = LaunchSpec(
     exec_id="one", job_id=7, image="busybox:1", command=None, cpus=0.1, memory_bytes=64 << 20, pids_limit=64
@@ -47,6 +49,10 @@ class Api:
     """Stands for the connection."""
 
     client: Client
+
+    async def profile(self) -> EngineProfile:
+        """An engine that creates whatever is valid."""
+        return FAKE_KIND
 
     async def quick(self, call: Callable[[APIClient], Any]) -> Any:
         """Make the call at once."""

@@ -115,9 +115,9 @@ def test_the_engines_words_are_part_of_the_error() -> None:
 
 def test_a_lost_container_is_a_failure_unless_its_end_was_asked_for() -> None:
     """Whoever stopped the run gets what was promised."""
-    assert lost(None).fail_reason is FailReason.ENGINE_LOST
-    assert lost(StopCause.TIMEOUT).fail_reason is FailReason.ENGINE_LOST
-    assert lost(StopCause.REQUEST).status is ExecStatus.CANCELLED
+    assert lost(None, had_started=True, cause=None).fail_reason is FailReason.ENGINE_LOST
+    assert lost(None, had_started=True, cause=StopCause.TIMEOUT).fail_reason is FailReason.ENGINE_LOST
+    assert lost(None, had_started=True, cause=StopCause.REQUEST).status is ExecStatus.CANCELLED
     assert cancelled_before_start().status is ExecStatus.CANCELLED
 
 
@@ -178,7 +178,7 @@ def test_a_stopped_run_says_who_asked_for_that() -> None:
     ends = [
         end_of(_exec(), _ended(143), StopCause.REQUEST, asked),
         cancelled_before_start(asked),
-        lost(StopCause.REQUEST, asked),
+        lost(None, had_started=True, cause=StopCause.REQUEST, reason=asked),
     ]
 
     assert all(end.status is ExecStatus.CANCELLED and asked in (end.error or "") for end in ends)

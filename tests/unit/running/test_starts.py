@@ -195,7 +195,7 @@ async def test_a_container_that_disappears_after_the_request_is_not_made_anew(
 
     ended = await stage.ended(exec_id)
     assert ended.fail_reason is FailReason.ENGINE_LOST
-    assert "its container no longer exists" in (ended.error or "")
+    assert "the container disappeared from the engine" in (ended.error or "")
     assert noted == []
     assert stage.engine.calls.count("create") == 1
 
