@@ -15,7 +15,7 @@ from scheduler.process.faults import FaultAction, Point
 from tests.lab.databases import put_into
 from tests.lab.engine import connect
 from tests.lab.nursery import Nursery
-from tests.lab.private_engine import PrivateEngine
+from tests.lab.private_engine import LOST_EXIT_CODE, PrivateEngine
 from tests.lab.timeball import Timeball, script, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -28,8 +28,6 @@ GOES_ON = script(
     "trap 'echo asked to end; exit 9' TERM; i=0; "
     "while [ $i -lt 6000 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
 )
-#: What an engine says of a container that ended while it and its containerd were dead; Docker 20.10 learns the truth.
-UNKNOWN_TO_ENGINE = 255
 #: How a run ends for which the engine died when it stood there: its command, its status, its exit code.
 ENDS_AS: Mapping[Point, tuple[list[str], str, int | None]] = {
     Point.PULLED: (ENDS, "F", 7),
@@ -71,7 +69,7 @@ async def _stop_there(timeball: Timeball, point: Point) -> tuple[int, str]:
 async def _check(timeball: Timeball, point: Point, job: int, run: str) -> None:
     _, status, exit_code = ENDS_AS[point]
     ended = await timeball.until_ended(job, run)
-    exit_codes = {exit_code, UNKNOWN_TO_ENGINE} if ENDS_AS[point][0] is GOES_ON else {exit_code}
+    exit_codes = {exit_code, LOST_EXIT_CODE} if ENDS_AS[point][0] is GOES_ON else {exit_code}
     assert ended["status"] == status, (point, ended)
     assert ended["exit_code"] in exit_codes, (point, ended)
     lines = await timeball.lines(job, run)

@@ -24,6 +24,8 @@ import pytest
 from docker.api.client import APIClient
 
 START_SECONDS = 60
+#: What newer engines say of a container that ended while they and their containerd were dead; 20.10 learns the truth.
+LOST_EXIT_CODE = 255
 TOOLS = ("dockerd", "containerd", "ip", "nsenter", "unshare", "umount")
 
 
