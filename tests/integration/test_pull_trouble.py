@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
@@ -116,7 +117,9 @@ async def test_a_pull_that_stalls_is_broken_off_and_begun_anew(
     assert one["status"] == "S", (one, lines)
     assert any("no progress for 1 s; retrying in" in line for line in lines)
     _, raw = await impatient.send("GET", "/metrics")
-    assert b'timeball_pulls_stalled_total{region="LOCAL"} 1.0' in raw
+    counted = re.search(rb'timeball_pulls_stalled_total{region="LOCAL"} (\d+)', raw)
+    assert counted is not None
+    assert int(counted[1]) >= 1  # a busy machine may have let another one stall
 
 
 @pytest.mark.promise("pulls")
