@@ -99,7 +99,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.user_properties += [("promise", name) for name in promises.names_of(item)]
         for mark in ON_REQUEST:
             if item.get_closest_marker(mark) and not config.getoption(f"--{mark}"):
-                item.add_marker(pytest.mark.skip(reason=f"runs only with --{mark}"))
+                item.add_marker(pytest.mark.skip(reason=f"{promises.ON_REQUEST} --{mark}"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -44,6 +44,9 @@ PROMISES: Final = {
     "far": "An engine over TLS or ssh is like a local one",
 }
 
+#: How the reason begins for which a test is left out that runs only with an option; that says nothing of an engine.
+ON_REQUEST: Final = "runs only with"
+
 Record = dict[str, dict[str, Any]]
 
 
@@ -104,7 +107,11 @@ def record(kind: EngineKind, results: Mapping[str, Mapping[str, str]]) -> None:
         column["results"].setdefault(promise, {}).update(tests)
     for known in found.values():
         known["results"] = {
-            promise: {test: result for test, result in sorted(tests.items()) if is_there(test)}
+            promise: {
+                test: result
+                for test, result in sorted(tests.items())
+                if is_there(test) and not result.startswith(f"skipped: {ON_REQUEST}")
+            }
             for promise, tests in sorted(known["results"].items())
             if promise in PROMISES
         }

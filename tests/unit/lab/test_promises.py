@@ -70,7 +70,10 @@ def test_a_record_keeps_what_was_not_tried_again_and_forgets_tests_that_are_no_m
     promises.PAGE.write_text("<!-- begin promises -->\n<!-- end promises -->\n", encoding="utf-8")
     gone = "tests/contract/test_engine_contract.py::test_what_was_once"
     record(TRIXIE, {"stop": {STOP: "failed", gone: "passed"}})
-    record(TRIXIE, {"stop": {STOP: "passed"}, "pulls": {PULL: "passed"}})
+    slow = STOP.replace("docker", "slow")
+    record(
+        TRIXIE, {"stop": {STOP: "passed", slow: "skipped: runs only with --slow"}, "pulls": {PULL: "passed"}}
+    )
     assert json.loads(promises.RECORD.read_text(encoding="utf-8")) == {
         "Docker 26.1, containerd": {
             "version": "26.1.5",
