@@ -23,7 +23,7 @@ _REQUIRED: Final = (Limit.CPUS, Limit.MEMORY, Limit.PIDS)
 #: Warnings of engines about limits that are judged here, or about features that Timeball does not use.
 _COVERED: Final = re.compile(
     r"no (swap|memory|kernel memory|kernel memory tcp|oom kill disable|cpu cfs|cpu shares|cpuset|cpu realtime|pids"
-    r"|blkio|io)|bridge-nf-call|support for cgroup v2 is experimental",
+    r"|blkio|io)|bridge-nf-call|without cgroups|support for cgroup v2 is experimental",
     re.IGNORECASE,
 )
 

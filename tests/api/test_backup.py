@@ -76,6 +76,24 @@ async def test_a_daemon_says_which_it_is(api: Api, tmp_path: Path):
     assert (body["default_size"], body["default_region"]) == ("XXS", "LOCAL")
 
 
+async def test_what_an_engine_is_is_for_administrators_alone(api: Api, world: World):
+    """Everybody else sees whether it answers."""
+    await until(lambda: api.get("/readyz"), lambda answer: answer.status == 200)
+    viewer = (await api.post("/v1/tokens", {"role": "viewer", "namespace": "team"})).body
+
+    engines = {one["region"]: one for one in (await api.get("/v1/about")).body["engines"]}
+    seen = (await api.get("/v1/about", token=viewer["token"])).body["engines"]
+
+    kind = world.engines["LOCAL"].kind
+    assert engines.keys() == {"LOCAL", "BEIJING1"}
+    assert engines["LOCAL"]["product"] == "Docker Engine"
+    assert engines["LOCAL"]["version"] == kind.version
+    assert engines["LOCAL"]["image_store"] == kind.image_store
+    assert (engines["LOCAL"]["missing_limits"], engines["LOCAL"]["warnings"]) == ([], [])
+    assert engines["LOCAL"]["refuses_runs"] is False
+    assert all(one["is_up"] and one["version"] is one["warnings"] is None for one in seen)
+
+
 async def test_a_deleted_job_is_gone_at_once_and_nothing_of_it_is_left_soon(world: World):
     """Its name is free with the answer; rows and logs go after it."""
     api = world.api

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +13,7 @@ from scheduler.engine.docker import DockerEngine
 from scheduler.engine.docker_api import DockerApi
 from scheduler.engine.docker_words import EngineRefusedError
 from scheduler.engine.errors import EngineUnavailableError, LaunchError
-from scheduler.engine.profile import EngineProfile
+from scheduler.engine.profile import EngineProfile, Limit
 from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, Handle, LaunchSpec
 from tests.lab.fake_engine import FAKE_KIND
 
@@ -49,10 +49,11 @@ class Api:
     """Stands for the connection."""
 
     client: Client
+    kind: EngineProfile = FAKE_KIND
 
     async def profile(self) -> EngineProfile:
-        """An engine that creates whatever is valid."""
-        return FAKE_KIND
+        """What kind of engine it is."""
+        return self.kind
 
     async def quick(self, call: Callable[[APIClient], Any]) -> Any:
         """Make the call at once."""
@@ -84,3 +85,15 @@ async def test_a_name_that_a_foreign_container_holds_fails_the_launch(labels: di
     """Another one of that name can never be made beside it."""
     with pytest.raises(LaunchError, match="already in use"):
         await engine_with(labels).create(SPEC)
+
+
+async def test_nothing_is_created_where_a_size_would_be_no_limit() -> None:
+    """The error says why and what to do; an operator can do without."""
+    kind = replace(FAKE_KIND, missing_limits=(Limit.MEMORY,))
+    refusing = engine_with({})
+    refusing._api = cast("DockerApi", Api(Client({}), kind))
+    with pytest.raises(LaunchError, match=r"cannot limit the memory.*require_limits = false"):
+        await refusing.create(SPEC)
+    allowing = DockerEngine("unix:///nowhere.sock", installation="here", require_limits=False)
+    allowing._api = cast("DockerApi", Api(Client(OURS), kind))
+    assert await allowing.create(SPEC) == Handle(engine_id="abc", name="timeball-one")

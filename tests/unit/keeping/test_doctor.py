@@ -7,6 +7,7 @@ import fcntl
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from scheduler.domain.clock import SystemClock
+from scheduler.engine.profile import Limit
 from scheduler.keeping.doctor.databases import StoredView, check_database
 from scheduler.keeping.doctor.engines import check_engines
 from scheduler.keeping.doctor.findings import Finding, FindingStatus, ok, problem, warning, worst
@@ -281,6 +283,22 @@ async def test_containers_are_told_apart_by_whose_they_are() -> None:
     assert found["orphans LOCAL"].details["containers"] == [orphan.name]
     assert found["orphans LOCAL"].status is FindingStatus.WARNING
     assert found["strangers LOCAL"].details["installations"] == {"theirs": 1}
+
+
+async def test_troubles_of_an_engine_are_findings_with_what_to_do() -> None:
+    """One that refuses runs is a problem, the others are warnings."""
+    engine = FakeEngine(installation="ours")
+    assert not [check for check in await examined(engine) if check.startswith(("release", "limits"))]
+    engine.kind = replace(engine.kind, version="20.10.24", missing_limits=(Limit.PIDS,))
+
+    found = await examined(engine)
+
+    assert found["release LOCAL"].status is FindingStatus.WARNING
+    assert found["limits LOCAL"].status is FindingStatus.PROBLEM
+    assert "No run can be started" in found["limits LOCAL"].summary
+    assert all(found[check].remedy for check in ("release LOCAL", "limits LOCAL"))
+    assert found["engine LOCAL"].summary.startswith("Docker Engine 20.10.24, API 1.51, image store overlay2")
+    assert found["engine LOCAL"].details["missing_limits"] == (Limit.PIDS,)
 
 
 async def test_an_engine_that_does_not_answer_is_a_problem() -> None:
