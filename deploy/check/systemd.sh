@@ -55,6 +55,7 @@ prints() {
 
 way_systemd() {
   if ! start_systemd; then
+    # shellcheck disable=SC2034  # used by deploy/install-check
     NOT_TRIED="systemd cannot run in a container on this machine"
     return 0
   fi
