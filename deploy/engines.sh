@@ -84,7 +84,7 @@ install_lab_tools() {
 }
 
 # start_lab_engine NAME STORE: fetches and starts that engine, and sets what the tests need to find it: DOCKER_HOST, PATH
-# (with its programs first), TIMEBALL_TEST_ENGINE_CONFIG (the configuration, for more engines of its kind), and LAB_NETNS.
+# (with its programs first), ENGINE_CONFIG_FOR_TESTS (the configuration, for more engines of its kind), and LAB_NETNS.
 # Otherwise returns 1, with the reason in LAB_REMEDY. The caller traps EXIT with stop_lab_engine.
 start_lab_engine() {
   local name=$1 store=$2 started=$SECONDS snapshotter=false
@@ -104,7 +104,7 @@ start_lab_engine() {
   printf '%s\n' "$ROOT" >"$LAB_RUN/checkout"
   printf '{"features": {"containerd-snapshotter": %s}}\n' "$snapshotter" >"$LAB_RUN/daemon.json"
   PATH="$LAB/$name/bin:$PATH:/usr/sbin:/sbin"
-  export PATH TIMEBALL_TEST_ENGINE_CONFIG="$LAB_RUN/daemon.json" DOCKER_HOST="unix://$LAB_RUN/docker.sock"
+  export PATH ENGINE_CONFIG_FOR_TESTS="$LAB_RUN/daemon.json" DOCKER_HOST="unix://$LAB_RUN/docker.sock"
   hash -r
   if ! { ip netns add "$LAB_NETNS" && ip -n "$LAB_NETNS" link set lo up; } >>"$SETUP_LOG" 2>&1; then
     show_log_end "$SETUP_LOG" 3
@@ -132,7 +132,7 @@ stop_lab_engine() {
   if [ -n "$LAB_PID" ]; then end_process "$LAB_PID"; fi
   remove_lab "$LAB_RUN" "$LAB_DATA" "$LAB_NETNS"
   LAB_PID="" LAB_RUN=""
-  unset DOCKER_HOST TIMEBALL_TEST_ENGINE_CONFIG DOCKER_MIN_API_VERSION
+  unset DOCKER_HOST ENGINE_CONFIG_FOR_TESTS DOCKER_MIN_API_VERSION
 }
 
 # sweep_lab: removes what engines of this checkout have left whose script was killed.

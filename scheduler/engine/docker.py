@@ -201,6 +201,20 @@ class DockerEngine:
         renamed = await self._quick(lambda client: client.containers(all=True, filters={"label": label}))
         return handle_of(renamed[0]["Id"], renamed[0]["Labels"], name) if renamed else None
 
+    async def has_created(self, handle: Handle) -> bool:
+        """Whether the engine has certainly not been restarted since it created the container.
+
+        It remembers its last 256 events, and only until it ends: the container's creation is one of them.
+        """
+        if not (await self._dialect()).forgets_events:
+            return False
+        filters = {"type": ["container"], "event": ["create"], "container": [handle.engine_id]}
+        until = int((await self.now()).timestamp()) + 1  # of the engine's clock; it then ends the answer
+        found: bool = await self._quick(
+            lambda client: any(client.events(since=1, until=until, filters=filters, decode=True))
+        )
+        return found
+
     async def attach(self, handle: Handle) -> FrameStream:
         """Read a container's output from now on.
 

@@ -158,7 +158,7 @@ class DockerApi:
                 await self.quick(lambda client: client.api_version)
             if before is not None:
                 await before()
-            return await self._run(self._starts, call)
+            return await self._run(self._starts, lambda client: self._afresh(client, call))
 
     async def removing(self, call: Callable[[APIClient], T]) -> T:
         """Like `quick`, for removals."""
@@ -222,6 +222,9 @@ class DockerApi:
             pool.close()
         if self._session is not None:
             await self._session.close()
+            # aiohttp only schedules the end of its connections, which must not outlive the event loop.
+            for _ in range(3):
+                await asyncio.sleep(0)
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
@@ -278,6 +281,14 @@ class DockerApi:
     def _known_profile(self) -> EngineProfile:
         assert self._profile is not None  # noqa: S101 - read before any call
         return self._profile
+
+    def _afresh(self, client: APIClient, call: Callable[[APIClient], T]) -> T:
+        """The result of a call over a connection of its own; runs in a thread.
+
+        Over one that was kept open, it would be unknown whether an engine that has died meanwhile got the call.
+        """
+        with self._build_client(client.api_version, self.limits.control) as fresh:
+            return call(fresh)
 
     def _build_client(self, version: str, seconds: float) -> APIClient:
         tls = self._tls

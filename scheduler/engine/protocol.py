@@ -123,6 +123,13 @@ class Engine(Protocol):
         """The container of a run, if there is one."""
         ...
 
+    async def has_created(self, handle: Handle) -> bool:
+        """Whether the engine has certainly not been restarted since it created the container.
+
+        If so, what it says of the container is true: it has noted everything that it did with it.
+        """
+        ...
+
     async def attach(self, handle: Handle) -> FrameStream:
         """Read a container's output from now on; no output is lost after this has returned.
 

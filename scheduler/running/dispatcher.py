@@ -123,8 +123,13 @@ class Dispatcher:
             self._has_peers = are_there
             self.look_again()
 
-    async def adopt(self, run: Exec) -> None:
+    async def adopt(self, run: Exec, *, is_own: bool = False) -> None:
         """Take over a run that an earlier daemon dispatched.
+
+        Args:
+            run: the run.
+            is_own: whether an earlier process of this daemon managed it, which has certainly ended; another daemon
+                may only be frozen.
 
         Raises:
             UnavailableError: its region is not configured any more, and the database failed.
@@ -134,7 +139,7 @@ class Dispatcher:
             await self._fail(run, region_missing(run))
         elif not self._runner.looks_after(run.id):
             self._foreign.pop(run.id, None)
-            self._launch(region, run, fresh=False)
+            self._launch(region, run, fresh=False, is_own=is_own)
 
     def reason(self, run: Exec) -> str:
         """What a run is waiting for, for people: a phrase that begins with 'waits'."""
@@ -276,10 +281,10 @@ class Dispatcher:
         self._note_foreign(foreign)
         self._room_changed()
 
-    def _launch(self, region: Region, run: Exec, *, fresh: bool) -> None:
+    def _launch(self, region: Region, run: Exec, *, fresh: bool, is_own: bool = False) -> None:
         region.reserve(run.id, queue.holding_of(run))
         self._room_changed()
-        self._runner.launch(run, fresh=fresh)
+        self._runner.launch(run, fresh=fresh, is_own=is_own)
 
     # ---- runs that can never start -----------------------------------------------------------------------
 

@@ -116,6 +116,11 @@ class GuardedEngine:
         async with self._call("find"):
             return await self._engine.find(exec_id)
 
+    async def has_created(self, handle: Handle) -> bool:
+        """Like `Engine.has_created`."""
+        async with self._call("has_created"):
+            return await self._engine.has_created(handle)
+
     async def attach(self, handle: Handle) -> FrameStream:
         """Like `Engine.attach`."""
         async with self._call("attach"):

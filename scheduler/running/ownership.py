@@ -77,25 +77,25 @@ class Ownership:
         """
         now, me = self._clock.now(), self._lease.instance
 
-        def work(connection: Connection) -> tuple[set[str], list[Exec]]:
+        def work(connection: Connection) -> tuple[set[str], list[Exec], list[Exec]]:
             queue.lock(connection)
             live = identity.live_instances(connection, now)
-            taken = []
+            own, taken = list[Exec](), list[Exec]()
             for run in queue.dispatched(connection):
                 if run.owner == me:
                     if at_start:
-                        taken.append(run)
+                        own.append(run)
                 elif run.owner not in live and (mine := queue.adopt(connection, run, owner=me)):
                     taken.append(mine)
             identity.forget_instances(connection, ended_before=now - REMEMBERED)
-            return live - {me}, taken
+            return live - {me}, own, taken
 
-        peers, taken = await self._database.write(work)
+        peers, own, taken = await self._database.write(work)
         self._dispatcher.note_peers(are_there=bool(peers))
-        for run in taken:
+        for run in [*own, *taken]:
             point(Point.ADOPTED)
             log.info("daemon.adopted", exec=run.id, status=run.status.name.lower())
-            await self._dispatcher.adopt(run)
+            await self._dispatcher.adopt(run, is_own=run in own)
 
     async def watch(self) -> None:
         """Carry out requests for this daemon's runs, and let go of runs that it no longer owns."""

@@ -66,6 +66,7 @@ class Run:
         region: where it runs.
         surroundings: what all runs share.
         fresh: whether certainly nothing was done for it on the engine yet.
+        is_own: whether an earlier process of this daemon managed it, which has certainly ended.
         on_ended: called when its end is recorded, before its container is removed.
     """
 
@@ -76,6 +77,7 @@ class Run:
         surroundings: Surroundings,
         *,
         fresh: bool,
+        is_own: bool = False,
         on_ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._region = region
@@ -87,7 +89,7 @@ class Run:
         self._on_ended = on_ended
         self._log = log.bind(exec=run.id, job=run.job_id)
         self._recorder = Recorder(run, surroundings)
-        self._starting = Starting(self._recorder, region.engine, is_restored=is_restored)
+        self._starting = Starting(self._recorder, region, is_restored=is_restored, is_own=is_own)
         self._stopping = Stopping(run, region.engine, surroundings.clock)
         self._output = RunOutput(run.id, region, surroundings.clock)
         self._capture: Capture | None = None

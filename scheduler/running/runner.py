@@ -47,14 +47,16 @@ class Runner:
         self._holding: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def launch(self, run: Exec, *, fresh: bool) -> None:
-        """Manage a run whose capacity is reserved, until its end is recorded."""
+    def launch(self, run: Exec, *, fresh: bool, is_own: bool = False) -> None:
+        """Manage a run whose capacity is reserved, until its end is recorded; the options are those of `Run`."""
         if run.id in self._runs:
             return
         region = self._regions[run.spec.region_name]
         self._holding.add(run.id)
         # An ended run uses no capacity: the next run need not wait until its container is removed.
-        manager = Run(run, region, self._surroundings, fresh=fresh, on_ended=lambda: self._free(run))
+        manager = Run(
+            run, region, self._surroundings, fresh=fresh, is_own=is_own, on_ended=lambda: self._free(run)
+        )
         self._runs[run.id] = manager
         task = asyncio.create_task(manager.look_after(), name=f"run-{run.id}")
         self._tasks[run.id] = task

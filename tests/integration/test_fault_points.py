@@ -179,22 +179,6 @@ async def _has_secret_files(case: Case) -> None:
     await case.check_none_left()  # no holder either
 
 
-async def _is_asked_to_start(case: Case) -> None:
-    """It is stored that the engine is asked to start the container; whether it was asked, nobody knows any more."""
-    timeball = case.timeball
-    job = await timeball.create(script(NUMBERS), max_retries=1, retry_backoff_seconds=1)
-    await case.die_while(doing=lambda: timeball.trigger(job))
-    await timeball.start()
-
-    first, second = await timeball.until_all_ended(job, count=2)
-    assert (first["status"], first["fail_reason"]) == ("F", "engine_lost")
-    assert case.launches.of(first["id"]) == (1, 0)
-    assert second["status"] == "S"
-    assert case.launches.of(second["id"]) == (1, 1)
-    assert await timeball.lines(job, second["id"], "stdout") == OUT
-    await case.check_none_left()
-
-
 async def _key_is_rotated(case: Case) -> None:
     """A new key takes over; what was sealed before is opened by the next daemon, whichever key is the present one."""
     timeball = case.timeball
@@ -267,7 +251,6 @@ SECOND_DEATHS = {
 SPECIAL: dict[Point, Callable[[Case], Awaitable[None]]] = {
     Point.TRIGGERED: _is_triggered,
     Point.SECRETS_PLACED: _has_secret_files,
-    Point.START_REQUESTED: _is_asked_to_start,
     Point.KEY_WRITTEN: _key_is_rotated,
     Point.KEY_TAKEN_OVER: _key_is_rotated,
     Point.RETRY_RECORDED: _fails_once,

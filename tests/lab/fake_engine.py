@@ -254,6 +254,11 @@ class FakeEngine:
         found = self.container_of(exec_id)
         return found.handle if found is not None and found.installation == self._installation else None
 
+    async def has_created(self, handle: Handle) -> bool:
+        """Whether it has not been restarted since; it never is."""
+        await self._enter("has_created")
+        return handle.engine_id in self.containers
+
     async def attach(self, handle: Handle) -> FrameFeed:
         """Listen to a container's output from now on."""
         await self._enter("attach")

@@ -3,7 +3,7 @@
 It lives in a network namespace of its own, with its own data and containerd: a second dockerd in the machine's
 own namespace would take the first one's bridge away. It reaches no registry; images are copied into it. It is of
 the same kind as the engine of the other tests: ``deploy/test`` puts that one's programs first on the path, and
-names its configuration (the image store) in ``TIMEBALL_TEST_ENGINE_CONFIG``.
+names its configuration (the image store) in ``ENGINE_CONFIG_FOR_TESTS``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class PrivateEngine:
         command = ["nsenter", f"--net=/run/netns/{self._name}", "unshare", "--uts", "dockerd"]
         command += ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
         command += ["--pidfile", f"{self._folder}/pid", "--host", self.url, *self._options]
-        if config := os.environ.get("TIMEBALL_TEST_ENGINE_CONFIG"):
+        if config := os.environ.get("ENGINE_CONFIG_FOR_TESTS"):
             command += ["--config-file", config]
         (self._folder / "pid").unlink(missing_ok=True)  # a killed one leaves it behind
         with (self._folder / "log").open("ab") as log:

@@ -57,6 +57,7 @@ class LastingEngine(FakeEngine):
         self._dies_after = False
         self._is_dying = False
         self._forgotten: list[FakeContainer] = []
+        self._made_before: set[str] = set()
 
     def die_at(self, call: int | str, *, takes_effect: bool) -> None:
         """Die once, at a call by count or at the next one of that name, before or after it has taken effect."""
@@ -64,6 +65,7 @@ class LastingEngine(FakeEngine):
 
     def forget_starts(self) -> None:
         """Take all that runs for never started, as an engine does that was killed before it noted a start."""
+        self._made_before = set(self.containers)
         for key, container in self.containers.items():
             if container.status.state is RunState.RUNNING:
                 self._forgotten.append(container)
@@ -75,6 +77,10 @@ class LastingEngine(FakeEngine):
                     status,
                     frames=list(container.frames),
                 )
+
+    async def has_created(self, handle: Handle) -> bool:
+        """Not what was there when it died."""
+        return await super().has_created(handle) and handle.engine_id not in self._made_before
 
     async def create(self, spec: LaunchSpec) -> Handle:
         """Also if it dies over it."""

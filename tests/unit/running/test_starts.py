@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -297,3 +299,49 @@ async def test_a_daemon_that_is_stopped_before_it_asks_takes_the_request_back(st
     await stage.start()
 
     await check(stage, exec_id)
+
+
+async def test_a_start_that_a_dead_daemon_did_not_come_to_is_made_by_the_next_one(stage: Stage) -> None:
+    """The request was stored. The engine was there all the time, so what it says of the container is true."""
+    speaks(stage)
+    await stage.create("speak")
+    await _leave_requested(stage)
+    await stage.start()
+
+    await check(stage, await stage.first_exec())
+
+
+async def test_but_not_on_an_engine_that_has_been_restarted_since(stage: Stage) -> None:
+    """It may have forgotten the start."""
+    speaks(stage)
+    await stage.create("speak")
+    await _leave_requested(stage)
+    stage.engine.forget_starts()
+    await stage.start()
+
+    assert (await stage.ended(await stage.first_exec())).fail_reason is FailReason.ENGINE_LOST
+    assert not stage.engine.starts
+
+
+async def test_nor_if_another_daemon_has_asked_which_may_only_be_frozen(stage: Stage) -> None:
+    """It could come to the start at any time."""
+    speaks(stage)
+    await stage.create("speak")
+    await _leave_requested(stage)
+    with closing(sqlite3.connect(stage.folder / "timeball.db")) as database, database:
+        database.execute("UPDATE execs SET owner = 'another'")
+    await stage.start()
+
+    assert (await stage.ended(await stage.first_exec())).fail_reason is FailReason.ENGINE_LOST
+    assert not stage.engine.starts
+
+
+async def _leave_requested(stage: Stage) -> None:
+    """Make a run, and let its daemon end when it has stored that it asks for the start, and before it asks."""
+    stage.engine.hold_at = stage.engine.counted + 3  # the start, before it is requested
+    exec_id = await stage.trigger()
+    await stage.engine.held.wait()
+    await stage.stop()
+    with closing(sqlite3.connect(stage.folder / "timeball.db")) as database, database:
+        database.execute("UPDATE execs SET start_requested_at = dispatched_at WHERE id = ?", (exec_id,))
+    stage.engine.hold_at = None
