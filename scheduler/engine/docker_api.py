@@ -210,8 +210,13 @@ class DockerApi:
                 )
                 if response.status < 300 or response.status == 101:
                     return response
+                transport = response.connection.transport if response.connection is not None else None
                 async with response:
                     body = await response.text(errors="replace")
+                if data is not None and transport is not None:
+                    # An engine need not have read all of a body that it refuses; a connection with unsent data would
+                    # remain half closed.
+                    transport.abort()
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             self._give_up(error)
         raise EngineRefusedError(response.status, _message(body))

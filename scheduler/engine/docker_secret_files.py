@@ -230,7 +230,9 @@ async def _filled(
         response = await api.open(
             "PUT", path, params={"path": _TARGET}, headers=headers, answer_seconds=limit, data=body()
         )
-        response.release()
+        # Newer engines answer before they have read the end of the archive. A connection that is closed while that is
+        # being written would remain half closed.
+        await response.wait_for_close()
 
     last = [file.path for file in files if is_within(file.path, directory)][-1]
     sending = asyncio.create_task(send())
