@@ -20,12 +20,8 @@ from scheduler.engine.frames import FrameDecoder
 from scheduler.engine.types import LABEL_EXEC, EngineEvent, EventKind, LogFrame
 
 
-class _Reading:
-    """The common part of all streams: reading and closing."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self._closed = False
+class _Stream:
+    """The common part of all streams: they are their own iterators, and are closed at the end of their context."""
 
     def __aiter__(self) -> Self:
         return self
@@ -37,6 +33,17 @@ class _Reading:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection, if there is one."""
+
+
+class _Reading(_Stream):
+    """The common part of all streams with a connection: reading and closing."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._closed = False
 
     async def aclose(self) -> None:
         """Close the connection; the container continues to run. Closing twice is not an error."""
@@ -76,22 +83,8 @@ class DockerFrameStream(_Reading):
         raise StopAsyncIteration
 
 
-class EndedFrameStream:
+class EndedFrameStream(_Stream):
     """The output of a container that cannot be started: nothing."""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """There is no connection to close."""
 
     async def __anext__(self) -> list[LogFrame]:
         raise StopAsyncIteration

@@ -202,9 +202,9 @@ class Region:
         except BaseException:
             await events.aclose()
             raise
-        if profile != self.profile:
+        is_other, self.profile = profile != self.profile, profile
+        if is_other:
             self._tell_troubles(profile)
-        self.profile = profile
         self._capacity = Capacity(
             cpus=self.limits.cpus or capacity.cpus,
             memory_bytes=self.limits.memory_bytes or capacity.memory_bytes,
@@ -227,7 +227,7 @@ class Region:
             log_driver=profile.log_driver,
             missing_limits=[str(limit) for limit in profile.missing_limits],
         )
-        for trouble in troubles_of(profile, require_limits=self.limits.require_limits):
+        for trouble in self.troubles:
             event = "region.runs_refused" if trouble.refuses_runs else "region.engine_trouble"
             log.warning(
                 event, region=self.name, trouble=trouble.name, problem=trouble.summary, remedy=trouble.remedy
