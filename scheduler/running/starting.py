@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from scheduler.domain.execution import ExecStatus
 from scheduler.domain.secret_files import SecretFile
 from scheduler.engine.errors import EngineUnreachableError, RunGoneError
 from scheduler.engine.types import Handle, RunState, RunStatus
@@ -68,7 +69,8 @@ class Starting:
         If the request certainly had no effect, it is withdrawn.
         """
         engine, breaks = self._region.engine, self._region.breaks
-        is_same = self._asker_is_dead and await engine.has_created(handle)
+        was_only_asked = self._recorder.exec.status is ExecStatus.WAITING  # the start was never recorded
+        is_same = was_only_asked and self._asker_is_dead and await engine.has_created(handle)
         deadline = asyncio.get_running_loop().time() + LIMIT
         while True:
             status = await engine.inspect(handle)
