@@ -107,7 +107,9 @@ class Daemon:
         database: Database | None = None
         try:
             database = Database(
-                self._settings.resolved_database_url(), wait_seconds=self._settings.database_wait_seconds
+                self._settings.resolved_database_url(),
+                wait_seconds=self._settings.database_wait_seconds,
+                clock=self._clock,
             )
             self._started.push_async_callback(database.close)
             await asyncio.to_thread(migrate, database)

@@ -5,12 +5,12 @@ Every function takes a connection inside a transaction of `Database`; none commi
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from scheduler.domain import chance
 from scheduler.store.inserting import insert_into
 from scheduler.store.tables import duties, facts, from_micros, instances
 
@@ -22,7 +22,7 @@ def installation_id(connection: Connection) -> str:
     """The id in the labels of all containers of this database's daemons; created on first use."""
     value = connection.execute(sa.select(facts.c.value).where(facts.c.name == "installation")).scalar()
     if value is None:
-        value = uuid.uuid4().hex
+        value = chance.new_hex()
         connection.execute(facts.insert().values(name="installation", value=value))
     return str(value)
 
