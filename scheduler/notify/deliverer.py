@@ -158,7 +158,8 @@ class Deliverer:
     async def _end(self) -> None:
         going = list(self._going.values())
         if going:
-            _, late = await asyncio.wait(going, timeout=STOP_PATIENCE)
+            await asyncio.wait(going, timeout=STOP_PATIENCE)
+            late = [task for task in going if not task.done()]
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

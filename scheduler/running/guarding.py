@@ -64,13 +64,14 @@ class GuardedEngine:
         self._circuit = circuit
         self._on_open = on_open
         self._probing = probing
-        self._waiting: set[asyncio.Timeout] = set()
+        self._waiting: dict[asyncio.Timeout, None] = {}  # in the order in which they began
 
     def give_up(self) -> None:
         """Give up every call that is still waiting for its answer."""
         now = asyncio.get_running_loop().time()
-        while self._waiting:
-            self._waiting.pop().reschedule(now)
+        for scope in self._waiting:
+            scope.reschedule(now)
+        self._waiting.clear()
 
     # ---- the engine's calls ------------------------------------------------------------------------------
 
@@ -190,11 +191,11 @@ class GuardedEngine:
         began, outcome = loop.time(), GIVEN_UP
         try:
             async with asyncio.timeout(None) as scope:
-                self._waiting.add(scope)
+                self._waiting[scope] = None
                 try:
                     yield
                 finally:
-                    self._waiting.discard(scope)
+                    self._waiting.pop(scope, None)
             outcome = OK
         except TimeoutError as error:
             raise EngineUnavailableError(self._why_not) from error
