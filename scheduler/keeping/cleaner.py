@@ -100,7 +100,9 @@ class Cleaner:
             began = self._clock.steady()
             whole = began >= next_look
             try:
-                if await self.clean(everything=whole) and whole:
+                if not await self.clean(everything=whole):
+                    next_look = self._clock.steady() + self._interval  # another daemon has the duty
+                elif whole:
                     length = self._clock.steady() - began
                     # Randomised, so that machines that were started together do not clean at the same moment.
                     pause = max(self._interval, REST * length) * chance.between(0.9, 1.1)
