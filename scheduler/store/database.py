@@ -18,8 +18,7 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler.domain.clock import Clock, SystemClock
@@ -27,6 +26,7 @@ from scheduler.domain.errors import UnavailableError
 from scheduler.process.metrics import DATABASE_REFUSALS, DATABASE_WRITABLE
 from scheduler.process.worker import Worker
 from scheduler.store.checkpoint import Checkpointer
+from scheduler.store.connecting import make_pool
 from scheduler.store.doubt import has_happened, transaction_id
 from scheduler.store.outbox import WRITTEN
 from scheduler.store.probing import WriteProbe
@@ -49,12 +49,8 @@ ANSWER_SECONDS: Final = 20.0
 HUNG_SECONDS: Final = 1.0
 #: Number of reads and of writes that may wait for their turn.
 QUEUE_LIMIT: Final = 10_000
-#: PostgreSQL: seconds without an acknowledgement after which a server is given up, when connecting or later.
-SILENCE_SECONDS: Final = 10
 #: Minimum seconds between log messages about a database that alternately fails and works.
 TOLD_EVERY: Final = 10.0
-#: Size in bytes to which the write-ahead log is truncated when it is not needed.
-LONGEST_LOG: Final = 64 * 1024 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -98,9 +94,11 @@ class Database:
         self._hung: set[str] = set()  # the doors that have not answered for a long time
         self._on_recovery: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._write_engine = self._engine(pool_size=1, for_writing=True)
+        self._write_engine = make_pool(self.url, pool_size=1, for_writing=True, wait_seconds=wait_seconds)
         # One more than the reading threads, for checkpoints.
-        self._read_engine = self._engine(pool_size=READERS + 1, for_writing=False)
+        self._read_engine = make_pool(
+            self.url, pool_size=READERS + 1, for_writing=False, wait_seconds=wait_seconds
+        )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         self._writer = Worker("db-write")
         self._waiting: deque[_Write] = deque()
@@ -110,38 +108,6 @@ class Database:
         self._is_durable = True  # the setting of a new connection
         self.probe = WriteProbe(self, self._clock)
         self._checkpointer = Checkpointer(self._read_engine, self.url.database) if self.is_sqlite else None
-
-    def _engine(self, *, pool_size: int, for_writing: bool) -> Engine:
-        engine = sa.create_engine(
-            self.url,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_pre_ping=not self.is_sqlite,
-            connect_args={} if self.is_sqlite else self._postgresql_limits(),
-        )
-        if self.is_sqlite:
-            event.listen(engine, "connect", self._set_busy_timeout)
-            begin = "BEGIN IMMEDIATE" if for_writing else "BEGIN"
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-        return engine
-
-    def _set_busy_timeout(self, connection: Any, _record: object) -> None:
-        connection.execute(f"PRAGMA busy_timeout={round(self._wait_seconds * 1000)}").close()
-
-    def _postgresql_limits(self) -> dict[str, Any]:
-        """Timeouts of the server; settings in the URL take precedence.
-
-        A daemon that is frozen in the middle of a transaction must not block others forever: the server ends its
-        session, and with it its locks, before they stop waiting for one.
-        """
-        limits = {
-            "connect_timeout": SILENCE_SECONDS,
-            "tcp_user_timeout": SILENCE_SECONDS * 1000,
-            "options": f"-c lock_timeout={round(self._wait_seconds * 1000)} "
-            f"-c idle_in_transaction_session_timeout={max(round(self._wait_seconds * 800), 4000)}",
-        }
-        return {name: value for name, value in limits.items() if name not in self.url.query}
 
     def on_recovery(self, listener: Callable[[], None]) -> None:
         """Register a function that is called on this event loop when a transaction is committed after failures.
@@ -395,29 +361,3 @@ class Database:
 def _refused(door: str, error: Exception) -> UnavailableError:
     DATABASE_REFUSALS.labels(door=door, kind=kind_of(error)).inc()
     return UnavailableError(f"The database is currently unavailable: {words_of(error)}")
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own transaction handling is switched off: the 'begin' listener executes BEGIN itself.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # Allows returning deleted pages step by step. It only has an effect while the file is empty; later, the
-    # statement would wait for writers, just to read.
-    if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
-    for pragma in (
-        # Some builds overwrite deleted data with zeros, which makes deleting logs ten times as slow.
-        "secure_delete=FAST",
-        "journal_mode=WAL",
-        # A claim must survive a power cut, otherwise its due time would run twice; grouping pays for the syncs.
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "cache_size=-8000",
-        "temp_store=MEMORY",
-        # Copying the log back into the database is left to `Checkpointer`: in a commit it would delay writers.
-        "wal_autocheckpoint=0",
-        # The space that a burst of writes used in the log is returned when the log is next restarted.
-        f"journal_size_limit={LONGEST_LOG}",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
