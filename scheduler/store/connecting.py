@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -40,7 +41,16 @@ def make_pool(url: URL, *, pool_size: int, for_writing: bool, wait_seconds: floa
             _prepare_sqlite(connection)
 
         event.listen(engine, "connect", prepare)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+
+        def start(connection: Any) -> None:
+            try:
+                connection.connection.driver_connection.execute(begin).close()
+            except sqlite3.Error as error:
+                raise sa.exc.DBAPIError.instance(
+                    begin, None, error, sqlite3.Error, dialect=connection.dialect
+                ) from error
+
+        event.listen(engine, "begin", start)
     return engine
 
 
