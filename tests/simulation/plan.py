@@ -16,7 +16,7 @@ from typing import Any, Final
 from tests.simulation.engine import Kind
 
 #: Seconds in which faults happen, and afterwards at most until everything is at rest.
-LENGTH: Final = 45.0
+LENGTH: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +214,7 @@ def _draw_job(dice: random.Random) -> JobPlan:
         obeys=dice.random() < 0.7,
     )
     return JobPlan(
-        step=dice.choice((None, 3.0, 7.0, 20.0)),
+        step=dice.choice((None, 4.0, 9.0, 20.0)),
         script=script,
         fields=fields,
         has_hook=dice.random() < 0.4,
