@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -66,29 +66,33 @@ async def make_schedules(
     return made
 
 
-async def kill_and_start(timeball: Timeball, *, kills: int, seconds: float, dice: random.Random) -> int:
-    """Kill the daemon so many times at random moments within so many seconds, also while it starts.
+async def kill_and_start(
+    timeball: Timeball, *, kills: int, seconds: float, dice: random.Random
+) -> list[tuple[datetime, datetime]]:
+    """Kill the daemon so many times at random moments within so many seconds, and also while it starts.
 
-    Answers how often it was killed in all.
+    Answers for each time when it was killed and when it was started again.
     """
     moments = sorted(dice.uniform(0, seconds) for _ in range(kills))
     began = time.monotonic()
-    killed = 0
+    outages: list[tuple[datetime, datetime]] = []
     for moment in moments:
         await asyncio.sleep(max(0.0, began + moment - time.monotonic()))
+        gone = datetime.now(UTC)
         await timeball.kill()
-        killed += 1
         if dice.random() < 0.3:
             early = timeball.spawn()
+            outages.append((gone, datetime.now(UTC)))
             await asyncio.sleep(dice.uniform(0.2, 1.2))
+            gone = datetime.now(UTC)
             early.kill()
             early.wait()
             assert early.stdout is not None
             early.stdout.close()
-            killed += 1
         await timeball.start(until_ready=False)
+        outages.append((gone, datetime.now(UTC)))
     await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))
-    return killed
+    return outages
 
 
 async def switch_off(timeball: Timeball, schedules: list[Schedule]) -> list[Schedule]:
