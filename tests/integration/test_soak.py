@@ -33,6 +33,8 @@ SECONDS = float(os.environ.get("TIMEBALL_SOAK_SECONDS", "3600"))
 KILL_EVERY = 20
 #: Twenty jobs, each due every ten seconds.
 STEPS = (10,) * 20
+#: On a machine that cannot keep up, most of what is due too soon is recorded as skipped, and only some of it waits.
+POLICIES = ("allow", "forbid", "forbid", "forbid")
 LINES = 10
 #: Prints numbered lines on both streams for about a second, and leaves a line when it begins and when it ends.
 COMMAND = script(
@@ -128,7 +130,7 @@ async def test_two_runs_a_second_with_a_kill_every_twenty_seconds_lose_nothing_a
         STEPS,
         resource_size="XXS",
         network="none",
-        concurrency_policy=("allow", "forbid"),
+        concurrency_policy=POLICIES,
         mounts=[{"source": str(evidence), "target": "/evidence", "read_only": False}],
     )
     outages = await kill_and_start(timeball, kills=round(SECONDS / KILL_EVERY), seconds=SECONDS, dice=dice)
@@ -140,7 +142,7 @@ async def test_two_runs_a_second_with_a_kill_every_twenty_seconds_lose_nothing_a
     ends: Counter[str] = Counter()
     containers: list[str] = []
     for number, schedule in enumerate(schedules):
-        may_skip = number % 2 == 1
+        may_skip = POLICIES[number % len(POLICIES)] == "forbid"
         runs, entries = await check_ledger(timeball, schedule, may_skip=may_skip, seconds=LAST_SECONDS)
         recorded = _recorded_ends(timeball.log_file)
         _check_skipped(entries, runs, recorded)
