@@ -17,8 +17,6 @@ from tests.lab.private_engine import PrivateEngine, why_no_private_engine
 
 pytestmark = pytest.mark.engine
 
-#: The engine remembers 256 of them.
-MORE_EVENTS_THAN_ARE_REMEMBERED = 300
 MakeEngine = Callable[..., PrivateEngine]
 
 
@@ -37,13 +35,6 @@ def make_engine(engine_client: APIClient, busybox_image: str) -> Iterator[MakeEn
             return engine
 
         yield make
-
-
-def _forget_creations(url: str, engine_id: str) -> None:
-    """Make more events than the engine remembers, by renaming one of its containers."""
-    with connect(url) as client:
-        for number in range(MORE_EVENTS_THAN_ARE_REMEMBERED):
-            client.rename(engine_id, f"{engine_id[:12]}-{number}")
 
 
 def _start_of(url: str, engine_id: str) -> str:
@@ -66,7 +57,7 @@ async def test_an_engine_that_goes_on_says_so_however_busy_it_is(
     scene = Scene(engine, busybox_image)
     for end in (private.kill, private.stop):
         handle, noise = [await engine.create(scene.spec(EXITS_3)) for _ in range(2)]
-        await asyncio.to_thread(_forget_creations, private.url, noise.engine_id)
+        await asyncio.to_thread(private.forget_events, noise.engine_id)
         assert _start_of(private.url, handle.engine_id)
         assert await engine.has_created(handle)
         assert await another.has_created(handle)
@@ -98,7 +89,7 @@ async def test_an_engine_that_keeps_its_network_over_a_restart_does_not_say_that
         assert _bridge_of(private.url) == before
         assert not await engine.has_created(handle)
         handle = await engine.create(scene.spec(EXITS_3))
-        await asyncio.to_thread(_forget_creations, private.url, going.engine_id)
+        await asyncio.to_thread(private.forget_events, going.engine_id)
         assert not await engine.has_created(handle)
     await engine.close()
 
@@ -113,6 +104,6 @@ async def test_an_engine_without_its_network_is_believed_by_its_events(
     handle, noise = [await engine.create(scene.spec(EXITS_3)) for _ in range(2)]
     assert _start_of(private.url, handle.engine_id) == ""
     assert await engine.has_created(handle)
-    await asyncio.to_thread(_forget_creations, private.url, noise.engine_id)
+    await asyncio.to_thread(private.forget_events, noise.engine_id)
     assert not await engine.has_created(handle)
     await engine.close()

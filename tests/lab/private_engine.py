@@ -108,6 +108,12 @@ class PrivateEngine:
         known["State"].update(Running=False, Pid=0, StartedAt="0001-01-01T00:00:00Z")
         noted.write_text(json.dumps(known))
 
+    def forget_events(self, engine_id: str) -> None:
+        """Have more events than it remembers (256), by renaming one of its containers."""
+        with APIClient(self.url, version="auto") as own:
+            for number in range(300):
+                own.rename(engine_id, f"{engine_id[:12]}-{number}")
+
     def wipe(self) -> None:
         """While it is dead: take away all that it had, images and what still runs among it."""
         for noted in (self._folder / "data/containers").glob("*/config.v2.json"):
