@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from scheduler.access.passwords import Passwords
 from scheduler.access.tokens import Tokens
 from scheduler.assembly.engines import EngineFactory, docker_engine, region_limits
-from scheduler.assembly.notifications import make_deliverer
+from scheduler.assembly.notifications import PosterFactory, http_poster, make_deliverer
 from scheduler.domain.clock import Clock, SystemClock
 from scheduler.domain.errors import SettingsError, UnavailableError
 from scheduler.domain.execution import JOB_DELETED
@@ -63,6 +63,7 @@ class Daemon:
         clock: tells the time.
         make_engine: creates the engine of a region; tests bring their own.
         passwords: hashes passwords; tests bring a quick one.
+        make_poster: creates the sender of webhook deliveries.
 
     Attributes:
         failed: set when a part has failed.
@@ -75,10 +76,12 @@ class Daemon:
         clock: Clock | None = None,
         make_engine: EngineFactory = docker_engine,
         passwords: Passwords | None = None,
+        make_poster: PosterFactory = http_poster,
     ) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._make_engine = make_engine
+        self._make_poster = make_poster
         self._passwords = passwords or Passwords()
         self._started = AsyncExitStack()
         self.failed = asyncio.Event()
@@ -107,7 +110,9 @@ class Daemon:
         database: Database | None = None
         try:
             database = Database(
-                self._settings.resolved_database_url(), wait_seconds=self._settings.database_wait_seconds
+                self._settings.resolved_database_url(),
+                wait_seconds=self._settings.database_wait_seconds,
+                clock=self._clock,
             )
             self._started.push_async_callback(database.close)
             await asyncio.to_thread(migrate, database)
@@ -194,7 +199,14 @@ class Daemon:
             login_lifetime=timedelta(days=settings.login_token_days) or None,
             logs=logs,
             deliverer=make_deliverer(
-                settings, database, clock, logs, vault, instance=instance, on_defect=self._fail
+                settings,
+                database,
+                clock,
+                logs,
+                vault,
+                make_poster=self._make_poster,
+                instance=instance,
+                on_defect=self._fail,
             ),
             cleaner=Cleaner(
                 database,

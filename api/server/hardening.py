@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import uuid
 from http import HTTPStatus
 from typing import Final
 
@@ -19,6 +18,7 @@ from api.http.keys import ORIGIN, TRUST
 from api.http.problems import problem
 from api.http.proxies import HOST, Trust
 from scheduler.access.callers import Origin
+from scheduler.domain import chance
 
 #: Sent with every answer, unless the answer has its own.
 HEADERS: Final = {
@@ -47,7 +47,7 @@ async def hardening_middleware(request: web.Request, handler: Handler) -> web.St
     # aiohttp prepares the answer with the request that it received.
     received[ORIGIN] = request[ORIGIN] = Origin(
         remote=request.remote or "",
-        request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
+        request_id=given if _REQUEST_ID.fullmatch(given) else chance.new_hex(),
         method=request.method,
         path=request.path,
     )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from scheduler.domain.clock import SystemClock
 from scheduler.domain.errors import TooManyError
 
 #: Number of keys remembered; beyond that, the key whose last failure is oldest is forgotten.
@@ -26,13 +26,13 @@ class Throttle:
     Args:
         limit: number of failures allowed at once.
         seconds: time after which all failures are forgotten.
-        clock: monotonic time in seconds.
+        clock: steady time in seconds; by default, the machine's.
     """
 
-    def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit: int, seconds: float, clock: Callable[[], float] | None = None) -> None:
         self._limit = limit
         self._pace = seconds / limit
-        self._clock = clock
+        self._clock = clock or SystemClock().steady
         self._seen: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key: (failures, when)
 
     def check(self, key: str) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import secrets
-import time
 from collections import OrderedDict
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -60,7 +59,7 @@ class Tokens:
     ) -> None:
         self._database = database
         self._clock = clock or SystemClock()
-        self._throttle = throttle or Throttle(FREE_FAILURES, FAILURES_FORGOTTEN)
+        self._throttle = throttle or Throttle(FREE_FAILURES, FAILURES_FORGOTTEN, self._clock.steady)
         self._seen: dict[str, tuple[float, Caller, datetime | None]] = {}
         self._generation = 0  # increases whenever cached callers may be outdated
         self._tried: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -78,7 +77,7 @@ class Tokens:
         """
         digest, now = digest_of(token), self._clock.now()
         seen = self._seen.get(digest)
-        if seen is None or time.monotonic() - seen[0] >= BELIEVED:
+        if seen is None or self._clock.steady() - seen[0] >= BELIEVED:
             generation = self._generation
             stored = await self._database.read(lambda connection: accounts.find_token(connection, digest))
             if stored is None:
@@ -87,7 +86,7 @@ class Tokens:
                 raise UnauthorizedError(
                     "This token is not valid; it may have been revoked, or copied incompletely"
                 )
-            seen = (time.monotonic(), caller_of(*stored), stored[0].expires_at)
+            seen = (self._clock.steady(), caller_of(*stored), stored[0].expires_at)
             if generation == self._generation:
                 if len(self._seen) >= REMEMBERED:
                     self._seen.clear()

@@ -16,13 +16,20 @@ from scheduler.notify.addresses import AddressPolicy
 from scheduler.notify.deliverer import Deliverer, Means
 from scheduler.notify.mail import Mailer, MailServer
 from scheduler.notify.options import MailSettings
-from scheduler.notify.posting import Poster
+from scheduler.notify.posting import Poster, Sender
 from scheduler.notify.recipients import is_address
 from scheduler.secrets.vault import Vault
 from scheduler.settings.settings import Settings
 from scheduler.store import accounts
 from scheduler.store.database import Database
 from scheduler.store.deliveries import StoredOutbox
+
+PosterFactory = Callable[[AddressPolicy], Sender]
+
+
+def http_poster(policy: AddressPolicy) -> Sender:
+    """The sender of webhook deliveries over HTTP."""
+    return Poster(policy, user_agent=f"Timeball/{version('timeball')}")
 
 
 def make_deliverer(
@@ -32,6 +39,7 @@ def make_deliverer(
     logs: LogReader,
     vault: Vault,
     *,
+    make_poster: PosterFactory = http_poster,
     instance: str,
     on_defect: Callable[[BaseException], None],
 ) -> Deliverer:
@@ -47,12 +55,12 @@ def make_deliverer(
         address_of=_address_of(mail, database),
         local_hostname=socket.gethostname() or "localhost",
     )
-    policy = AddressPolicy(hooks.allow, allow_private=hooks.allow_private)
-    poster = Poster(policy, user_agent=f"Timeball/{version('timeball')}")
     deliverer = Deliverer(
         StoredOutbox(database, instance),
         clock,
-        Means(poster, mailer, vault.of_hook),
+        Means(
+            make_poster(AddressPolicy(hooks.allow, allow_private=hooks.allow_private)), mailer, vault.of_hook
+        ),
         keep=timedelta(days=hooks.keep_days),
         on_defect=on_defect,
     )

@@ -5,12 +5,12 @@ Pure, except for the random id.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from scheduler.domain import chance
 from scheduler.domain.errors import FieldError, InvalidInputError
 from scheduler.domain.execution import Exec, ExecSpec, ExecStatus, TriggerMode
 from scheduler.domain.job import Command, Job, RunOptions, Size
@@ -69,7 +69,7 @@ def draft_exec(
     if overrides.docker_image_tag not in (None, definition.docker_image_tag):
         spec = replace(spec, docker_image_digest=None)  # the digest belongs to the job's own tag
     return Exec(
-        id=str(uuid.uuid4()),
+        id=chance.new_id(),
         job_id=job.id,
         namespace=definition.namespace,
         spec=_changed(spec, overrides),
@@ -116,7 +116,7 @@ def draft_replay(
         **(_reservation(overrides.resource_size, sizes) if overrides.resource_size is not None else {}),
     )
     return Exec(
-        id=str(uuid.uuid4()),
+        id=chance.new_id(),
         job_id=job.id,
         namespace=job.definition.namespace,
         spec=spec,
@@ -163,7 +163,7 @@ def draft_retry(ended: Exec, *, now: datetime, not_before: datetime) -> Exec:
     return replace(
         ended,
         spec=spec,
-        id=str(uuid.uuid4()),
+        id=chance.new_id(),
         status=ExecStatus.WAITING,
         trigger_mode=TriggerMode.RETRY,
         created_at=now,

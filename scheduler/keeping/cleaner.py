@@ -7,8 +7,6 @@ between them, so that due runs never wait for it. It keeps no state: the next ro
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
@@ -17,6 +15,7 @@ from typing import Final, TypeVar
 import structlog
 from sqlalchemy.engine import Connection
 
+from scheduler.domain import chance
 from scheduler.domain.clock import Clock
 from scheduler.domain.errors import UnavailableError
 from scheduler.domain.execution import JOB_DELETED
@@ -101,10 +100,12 @@ class Cleaner:
             began = self._clock.steady()
             whole = began >= next_look
             try:
-                if await self.clean(everything=whole) and whole:
+                if not await self.clean(everything=whole):
+                    next_look = self._clock.steady() + self._interval  # another daemon has the duty
+                elif whole:
                     length = self._clock.steady() - began
                     # Randomised, so that machines that were started together do not clean at the same moment.
-                    pause = max(self._interval, REST * length) * random.uniform(0.9, 1.1)  # noqa: S311
+                    pause = max(self._interval, REST * length) * chance.between(0.9, 1.1)
                     next_look = self._clock.steady() + pause
             except UnavailableError as error:
                 log.warning("retention.put_off", error=str(error))
@@ -156,9 +157,9 @@ class Cleaner:
     async def _look_at_all(self) -> None:
         after = 0
         while True:
-            began = time.perf_counter()
+            began = self._clock.steady()
             stocks = await self._database.read(partial(clearing.stocks, after=after, limit=self._looks.size))
-            pause = self._looks.took(time.perf_counter() - began)
+            pause = self._looks.took(self._clock.steady() - began)
             if not stocks:
                 return
             for job in stocks:
@@ -282,10 +283,10 @@ class Cleaner:
         now = self._clock.now()
 
         def guarded(connection: Connection) -> tuple[T, float]:
-            began = time.perf_counter()
+            began = self._clock.steady()
             if not identity.take_duty(connection, DUTY, self._instance, now=now, until=now + HELD):
                 raise _DutyLostError
-            return work(connection), time.perf_counter() - began
+            return work(connection), self._clock.steady() - began
 
         # Not synced: what a power cut restores is deleted again.
         result, seconds = await self._database.write(guarded, durable=False)

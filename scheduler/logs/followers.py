@@ -214,7 +214,7 @@ class Follow:
     def close(self) -> None:
         """Stop following."""
         self._lag(lags=False)
-        self._source.followers.discard(self)
+        self._source.followers.pop(self, None)
 
 
 class Followers:
@@ -231,7 +231,7 @@ class Followers:
         self._hub = hub
         self._reader = reader
         self._sources: dict[str, LiveSource] = {}
-        self._of_many: set[FollowMany] = set()
+        self._of_many: dict[FollowMany, None] = {}
         self._is_stopping = False
 
     @property
@@ -257,7 +257,7 @@ class Followers:
         if source is None or source.failure is not None:
             source = self._sources[exec_id] = LiveSource(self._database, self._hub, exec_id, self._room)
         follow = Follow(source, self._reader, query)
-        source.followers.add(follow)
+        source.followers[follow] = None
         return follow
 
     def follow_many(
@@ -277,7 +277,7 @@ class Followers:
         follow = FollowMany(self._reader, scope, query, now=now, is_there=is_there)
         self._demand_room(self.count, MOST_FOLLOWERS, "followers")
         self._demand_room(len(self._of_many), MOST_OF_MANY, "followers of jobs and namespaces")
-        self._of_many.add(follow)
+        self._of_many[follow] = None
         return follow
 
     def _demand_room(self, count: int, most: int, what: str) -> None:
@@ -289,7 +289,7 @@ class Followers:
     def close(self, follow: Follow | FollowMany) -> None:
         """Release a follower, and everything that only it needed."""
         if isinstance(follow, FollowMany):
-            self._of_many.discard(follow)
+            self._of_many.pop(follow, None)
             return
         follow.close()
         source = follow._source  # noqa: SLF001 - the two classes belong together

@@ -237,7 +237,10 @@ class CaptureHub:
             allowed = writable_execs(connection, taken.keys(), self._owner)
             insert(connection, [chunk.row() for key in taken if key in allowed for chunk in taken[key]])
             point(Point.WRITING_CHUNK)
-            return dict.fromkeys(taken.keys() - allowed, "the run was deleted or belongs to another daemon")
+            return dict.fromkeys(
+                (key for key in taken if key not in allowed),
+                "the run was deleted or belongs to another daemon",
+            )
 
         try:
             # Not synced: the engine has the output, too, and after a power cut it is read again from there.

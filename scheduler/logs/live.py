@@ -105,7 +105,7 @@ class LiveSource:
         self.outcome: Exec | None = None
         self.failure: str | None = None
         self.laggards = 0
-        self.followers: set[Listener] = set()
+        self.followers: dict[Listener, None] = {}  # in the order in which they came
         self._database = database
         self._hub = hub
         self._room = room

@@ -24,7 +24,7 @@ from scheduler.domain.hook import TEST_EVENT, Attempt, Delivery, DeliveryKind, D
 from scheduler.notify.backoff import next_attempt
 from scheduler.notify.mail import Mailer
 from scheduler.notify.outcome import DeliveryOutcome, failure
-from scheduler.notify.posting import Poster
+from scheduler.notify.posting import Sender
 from scheduler.notify.signing import headers_of
 from scheduler.process.metrics import DEFECTS, DELIVERIES, OUTBOX
 
@@ -92,7 +92,7 @@ class Means:
         unseal: decrypts a webhook's stored secret; raises ValueError if it cannot.
     """
 
-    poster: Poster
+    poster: Sender
     mailer: Mailer
     unseal: Callable[[str], str]
 
@@ -129,7 +129,7 @@ class Deliverer:
         self._depth = 0
 
     @property
-    def poster(self) -> Poster:
+    def poster(self) -> Sender:
         """The sender of webhook deliveries, which knows the allowed addresses."""
         return self._means.poster
 
@@ -158,7 +158,8 @@ class Deliverer:
     async def _end(self) -> None:
         going = list(self._going.values())
         if going:
-            _, late = await asyncio.wait(going, timeout=STOP_PATIENCE)
+            await asyncio.wait(going, timeout=STOP_PATIENCE)
+            late = [task for task in going if not task.done()]
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

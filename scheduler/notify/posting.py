@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -93,8 +93,26 @@ class _Guard(AbstractResolver):
         return socket.socket(family=family, type=kind, proto=proto)
 
 
+class Sender(Protocol):
+    """Sends webhook deliveries; `Poster` is the real one.
+
+    Attributes:
+        policy: which addresses deliveries may go to.
+    """
+
+    policy: AddressPolicy
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> DeliveryOutcome:
+        """Send a body once; raises only when cancelled."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
 class Poster:
-    """Sends webhook deliveries.
+    """Sends webhook deliveries over HTTP.
 
     Args:
         policy: which addresses deliveries may go to.

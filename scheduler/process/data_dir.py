@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
 import structlog
 
+from scheduler.domain import chance
 from scheduler.domain.errors import SettingsError
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ def instance_id(path: Path) -> str:
     with suppress(FileNotFoundError):
         if stored := file.read_text(encoding="ascii").strip():
             return stored
-    created = uuid.uuid4().hex
+    created = chance.new_hex()
     draft = file.with_suffix(".new")
     draft.write_text(created + "\n", encoding="ascii")
     draft.replace(file)

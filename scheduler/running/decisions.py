@@ -5,13 +5,13 @@ Pure: facts in, decisions out.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any, Final
 
+from scheduler.domain import chance
 from scheduler.domain.execution import Exec, ExecStatus, FailReason
 from scheduler.domain.job import ContainerOptions, command_words
 from scheduler.domain.secret_files import directories_of
@@ -188,7 +188,7 @@ def retry_at(run: Exec, end: End, now: datetime, *, jitter: float | None = None)
         return None
     exponent = min(run.attempt - 1, 32)
     pause = min(timedelta(seconds=run.spec.retry_backoff_seconds * 2.0**exponent), LONGEST_BACKOFF)
-    share = random.random() if jitter is None else jitter  # noqa: S311 - spreads load, not used for security
+    share = chance.fraction() if jitter is None else jitter
     return now + pause * (1 + share / 10)
 
 

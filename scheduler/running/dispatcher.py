@@ -249,7 +249,8 @@ class Dispatcher:
         def work(connection: Connection) -> tuple[dict[str, Exec], dict[str, Holding]]:
             queue.lock(connection)
             if not identity.is_alive(connection, self._instance, now=self._clock.now()):
-                return {}, queue.held_by_others(connection, self._instance)
+                # Others may have taken its runs. The lease is renewed as soon as the database answers.
+                raise UnavailableError("The lease of this daemon has expired")
             foreign = queue.held_by_others(connection, self._instance)
             # All dispatched runs: this daemon's own runs that it does not know about use capacity too.
             held = queue.held_by_others(connection, "") | own

@@ -69,14 +69,15 @@ class GuardedEngine:
         self._circuit = circuit
         self._on_open = on_open
         self._probing = probing
-        self._waiting: dict[asyncio.Timeout, float] = {}  # with the seconds that each has when it is given up
+        # In the order in which they began, with the seconds that each still has when it is given up.
+        self._waiting: dict[asyncio.Timeout, float] = {}
 
     def give_up(self) -> None:
         """Give up every call that is still waiting for its answer."""
         now = asyncio.get_running_loop().time()
-        while self._waiting:
-            scope, grace = self._waiting.popitem()
+        for scope, grace in self._waiting.items():
             scope.reschedule(now + grace)
+        self._waiting.clear()
 
     # ---- the engine's calls ------------------------------------------------------------------------------
 

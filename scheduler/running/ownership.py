@@ -57,7 +57,7 @@ class Ownership:
         self._lease = lease
         self._dispatcher = dispatcher
         self._runner = runner
-        self._neglected: set[str] = set()
+        self._neglected: dict[str, None] = {}
 
     async def keep(self) -> None:
         """Renew the lease in time and take over runs of dead daemons, until cancelled."""
@@ -128,8 +128,8 @@ class Ownership:
 
         They are adopted when they are seen twice: the first time, the answer may still be on its way.
         """
-        neglected = {exec_id for exec_id in mine if not self._runner.looks_after(exec_id)}
-        for exec_id in neglected & self._neglected:
+        neglected = dict.fromkeys(exec_id for exec_id in mine if not self._runner.looks_after(exec_id))
+        for exec_id in [exec_id for exec_id in neglected if exec_id in self._neglected]:
             run = await self._database.read(partial(execs.get, exec_id=exec_id))
             if run is not None and run.ended_at is None and run.owner == self._lease.instance:
                 await self._dispatcher.adopt(run)

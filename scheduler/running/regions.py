@@ -152,6 +152,11 @@ class Region:
         told_at, heard = self._deaths[exec_id]
         return heard - (told_at - finished_at).total_seconds() <= moment
 
+    async def time_of(self, moment: datetime) -> float:
+        """When something happened, by the event loop's clock, that happened at a time of the engine's clock."""
+        passed = await self.engine.now() - moment
+        return asyncio.get_running_loop().time() - passed.total_seconds()
+
     async def ahead(self, clock: Clock) -> timedelta:
         """How far the engine's clock is ahead of ours; zero if the difference may be due to the call's duration."""
         asked = clock.now()

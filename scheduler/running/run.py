@@ -90,7 +90,7 @@ class Run:
         self._log = log.bind(exec=run.id, job=run.job_id)
         self._recorder = Recorder(run, surroundings)
         self._starting = Starting(self._recorder, region, is_restored=is_restored, is_own=is_own)
-        self._stopping = Stopping(run, region.engine, surroundings.clock)
+        self._stopping = Stopping(run, region.engine)
         self._output = RunOutput(run.id, region, surroundings.clock)
         self._capture: Capture | None = None
         self._secrecy: Secrecy | None = None
@@ -260,8 +260,9 @@ class Run:
                     await self._remove(handle)
                     return
                 point(Point.STARTED)
+                began = asyncio.get_running_loop().time()
                 await self._recorder.started(self.capture, await engine.inspect(handle))
-                await self._watch(handle, reading, ended)
+                await self._watch(handle, reading, ended, began=began)
                 status = await engine.inspect(handle)
                 if await self._output.is_complete(reading, status, ended):
                     self.capture.add_frames(masks.rest())
@@ -280,22 +281,25 @@ class Run:
         point(Point.RESUMING)
         ended = self._region.ended(self.exec.id)
         self._output.note_breaks()
-        patience = 0.0
+        assert self.exec.started_at is not None  # noqa: S101 - recorded before this
+        began, patience = await self._region.time_of(self.exec.started_at), 0.0
         while (status := await self._region.status_at_end(handle, ended, patience)) is None:
             patience = END_LIMIT
             reading = asyncio.create_task(self._output.read_log(handle, follow=True))
             try:
-                await self._watch(handle, reading, ended)
+                await self._watch(handle, reading, ended, began=began)
             finally:
                 await cancel(reading)
         # Following may have stopped early (a rotated log, a lost connection); what is available now is everything.
         await self._output.read_rest(handle)
         await self._settle(handle, status)
 
-    async def _watch(self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event) -> None:
+    async def _watch(
+        self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event, *, began: float
+    ) -> None:
         """Wait until the output or the container ends; stop the container if that is requested or due."""
         over = asyncio.create_task(ended.wait())
-        stop = asyncio.create_task(self._stopping.due(self.exec.started_at))
+        stop = asyncio.create_task(self._stopping.due(began))
         try:
             while True:
                 watched = {reading, over} if self._stopping.has_begun else {reading, over, stop}

@@ -8,9 +8,7 @@ the request in the database, or the timeout exceeded, and asks again.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
 
-from scheduler.domain.clock import Clock
 from scheduler.domain.execution import Exec
 from scheduler.engine.protocol import Engine
 from scheduler.engine.types import Handle
@@ -25,7 +23,6 @@ class Stopping:
     Args:
         run: the run.
         engine: the engine of its container.
-        clock: the source of the current time.
 
     Attributes:
         wanted: set when the run is to end.
@@ -34,7 +31,7 @@ class Stopping:
         reason: who or what requested it, for people; None if nobody did.
     """
 
-    def __init__(self, run: Exec, engine: Engine, clock: Clock) -> None:
+    def __init__(self, run: Exec, engine: Engine) -> None:
         self.wanted = asyncio.Event()
         self.discarded = asyncio.Event()
         self.cause: StopCause | None = None
@@ -42,7 +39,6 @@ class Stopping:
         self._limit = run.spec.timeout_seconds
         self._grace = run.spec.stop_grace_seconds
         self._engine = engine
-        self._clock = clock
         self._handle: Handle | None = None
         self._asking: asyncio.Task[None] | None = None
         if run.stop_requested_at is not None:
@@ -77,13 +73,17 @@ class Stopping:
             self.forget()
             self.begin(self._handle)
 
-    async def due(self, started_at: datetime | None) -> None:
-        """Return when the container is to be stopped: on request, or because of its timeout."""
-        if self._limit is None or started_at is None:
+    async def due(self, began: float) -> None:
+        """Return when the container is to be stopped: on request, or because of its timeout.
+
+        Args:
+            began: when it was started, by the event loop's clock: wall clocks are set, and the engine has its own.
+        """
+        if self._limit is None:
             await self.wanted.wait()
             return
-        left = started_at + timedelta(seconds=self._limit) - self._clock.now()
-        if not await wait_for_event(self.wanted, max(left.total_seconds(), 0)):
+        left = began + self._limit - asyncio.get_running_loop().time()
+        if not await wait_for_event(self.wanted, max(left, 0)):
             self.cause = StopCause.TIMEOUT
             self.wanted.set()
 

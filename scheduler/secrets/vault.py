@@ -40,7 +40,7 @@ class Vault:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._sealings: set[asyncio.Event] = set()
+        self._sealings: dict[asyncio.Event, None] = {}
 
     @property
     def key(self) -> str:
@@ -51,11 +51,11 @@ class Vault:
     async def sealing(self) -> AsyncIterator[None]:
         """Context for sealing and storing a secret, so that no key is dropped in between."""
         done = asyncio.Event()
-        self._sealings.add(done)
+        self._sealings[done] = None
         try:
             yield
         finally:
-            self._sealings.discard(done)
+            del self._sealings[done]
             done.set()
 
     async def take_over(

@@ -6,13 +6,15 @@ long as the disk takes (measured: up to 0.7 s).
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-import threading
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
+
+from scheduler.process.worker import Worker
 
 #: Size of the log in bytes from which it is copied back.
 ENOUGH: Final = 4 * 1024 * 1024
@@ -23,7 +25,7 @@ COMMITS: Final = 50
 
 
 class Checkpointer:
-    """A thread that keeps the write-ahead log short.
+    """Keeps the write-ahead log short, on a thread of its own.
 
     Args:
         engine: creates connections to the database.
@@ -36,38 +38,41 @@ class Checkpointer:
         #: Number of long reads in progress; the pages they read cannot be copied back, so nobody waits for it.
         self.readers = 0
         self._commits = 0
-        self._wake = threading.Event()
-        self._closing = False
         self._hurried = False
-        self._thread = threading.Thread(target=self._run, name="db-checkpoint", daemon=True)
-        self._thread.start()
+        self._busy = False
+        self._thread = Worker("db-checkpoint")
 
     def written(self) -> None:
         """Count a commit; called by the writer."""
         self._commits += 1
-        if self._commits >= COMMITS:
-            self._commits = 0
-            self._wake.set()
 
     def hurry(self) -> None:
-        """Copy back the log now."""
+        """Copy back the log now, whatever its size; called on the event loop."""
         self._hurried = True
-        self._wake.set()
+        self.start_if_due()
 
-    def close(self) -> None:
+    def start_if_due(self) -> None:
+        """Check the log after enough commits, without waiting for it; called on the event loop after each commit.
+
+        If the thread is busy, a later commit does it.
+        """
+        if self._busy or not (self._hurried or self._commits >= COMMITS):
+            return
+        hurried, self._hurried, self._commits, self._busy = self._hurried, False, 0, True
+        asyncio.get_running_loop().run_in_executor(self._thread, self._copy_back, hurried)
+
+    async def close(self) -> None:
         """Copy back the rest, and stop the thread."""
-        self._closing = True
-        self._wake.set()
-        self._thread.join()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._copy_back, True)
+        self._thread.shutdown(wait=False)
 
-    def _run(self) -> None:
-        while not self._closing:
-            self._wake.wait()
-            self._wake.clear()
+    def _copy_back(self, hurried: bool) -> None:
+        try:
             size = self._size()
-            hurried, self._hurried = self._hurried, False
-            if size >= ENOUGH or hurried or self._closing:
+            if size >= ENOUGH or hurried:
                 self._checkpoint("RESTART" if size >= TOO_MUCH and not self.readers else "PASSIVE")
+        finally:
+            self._busy = False
 
     def _size(self) -> int:
         try:

@@ -1,30 +1,32 @@
 """The database: one writer that commits in groups, and a few readers, all on their own threads.
 
 All access goes through `Database.write` and `Database.read`, which run a function of a connection inside one
-transaction, outside the event loop. SQLite (the default) has a single writer anyway; committing all waiting writes
-together costs one disk sync for many requests. PostgreSQL is used in the same way.
+transaction, outside the event loop: on executors, through the loop's `run_in_executor`. SQLite (the default) has a
+single writer anyway; committing all waiting writes together costs one disk sync for many requests. PostgreSQL is
+used in the same way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
-import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, Final, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from scheduler.domain.clock import Clock, SystemClock
 from scheduler.domain.errors import UnavailableError
 from scheduler.process.metrics import DATABASE_REFUSALS, DATABASE_WRITABLE
+from scheduler.process.worker import Worker
 from scheduler.store.checkpoint import Checkpointer
+from scheduler.store.connecting import make_pool
 from scheduler.store.doubt import has_happened, transaction_id
 from scheduler.store.outbox import WRITTEN
 from scheduler.store.probing import WriteProbe
@@ -47,19 +49,24 @@ ANSWER_SECONDS: Final = 20.0
 HUNG_SECONDS: Final = 1.0
 #: Number of reads and of writes that may wait for their turn.
 QUEUE_LIMIT: Final = 10_000
-#: PostgreSQL: seconds without an acknowledgement after which a server is given up, when connecting or later.
-SILENCE_SECONDS: Final = 10
 #: Minimum seconds between log messages about a database that alternately fails and works.
 TOLD_EVERY: Final = 10.0
-#: Size in bytes to which the write-ahead log is truncated when it is not needed.
-LONGEST_LOG: Final = 64 * 1024 * 1024
 
 
-class _Write(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Write:
     work: Callable[[Connection], Any]
-    future: Future[Any]
     durable: bool
     begun_at: float
+    is_done: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+    def succeed(self, result: Any) -> None:
+        self.result, self.is_done = result, True
+
+    def fail(self, error: BaseException) -> None:
+        self.error, self.is_done = error, True
 
 
 class Database:
@@ -68,15 +75,17 @@ class Database:
     Args:
         url: a SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
         wait_seconds: how long to wait for a lock that others hold.
+        clock: tells how long something has waited.
 
     Attributes:
         trouble: why the last transaction failed, for people; None if it was committed.
     """
 
-    def __init__(self, url: str, *, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, url: str, *, wait_seconds: float = WAIT_SECONDS, clock: Clock | None = None) -> None:
         self.url = sa.make_url(url)
+        self._clock = clock or SystemClock()
         self.trouble: str | None = None
-        #: When a write last failed (monotonic seconds), and why.
+        #: When a write last failed (steady seconds of the clock), and why.
         self.last_refusal: tuple[float, str] = (float("-inf"), "")
         self._told_at = float("-inf")
         self._is_told = False
@@ -85,51 +94,20 @@ class Database:
         self._hung: set[str] = set()  # the doors that have not answered for a long time
         self._on_recovery: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._write_engine = self._engine(pool_size=1, for_writing=True)
+        self._write_engine = make_pool(self.url, pool_size=1, for_writing=True, wait_seconds=wait_seconds)
         # One more than the reading threads, for checkpoints.
-        self._read_engine = self._engine(pool_size=READERS + 1, for_writing=False)
+        self._read_engine = make_pool(
+            self.url, pool_size=READERS + 1, for_writing=False, wait_seconds=wait_seconds
+        )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._writer = Worker("db-write")
+        self._waiting: deque[_Write] = deque()
         #: Called on the writer's thread after each commit that wrote something to the outbox.
         self.on_outbox: Callable[[], None] | None = None
         self._closed = False
         self._is_durable = True  # the setting of a new connection
-        self.probe = WriteProbe(self)
-        self._writer = threading.Thread(target=self._write_loop, name="db-write", daemon=True)
-        self._writer.start()
+        self.probe = WriteProbe(self, self._clock)
         self._checkpointer = Checkpointer(self._read_engine, self.url.database) if self.is_sqlite else None
-
-    def _engine(self, *, pool_size: int, for_writing: bool) -> Engine:
-        engine = sa.create_engine(
-            self.url,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_pre_ping=not self.is_sqlite,
-            connect_args={} if self.is_sqlite else self._postgresql_limits(),
-        )
-        if self.is_sqlite:
-            event.listen(engine, "connect", self._set_busy_timeout)
-            begin = "BEGIN IMMEDIATE" if for_writing else "BEGIN"
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-        return engine
-
-    def _set_busy_timeout(self, connection: Any, _record: object) -> None:
-        connection.execute(f"PRAGMA busy_timeout={round(self._wait_seconds * 1000)}").close()
-
-    def _postgresql_limits(self) -> dict[str, Any]:
-        """Timeouts of the server; settings in the URL take precedence.
-
-        A daemon that is frozen in the middle of a transaction must not block others forever: the server ends its
-        session, and with it its locks, before they stop waiting for one.
-        """
-        limits = {
-            "connect_timeout": SILENCE_SECONDS,
-            "tcp_user_timeout": SILENCE_SECONDS * 1000,
-            "options": f"-c lock_timeout={round(self._wait_seconds * 1000)} "
-            f"-c idle_in_transaction_session_timeout={max(round(self._wait_seconds * 800), 4000)}",
-        }
-        return {name: value for name, value in limits.items() if name not in self.url.query}
 
     def on_recovery(self, listener: Callable[[], None]) -> None:
         """Register a function that is called on this event loop when a transaction is committed after failures.
@@ -154,12 +132,16 @@ class Database:
         """
         if self._closed:
             raise UnavailableError("The database is closed: the daemon is stopping")
-        if self._queue.qsize() > QUEUE_LIMIT:
+        if len(self._waiting) > QUEUE_LIMIT:
             raise self._late("write")
-        future: Future[T] = Future()
-        self._queue.put(_Write(work, future, durable, time.monotonic()))
-        # A caller that is cancelled or gives up must not remove the write from a group that is being committed.
-        return await self._in_time(asyncio.wrap_future(future), "write")
+        write = _Write(work, durable, self._clock.steady())
+        self._waiting.append(write)
+        writing = asyncio.get_running_loop().run_in_executor(self._writer, self._committed, write)
+        # A caller that is cancelled or gives up does not remove its write: a group with it may be being committed.
+        result: T = await self._in_time(writing, "write")
+        if self._checkpointer is not None:
+            self._checkpointer.start_if_due()
+        return result
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a consistent snapshot, and return its result.
@@ -174,7 +156,7 @@ class Database:
         self._reading += 1
         try:
             loop = asyncio.get_running_loop()
-            reading = loop.run_in_executor(self._readers, self._read, work, time.monotonic())
+            reading = loop.run_in_executor(self._readers, self._read, work, self._clock.steady())
             return await self._in_time(reading, "read")
         finally:
             self._reading -= 1
@@ -216,7 +198,7 @@ class Database:
             raise _refused("read", error) from error
 
     def _is_late(self, begun_at: float) -> bool:
-        return time.monotonic() - begun_at > PATIENCE * self._wait_seconds
+        return self._clock.steady() - begun_at > PATIENCE * self._wait_seconds
 
     def _late(self, door: str) -> UnavailableError:
         DATABASE_REFUSALS.labels(door=door, kind="late").inc()
@@ -260,45 +242,52 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        self._queue.put(None)
-        await asyncio.to_thread(self._writer.join)
+        # The writer's calls run in order, so when this one does, no write is waiting any more.
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._commit_waiting)
+        self._writer.shutdown(wait=False)
         if self._checkpointer is not None:
-            await asyncio.to_thread(self._checkpointer.close)
+            await self._checkpointer.close()
         self._readers.shutdown()
         self._write_engine.dispose()
         self._read_engine.dispose()
 
-    def _write_loop(self) -> None:
-        while (first := self._queue.get()) is not None:
-            group = [first]
-            stopping = False
-            while len(group) < GROUP_LIMIT:
-                try:
-                    more = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    stopping = True
-                    break
-                group.append(more)
+    def _committed(self, write: _Write) -> Any:
+        """The result of a write; commits all that wait if it is still one of them. Runs on the writer's thread.
+
+        There is one such call for each write, in the same order. The first of a group commits all of it, and the
+        others find their results.
+        """
+        while not write.is_done:
+            self._commit_waiting()
+        if write.error is not None:
+            raise write.error
+        return write.result
+
+    def _commit_waiting(self) -> None:
+        """Commit the waiting writes, at most `GROUP_LIMIT`; afterwards, each has its result or its error."""
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_LIMIT))]
+        try:
             if timely := self._without_late(group):
                 self._commit_group(timely)
-            if stopping:
-                return
+        except BaseException as error:
+            log.exception("database.writer_failed")
+            for write in group:
+                if not write.is_done:
+                    write.fail(error)
 
     def _without_late(self, group: list[_Write]) -> list[_Write]:
         """Refuse writes that have waited too long for their turn, and return the others."""
         timely = []
         for write in group:
             if self._is_late(write.begun_at):
-                write.future.set_exception(self._late("write"))
+                write.fail(self._late("write"))
             else:
                 timely.append(write)
         return timely
 
     def _commit_group(self, group: list[_Write], *, tries: int = 3) -> None:
-        done: list[tuple[Future[Any], Any]] = []
-        failed: list[tuple[Future[Any], Exception]] = []
+        done: list[tuple[_Write, Any]] = []
+        failed: list[tuple[_Write, Exception]] = []
         doubtful: str | None = None
         has_deliveries = False
         try:
@@ -309,11 +298,11 @@ class Database:
                         try:
                             # A savepoint confines a failure; a single write needs none.
                             with connection.begin_nested() if len(group) > 1 else nullcontext():
-                                done.append((write.future, write.work(connection)))
+                                done.append((write, write.work(connection)))
                         except Exception as error:
                             if len(group) == 1 or is_trouble(error):
                                 raise
-                            failed.append((write.future, error))
+                            failed.append((write, error))
                     has_deliveries = connection.info.pop(WRITTEN, False)
                     doubtful = transaction_id(connection)
         except Exception as error:  # noqa: BLE001 - passed on to every waiting caller
@@ -324,12 +313,12 @@ class Database:
         if self._checkpointer is not None:
             self._checkpointer.written()
         self._note_commit()
-        for future, result in done:
-            future.set_result(result)
+        for write, result in done:
+            write.succeed(result)
+        for write, reason in failed:
+            write.fail(reason)
         if has_deliveries and self.on_outbox is not None:
             self.on_outbox()
-        for future, reason in failed:
-            future.set_exception(reason)
 
     def _refuse(self, group: list[_Write], error: Exception, tries: int) -> None:
         if tries > 1 and is_deadlock(error):
@@ -341,14 +330,14 @@ class Database:
             shown = _refused("write", error)
             DATABASE_WRITABLE.set(0)
             # If the disk is almost full, small writes succeed between larger ones that fail.
-            now = time.monotonic()
+            now = self._clock.steady()
             if self.trouble is None and now - self._told_at >= TOLD_EVERY:
                 log.warning("database.refuses", kind=kind_of(error), error=words_of(error))
                 self._told_at, self._is_told = now, True
             self.trouble = words_of(error)
             self.last_refusal = (now, self.trouble)
         for write in group:
-            write.future.set_exception(shown)
+            write.fail(shown)
 
     def _note_commit(self) -> None:
         DATABASE_WRITABLE.set(1)
@@ -372,29 +361,3 @@ class Database:
 def _refused(door: str, error: Exception) -> UnavailableError:
     DATABASE_REFUSALS.labels(door=door, kind=kind_of(error)).inc()
     return UnavailableError(f"The database is currently unavailable: {words_of(error)}")
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own transaction handling is switched off: the 'begin' listener executes BEGIN itself.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # Allows returning deleted pages step by step. It only has an effect while the file is empty; later, the
-    # statement would wait for writers, just to read.
-    if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
-    for pragma in (
-        # Some builds overwrite deleted data with zeros, which makes deleting logs ten times as slow.
-        "secure_delete=FAST",
-        "journal_mode=WAL",
-        # A claim must survive a power cut, otherwise its due time would run twice; grouping pays for the syncs.
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "cache_size=-8000",
-        "temp_store=MEMORY",
-        # Copying the log back into the database is left to `Checkpointer`: in a commit it would delay writers.
-        "wal_autocheckpoint=0",
-        # The space that a burst of writes used in the log is returned when the log is next restarted.
-        f"journal_size_limit={LONGEST_LOG}",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()

@@ -136,6 +136,25 @@ def settle(connection: Connection, after: Delivery, *, before: Delivery, owner: 
     return connection.execute(deliveries.update().where(mine).values(**free)).rowcount == 1
 
 
+_now: Final = sa.bindparam("now", type_=deliveries.c.claimed_until.type)
+# Made once, because every daemon executes them every second.
+_DUE: Final = (
+    sa.select(_lane, sa.func.min(deliveries.c.number))
+    .where(
+        _pending,
+        sa.or_(deliveries.c.next_attempt_at.is_(None), deliveries.c.next_attempt_at <= _now),
+        _lane.not_in(sa.bindparam("busy", expanding=True)),
+        _lane.not_in(sa.select(_lane).where(_pending, deliveries.c.claimed_until > _now)),
+    )
+    .group_by(_lane)
+    .order_by(sa.func.min(deliveries.c.number))
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+_LATER: Final = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(
+    _pending, deliveries.c.next_attempt_at > _now
+)
+
+
 class StoredOutbox:
     """The deliverer's access to the deliveries.
 
@@ -156,22 +175,11 @@ class StoredOutbox:
         Returns:
             At most `limit` pairs (lane, number); a lane is a webhook's id, or `MAIL_LANE`.
         """
-        claimed = sa.select(_lane).where(_pending, deliveries.c.claimed_until > now)
-        ready = sa.or_(deliveries.c.next_attempt_at.is_(None), deliveries.c.next_attempt_at <= now)
-        oldest = (
-            sa.select(_lane, sa.func.min(deliveries.c.number))
-            .where(_pending, ready, _lane.not_in(list(busy)), _lane.not_in(claimed))
-            .group_by(_lane)
-            .order_by(sa.func.min(deliveries.c.number))
-            .limit(limit)
-        )
-        later = sa.select(sa.func.min(deliveries.c.next_attempt_at)).where(
-            _pending, deliveries.c.next_attempt_at > now
-        )
 
         def work(connection: Connection) -> tuple[list[tuple[int, int]], datetime | None]:
-            due = [(lane, number) for lane, number in connection.execute(oldest)] if limit > 0 else []
-            return due, connection.execute(later).scalar()
+            given = {"now": now, "busy": list(busy), "most": limit}
+            due = [(lane, number) for lane, number in connection.execute(_DUE, given)] if limit > 0 else []
+            return due, connection.execute(_LATER, {"now": now}).scalar()
 
         return await self._database.read(work)
 

@@ -65,7 +65,7 @@ def page(
     """The number of runs of a job with these statuses, and `limit` of them from `offset` on, the latest first."""
     wanted = execs.c.job_id == job_id
     if statuses:
-        wanted = sa.and_(wanted, execs.c.status.in_(statuses))
+        wanted = sa.and_(wanted, execs.c.status.in_(sorted(statuses)))
     count = connection.execute(sa.select(sa.func.count()).select_from(execs).where(wanted)).scalar_one()
     newest = (execs.c.created_at.desc(), execs.c.id.desc())
     rows = connection.execute(sa.select(execs).where(wanted).order_by(*newest).offset(offset).limit(limit))

@@ -5,12 +5,13 @@ Every function takes a connection inside a transaction of `Database`; none commi
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from scheduler.domain import chance
 from scheduler.store.inserting import insert_into
 from scheduler.store.tables import duties, facts, from_micros, instances
 
@@ -22,7 +23,7 @@ def installation_id(connection: Connection) -> str:
     """The id in the labels of all containers of this database's daemons; created on first use."""
     value = connection.execute(sa.select(facts.c.value).where(facts.c.name == "installation")).scalar()
     if value is None:
-        value = uuid.uuid4().hex
+        value = chance.new_hex()
         connection.execute(facts.insert().values(name="installation", value=value))
     return str(value)
 
@@ -63,14 +64,21 @@ def live_instances(connection: Connection, now: datetime) -> set[str]:
     return set(connection.execute(sa.select(instances.c.id).where(instances.c.lease_until > now)).scalars())
 
 
+_me: Final = sa.bindparam("me", type_=sa.Text)
+_TAKE_DUTY: Final = (
+    duties.update()
+    .where(
+        duties.c.name == sa.bindparam("duty", type_=sa.Text),
+        sa.or_(duties.c.holder == _me, duties.c.held_until < sa.bindparam("now")),
+    )
+    .values(holder=_me, held_until=sa.bindparam("until"))
+)
+
+
 def take_duty(connection: Connection, name: str, holder: str, *, now: datetime, until: datetime) -> bool:
     """Take or keep a duty that only one daemon has at a time; False if another daemon has it."""
-    new = (
-        insert_into(connection, duties)
-        .values(name=name, holder=holder, held_until=until)
-        .on_conflict_do_nothing()
-        .returning(duties.c.name)
-    )
-    free = sa.or_(duties.c.holder == holder, duties.c.held_until < now)
-    taken = duties.update().where(duties.c.name == name, free).values(holder=holder, held_until=until)
-    return connection.execute(taken).rowcount == 1 or connection.execute(new).first() is not None
+    given = {"duty": name, "me": holder, "now": now, "until": until}
+    if connection.execute(_TAKE_DUTY, given).rowcount == 1:
+        return True
+    new = insert_into(connection, duties).values(name=name, holder=holder, held_until=until)
+    return connection.execute(new.on_conflict_do_nothing().returning(duties.c.name)).first() is not None

@@ -6,7 +6,6 @@ inside a transaction of `Database`; none commits.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from scheduler.domain import chance
 from scheduler.domain.execution import Exec
 from scheduler.domain.hook import (
     MAILED,
@@ -182,7 +182,7 @@ def put_test(connection: Connection, *, hook_id: int, event: str, at: datetime, 
 
 def _row(hook_id: int | None, job_id: int | None, event: str, at: datetime, body: str) -> dict[str, Any]:
     return {
-        "id": f"msg_{uuid.uuid4().hex}",
+        "id": f"msg_{chance.new_hex()}",
         "kind": DeliveryKind.MAIL.value if hook_id is None else DeliveryKind.HOOK.value,
         "hook_id": hook_id,
         "job_id": job_id,

@@ -7,12 +7,12 @@ write. Callers get an answer quickly: a probe that takes longer continues for th
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from sqlalchemy.engine import Connection
 
+from scheduler.domain.clock import Clock
 from scheduler.domain.errors import UnavailableError
 from scheduler.store.tables import facts
 
@@ -38,10 +38,16 @@ class Probed(Protocol):
 
 
 class WriteProbe:
-    """Probes one database, one probe at a time."""
+    """Probes one database, one probe at a time.
 
-    def __init__(self, database: Probed) -> None:
+    Args:
+        database: the database to probe.
+        clock: the one that `last_refusal` was read from.
+    """
+
+    def __init__(self, database: Probed, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
         self._asking: asyncio.Task[str | None] | None = None
         self._answered_at = float("-inf")
 
@@ -71,7 +77,7 @@ class WriteProbe:
             self._answered_at = asyncio.get_running_loop().time()
         # The probe is small: it may succeed on a disk that is too full for what has to be stored.
         refused_at, words = self._database.last_refusal
-        return words if time.monotonic() - refused_at < SETTLED else None
+        return words if self._clock.steady() - refused_at < SETTLED else None
 
 
 def _touch(connection: Connection) -> None:

@@ -74,17 +74,32 @@ def _candidate_from(row: RowMapping) -> Candidate:
     )
 
 
-def waiting_jobs(connection: Connection, region: str) -> list[int]:
-    """The ids of the jobs that have runs waiting in a region: one index step per job."""
-    here = sa.and_(_waits, execs.c.region_name == region)
+def _waiting_jobs() -> sa.Select[Any]:
+    here = sa.and_(_waits, execs.c.region_name == sa.bindparam("region"))
     waiting = sa.select(sa.func.min(execs.c.job_id).label("job_id")).where(here).cte("found", recursive=True)
     following = sa.select(sa.func.min(execs.c.job_id)).where(here, execs.c.job_id > waiting.c.job_id)
     waiting = waiting.union_all(
         sa.select(following.scalar_subquery()).select_from(waiting).where(waiting.c.job_id.is_not(None))
     )
-    return list(
-        connection.execute(sa.select(waiting.c.job_id).where(waiting.c.job_id.is_not(None))).scalars()
-    )
+    return sa.select(waiting.c.job_id).where(waiting.c.job_id.is_not(None))
+
+
+# Statements that every daemon executes again and again are made once.
+_WAITING_JOBS: Final = _waiting_jobs()
+_NEXT_BACK_OFF: Final = sa.select(sa.func.min(execs.c.not_before)).where(
+    _waits, execs.c.region_name == sa.bindparam("region"), execs.c.not_before > sa.bindparam("now")
+)
+_HELD_BY_OTHERS: Final = sa.select(
+    execs.c.id, execs.c.job_id, execs.c.namespace, execs.c.region_name, execs.c.cpus, execs.c.memory_bytes
+).where(_held, execs.c.owner != sa.bindparam("owner"))
+_WISHES: Final = sa.select(execs.c.id, execs.c.stop_requested_at, execs.c.stop_reason).where(
+    _holds, execs.c.owner == sa.bindparam("owner")
+)
+
+
+def waiting_jobs(connection: Connection, region: str) -> list[int]:
+    """The ids of the jobs that have runs waiting in a region: one index step per job."""
+    return list(connection.execute(_WAITING_JOBS, {"region": region}).scalars())
 
 
 def first_lanes(
@@ -159,10 +174,7 @@ def lane(connection: Connection, region: str, job_id: int, *, now: datetime, dep
 
 def next_back_off(connection: Connection, region: str, *, now: datetime) -> datetime | None:
     """When the next back-off of a waiting run in the region ends; None if there is none."""
-    later = sa.select(sa.func.min(execs.c.not_before)).where(
-        _waits, execs.c.region_name == region, execs.c.not_before > now
-    )
-    return connection.execute(later).scalar()
+    return connection.execute(_NEXT_BACK_OFF, {"region": region, "now": now}).scalar()
 
 
 def ended_back_offs(
@@ -186,15 +198,7 @@ def of_unknown_regions(connection: Connection, regions: Collection[str], *, limi
 
 def held_by_others(connection: Connection, owner: str) -> dict[str, Holding]:
     """The capacity that the runs of all other daemons use, by run id; the engines limit their number."""
-    query = sa.select(
-        execs.c.id,
-        execs.c.job_id,
-        execs.c.namespace,
-        execs.c.region_name,
-        execs.c.cpus,
-        execs.c.memory_bytes,
-    ).where(_held, execs.c.owner != owner)
-    return {row[0]: Holding(*row[1:]) for row in connection.execute(query)}
+    return {row[0]: Holding(*row[1:]) for row in connection.execute(_HELD_BY_OTHERS, {"owner": owner})}
 
 
 def lock(connection: Connection) -> None:
@@ -255,12 +259,9 @@ def wishes(connection: Connection, owner: str) -> dict[str, str | None]:
 
     The reason is empty if it was not stored.
     """
-    query = sa.select(execs.c.id, execs.c.stop_requested_at, execs.c.stop_reason).where(
-        _holds, execs.c.owner == owner
-    )
     return {
         row.id: None if row.stop_requested_at is None else row.stop_reason or ""
-        for row in connection.execute(query)
+        for row in connection.execute(_WISHES, {"owner": owner})
     }
 
 

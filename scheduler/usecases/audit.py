@@ -27,7 +27,7 @@ class AuditUseCases:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._throttle = Throttle(FREE_REFUSALS, REFUSALS_FORGOTTEN)
+        self._throttle = Throttle(FREE_REFUSALS, REFUSALS_FORGOTTEN, parts.clock.steady)
 
     async def list(self, caller: Caller, query: AuditQuery, *, page: Page) -> tuple[int, list[AuditEntry]]:
         """The number of matching entries that the caller may see, and one page of them, newest first.

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import sqlite3
 import threading
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import structlog
 
 from scheduler.access.audit import record
 from scheduler.access.callers import Caller, demand_everywhere
+from scheduler.domain import chance
 from scheduler.domain.errors import ConflictError, UnavailableError
 from scheduler.keeping.snapshot import TAKEN_AT, TAKEN_BY, take_snapshot
 from scheduler.store.tables import to_micros
@@ -93,7 +93,7 @@ class BackupUseCases:
             asyncio.get_running_loop().run_in_executor(None, backup.file.close)
 
     async def _take(self, source: Path) -> Backup:
-        target = self._parts.data_dir / PARTIAL.replace("*", uuid.uuid4().hex)
+        target = self._parts.data_dir / PARTIAL.replace("*", chance.new_hex())
         cancelled = threading.Event()
         taken_at = self._parts.clock.now()
 

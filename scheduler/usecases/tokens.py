@@ -41,8 +41,8 @@ class TokenUseCases:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._by_user = Throttle(FREE_FAILURES_OF_USER, FAILURES_FORGOTTEN)
-        self._by_address = Throttle(FREE_FAILURES_OF_ADDRESS, FAILURES_FORGOTTEN)
+        self._by_user = Throttle(FREE_FAILURES_OF_USER, FAILURES_FORGOTTEN, parts.clock.steady)
+        self._by_address = Throttle(FREE_FAILURES_OF_ADDRESS, FAILURES_FORGOTTEN, parts.clock.steady)
 
     async def create(self, caller: Caller, fields: Mapping[str, Any]) -> tuple[StoredToken, str]:
         """Create a token that may do no more than the caller.

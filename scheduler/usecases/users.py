@@ -27,7 +27,7 @@ class UserUseCases:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._throttle = Throttle(_FREE_FAILURES, _FAILURES_FORGOTTEN)
+        self._throttle = Throttle(_FREE_FAILURES, _FAILURES_FORGOTTEN, parts.clock.steady)
 
     async def create(self, caller: Caller, fields: Mapping[str, Any]) -> StoredUser:
         """Create a user.

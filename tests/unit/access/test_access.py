@@ -21,6 +21,7 @@ from scheduler.domain.job import STANDARD_SIZES, JobDefinition, ScheduleCursor
 from scheduler.store import accounts, execs, identity, jobs
 from scheduler.store.database import Database
 from scheduler.store.tables import metadata
+from tests.lab.clock import SettableClock
 
 ADMIN = Caller("admin", None, Role.ADMIN)
 EDITOR = Caller("ann", "team", Role.EDITOR)
@@ -147,12 +148,11 @@ async def test_a_token_file_that_is_none_is_refused_with_a_remedy(
 
 
 async def test_what_another_daemon_revoked_is_believed_for_five_seconds_at_most(
-    database: Database, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, data_dir: Path
 ):
     """Each daemon remembers for itself whom it has looked up."""
-    seconds = 1000.0
-    monkeypatch.setattr("scheduler.access.tokens.time.monotonic", lambda: seconds)
-    here, there = Tokens(database), Tokens(database)
+    clock = SettableClock()
+    here, there = Tokens(database, clock), Tokens(database, clock)
     token = (await here.ensure_admin(data_dir, CLOCK)).read_text().strip()
     for tokens in (here, there):
         assert await tokens.caller_of(token) == ADMIN
@@ -161,7 +161,7 @@ async def test_what_another_daemon_revoked_is_believed_for_five_seconds_at_most(
     with pytest.raises(UnauthorizedError):
         await here.caller_of(token)
     assert await there.caller_of(token) == ADMIN
-    seconds += 5
+    clock.stand_still(timedelta(seconds=5))
     with pytest.raises(UnauthorizedError):
         await there.caller_of(token)
 

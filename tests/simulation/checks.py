@@ -1,0 +1,326 @@
+"""What must be true of every world: after each commit, at each start of a process, and once everything is at rest."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from scheduler.domain.execution import TRANSITIONS, ExecStatus
+from scheduler.domain.stream import Stream
+from scheduler.logs.chunks import STREAM_BITS, decode
+
+#: How Timeball says in a log that output may be missing.
+GAP: Final = re.compile("missing|lost|disappeared|broke off|does not know")
+#: Seconds after an outage within which a due time may still count as missed because of it.
+SLACK: Final = 5.0
+
+
+@dataclass(slots=True)
+class Printed:
+    """What one process printed as far as its engine has it, and how it ended.
+
+    Attributes:
+        exec_id: its run.
+        streams: the bytes of each stream.
+        exit_code: None while it runs.
+    """
+
+    exec_id: str
+    streams: dict[Stream, bytearray] = field(
+        default_factory=lambda: {Stream.STDOUT: bytearray(), Stream.STDERR: bytearray()}
+    )
+    exit_code: int | None = None
+
+
+@dataclass(slots=True)
+class Outage:
+    """A time in which due times may have been missed, in seconds of the simulation."""
+
+    begin: float
+    end: float = float("inf")
+
+
+@dataclass(slots=True)
+class Witness:
+    """What the world has seen, independent of what Timeball has stored.
+
+    Attributes:
+        problems: what must not be.
+        printed: the processes of each run, in the order of their starts.
+        outages: when due times could be missed.
+        received: how often each message arrived at the receiver.
+        stops: jobs of which somebody stopped runs.
+        deleted: jobs that somebody deleted or tried to delete.
+        excuses: the kinds of faults that have happened.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    printed: dict[str, list[Printed]] = field(default_factory=dict)
+    outages: list[Outage] = field(default_factory=list)
+    received: Counter[str] = field(default_factory=Counter)
+    stops: set[int] = field(default_factory=set)
+    deleted: set[int] = field(default_factory=set)
+    excuses: set[str] = field(default_factory=set)
+
+    def wrong(self, what: str) -> None:
+        """Note a problem, once."""
+        if what not in self.problems:
+            self.problems.append(what)
+
+    def was_out(self, moment: float) -> bool:
+        """Whether a due time at a moment could be missed."""
+        return any(outage.begin - SLACK <= moment <= outage.end + SLACK for outage in self.outages)
+
+
+class Ledger:
+    """Checks after each commit that what is stored changes only as it may.
+
+    Args:
+        witness: receives the problems.
+        cpus: the capacity of the region.
+    """
+
+    def __init__(self, witness: Witness, cpus: float) -> None:
+        self._witness = witness
+        self._cpus = cpus
+        self._statuses: dict[str, ExecStatus] = {}
+        self._ended: dict[str, tuple[Any, ...]] = {}
+        self._entries: dict[tuple[int, str], tuple[Any, ...]] = {}
+
+    def look(self, connection: sqlite3.Connection) -> list[str]:
+        """Compare what is committed now with what was committed before; returns the changes of runs."""
+        changes = []
+        rows = connection.execute(
+            "SELECT id, status, exit_code, fail_reason, started_at, ended_at, dispatched_at, cpus FROM execs"
+        ).fetchall()
+        held = sum(row[7] for row in rows if row[6] is not None and row[5] is None)
+        if held > self._cpus + 1e-6:
+            self._witness.wrong(f"runs hold {held:g} of {self._cpus:g} processors")
+        for exec_id, code, *end in rows:
+            status = ExecStatus(code)
+            before = self._statuses.get(exec_id)
+            if before is None or before is not status:
+                changes.append(f"{exec_id} {status.name.lower()} {end[0]} {end[1]}")
+                if before is not None and status not in TRANSITIONS[before]:
+                    self._witness.wrong(f"run {exec_id} changed from {before.name} to {status.name}")
+                self._statuses[exec_id] = status
+            if not TRANSITIONS[status] and self._ended.setdefault(exec_id, tuple(end[:4])) != tuple(end[:4]):
+                self._witness.wrong(f"the end of run {exec_id} was changed afterwards")
+        for job_id, due_at, *entry in connection.execute(
+            "SELECT job_id, due_at, outcome, exec_id FROM occurrences"
+        ):
+            known = self._entries.setdefault((job_id, due_at), tuple(entry))
+            if known != tuple(entry):
+                self._witness.wrong(f"the outcome of job {job_id} at {due_at} was {known}, now {entry}")
+        return changes
+
+    def forget_after_power_cut(self) -> None:
+        """Take what is committed now for the first that was seen: a power cut may take back what was not synced."""
+        self._statuses.clear()
+        self._ended.clear()
+        self._entries.clear()
+
+
+def moment_of(stored: Any) -> datetime:
+    """A time as it is stored: microseconds since 1970."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(stored))
+
+
+# ---- once everything is at rest -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """All due times of a job up to a moment: `start`, and every `step` later, before `until`."""
+
+    job_id: int
+    start: datetime
+    step: timedelta
+    until: datetime
+
+    def __iter__(self) -> Iterator[datetime]:
+        moment = self.start
+        while moment < self.until:
+            yield moment
+            moment += self.step
+
+
+def check_due_times(
+    witness: Witness, connection: sqlite3.Connection, due: Due, *, policy: str, seconds_of: Any
+) -> None:
+    """Each due time has one outcome, which is true."""
+    rows = connection.execute(
+        "SELECT due_at, outcome, exec_id FROM occurrences WHERE job_id = ? ORDER BY due_at", (due.job_id,)
+    ).fetchall()
+    stored = Counter(moment_of(row[0]) for row in rows)
+    expected = set(due)
+    for moment in sorted(expected - set(stored)):
+        witness.wrong(f"job {due.job_id} has no outcome for {moment:%H:%M:%S}")
+    for moment in sorted(set(stored) - expected):
+        if moment < due.until:
+            witness.wrong(f"job {due.job_id} was not due at {moment.isoformat()}")
+    for moment, times in stored.items():
+        if times > 1:
+            witness.wrong(f"job {due.job_id} has {times} outcomes for {moment:%H:%M:%S}")
+    runs = dict(
+        connection.execute(
+            "SELECT id, scheduled_for FROM execs WHERE job_id = ? AND attempt = 1", (due.job_id,)
+        )
+    )
+    for stored_at, outcome, exec_id in rows:
+        moment = moment_of(stored_at)
+        if outcome == "ran" and runs.get(exec_id) != stored_at:
+            witness.wrong(f"job {due.job_id} ran at {moment:%H:%M:%S}, but has no such run")
+        elif outcome == "missed" and not witness.was_out(seconds_of(moment)):
+            witness.wrong(f"job {due.job_id} missed {moment:%H:%M:%S} without a reason")
+        elif outcome == "skipped" and policy != "forbid":
+            witness.wrong(f"job {due.job_id} skipped {moment:%H:%M:%S} though its runs may overlap")
+        elif outcome == "expired":
+            witness.wrong(f"job {due.job_id} let {moment:%H:%M:%S} expire")
+    doubled = connection.execute(
+        "SELECT scheduled_for, attempt, count(*) FROM execs WHERE job_id = ? AND scheduled_for IS NOT NULL "
+        "GROUP BY scheduled_for, attempt HAVING count(*) > 1",
+        (due.job_id,),
+    ).fetchall()
+    for stored_at, attempt, times in doubled:
+        witness.wrong(
+            f"job {due.job_id} has {times} runs for {moment_of(stored_at):%H:%M:%S}, attempt {attempt}"
+        )
+
+
+def check_runs(witness: Witness, connection: sqlite3.Connection) -> None:
+    """Each run has ended as its process did, which was the only one; its log has what the process printed."""
+    rows = connection.execute(
+        "SELECT id, job_id, status, exit_code, fail_reason, started_at, stop_requested_at, timeout_seconds, attempt, "
+        "max_retries FROM execs"
+    ).fetchall()
+    for row in rows:
+        _check_end(witness, *row)
+        if row[2] != "W":
+            _check_log(witness, connection, row[0], row[4])
+
+
+def _check_end(
+    witness: Witness,
+    exec_id: str,
+    job_id: int,
+    status: str,
+    exit_code: int | None,
+    reason: str | None,
+    started_at: Any,
+    stop_requested_at: Any,
+    timeout: int | None,
+    attempt: int,
+    max_retries: int,
+) -> None:
+    name = f"run {exec_id[:8]} of job {job_id}"
+    processes = witness.printed.get(exec_id, [])
+    if len(processes) > 1:
+        witness.wrong(f"{name} had {len(processes)} processes")
+    ended_with = processes[0].exit_code if processes else None
+    if attempt > max_retries + 1:
+        witness.wrong(f"{name} is attempt {attempt} of {max_retries + 1}")
+    if status in "WR":
+        witness.wrong(f"{name} has not ended")
+    elif status == "S" and ended_with != 0:
+        witness.wrong(f"{name} succeeded, but its process ended with {ended_with}")
+    elif status == "C" and stop_requested_at is None:
+        witness.wrong(f"{name} was cancelled, but nobody stopped it")
+    elif status == "F":
+        _check_failure(witness, name, reason, exit_code, ended_with, timeout=timeout)
+    if status != "F" and started_at is not None and not processes:
+        witness.wrong(f"{name} was started, but had no process")
+
+
+def _check_failure(
+    witness: Witness,
+    name: str,
+    reason: str | None,
+    exit_code: int | None,
+    ended_with: int | None,
+    *,
+    timeout: int | None,
+) -> None:
+    match reason:
+        case "exit_code":
+            known = (
+                {137, 255}
+                if ended_with == 137 and "engine_dies" in " ".join(witness.excuses)
+                else {ended_with}
+            )
+            if exit_code not in known or exit_code == 0:
+                witness.wrong(f"{name} failed with {exit_code}, but its process ended with {ended_with}")
+        case "timeout":
+            if timeout is None or ended_with is None:
+                witness.wrong(f"{name} ran into a timeout of {timeout} and ended with {ended_with}")
+        case "engine_lost":
+            if not witness.excuses & {
+                "engine_dies",
+                "engine_dies_at_start",
+                "engine_hangs",
+                "network_fails",
+                "network_cut",
+                "another daemon",
+            }:
+                witness.wrong(f"{name} was lost, but neither its engine nor the network failed")
+        case _:
+            witness.wrong(f"{name} failed with {reason}")
+
+
+def stored_output(connection: sqlite3.Connection, exec_id: str) -> dict[int, bytes]:
+    """What is stored of each stream of a run."""
+    streams: dict[int, bytearray] = {int(stream): bytearray() for stream in Stream}
+    for (data,) in connection.execute(
+        "SELECT data FROM log_chunks WHERE exec_id = ? ORDER BY seq", (exec_id,)
+    ):
+        for frame in decode(data):
+            streams[frame.kind & STREAM_BITS] += frame.data
+    return {stream: bytes(data) for stream, data in streams.items()}
+
+
+def _check_log(witness: Witness, connection: sqlite3.Connection, exec_id: str, reason: str | None) -> None:
+    stored = stored_output(connection, exec_id)
+    says_gap = GAP.search(stored[int(Stream.SYSTEM)].decode()) is not None
+    processes = witness.printed.get(exec_id, [])
+    for stream in (Stream.STDOUT, Stream.STDERR):
+        printed = bytes(processes[0].streams[stream]) if processes else b""
+        have = stored[int(stream)]
+        if have == printed:
+            continue
+        lines, known = have.splitlines(), printed.splitlines()
+        name = f"{stream.name.lower()} of run {exec_id[:8]}"
+        if len(set(lines)) != len(lines):
+            witness.wrong(f"{name} has lines twice: {have!r} of {printed!r}")
+        elif not says_gap:
+            witness.wrong(f"{name} lacks something without saying so: {have!r} of {printed!r} ({reason})")
+        elif not _is_part(lines, known):
+            witness.wrong(f"{name} has what was not printed: {have!r} of {printed!r}")
+
+
+def _is_part(lines: list[bytes], known: list[bytes]) -> bool:
+    """Whether lines are some of the known ones in their order; the first and the last may be cut."""
+    rest = iter(known)
+    return all(any(line in candidate for candidate in rest) for line in lines)
+
+
+def check_messages(witness: Witness, connection: sqlite3.Connection) -> None:
+    """Each end and start of a run with a webhook was reported at least once."""
+    for (message,) in connection.execute("SELECT id FROM deliveries WHERE status != 'delivered'"):
+        witness.wrong(f"message {message} was not delivered")
+    for (message,) in connection.execute("SELECT id FROM deliveries WHERE status = 'delivered'"):
+        if not witness.received[message]:
+            witness.wrong(f"message {message} is stored as delivered, but never arrived")
+    lacking = connection.execute(
+        "SELECT execs.id, execs.status FROM execs JOIN hooks ON hooks.job_id = execs.job_id "
+        "WHERE execs.ended_at IS NOT NULL AND execs.created_at > hooks.created_at AND NOT EXISTS "
+        "(SELECT 1 FROM deliveries WHERE deliveries.hook_id = hooks.id "
+        "AND deliveries.body LIKE '%' || execs.id || '%' AND deliveries.event = CASE execs.status "
+        "WHEN 'S' THEN 'job:succeed' WHEN 'F' THEN 'job:fail' ELSE 'job:cancel' END)"
+    ).fetchall()
+    for exec_id, status in lacking:
+        witness.wrong(f"the end ({status}) of run {exec_id[:8]} was never put into the outbox")

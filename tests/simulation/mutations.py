@@ -1,0 +1,272 @@
+"""Defects that the simulation must find: each is a change of the product's source, made while it is loaded.
+
+    python -m tests.simulation --mutation no-durable-mark --seeds 0-99
+
+A test checks that each text still occurs exactly once, so that a mutation cannot silently become none.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One planted defect.
+
+    Attributes:
+        name: a short name.
+        meaning: what is wrong, in a phrase.
+        edits: the module, the text that is there and the text that replaces it.
+    """
+
+    name: str
+    meaning: str
+    edits: tuple[tuple[str, str, str], ...]
+
+
+def _one(name: str, meaning: str, module: str, before: str, after: str) -> Mutation:
+    return Mutation(name, meaning, ((f"scheduler.{module}", before, after),))
+
+
+MUTATIONS: Final = (
+    Mutation(
+        "no-durable-mark",
+        "a start is not stored before the engine is asked, so it is asked again",
+        (
+            (
+                "scheduler.running.starting",
+                "await self._region.engine.start(handle, files, before=self._recorder.request_start)",
+                "await self._region.engine.start(handle, files)",
+            ),
+            (
+                "scheduler.running.starting",
+                "return self._recorder.exec.start_requested_at is not None or self._is_restored",
+                "return False",
+            ),
+        ),
+    ),
+    Mutation(
+        "no-unique-row",
+        "a claim does not ask whether another daemon has decided the due time",
+        (
+            (
+                "scheduler.planning.claims",
+                "if stored is None or stored.cursor != group.job.cursor:",
+                "if stored is None:",
+            ),
+            (
+                "scheduler.store.ledger",
+                "return {(job_id, due_at) for job_id, due_at in rows}",
+                "return {(entry.job_id, entry.due_at) for entry in entries if list(rows) or True}",
+            ),
+        ),
+    ),
+    _one(
+        "cursor-too-far",
+        "the stored position of a log is one line too far",
+        "logs.resume",
+        "ResumePoint(position.end, position.tail, position.head) if places is None",
+        "ResumePoint(position.end + 16 if position.end else 0) if places is None",
+    ),
+    _one(
+        "cursor-from-the-beginning",
+        "the engine's log is copied again from its beginning",
+        "logs.resume",
+        "self.has_passed = place.offset == 0",
+        "self.has_passed = True",
+    ),
+    _one(
+        "next-but-one",
+        "after a claim, the schedule continues with the due time after the next",
+        "planning.planner",
+        "following=schedule.next_after(due[-1]),",
+        "following=schedule.next_after(schedule.next_after(due[-1]) or due[-1]) if len(due) > 1 else schedule.next_after(due[-1]),",
+    ),
+    _one(
+        "answers-before-the-commit",
+        "a write is answered although its transaction failed",
+        "store.database",
+        "            write.fail(shown)",
+        "            write.succeed(None)",
+    ),
+    _one(
+        "no-capacity-check",
+        "runs are dispatched without asking whether they fit",
+        "running.dispatcher",
+        "room.fits(run)\n",
+        "True\n",
+    ),
+    _one(
+        "capacity-free-too-early",
+        "a run's capacity is released as soon as its stop was asked for",
+        "running.runner",
+        "            run.request_stop(reason)",
+        "            run.request_stop(reason)\n            self._free(run.exec)",
+    ),
+    _one(
+        "takes-from-the-living",
+        "a daemon takes over the runs of daemons that are alive",
+        "running.ownership",
+        "elif run.owner not in live and (mine := queue.adopt(connection, run, owner=me)):",
+        "elif (mine := queue.adopt(connection, run, owner=me)):",
+    ),
+    _one(
+        "never-takes-over",
+        "nobody takes over the runs of a daemon that is gone, not even itself",
+        "running.ownership",
+        "                    if at_start:\n",
+        "                    if False:\n",
+    ),
+    _one(
+        "status-without-comparison",
+        "a status is set without comparing the one before",
+        "store.execs",
+        "same = sa.and_(execs.c.id == exec_id, execs.c.status == before, condition)",
+        "same = sa.and_(execs.c.id == exec_id)",
+    ),
+    _one(
+        "last-output-forgotten",
+        "what was not stored yet is lost when a run ends",
+        "running.recording",
+        "stored_logs.insert(connection, last)",
+        "stored_logs.insert(connection, [])",
+    ),
+    _one(
+        "chunk-dropped",
+        "a chunk that the database refused is not stored again",
+        "logs.hub",
+        "capture.put_back(0.0)",
+        "capture.stored(taken[capture.exec_id][1][-1].seq)",
+    ),
+    _one(
+        "rest-unread",
+        "after an interruption, the rest of an ended container's output is not read",
+        "running.run",
+        "        await self._output.read_rest(handle)\n        await self._settle(handle, status)",
+        "        await self._settle(handle, status)",
+    ),
+    _one(
+        "retry-not-stored",
+        "a retry is offered, but not stored",
+        "running.recording",
+        "                if retry is not None:\n                    execs.insert(connection, [retry])",
+        "",
+    ),
+    _one(
+        "message-settled-unsent",
+        "a message counts as delivered whatever the receiver answers",
+        "notify.deliverer",
+        "    if outcome.delivered:\n",
+        "    if outcome.delivered or len(delivery.attempts) >= 1:\n",
+    ),
+    _one(
+        "message-never-released",
+        "what a dead daemon was delivering is never tried again",
+        "store.deliveries",
+        "deliveries.c.claimed_until <= now",
+        "deliveries.c.claimed_until <= 0",
+    ),
+    _one(
+        "orphans-of-the-living",
+        "containers of open runs are removed as orphans",
+        "running.orphans",
+        "if container.exec_id not in open_ids and not self._runner.looks_after(container.exec_id):",
+        "if not self._runner.looks_after(container.exec_id):",
+    ),
+    _one(
+        "orphans-stay",
+        "containers that were left are never removed",
+        "running.orphans",
+        "                    await region.engine.remove(container.handle)\n",
+        "",
+    ),
+    _one(
+        "asks-again-after-doubt",
+        "a start whose answer was lost is taken for one that never reached the engine",
+        "running.starting",
+        "except (EngineUnreachableError, RunGoneError):",
+        "except (EngineUnavailableError, RunGoneError):",
+    ),
+    _one(
+        "restart-of-the-engine-unseen",
+        "a container is taken for never started although the engine has died since",
+        "running.starting",
+        "is_same = was_only_asked and self._asker_is_dead and await engine.has_created(handle)",
+        "is_same = was_only_asked and self._asker_is_dead",
+    ),
+    _one(
+        "engine-clock-trusted",
+        "a timeout is measured by the engine's clock against the daemon's own",
+        "running.run",
+        "began=began)\n                status",
+        "began=began - (self._parts.clock.now() - (self.exec.started_at or self._parts.clock.now())).total_seconds())\n                status",
+    ),
+    _one(
+        "dispatch-not-exclusive",
+        "two daemons can take the same run",
+        "store.queue",
+        "sa.or_(execs.c.dispatched_at.is_(None), execs.c.owner == owner),",
+        "sa.true(),",
+    ),
+    _one(
+        "gap-unsaid",
+        "output that went with a lost connection is not reported",
+        "running.output",
+        "if self._breaks is not None and self._breaks != self._region.breaks:",
+        "if False:",
+    ),
+)
+
+
+def by_name(name: str) -> Mutation:
+    """The mutation of a name."""
+    return next(mutation for mutation in MUTATIONS if mutation.name == name)
+
+
+def source_of(module: str) -> str:
+    """A module's source as it is."""
+    return (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+
+
+def plant(mutation: Mutation) -> None:
+    """Have the modules loaded with the defect; they must not have been loaded before."""
+    loaded = [module for module, _, _ in mutation.edits if module in sys.modules]
+    if loaded:
+        msg = f"{', '.join(loaded)} is loaded already"
+        raise RuntimeError(msg)
+    sys.meta_path.insert(0, _Planter(mutation))
+
+
+class _Planter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def __init__(self, mutation: Mutation) -> None:
+        self._edits = mutation.edits
+        self._modules = {module for module, _, _ in mutation.edits}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Load the module here if it is one of those."""
+        if fullname not in self._modules:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, origin=fullname)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run its changed source."""
+        name = module.__name__
+        text = source_of(name)
+        for where, before, after in self._edits:
+            if where == name:
+                text = text.replace(before, after)
+        module.__file__ = str(ROOT / (name.replace(".", "/") + ".py"))
+        code: Any = compile(text, module.__file__, "exec")
+        exec(code, module.__dict__)

@@ -1,0 +1,179 @@
+"""One simulated world: the real daemon, as often as the plan wants it, on a simulated clock, engine, network and disk."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from scheduler.engine.types import LaunchSpec, RunState
+from tests.simulation import checks
+from tests.simulation.disk import Disk
+from tests.simulation.engine import Host, Network
+from tests.simulation.faults import Faults
+from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.machines import BEGIN, Machine, Surroundings, WallClock
+from tests.simulation.plan import FAULTS, Plan
+from tests.simulation.receiver import Receiver
+from tests.simulation.scripts import program_of
+from tests.simulation.users import Users, command_of
+
+DATABASE: Final = "timeball.db"
+INSTALLATION: Final = "simulated"
+#: Seconds that everything gets to come to rest once the faults have stopped, and between two looks.
+PATIENCE: Final = 1200.0
+LOOK: Final = 0.5
+#: Seconds within which all that was due is decided once the faults have stopped.
+CAUGHT_UP: Final = 8.0
+#: How many pieces of work for a thread last a second, before and after each takes effect.
+WORK_RATE: Final = 3000.0
+
+
+class World:
+    """The world of a plan.
+
+    Args:
+        plan: what happens.
+        folder: a folder for its files, which does not exist.
+        template: a database with all tables and nothing in them.
+
+    Attributes:
+        trace: what happened, line by line.
+        witness: what was seen, and what was wrong.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, template: Path) -> None:
+        self.plan = plan
+        self.trace: list[str] = []
+        self.witness = checks.Witness()
+        self.loop = SimulatedLoop(self._dice("order"))
+        work = self._dice("work")
+        self.loop.work_seconds = lambda: work.expovariate(WORK_RATE)
+        self.loop.after_work = self._look_at_the_database
+        folder.mkdir(parents=True)
+        shutil.copyfile(template, folder / DATABASE)
+        self.disk = Disk(folder / DATABASE, self._dice("disk"))
+        self._ledger = checks.Ledger(self.witness, plan.cpus)
+        self._host = Host(
+            plan.behaviour,
+            installation=INSTALLATION,
+            source=self._dice("engine"),
+            clock=WallClock(self.loop, plan.skew_of(0)).now,
+            cpus=plan.cpus,
+        )
+        self._host.on_start = self._process_starts
+        around = Surroundings(
+            self.loop,
+            self.disk,
+            self._host,
+            Receiver(self._dice("receiver"), self.witness, self.note),
+            self.witness,
+            self.note,
+        )
+        self.machines = [
+            Machine(
+                index,
+                folder / f"daemon-{index}",
+                WallClock(self.loop, plan.skew_of(index + 1)),
+                Network(self._dice(f"network {index}"), slow=plan.slow),
+                around,
+            )
+            for index in range(plan.daemons)
+        ]
+        self._users = Users(self.machines, self.disk, plan.jobs, self.note)
+        self._faults = Faults(self.machines, around, self._ledger)
+        self.loop.before_step = self._faults.count_down
+
+    def _dice(self, name: str) -> random.Random:
+        return random.Random(f"{self.plan.seed} {name}")  # noqa: S311 - draws a test
+
+    def note(self, what: str) -> None:
+        """Write a line of the trace."""
+        self.trace.append(f"{self.loop.time():.6f} {what}")
+
+    def machine_of(self, process: Process) -> Machine:
+        """The machine on which a process runs."""
+        return next((one for one in self.machines if one.process is process), self.machines[0])
+
+    async def live(self) -> None:
+        """From the beginning to the end."""
+        for machine in self.machines:
+            machine.boot()
+        for index, job in enumerate(self.plan.jobs):
+            self._host.programs[tuple(command_of(index))] = program_of(job.script, self.witness, self.note)
+            await self._users.create(index, job)
+        for one in self.plan.happenings:
+            await asyncio.sleep(max(0.0, one.at - self.loop.time()))
+            self.note(f"{one.kind} {one.options}")
+            await getattr(self._faults if one.kind in FAULTS else self._users, one.kind)(**one.options)
+        await asyncio.sleep(max(0.0, self.plan.length - self.loop.time()))
+        self._faults.stop()
+        while not self._faults.are_over:
+            await asyncio.sleep(LOOK)
+        self.note("the faults have stopped")
+        await asyncio.sleep(CAUGHT_UP)
+        self._check_due_times()
+        await self._users.switch_all_off()
+        await self._come_to_rest()
+        self._check_the_rest()
+        for machine in self.machines:
+            await machine.stop()
+        self.note("the end")
+
+    async def _come_to_rest(self) -> None:
+        """Wait until no run is open, no message is waiting and no container is left."""
+        deadline = self.loop.time() + PATIENCE
+        while self.loop.time() < deadline:
+            waiting = self.disk.observer.execute(
+                "SELECT (SELECT count(*) FROM execs WHERE ended_at IS NULL) "
+                "+ (SELECT count(*) FROM deliveries WHERE ended_at IS NULL)"
+            ).fetchone()[0]
+            if not waiting and not self._host.containers and not self._host.going:
+                return
+            await asyncio.sleep(LOOK)
+        self.note("nothing comes to rest")
+
+    # ---- checks ---------------------------------------------------------------------------------------------
+
+    def _look_at_the_database(self) -> None:
+        if self.disk.has_changed():
+            for change in self._ledger.look(self.disk.observer):
+                self.note(f"run {change}")
+
+    def _process_starts(self, spec: LaunchSpec) -> None:
+        self.note(f"process of {spec.exec_id}")
+        containers = self._host.containers.values()
+        used = sum(one.spec.cpus for one in containers if one.status.state is RunState.RUNNING)
+        if used > self.plan.cpus + 1e-6:
+            self.witness.wrong(f"processes use {used:g} of {self.plan.cpus:g} processors")
+
+    def _check_due_times(self) -> None:
+        """The ledger has all due times before the next one of each job, which lies ahead."""
+        clock = self.machines[0].clock
+        for index, job_id in self._users.jobs.items():
+            job = self.plan.jobs[index]
+            if job.step is None or not job.is_fixed:
+                continue
+            row = self.disk.observer.execute(
+                "SELECT next_due_at, schedule_mode FROM jobs WHERE id = ?", (job_id,)
+            ).fetchone()
+            following = checks.moment_of(row[0])
+            if following < clock.now() - timedelta(seconds=2):
+                self.witness.wrong(f"job {job_id} has been due since {following:%H:%M:%S}, undecided")
+            start = datetime.fromisoformat(row[1].split("/")[1].replace("Z", "+00:00"))
+            checks.check_due_times(
+                self.witness,
+                self.disk.observer,
+                checks.Due(job_id, start, timedelta(seconds=job.step), following),
+                policy=job.fields.get("concurrency_policy", "allow"),
+                seconds_of=lambda moment: (moment - BEGIN).total_seconds() - clock.offset,
+            )
+
+    def _check_the_rest(self) -> None:
+        checks.check_runs(self.witness, self.disk.observer)
+        checks.check_messages(self.witness, self.disk.observer)
+        for container in self._host.containers.values():
+            self.witness.wrong(f"container {container.handle.name} is left")
