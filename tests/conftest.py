@@ -24,6 +24,7 @@ from tests.lab.engine import (
     why_no_engine,
     why_no_registry,
 )
+from tests.lab.killing import dice
 from tests.lab.loop_time import loop_time
 from tests.lab.nursery import nursery
 from tests.lab.postgresql import postgresql, postgresql_url, private_postgresql, why_no_postgresql
@@ -31,6 +32,7 @@ from tests.lab.private_engines import private_engine, small_engine
 
 __all__ = [
     "busybox_image",
+    "dice",
     "engine_client",
     "engine_url",
     "installation",

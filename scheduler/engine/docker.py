@@ -25,6 +25,7 @@ from scheduler.engine.docker_containers import create_container
 from scheduler.engine.docker_dialect import DockerDialect
 from scheduler.engine.docker_images import ensure_image
 from scheduler.engine.docker_memory import MemoryDeaths
+from scheduler.engine.docker_restarts import EngineStarts
 from scheduler.engine.docker_secret_files import (
     LABEL_HOLDER,
     holder_names,
@@ -95,6 +96,7 @@ class DockerEngine:
         self._installation = installation
         self._require_limits = require_limits
         self._memory_deaths = MemoryDeaths(self._api)
+        self._starts = EngineStarts()
 
     async def ping(self) -> None:
         """Return when the engine has answered."""
@@ -156,6 +158,7 @@ class DockerEngine:
         name, profile, dialect = container_name(spec.exec_id), await self.profile(), await self._dialect()
         if (reason := refusal_of(profile, require_limits=self._require_limits)) is not None:
             raise LaunchError(f"no run can be started on this engine: {reason}")
+        is_told = dialect.tells_restarts and not profile.has_live_restore
         try:
             if not dialect.checks_specs:
                 spec = await self._adapted(spec, dialect)
@@ -167,6 +170,7 @@ class DockerEngine:
                     self._installation,
                     log_driver=str(profile.log_driver),
                     dialect=dialect,
+                    engine_start=self._starts.present(client, is_told=is_told),
                 )
             )
         except EngineRefusedError as error:
@@ -204,15 +208,11 @@ class DockerEngine:
     async def has_created(self, handle: Handle) -> bool:
         """Whether the engine has certainly not been restarted since it created the container.
 
-        It remembers its last 256 events, and only until it ends: the container's creation is one of them.
+        With Podman, nothing shows it.
         """
-        if not (await self._dialect()).forgets_events:
+        if not (await self._dialect()).tells_restarts:
             return False
-        filters = {"type": ["container"], "event": ["create"], "container": [handle.engine_id]}
-        until = int((await self.now()).timestamp()) + 1  # of the engine's clock; it then ends the answer
-        found: bool = await self._quick(
-            lambda client: any(client.events(since=1, until=until, filters=filters, decode=True))
-        )
+        found: bool = await self._quick(lambda client: self._starts.has_created(client, handle.engine_id))
         return found
 
     async def attach(self, handle: Handle) -> FrameStream:

@@ -8,6 +8,7 @@ from docker.api.client import APIClient
 from docker.types import LogConfig, Mount, Ulimit
 
 from scheduler.engine.docker_dialect import DockerDialect
+from scheduler.engine.docker_restarts import LABEL_ENGINE_START
 from scheduler.engine.docker_secret_files import LABEL_DIRECTORIES, make_volumes, secret_mounts
 from scheduler.engine.types import LABEL_EXEC, LABEL_INSTALLATION, LABEL_JOB, LaunchSpec
 
@@ -36,8 +37,19 @@ def create_container(
     *,
     log_driver: str,
     dialect: DockerDialect,
+    engine_start: str,
 ) -> dict[str, Any]:
-    """Create a container; returns the engine's answer."""
+    """Create a container; returns the engine's answer.
+
+    Args:
+        client: the engine.
+        name: the container's name.
+        spec: the container.
+        installation: the id of this Timeball installation.
+        log_driver: the driver that keeps its output.
+        dialect: how the engine speaks the API.
+        engine_start: what stands for the engine's present start; empty if nothing does.
+    """
     named_for = None if dialect.makes_volumes_in_memory else name
     if named_for is not None:
         make_volumes(client, name, len(spec.secret_directories))
@@ -46,6 +58,8 @@ def create_container(
         LABEL_EXEC: spec.exec_id,
         LABEL_JOB: str(spec.job_id),
         LABEL_INSTALLATION: installation,
+        # Always, so that no label of the image takes its place.
+        LABEL_ENGINE_START: engine_start,
     }
     if spec.secret_directories:
         labels[LABEL_DIRECTORIES] = str(len(spec.secret_directories))

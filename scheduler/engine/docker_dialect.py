@@ -14,7 +14,7 @@ class DockerDialect:
     """Docker Engine.
 
     Attributes:
-        forgets_events: whether the engine remembers events only until it is restarted.
+        tells_restarts: whether it can be found out that the engine was not restarted since it created a container.
         checks_specs: whether the engine itself refuses specs that it cannot run when a container is created.
         only_reads_at_attach: whether attaching to a container changes nothing about it.
         makes_volumes_in_memory: whether a container's anonymous volumes can be in memory.
@@ -22,7 +22,7 @@ class DockerDialect:
         removes_at_once: whether a forced removal of a running container does not wait for a grace period.
     """
 
-    forgets_events = True
+    tells_restarts = True
     checks_specs = True
     only_reads_at_attach = True
     makes_volumes_in_memory = True

@@ -50,7 +50,7 @@ def answers(version: Mapping[str, Any]) -> bool:
 class PodmanDialect(DockerDialect):
     """Podman."""
 
-    forgets_events = False
+    tells_restarts = False
     checks_specs = False
     only_reads_at_attach = False
     makes_volumes_in_memory = False

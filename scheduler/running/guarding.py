@@ -1,7 +1,8 @@
 """Protects a region's engine: counts and times every call, and never lets callers wait for a dead engine.
 
 A call that the circuit does not let through fails immediately; calls that are waiting when it opens are given up.
-Their effect must be checked afterwards, as after any other `EngineUnavailableError`.
+Their effect must be checked afterwards, as after any other `EngineUnavailableError`. A start is given up a little
+later, as the doubt about it costs a run: one that does not reach the engine says so by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Final
 
 from scheduler.domain.job import PullPolicy
 from scheduler.domain.registry import Login
@@ -38,6 +40,9 @@ OK, REFUSED, TROUBLED, TIMEOUT, UNREACHABLE, GIVEN_UP, NOT_MADE = (
     "circuit_open",
 )
 
+#: Seconds for a start that is waiting when the circuit opens: a refused connection is reported within milliseconds.
+START_GRACE: Final = 2.0
+
 
 class GuardedEngine:
     """An engine behind a circuit breaker.
@@ -64,13 +69,14 @@ class GuardedEngine:
         self._circuit = circuit
         self._on_open = on_open
         self._probing = probing
-        self._waiting: dict[asyncio.Timeout, None] = {}  # in the order in which they began
+        # In the order in which they began, with the seconds that each still has when it is given up.
+        self._waiting: dict[asyncio.Timeout, float] = {}
 
     def give_up(self) -> None:
         """Give up every call that is still waiting for its answer."""
         now = asyncio.get_running_loop().time()
-        for scope in self._waiting:
-            scope.reschedule(now)
+        for scope, grace in self._waiting.items():
+            scope.reschedule(now + grace)
         self._waiting.clear()
 
     # ---- the engine's calls ------------------------------------------------------------------------------
@@ -135,7 +141,7 @@ class GuardedEngine:
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Like `Engine.start`."""
-        async with self._call("start"):
+        async with self._call("start", grace=START_GRACE):
             await self._engine.start(handle, files, before=before)
 
     async def inspect(self, handle: Handle) -> RunStatus:
@@ -182,7 +188,7 @@ class GuardedEngine:
     # ---- around each call --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _call(self, name: str) -> AsyncIterator[None]:
+    async def _call(self, name: str, *, grace: float = 0.0) -> AsyncIterator[None]:
         """Let one call through, or reject it, and record its outcome."""
         if not (self._circuit.lets_through or self._probing):
             self._count(name, NOT_MADE)
@@ -191,7 +197,7 @@ class GuardedEngine:
         began, outcome = loop.time(), GIVEN_UP
         try:
             async with asyncio.timeout(None) as scope:
-                self._waiting[scope] = None
+                self._waiting[scope] = grace
                 try:
                     yield
                 finally:

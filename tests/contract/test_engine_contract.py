@@ -314,6 +314,15 @@ async def test_creating_twice_finds_the_first(scene: Scene) -> None:
     assert await scene.engine.find(spec.exec_id) is None
 
 
+async def test_an_engine_that_goes_on_says_so_of_what_it_has_created(scene: Scene) -> None:
+    """Not of a container that is gone; Podman never does."""
+    handle = await scene.engine.create(scene.spec(EXITS_3))
+    says_so = (await scene.engine.profile()).product is Product.DOCKER
+    assert await scene.engine.has_created(handle) is says_so
+    await scene.engine.remove(handle)
+    assert not await scene.engine.has_created(handle)
+
+
 @pytest.mark.promise("created-once")
 async def test_starting_a_running_container_changes_nothing(scene: Scene) -> None:
     """The second start finds it running."""

@@ -68,11 +68,13 @@ def sshd(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 @pytest.mark.promise("far")
 @pytest.mark.engine
 async def test_an_engine_behind_ssh_is_like_a_local_one(
-    sshd: tuple[str, Path], busybox_image: str, installation: str
+    sshd: tuple[str, Path], engine_url: str, busybox_image: str, installation: str
 ) -> None:
     """Runs come through whole; when ssh dies, the next call connects again and the container has gone on."""
     url, config = sshd
-    engine = DockerEngine(url, installation=installation, ssh_config=config)
+    socket_path = engine_url.removeprefix("unix://")
+    assert socket_path.startswith("/"), "this needs an engine with a socket"
+    engine = DockerEngine(f"{url}{socket_path}", installation=installation, ssh_config=config)
     scene = Scene(engine, busybox_image)
     frames, status, handle = await scene.run(scene.spec(EXITS_3))
     assert text_of(frames, Stream.STDOUT) == b"out\n"

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.process.faults import Point
 from tests.integration.conftest import MakeTimeball
 from tests.lab.engine import connect
 from tests.lab.private_engine import PrivateEngine
+from tests.lab.private_podman import PrivatePodman
 from tests.lab.timeball import PATIENCE, Timeball, script, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -106,3 +108,26 @@ async def test_an_engine_killed_right_after_a_start_neither_doubles_nor_loses_a_
             return not client.containers(all=True)
 
     await until(none_left, seconds=120)
+
+
+async def test_a_daemon_killed_right_before_it_asks_for_a_start_has_it_made_afterwards_however_busy_the_engine_is(
+    private_engine: PrivateEngine, make_timeball: MakeTimeball, busybox_image: str
+) -> None:
+    """The engine has forgotten by then that it created the container, and yet shows that it was not restarted."""
+    if isinstance(private_engine, PrivatePodman):
+        pytest.skip("Podman does not show whether it was restarted")
+    timeball = await make_timeball(engine=private_engine.url)
+    await timeball.terminate()
+    await timeball.start(fault=Point.START_REQUESTED.value)
+    job = await timeball.create("echo here")
+    run = await timeball.trigger(job)
+    await timeball.until_dead()
+    with connect(private_engine.url) as client:
+        other = client.create_container(busybox_image, ["true"])["Id"]
+        await asyncio.to_thread(private_engine.forget_events, other)
+        client.remove_container(other)
+    await timeball.start()
+
+    ended = await timeball.until_ended(job, run)
+    assert (ended["status"], ended["fail_reason"], ended["error"]) == ("S", None, None)
+    assert await timeball.lines(job, run) == ["here"]

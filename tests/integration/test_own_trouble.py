@@ -96,6 +96,7 @@ async def _survives(
     other = await timeball.trigger(long)
     run = await timeball.trigger(job)
     await timeball.until_printed(job, run, "ready")
+    await timeball.until_status(job, run, "R")  # it may print before its start is recorded
     await timeball.until_decided(ticking)
     told = timeball.log_file.stat().st_size
 

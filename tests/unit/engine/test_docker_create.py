@@ -33,6 +33,10 @@ class Client:
         """Any will do."""
         return {}
 
+    def inspect_network(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """It tells nothing."""
+        return {}
+
     def create_container(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Refuse it."""
         raise EngineRefusedError(409, 'Conflict. The container name "/timeball-one" is already in use')

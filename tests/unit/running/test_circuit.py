@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from scheduler.engine.errors import EngineTimeoutError, EngineTroubledError, EngineUnavailableError
+from scheduler.domain.secret_files import SecretFile
+from scheduler.engine.errors import (
+    EngineTimeoutError,
+    EngineTroubledError,
+    EngineUnavailableError,
+    EngineUnreachableError,
+)
 from scheduler.engine.types import Handle, RunStatus
 from scheduler.process.metrics import REGISTRY
 from scheduler.running.circuit import Circuit, CircuitState
-from scheduler.running.guarding import GuardedEngine
+from scheduler.running.guarding import START_GRACE, GuardedEngine
 from tests.lab.fake_engine import FakeEngine
+from tests.lab.loop_time import LoopTime
 
 
 def _closed() -> Circuit:
@@ -151,3 +159,51 @@ async def test_calls_that_wait_when_it_opens_are_given_up() -> None:
     for task in waiting:
         with pytest.raises(EngineUnavailableError, match="it hangs"):
             await task
+
+
+class _HangingStart(FakeEngine):
+    """Its start is asked for at once, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = asyncio.Event()
+
+    async def start(
+        self,
+        handle: Handle,
+        files: Sequence[SecretFile] = (),
+        *,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Wait, and do not reach it."""
+        del handle, files, before
+        await self.refused.wait()
+        raise EngineUnreachableError("connection refused")
+
+
+async def test_a_start_that_waits_when_it_opens_can_still_say_that_it_did_not_reach_the_engine() -> None:
+    """If it was given up at once, nobody would know whether the process ran."""
+    engine, circuit = _HangingStart(), _closed()
+    guarded = GuardedEngine(engine, "refusing", circuit)
+    starting = asyncio.create_task(guarded.start(HANDLE))
+    await asyncio.sleep(0)
+    circuit.open(0.0, "its events broke off")
+    guarded.give_up()
+    await asyncio.sleep(0)
+    engine.refused.set()
+    with pytest.raises(EngineUnreachableError, match="connection refused"):
+        await starting
+
+
+async def test_a_start_that_goes_on_waiting_is_given_up(loop_time: LoopTime) -> None:
+    """A little later than other calls."""
+    circuit = _closed()
+    guarded = GuardedEngine(_HangingStart(), "hanging", circuit)
+    starting = asyncio.create_task(guarded.start(HANDLE))
+    await asyncio.sleep(0)
+    circuit.open(0.0, "it hangs")
+    guarded.give_up()
+    loop_time.let_pass(START_GRACE)
+    with pytest.raises(EngineUnavailableError, match="it hangs") as raised:
+        await starting
+    assert not isinstance(raised.value, EngineUnreachableError)
