@@ -174,7 +174,7 @@ OPERATIONS: Final = {"trigger": 5, "stop": 2, "change": 2, "switch": 1, "delete"
 
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
-    dice = random.Random(f"plan {seed}")  # noqa: S311 - draws a test
+    dice = random.Random(f"plan {seed}")
     jobs = tuple(_draw_job(dice) for _ in range(dice.randint(1, 4)))
     daemons = dice.choice((1, 1, 1, 1, 2, 2, 3))
     happenings = [_draw_operation(dice, jobs) for _ in range(dice.randint(0, 5))]
