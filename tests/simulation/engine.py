@@ -283,11 +283,10 @@ class Host(FakeEngine):
         if self.is_up:
             super()._tell(container, kind, exit_code)
 
-    async def end(self) -> None:
+    def end_all(self) -> None:
         """End every process."""
         for task in [*self.going.values(), *self._forgotten.values()]:
             task.cancel()
-        await super().close()
 
 
 @dataclass(slots=True, eq=False)

@@ -27,11 +27,15 @@ class Mutation:
         name: a short name.
         meaning: what is wrong, in a phrase.
         edits: the module, the text that is there and the text that replaces it.
+        found_at: a seed that is known to find it.
+        is_tried_always: whether the usual tests plant it, too.
     """
 
     name: str
     meaning: str
     edits: tuple[tuple[str, str, str], ...]
+    found_at: int = 0
+    is_tried_always: bool = False
 
 
 def _one(name: str, meaning: str, module: str, before: str, after: str) -> Mutation:
