@@ -169,7 +169,7 @@ FAULTS: Final = {
     "receiver_fails": 2,
 }
 #: Operations of users.
-OPERATIONS: Final = {"trigger": 5, "stop": 2, "change": 2, "switch": 1, "delete": 1}
+OPERATIONS: Final = {"trigger": 4, "rush": 2, "stop": 2, "change": 2, "switch": 1, "delete": 1}
 
 
 def draw(seed: int) -> Plan:

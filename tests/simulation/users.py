@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -31,6 +32,7 @@ class Users:
         machines: whose daemons they ask.
         disk: where they see what is stored.
         plans: the jobs of the plan.
+        source: decides whom they ask.
         note: writes a line of the trace.
 
     Attributes:
@@ -38,20 +40,33 @@ class Users:
     """
 
     def __init__(
-        self, machines: Sequence[Machine], disk: Disk, plans: Sequence[JobPlan], note: Callable[[str], None]
+        self,
+        machines: Sequence[Machine],
+        disk: Disk,
+        plans: Sequence[JobPlan],
+        source: random.Random,
+        note: Callable[[str], None],
     ) -> None:
         self.jobs: dict[int, int] = {}
         self._machines = machines
         self._disk = disk
         self._plans = plans
+        self._source = source
         self._note = note
 
-    async def ask(self, call: Callable[[Service], Awaitable[Any]]) -> Any:
-        """The answer to a question; None if it was refused, or nobody answered."""
+    async def ask(self, call: Callable[[Service], Awaitable[Any]], *, first: Machine | None = None) -> Any:
+        """The answer to a question; None if it was refused, or nobody answered.
+
+        Args:
+            call: the question.
+            first: the machine that is asked first, if its daemon answers; else it is drawn.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE
         while loop.time() < deadline:
-            machine = next((one for one in self._machines if one.is_running), None)
+            running = [one for one in self._machines if one.is_running]
+            machine = first if first in running else self._source.choice(running) if running else None
+            first = None
             if machine is not None and machine.process is not None and machine.service is not None:
                 answer = spawn(machine.process, _answer(call, machine.service))
                 done, _ = await asyncio.wait((answer,), timeout=ANSWER)
@@ -97,6 +112,13 @@ class Users:
         """Somebody triggers a run."""
         if (job_id := self.jobs.get(job)) is not None:
             spawn(WORLD, self.ask(lambda service: service.execs.trigger(ADMIN, str(job_id))))
+
+    async def rush(self, job: int) -> None:
+        """Several people trigger runs on every daemon at once."""
+        if (job_id := self.jobs.get(job)) is not None:
+            for machine in (*self._machines, *self._machines):
+                asked = self.ask(lambda service: service.execs.trigger(ADMIN, str(job_id)), first=machine)
+                spawn(WORLD, asked)
 
     async def stop(self, job: int) -> None:
         """Somebody stops the job's latest open run."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from scheduler.domain.job import ONE_AT_A_TIME
 from scheduler.engine.types import LaunchSpec, RunState
 from tests.simulation import checks
 from tests.simulation.disk import Disk
@@ -83,7 +84,7 @@ class World:
             )
             for index in range(plan.daemons)
         ]
-        self._users = Users(self.machines, self.disk, plan.jobs, self.note)
+        self._users = Users(self.machines, self.disk, plan.jobs, self._dice("users"), self.note)
         self._faults = Faults(self.machines, around, self._ledger)
         self.loop.before_step = self._faults.count_down
 
@@ -145,10 +146,14 @@ class World:
 
     def _process_starts(self, spec: LaunchSpec) -> None:
         self.note(f"process of {spec.exec_id}")
-        containers = self._host.containers.values()
-        used = sum(one.spec.cpus for one in containers if one.status.state is RunState.RUNNING)
+        running = [one.spec for one in self._host.containers.values() if one.status.state is RunState.RUNNING]
+        used = sum(one.cpus for one in running)
         if used > self.plan.cpus + 1e-6:
             self.witness.wrong(f"processes use {used:g} of {self.plan.cpus:g} processors")
+        index = next((key for key, job_id in self._users.jobs.items() if job_id == spec.job_id), None)
+        policy = None if index is None else self.plan.jobs[index].fields.get("concurrency_policy")
+        if policy in ONE_AT_A_TIME and sum(one.job_id == spec.job_id for one in running) > 1:
+            self.witness.wrong(f"job {spec.job_id} has two processes, though its policy is {policy}")
 
     def _check_due_times(self) -> None:
         """The ledger has all due times before the next one of each job, which lies ahead."""
