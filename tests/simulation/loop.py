@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 #: The longest duration of one step in seconds.
 STEP: Final = 20e-6
+#: Seconds in which steps are counted, to notice what never rests.
+WINDOW: Final = 2.0
 _numbers = count()
 
 
@@ -116,6 +118,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         before_step: called before each step with the process that makes it; the process may be dead afterwards.
         work_seconds: draws how long a piece of work for a thread takes before and after it has its effect.
         errors: what nobody handled.
+        busiest: the most steps within `WINDOW` seconds.
     """
 
     def __init__(self, source: random.Random) -> None:
@@ -127,6 +130,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._is_running = False
         self._closed = False
         self._steps = 0
+        self._window, self._in_window = 0, 0
+        self.busiest = 0
         self.after_work: Callable[[], None] = lambda: None
         self.before_step: Callable[[Process], None] = lambda _: None
         self.work_seconds: Callable[[], float] = lambda: self._source.expovariate(4000.0)
@@ -187,11 +192,19 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         handle = process.ready.popleft()
         if handle._cancelled:
             return
-        self._steps += 1
+        self._count()
         self.before_step(process)
         self._time += self._source.random() * STEP
         if process.is_alive:
             handle._run()
+
+    def _count(self) -> None:
+        self._steps += 1
+        window = int(self._time / WINDOW)
+        if window != self._window:
+            self._window, self._in_window = window, 0
+        self._in_window += 1
+        self.busiest = max(self.busiest, self._in_window)
 
     def _make_ready(self, handle: asyncio.Handle) -> None:
         if handle._cancelled:

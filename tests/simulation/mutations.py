@@ -223,6 +223,13 @@ MUTATIONS: Final = (
         "sa.true(),",
     ),
     _one(
+        "asks-without-pause",
+        "a daemon whose lease has expired tries to take runs again and again, without a pause",
+        "running.dispatcher",
+        '                raise UnavailableError("The lease of this daemon has expired")',
+        "                return {}, queue.held_by_others(connection, self._instance)",
+    ),
+    _one(
         "gap-unsaid",
         "output that went with a lost connection is not reported",
         "running.output",

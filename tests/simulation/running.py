@@ -47,6 +47,7 @@ class Report:
         runs: how many runs there were.
         steps: how many steps were made.
         seconds: how long it took in the simulation.
+        busiest: the most steps within two seconds.
     """
 
     problems: list[str]
@@ -54,6 +55,7 @@ class Report:
     runs: int = 0
     steps: int = 0
     seconds: float = 0.0
+    busiest: int = 0
 
 
 def make_template(folder: Path) -> Path:
@@ -142,6 +144,7 @@ def _simulate(plan: Plan, folder: Path, template: Path) -> Report:
         len(world.witness.printed),
         world.loop.steps,
         world.loop.time(),
+        world.loop.busiest,
     )
 
 

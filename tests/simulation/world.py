@@ -15,7 +15,7 @@ from tests.simulation import checks
 from tests.simulation.disk import Disk
 from tests.simulation.engine import Host, Network
 from tests.simulation.faults import Faults
-from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.loop import WINDOW, Process, SimulatedLoop
 from tests.simulation.machines import BEGIN, Machine, Surroundings, WallClock
 from tests.simulation.plan import FAULTS, Plan
 from tests.simulation.receiver import Receiver
@@ -31,6 +31,8 @@ LOOK: Final = 0.5
 CAUGHT_UP: Final = 8.0
 #: How many pieces of work for a thread last a second, before and after each takes effect.
 WORK_RATE: Final = 3000.0
+#: More steps than any burst of this size needs within `WINDOW` seconds (1,400 were seen).
+MOST_STEPS: Final = 5_000
 
 
 class World:
@@ -120,6 +122,8 @@ class World:
         await self._users.switch_all_off()
         await self._come_to_rest()
         self._check_the_rest()
+        if self.loop.busiest > MOST_STEPS:
+            self.witness.wrong(f"something never rests: {self.loop.busiest} steps within {WINDOW:g} s")
         for machine in self.machines:
             await machine.stop()
         self.note("the end")
