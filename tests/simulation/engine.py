@@ -182,6 +182,8 @@ class Host(FakeEngine):
                 self._forget(key, container)
             else:
                 container.exits_with = UNKNOWN_CODE if self._source.random() < 0.3 else KILLED
+                if self._source.random() < 0.3:  # what it had not written to its log yet
+                    del container.frames[-self._source.randint(1, 2) :]
                 assert container.task is not None
                 container.task.cancel()
 

@@ -178,6 +178,14 @@ class Faults:
 
         self._later(seconds, work)
 
+    async def database_hangs(self, seconds: float) -> None:
+        """No transaction begins for a while; those that were asked for take effect later."""
+        loop = self._around.loop
+        outage = Outage(loop.time(), loop.time() + seconds)
+        self._around.witness.outages.append(outage)
+        loop.blocked_until = outage.end
+        self._later(seconds, lambda: None)
+
     async def receiver_fails(self, how: str, seconds: float) -> None:
         """The receiver of webhooks fails."""
         self._around.receiver.fails = how

@@ -166,6 +166,7 @@ FAULTS: Final = {
     "network_cut": 2,
     "events_fail": 2,
     "database_fails": 3,
+    "database_hangs": 2,
     "receiver_fails": 2,
 }
 #: Operations of users.
@@ -175,7 +176,7 @@ OPERATIONS: Final = {"trigger": 4, "rush": 2, "stop": 2, "change": 2, "switch": 
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
     dice = random.Random(f"plan {seed}")
-    jobs = tuple(_draw_job(dice) for _ in range(dice.randint(1, 4)))
+    jobs = tuple(_draw_job(dice) for _ in range(dice.randint(1, 3)))
     daemons = dice.choice((1, 1, 1, 2, 2, 3))
     happenings = [_draw_operation(dice, jobs) for _ in range(dice.randint(0, 5))]
     happenings += [_draw_fault(dice, daemons) for _ in range(dice.choice((0, 1, 2, 3, 4, 6)))]
