@@ -23,6 +23,8 @@ from scheduler.secrets.masking import Masks
 DRAIN_LIMIT = 10.0
 #: Seconds in which the event of an end may still arrive after the end of the stream.
 END_LIMIT = 1.0
+#: Exit codes of containers that an engine kills when it starts, and of those whose end it does not know.
+KILLED_BY_ENGINE = (137, 255)
 #: Attempts to read the rest of an ended container's output if the engine answers with errors.
 REFUSALS = 5
 
@@ -48,6 +50,7 @@ class RunOutput:
         self._region = region
         self._clock = clock
         self._breaks: int | None = None  # the count of lost connections when the output began to be read
+        self._is_adopted = False  # whether an earlier process began to read it
         self._refusals = 0  # the number of errors when reading the rest of the output
 
     def begin(self) -> None:
@@ -86,7 +89,18 @@ class RunOutput:
             self.capture.system(
                 "The connection to the engine was lost; output from that time may be missing here."
             )
+        self._is_adopted = self._is_adopted or self._breaks is None
         self._breaks = self._region.breaks
+
+    async def note_death(self, handle: Handle, status: RunStatus) -> None:
+        """Note in the log that output may be missing because the engine died while no daemon was watching."""
+        was_killed = status.exit_code in KILLED_BY_ENGINE and not status.oom_killed
+        if self._is_adopted and was_killed and not await self._region.engine.has_created(handle):
+            self.capture.end_output()
+            self.capture.system(
+                "The container was killed while no daemon was watching it. If its engine was restarted at that time, "
+                "the last output is missing here."
+            )
 
     async def read_log(self, handle: Handle, *, follow: bool) -> None:
         """Store what the engine's own log has beyond the stored output."""

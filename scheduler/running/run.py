@@ -292,6 +292,7 @@ class Run:
                 await cancel(reading)
         # Following may have stopped early (a rotated log, a lost connection); what is available now is everything.
         await self._output.read_rest(handle)
+        await self._output.note_death(handle, status)
         await self._settle(handle, status)
 
     async def _watch(

@@ -102,18 +102,33 @@ class Faults:
         if (thaw := self._machines[daemon].freeze()) is not None:
             self._later(seconds, thaw)
 
-    async def cut_power(self, seconds: float) -> None:
-        """The power of the daemons and their database fails; what was not synced may be lost."""
+    async def cut_power(self, engine: bool, seconds: float) -> None:
+        """The power of the daemons and their database fails, and of the engine if it is on the same machine.
+
+        What was not synced may be lost.
+        """
+        if engine:
+            await self.engine_dies(seconds)
         for machine in self._machines:
             self._crash(machine, seconds)
         self._around.disk.cut_power()
         self._ledger.forget_after_power_cut()
 
-    async def set_clock(self, daemon: int, by: float, seconds: float) -> None:  # noqa: ARG002
-        """The clocks of all daemons are set."""
-        for machine in self._machines:
-            machine.clock.offset += by
+    async def set_clock(self, daemon: int, alone: bool, by: float, seconds: float) -> None:
+        """The clock of a machine is set, and that of the others, too, or only later."""
         self._around.witness.outages.append(Outage(float("-inf")))
+        self._leave_alone()
+        others = [machine for machine in self._machines if machine.index != daemon]
+
+        def set_others() -> None:
+            for machine in others:
+                machine.clock.offset += by
+
+        self._machines[daemon].clock.offset += by
+        if alone:
+            self._later(seconds, set_others)
+        else:
+            set_others()
 
     # ---- the engine and the way to it ---------------------------------------------------------------------
 

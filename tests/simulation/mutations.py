@@ -156,8 +156,8 @@ MUTATIONS: Final = (
         "rest-unread",
         "after an interruption, the rest of an ended container's output is not read",
         "running.run",
-        "        await self._output.read_rest(handle)\n        await self._settle(handle, status)",
-        "        await self._settle(handle, status)",
+        "        await self._output.read_rest(handle)\n        await self._output.note_death(handle, status)",
+        "        await self._output.note_death(handle, status)",
     ),
     _one(
         "retry-not-stored",

@@ -238,7 +238,10 @@ def _draw_fault(dice: random.Random, daemons: int) -> Happening:
         case "crash_soon":
             options["steps"] = dice.randrange(1, 400)
         case "set_clock":
-            options["by"] = dice.choice((-3600.0, -40.0, -5.0, 5.0, 40.0, 3600.0))
+            options["by"] = dice.choice((-3600.0, -40.0, -5.0, 5.0, 40.0, 600.0))
+            options["alone"] = dice.random() < 0.5
+        case "cut_power":
+            options["engine"] = dice.random() < 0.5
         case "engine_dies_at_start":
             options["start"] = dice.randint(1, 12)
             options["takes_effect"] = dice.random() < 0.8
