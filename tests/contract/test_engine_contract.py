@@ -1,4 +1,4 @@
-"""What every engine must do: one suite, run on the fake engine and on a real Docker Engine."""
+"""What every engine must do: one suite, run on the fake engine, on that of the simulation, and on a real one."""
 
 from __future__ import annotations
 
@@ -47,32 +47,47 @@ from tests.lab.engine_scene import (
     fake_scene,
     text_of,
 )
+from tests.simulation.engine import Host
+from tests.simulation.scene import simulated_scene
 
-FAKE_AND_REAL = [pytest.param("fake"), pytest.param("docker", marks=pytest.mark.engine)]
+FAKE_AND_REAL = [
+    pytest.param("fake"),
+    pytest.param("simulated"),
+    pytest.param("docker", marks=pytest.mark.engine),
+]
 FAKE_AND_REAL_WITH_REGISTRY = [
     pytest.param("fake"),
+    pytest.param("simulated"),
     pytest.param("docker", marks=[pytest.mark.engine, pytest.mark.registry]),
 ]
 
 
 @pytest.fixture(params=FAKE_AND_REAL)
 async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
-    """An engine with an image, once fake and once real."""
+    """An engine with an image: a fake one, that of the simulation, and a real one."""
+    host: Host | None = None
     if request.param == "fake":
         made = fake_scene()
+    elif request.param == "simulated":
+        made, host = simulated_scene()
     else:
         url, image = request.getfixturevalue("engine_url"), request.getfixturevalue("busybox_image")
         made = Scene(DockerEngine(url, installation=request.getfixturevalue("installation")), image)
     async with asyncio.timeout(120):
         yield made
         await made.engine.close()
+    if host is not None:
+        host.end_all()
 
 
 @pytest.fixture(params=FAKE_AND_REAL_WITH_REGISTRY)
 async def registry_scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
-    """An engine with a registry behind it, once fake and once real; its registry's image is not on it."""
+    """An engine with a registry behind it, of the same kinds; its registry's image is not on it."""
+    host: Host | None = None
     if request.param == "fake":
         made = fake_scene()
+    elif request.param == "simulated":
+        made, host = simulated_scene()
     else:
         url, image = request.getfixturevalue("engine_url"), request.getfixturevalue("busybox_image")
         registry: Registry = request.getfixturevalue("registry")
@@ -84,6 +99,8 @@ async def registry_scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]
     async with asyncio.timeout(120):
         yield made
         await made.engine.close()
+    if host is not None:
+        host.end_all()
 
 
 @pytest.mark.promise("exit-codes")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from scheduler.domain.execution import TRANSITIONS, ExecStatus
 from scheduler.domain.stream import Stream
 from scheduler.logs.chunks import STREAM_BITS, decode
+from tests.lab.fake_engine import KILLED
 
 #: How Timeball says in a log that output may be missing.
 GAP: Final = re.compile("missing|lost|disappeared|broke off|does not know")
+#: Exit code that newer engines report for what ended while they and their containerd were dead.
+UNKNOWN_CODE: Final = 255
 #: Seconds after an outage within which a due time may still count as missed because of it.
 SLACK: Final = 5.0
 
@@ -151,22 +154,30 @@ class Due:
 
 
 def check_due_times(
-    witness: Witness, connection: sqlite3.Connection, due: Due, *, policy: str, seconds_of: Any
+    witness: Witness,
+    connection: sqlite3.Connection,
+    due: Due,
+    *,
+    policy: str,
+    seconds_of: Callable[[datetime], float],
 ) -> None:
-    """Each due time has one outcome, which is true."""
+    """Each due time has one outcome, which is true.
+
+    Args:
+        witness: receives the problems.
+        connection: to the database.
+        due: the due times.
+        policy: the job's concurrency_policy.
+        seconds_of: returns when a due time was, in seconds of the simulation.
+    """
     rows = connection.execute(
         "SELECT due_at, outcome, exec_id FROM occurrences WHERE job_id = ? ORDER BY due_at", (due.job_id,)
     ).fetchall()
-    stored = Counter(moment_of(row[0]) for row in rows)
-    expected = set(due)
+    stored, expected = Counter(moment_of(row[0]) for row in rows), set(due)
     for moment in sorted(expected - set(stored)):
         witness.wrong(f"job {due.job_id} has no outcome for {moment:%H:%M:%S}")
-    for moment in sorted(set(stored) - expected):
-        if moment < due.until:
-            witness.wrong(f"job {due.job_id} was not due at {moment.isoformat()}")
-    for moment, times in stored.items():
-        if times > 1:
-            witness.wrong(f"job {due.job_id} has {times} outcomes for {moment:%H:%M:%S}")
+    for moment in sorted(moment for moment in set(stored) - expected if moment < due.until):
+        witness.wrong(f"job {due.job_id} was not due at {moment.isoformat()}")
     runs = dict(
         connection.execute(
             "SELECT id, scheduled_for FROM execs WHERE job_id = ? AND attempt = 1", (due.job_id,)
@@ -174,23 +185,42 @@ def check_due_times(
     )
     for stored_at, outcome, exec_id in rows:
         moment = moment_of(stored_at)
+        name = f"the due time {moment:%H:%M:%S} of job {due.job_id}"
         if outcome == "ran" and runs.get(exec_id) != stored_at:
-            witness.wrong(f"job {due.job_id} ran at {moment:%H:%M:%S}, but has no such run")
+            witness.wrong(f"{name} ran, but has no such run")
         elif outcome == "missed" and not witness.was_out(seconds_of(moment)):
-            witness.wrong(f"job {due.job_id} missed {moment:%H:%M:%S} without a reason")
+            witness.wrong(f"{name} was missed without a reason")
         elif outcome == "skipped" and policy != "forbid":
-            witness.wrong(f"job {due.job_id} skipped {moment:%H:%M:%S} though its runs may overlap")
+            witness.wrong(f"{name} was skipped, though its runs may overlap")
         elif outcome == "expired":
-            witness.wrong(f"job {due.job_id} let {moment:%H:%M:%S} expire")
-    doubled = connection.execute(
+            witness.wrong(f"{name} expired")
+    _check_doubles(witness, connection, due.job_id)
+
+
+def _check_doubles(witness: Witness, connection: sqlite3.Connection, job_id: int) -> None:
+    rows = connection.execute(
         "SELECT scheduled_for, attempt, count(*) FROM execs WHERE job_id = ? AND scheduled_for IS NOT NULL "
         "GROUP BY scheduled_for, attempt HAVING count(*) > 1",
-        (due.job_id,),
-    ).fetchall()
-    for stored_at, attempt, times in doubled:
-        witness.wrong(
-            f"job {due.job_id} has {times} runs for {moment_of(stored_at):%H:%M:%S}, attempt {attempt}"
-        )
+        (job_id,),
+    )
+    for stored_at, attempt, times in rows:
+        moment = moment_of(stored_at)
+        witness.wrong(f"the due time {moment:%H:%M:%S} of job {job_id} has {times} runs of attempt {attempt}")
+
+
+class _End(NamedTuple):
+    """How a run ended, as it is stored."""
+
+    exec_id: str
+    job_id: int
+    status: str
+    exit_code: int | None
+    fail_reason: str | None
+    started_at: int | None
+    stop_requested_at: int | None
+    timeout_seconds: int | None
+    attempt: int
+    max_retries: int
 
 
 def check_runs(witness: Witness, connection: sqlite3.Connection) -> None:
@@ -199,77 +229,49 @@ def check_runs(witness: Witness, connection: sqlite3.Connection) -> None:
         "SELECT id, job_id, status, exit_code, fail_reason, started_at, stop_requested_at, timeout_seconds, attempt, "
         "max_retries FROM execs"
     ).fetchall()
-    for row in rows:
-        _check_end(witness, *row)
-        if row[2] != "W":
-            _check_log(witness, connection, row[0], row[4])
+    for end in (_End(*row) for row in rows):
+        _check_end(witness, end)
+        if end.status != "W":
+            _check_log(witness, connection, end)
 
 
-def _check_end(
-    witness: Witness,
-    exec_id: str,
-    job_id: int,
-    status: str,
-    exit_code: int | None,
-    reason: str | None,
-    started_at: Any,
-    stop_requested_at: Any,
-    timeout: int | None,
-    attempt: int,
-    max_retries: int,
-) -> None:
-    name = f"run {exec_id[:8]} of job {job_id}"
-    processes = witness.printed.get(exec_id, [])
+def _check_end(witness: Witness, end: _End) -> None:
+    name = f"run {end.exec_id[:8]} of job {end.job_id}"
+    processes = witness.printed.get(end.exec_id, [])
     if len(processes) > 1:
         witness.wrong(f"{name} had {len(processes)} processes")
     ended_with = processes[0].exit_code if processes else None
-    if attempt > max_retries + 1:
-        witness.wrong(f"{name} is attempt {attempt} of {max_retries + 1}")
-    if status in "WR":
+    if end.attempt > end.max_retries + 1:
+        witness.wrong(f"{name} is attempt {end.attempt} of {end.max_retries + 1}")
+    if end.status in "WR":
         witness.wrong(f"{name} has not ended")
-    elif status == "S" and ended_with != 0:
+    elif end.status == "S" and ended_with != 0:
         witness.wrong(f"{name} succeeded, but its process ended with {ended_with}")
-    elif status == "C" and stop_requested_at is None:
+    elif end.status == "C" and end.stop_requested_at is None:
         witness.wrong(f"{name} was cancelled, but nobody stopped it")
-    elif status == "F":
-        _check_failure(witness, name, reason, exit_code, ended_with, timeout=timeout)
-    if status != "F" and started_at is not None and not processes:
+    elif end.status == "F":
+        _check_failure(witness, name, end, ended_with)
+    if end.status != "F" and end.started_at is not None and not processes:
         witness.wrong(f"{name} was started, but had no process")
 
 
-def _check_failure(
-    witness: Witness,
-    name: str,
-    reason: str | None,
-    exit_code: int | None,
-    ended_with: int | None,
-    *,
-    timeout: int | None,
-) -> None:
-    match reason:
+def _check_failure(witness: Witness, name: str, end: _End, ended_with: int | None) -> None:
+    match end.fail_reason:
         case "exit_code":
-            known = (
-                {137, 255}
-                if ended_with == 137 and "engine_dies" in " ".join(witness.excuses)
-                else {ended_with}
-            )
-            if exit_code not in known or exit_code == 0:
-                witness.wrong(f"{name} failed with {exit_code}, but its process ended with {ended_with}")
+            has_died = witness.excuses & {"engine_dies", "engine_dies_at_start"}
+            known = {KILLED, UNKNOWN_CODE} if ended_with == KILLED and has_died else {ended_with}
+            if end.exit_code not in known or end.exit_code == 0:
+                witness.wrong(f"{name} failed with {end.exit_code}, but its process ended with {ended_with}")
         case "timeout":
-            if timeout is None or ended_with is None:
-                witness.wrong(f"{name} ran into a timeout of {timeout} and ended with {ended_with}")
+            if end.timeout_seconds is None or ended_with is None:
+                witness.wrong(
+                    f"{name} ran into a timeout of {end.timeout_seconds}, and ended with {ended_with}"
+                )
         case "engine_lost":
-            if not witness.excuses & {
-                "engine_dies",
-                "engine_dies_at_start",
-                "engine_hangs",
-                "network_fails",
-                "network_cut",
-                "another daemon",
-            }:
+            if not witness.excuses:
                 witness.wrong(f"{name} was lost, but neither its engine nor the network failed")
         case _:
-            witness.wrong(f"{name} failed with {reason}")
+            witness.wrong(f"{name} failed with {end.fail_reason}")
 
 
 def stored_output(connection: sqlite3.Connection, exec_id: str) -> dict[int, bytes]:
@@ -283,7 +285,8 @@ def stored_output(connection: sqlite3.Connection, exec_id: str) -> dict[int, byt
     return {stream: bytes(data) for stream, data in streams.items()}
 
 
-def _check_log(witness: Witness, connection: sqlite3.Connection, exec_id: str, reason: str | None) -> None:
+def _check_log(witness: Witness, connection: sqlite3.Connection, end: _End) -> None:
+    exec_id = end.exec_id
     stored = stored_output(connection, exec_id)
     says_gap = GAP.search(stored[int(Stream.SYSTEM)].decode()) is not None
     processes = witness.printed.get(exec_id, [])
@@ -297,7 +300,9 @@ def _check_log(witness: Witness, connection: sqlite3.Connection, exec_id: str, r
         if len(set(lines)) != len(lines):
             witness.wrong(f"{name} has lines twice: {have!r} of {printed!r}")
         elif not says_gap:
-            witness.wrong(f"{name} lacks something without saying so: {have!r} of {printed!r} ({reason})")
+            witness.wrong(
+                f"{name} lacks something without saying so: {have!r} of {printed!r} ({end.fail_reason})"
+            )
         elif not _is_part(lines, known):
             witness.wrong(f"{name} has what was not printed: {have!r} of {printed!r}")
 

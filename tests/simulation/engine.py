@@ -44,12 +44,11 @@ from scheduler.engine.types import (
 )
 from tests.lab.fake_engine import KILLED, FakeContainer, FakeEngine
 from tests.lab.fake_programs import Program
+from tests.simulation.checks import UNKNOWN_CODE
 from tests.simulation.loop import WORLD
 
 T = TypeVar("T")
 
-#: Exit code that newer engines report for what ended while they and their containerd were dead.
-UNKNOWN_CODE: Final = 255
 #: Seconds after which a client gives up a request, and a pull without progress.
 CALL_LIMIT: Final = 30.0
 PULL_LIMIT: Final = 300.0
@@ -284,11 +283,10 @@ class Host(FakeEngine):
         if self.is_up:
             super()._tell(container, kind, exit_code)
 
-    async def end(self) -> None:
+    def end_all(self) -> None:
         """End every process."""
         for task in [*self.going.values(), *self._forgotten.values()]:
             task.cancel()
-        await super().close()
 
 
 @dataclass(slots=True, eq=False)
@@ -396,14 +394,10 @@ class Client:
         try:
             late = network.happens(network.late)
             await asyncio.sleep(CALL_LIMIT * (1 + network.source.random()) if late else network.delay())
-            await host.until_it_answers()
-            if host.lives != life or not host.is_up or network.happens(network.lost):
-                raise EngineUnavailableError("the connection to the engine was lost")
+            await self._arrive(life)
             result = await effect()
             await asyncio.sleep(network.delay())
-            await host.until_it_answers()
-            if host.lives != life or network.is_cut or network.happens(network.lost):
-                raise EngineUnavailableError("the connection to the engine was lost")
+            await self._arrive(life)
         except EngineError as error:
             if not answer.done():
                 answer.set_exception(error)
@@ -416,6 +410,13 @@ class Client:
         else:
             if not answer.done():
                 answer.set_result(result)
+
+    async def _arrive(self, life: int) -> None:
+        """Arrive where a request or an answer is going, unless it is lost, or its connection was."""
+        await self._host.until_it_answers()
+        is_broken = self._host.lives != life or not self._host.is_up or self._network.is_cut
+        if is_broken or self._network.happens(self._network.lost):
+            raise EngineUnavailableError("the connection to the engine was lost")
 
     # ---- the engine's calls -------------------------------------------------------------------------------
 

@@ -123,7 +123,9 @@ class Machine:
         try:
             self.service, _ = await daemon.start()
         except SettingsError as error:
-            around.note(f"{process.name} could not start: {error}")
+            around.note(
+                f"{process.name} could not start: {str(error).replace(str(self._folder.parent), '…')}"
+            )
             with suppress(Exception):
                 await daemon.stop()
             spawn(WORLD, self._boot_later(process))

@@ -27,11 +27,15 @@ class Mutation:
         name: a short name.
         meaning: what is wrong, in a phrase.
         edits: the module, the text that is there and the text that replaces it.
+        found_at: a seed that is known to find it.
+        is_tried_always: whether the usual tests plant it, too.
     """
 
     name: str
     meaning: str
     edits: tuple[tuple[str, str, str], ...]
+    found_at: int = 0
+    is_tried_always: bool = False
 
 
 def _one(name: str, meaning: str, module: str, before: str, after: str) -> Mutation:
@@ -90,7 +94,7 @@ MUTATIONS: Final = (
         "after a claim, the schedule continues with the due time after the next",
         "planning.planner",
         "following=schedule.next_after(due[-1]),",
-        "following=schedule.next_after(schedule.next_after(due[-1]) or due[-1]) if len(due) > 1 else schedule.next_after(due[-1]),",
+        "following=schedule.next_after(schedule.next_after(due[-1]) if len(due) > 1 else due[-1]),",
     ),
     _one(
         "answers-before-the-commit",
@@ -208,8 +212,8 @@ MUTATIONS: Final = (
         "engine-clock-trusted",
         "a timeout is measured by the engine's clock against the daemon's own",
         "running.run",
-        "began=began)\n                status",
-        "began=began - (self._parts.clock.now() - (self.exec.started_at or self._parts.clock.now())).total_seconds())\n                status",
+        "await self._region.time_of(self.exec.started_at), 0.0",
+        "asyncio.get_running_loop().time() - (self._parts.clock.now() - self.exec.started_at).total_seconds(), 0.0",
     ),
     _one(
         "dispatch-not-exclusive",
@@ -253,7 +257,10 @@ class _Planter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._modules = {module for module, _, _ in mutation.edits}
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the protocol's
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> importlib.machinery.ModuleSpec | None:
         """Load the module here if it is one of those."""
         if fullname not in self._modules:
@@ -269,4 +276,4 @@ class _Planter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 text = text.replace(before, after)
         module.__file__ = str(ROOT / (name.replace(".", "/") + ".py"))
         code: Any = compile(text, module.__file__, "exec")
-        exec(code, module.__dict__)
+        exec(code, module.__dict__)  # noqa: S102 - the product's own source

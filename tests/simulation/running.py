@@ -118,7 +118,7 @@ def _simulate(plan: Plan, folder: Path, template: Path) -> Report:
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         cache_logger_on_first_use=False,
     )
-    source = chance.draw_from(random.Random(f"{plan.seed} chance"))  # noqa: S311 - draws a test
+    source = chance.draw_from(random.Random(f"{plan.seed} chance"))
     moments, apscheduler.schedulers.base.datetime = apscheduler.schedulers.base.datetime, _Datetime
     gc.disable()  # what it frees would run at moments that are not in the plan
     _world = world = World(plan, folder, template)

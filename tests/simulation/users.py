@@ -130,9 +130,9 @@ class Users:
 
     async def switch_all_off(self) -> None:
         """Let nothing more fall due."""
-        for job_id in self.jobs.values():
-            off = {"is_schedule_active": False}
-            await self.ask(lambda service, job=str(job_id): service.jobs.update(ADMIN, job, off))  # type: ignore[misc]
+        off = {"is_schedule_active": False}
+        for job_id in map(str, self.jobs.values()):
+            await self.ask(lambda service, job_id=job_id: service.jobs.update(ADMIN, job_id, off))  # type: ignore[misc]
 
 
 def command_of(index: int) -> list[str]:
