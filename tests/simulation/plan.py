@@ -160,7 +160,7 @@ FAULTS: Final = {
     "cut_power": 2,
     "set_clock": 2,
     "engine_dies": 4,
-    "engine_dies_at_start": 4,
+    "engine_dies_at_start": 6,
     "engine_hangs": 2,
     "network_fails": 3,
     "network_cut": 2,
@@ -184,7 +184,7 @@ def draw(seed: int) -> Plan:
     return Plan(
         seed=seed,
         daemons=daemons,
-        behaviour=dice.choice(list(Kind)),
+        behaviour=dice.choice((*Kind, Kind.REPLACES)),
         cpus=dice.choice((0.3, 0.5, 1.0)),
         skew=(skew[0], *(0.0 if daemons > 1 else value for value in skew[1:])),
         slow=dice.choice((0.002, 0.02, 0.2)),
@@ -243,7 +243,7 @@ def _draw_fault(dice: random.Random, daemons: int) -> Happening:
         case "cut_power":
             options["engine"] = dice.random() < 0.5
         case "engine_dies_at_start":
-            options["start"] = dice.randint(1, 12)
+            options["start"] = dice.randint(1, 4)
             options["takes_effect"] = dice.random() < 0.8
         case "network_fails":
             options["lost"] = dice.choice((0.05, 0.3))
