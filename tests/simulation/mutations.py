@@ -173,12 +173,17 @@ MUTATIONS: Final = (
         "    if outcome.delivered:\n",
         "    if outcome.delivered or len(delivery.attempts) >= 1:\n",
     ),
-    _one(
+    Mutation(
         "message-never-released",
         "what a dead daemon was delivering is never tried again",
-        "store.deliveries",
-        "deliveries.c.claimed_until <= now",
-        "deliveries.c.claimed_until <= 0",
+        (
+            ("scheduler.store.deliveries", "deliveries.c.claimed_until <= now,", "sa.false(),"),
+            (
+                "scheduler.notify.deliverer",
+                "            await self._until_available(self._outbox.release)\n            while True:",
+                "            while True:",
+            ),
+        ),
     ),
     _one(
         "orphans-of-the-living",
@@ -237,6 +242,12 @@ MUTATIONS: Final = (
         "if False:",
     ),
 )
+
+
+def table() -> str:
+    """The planted defects for people, as a table in Markdown."""
+    rows = [f"| `{one.name}` | {one.meaning} | {one.found_at} |" for one in MUTATIONS]
+    return "\n".join(["| defect | what is wrong | found by seed |", "|---|---|---|", *rows])
 
 
 def by_name(name: str) -> Mutation:
