@@ -50,7 +50,6 @@ class RunOutput:
         self._region = region
         self._clock = clock
         self._breaks: int | None = None  # the count of lost connections when the output began to be read
-        self._is_adopted = False  # whether an earlier process began to read it
         self._refusals = 0  # the number of errors when reading the rest of the output
 
     def begin(self) -> None:
@@ -83,23 +82,30 @@ class RunOutput:
         await wait_for_event(ended, END_LIMIT)  # it may arrive a moment after the end of the stream
         return self._region.was_over(self._exec_id, status.finished_at, reading.result())
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether an earlier process began to read it, and this one has not yet."""
+        return self._breaks is None
+
     def note_breaks(self) -> None:
         """Note in the log that the connection was lost: output that the engine had not stored may be missing."""
         if self._breaks is not None and self._breaks != self._region.breaks:
             self.capture.system(
                 "The connection to the engine was lost; output from that time may be missing here."
             )
-        self._is_adopted = self._is_adopted or self._breaks is None
         self._breaks = self._region.breaks
 
     async def note_death(self, handle: Handle, status: RunStatus) -> None:
-        """Note in the log that output may be missing because the engine died while no daemon was watching."""
+        """Note in the log that output may be missing if the engine may have died while no daemon watched the run.
+
+        Called if the container had ended when the run was adopted, and nobody had asked for its end.
+        """
         was_killed = status.exit_code in KILLED_BY_ENGINE and not status.oom_killed
-        if self._is_adopted and was_killed and not await self._region.engine.has_created(handle):
+        if was_killed and not await self._region.engine.has_created(handle):
             self.capture.end_output()
             self.capture.system(
-                "The container was killed while no daemon was watching it. If its engine was restarted at that time, "
-                "the last output is missing here."
+                "The container was killed while no daemon was watching it. If its engine was restarted then, "
+                "its last output may be missing here."
             )
 
     async def read_log(self, handle: Handle, *, follow: bool) -> None:

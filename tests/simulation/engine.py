@@ -113,7 +113,6 @@ class Host(FakeEngine):
     Attributes:
         behaviour: what it does when it dies.
         is_up: whether it answers.
-        hangs: while set to None, it answers; else it does not.
         lives: how often it was started.
         starts: how often a process was started for each run.
         going: the processes that run now, also those that the engine has forgotten, by run.
