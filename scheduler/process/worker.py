@@ -1,7 +1,7 @@
 """An executor with one thread, which does not keep the process alive.
 
-The interpreter waits at exit for the threads of a ThreadPoolExecutor. A database that hangs must not prevent the
-process from ending, so its thread is a daemon thread.
+The interpreter waits at exit for the threads of a ThreadPoolExecutor. A write that hangs must not prevent the process
+from ending, so its thread is a daemon thread.
 """
 
 from __future__ import annotations
