@@ -21,6 +21,12 @@ GAP: Final = re.compile("missing|lost|disappeared|broke off|does not know")
 UNKNOWN_CODE: Final = 255
 #: Seconds after an outage within which a due time may still count as missed because of it.
 SLACK: Final = 5.0
+#: Number of runs up to which each look is at all of them; of more, one look in so many is.
+FEW_RUNS: Final = 300
+WHOLE_LOOK: Final = 200
+_RUNS: Final = (
+    "SELECT id, status, exit_code, fail_reason, started_at, ended_at, dispatched_at, cpus FROM execs"
+)
 
 
 @dataclass(slots=True)
@@ -94,39 +100,57 @@ class Ledger:
         self._statuses: dict[str, ExecStatus] = {}
         self._ended: dict[str, tuple[Any, ...]] = {}
         self._entries: dict[tuple[int, str], tuple[Any, ...]] = {}
+        self._open: set[str] = set()
+        self._looks = 0
 
     def look(self, connection: sqlite3.Connection) -> list[str]:
-        """Compare what is committed now with what was committed before; returns the changes of runs."""
-        changes = []
-        rows = connection.execute(
-            "SELECT id, status, exit_code, fail_reason, started_at, ended_at, dispatched_at, cpus FROM execs"
-        ).fetchall()
+        """Compare what is committed now with what was committed before; returns the changes of runs.
+
+        If there are many runs, most looks are only at those that were open the last time or are open now, so that a
+        long life does not take the square of its length.
+        """
+        self._looks += 1
+        if len(self._statuses) > FEW_RUNS and self._looks % WHOLE_LOOK:
+            rows = connection.execute(f"{_RUNS} WHERE ended_at IS NULL").fetchall()
+            for exec_id in sorted(self._open - {row[0] for row in rows}):
+                rows += connection.execute(f"{_RUNS} WHERE id = ?", (exec_id,)).fetchall()
+        else:
+            rows = connection.execute(_RUNS).fetchall()
+            self._look_at_entries(connection)
+        self._open = {row[0] for row in rows if row[5] is None}
         held = sum(row[7] for row in rows if row[6] is not None and row[5] is None)
         if held > self._cpus + 1e-6:
             self._witness.wrong(f"runs hold {held:g} of {self._cpus:g} processors")
-        for exec_id, code, *end in rows:
-            status = ExecStatus(code)
-            before = self._statuses.get(exec_id)
-            if before is None or before is not status:
-                changes.append(f"{exec_id} {status.name.lower()} {end[0]} {end[1]}")
-                if before is not None and status not in TRANSITIONS[before]:
-                    self._witness.wrong(f"run {exec_id} changed from {before.name} to {status.name}")
-                self._statuses[exec_id] = status
-            if not TRANSITIONS[status] and self._ended.setdefault(exec_id, tuple(end[:4])) != tuple(end[:4]):
-                self._witness.wrong(f"the end of run {exec_id} was changed afterwards")
+        return [change for row in rows if (change := self._look_at_run(row)) is not None]
+
+    def _look_at_run(self, row: tuple[Any, ...]) -> str | None:
+        """What has changed, if it has."""
+        exec_id, code, *end = row
+        status = ExecStatus(code)
+        before = self._statuses.get(exec_id)
+        if not TRANSITIONS[status] and self._ended.setdefault(exec_id, tuple(end[:4])) != tuple(end[:4]):
+            self._witness.wrong(f"the end of run {exec_id} was changed afterwards")
+        if before is status:
+            return None
+        if before is not None and status not in TRANSITIONS[before]:
+            self._witness.wrong(f"run {exec_id} changed from {before.name} to {status.name}")
+        self._statuses[exec_id] = status
+        return f"{exec_id} {status.name.lower()} {end[0]} {end[1]}"
+
+    def _look_at_entries(self, connection: sqlite3.Connection) -> None:
         for job_id, due_at, *entry in connection.execute(
             "SELECT job_id, due_at, outcome, exec_id FROM occurrences"
         ):
             known = self._entries.setdefault((job_id, due_at), tuple(entry))
             if known != tuple(entry):
                 self._witness.wrong(f"the outcome of job {job_id} at {due_at} was {known}, now {entry}")
-        return changes
 
     def forget_after_power_cut(self) -> None:
         """Take what is committed now for the first that was seen: a power cut may take back what was not synced."""
         self._statuses.clear()
         self._ended.clear()
         self._entries.clear()
+        self._open.clear()
 
 
 def moment_of(stored: Any) -> datetime:

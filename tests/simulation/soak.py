@@ -123,8 +123,10 @@ class Soak:
     """
 
     def __init__(self, folder: Path, *, hours: float, due: int, tell: Callable[[str], None]) -> None:
-        self.length = hours * 3600
-        self.each = int(self.length // STEP)
+        self.each = int(hours * 3600 // STEP)
+        self.length = (
+            self.each * STEP - STEP / 2
+        )  # seconds from the first due time to half a step after the last
         self.jobs = math.ceil(due / self.each)
         self.outcome = Outcome()
         self.witness = Witness()
@@ -188,8 +190,7 @@ class Soak:
         for at, act in sorted(self._plan(), key=lambda one: one[0]):
             await self._sleep_until(FIRST + at)
             await act()
-        # Half a step after the last due time.
-        await self._sleep_until(FIRST + self.each * STEP - STEP / 2)
+        await self._sleep_until(FIRST + self.length)
         self._look(LOOKS)
         soak_checks.check_ledger(
             self.witness,

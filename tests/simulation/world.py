@@ -75,6 +75,7 @@ class World:
             Receiver(self._dice("receiver"), self.witness, self.note),
             self.witness,
             self.note,
+            plan.settings,
         )
         self.machines = [
             Machine(
