@@ -22,7 +22,7 @@ UNKNOWN_CODE: Final = 255
 #: Seconds after an outage within which a due time may still count as missed because of it.
 SLACK: Final = 5.0
 #: Number of runs up to which each look is at all of them; of more, one look in so many is.
-FEW_RUNS: Final = 300
+FEW_RUNS: Final = 100
 WHOLE_LOOK: Final = 200
 _RUNS: Final = (
     "SELECT id, status, exit_code, fail_reason, started_at, ended_at, dispatched_at, cpus FROM execs"

@@ -89,7 +89,7 @@ def draw_day(seed: int) -> Plan:
 
 def _draw_job(dice: random.Random) -> JobPlan:
     script = Script(
-        lines=dice.choice((1, 4, 12)),
+        lines=dice.choice((1, 4)),
         pause=dice.choice((0.1, 1.0, 5.0)),
         last=dice.choice((0.1, 5.0, 60.0)),
         exit_code=dice.choice((0, 0, 0, 3)),
