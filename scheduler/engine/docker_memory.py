@@ -3,7 +3,8 @@
 With cgroup v1, the engine learns about a lack of memory and about the container's end in different ways. If the
 former arrives later (one time in twenty on a busy machine, up to 1.1 s later), the container's state never shows it,
 but the engine still sends an event. For a container that dies within milliseconds of its start, there may be no event
-at all; then only the exit code 137 is known.
+at all, and a busy engine has forgotten it (it remembers the last 256) when a daemon is back that was not running at
+that time; then only the exit code 137 is known.
 """
 
 from __future__ import annotations

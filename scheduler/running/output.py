@@ -23,6 +23,8 @@ from scheduler.secrets.masking import Masks
 DRAIN_LIMIT = 10.0
 #: Seconds in which the event of an end may still arrive after the end of the stream.
 END_LIMIT = 1.0
+#: Exit codes of containers that an engine kills when it starts, and of those whose end it does not know.
+KILLED_BY_ENGINE = (137, 255)
 #: Attempts to read the rest of an ended container's output if the engine answers with errors.
 REFUSALS = 5
 
@@ -80,6 +82,11 @@ class RunOutput:
         await wait_for_event(ended, END_LIMIT)  # it may arrive a moment after the end of the stream
         return self._region.was_over(self._exec_id, status.finished_at, reading.result())
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether an earlier process began to read it, and this one has not yet."""
+        return self._breaks is None
+
     def note_breaks(self) -> None:
         """Note in the log that the connection was lost: output that the engine had not stored may be missing."""
         if self._breaks is not None and self._breaks != self._region.breaks:
@@ -87,6 +94,19 @@ class RunOutput:
                 "The connection to the engine was lost; output from that time may be missing here."
             )
         self._breaks = self._region.breaks
+
+    async def note_death(self, handle: Handle, status: RunStatus) -> None:
+        """Note in the log that output may be missing if the engine may have died while no daemon watched the run.
+
+        Called if the container had ended when the run was adopted, and nobody had asked for its end.
+        """
+        was_killed = status.exit_code in KILLED_BY_ENGINE and not status.oom_killed
+        if was_killed and not await self._region.engine.has_created(handle):
+            self.capture.end_output()
+            self.capture.system(
+                "The container was killed while no daemon was watching it. If its engine was restarted then, "
+                "its last output may be missing here."
+            )
 
     async def read_log(self, handle: Handle, *, follow: bool) -> None:
         """Store what the engine's own log has beyond the stored output."""

@@ -280,11 +280,11 @@ class Run:
         """Continue reading where the stored output ends, from the engine's own log, to the end."""
         point(Point.RESUMING)
         ended = self._region.ended(self.exec.id)
+        had_ended = self._output.is_adopted and not self._stopping.wanted.is_set()
         self._output.note_breaks()
-        assert self.exec.started_at is not None  # noqa: S101 - recorded before this
-        began, patience = await self._region.time_of(self.exec.started_at), 0.0
+        began, patience = await self._began(), 0.0
         while (status := await self._region.status_at_end(handle, ended, patience)) is None:
-            patience = END_LIMIT
+            patience, had_ended = END_LIMIT, False
             reading = asyncio.create_task(self._output.read_log(handle, follow=True))
             try:
                 await self._watch(handle, reading, ended, began=began)
@@ -292,7 +292,16 @@ class Run:
                 await cancel(reading)
         # Following may have stopped early (a rotated log, a lost connection); what is available now is everything.
         await self._output.read_rest(handle)
+        if had_ended:
+            await self._output.note_death(handle, status)
         await self._settle(handle, status)
+
+    async def _began(self) -> float:
+        """When the container was started, by the event loop's clock; only asked for if the run has a timeout."""
+        started_at = self.exec.started_at
+        if started_at is None or self.exec.spec.timeout_seconds is None:
+            return 0.0
+        return await self._region.time_of(started_at)
 
     async def _watch(
         self, handle: Handle, reading: asyncio.Task[Any], ended: asyncio.Event, *, began: float

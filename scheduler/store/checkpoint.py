@@ -40,6 +40,7 @@ class Checkpointer:
         self._commits = 0
         self._hurried = False
         self._busy = False
+        self._closed = False
         self._thread = Worker("db-checkpoint")
 
     def written(self) -> None:
@@ -56,13 +57,14 @@ class Checkpointer:
 
         If the thread is busy, a later commit does it.
         """
-        if self._busy or not (self._hurried or self._commits >= COMMITS):
+        if self._closed or self._busy or not (self._hurried or self._commits >= COMMITS):
             return
         hurried, self._hurried, self._commits, self._busy = self._hurried, False, 0, True
         asyncio.get_running_loop().run_in_executor(self._thread, self._copy_back, hurried)
 
     async def close(self) -> None:
         """Copy back the rest, and stop the thread."""
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._copy_back, True)
         self._thread.shutdown(wait=False)
 

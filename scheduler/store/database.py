@@ -270,10 +270,10 @@ class Database:
             if timely := self._without_late(group):
                 self._commit_group(timely)
         except BaseException as error:
-            log.exception("database.writer_failed")
             for write in group:
                 if not write.is_done:
                     write.fail(error)
+            log.exception("database.writer_failed")
 
     def _without_late(self, group: list[_Write]) -> list[_Write]:
         """Refuse writes that have waited too long for their turn, and return the others."""

@@ -96,7 +96,7 @@ class FakeContainer:
     stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     frames: list[LogFrame] = field(default_factory=list)
-    feeds: set[FrameFeed] = field(default_factory=set)
+    feeds: dict[FrameFeed, None] = field(default_factory=dict)  # in order
     task: asyncio.Task[None] | None = None
     files: dict[str, SecretFile] = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ class FakeEngine:
         self._capacity = Capacity(cpus=cpus, memory_bytes=memory_bytes)
         self._installation = installation
         self._clock = clock
-        self._event_feeds: set[EventFeed] = set()
+        self._event_feeds: dict[EventFeed, None] = {}
         self._made = 0
 
     def break_streams(self, *, silently: bool = False, events: bool = True) -> None:
@@ -151,7 +151,7 @@ class FakeEngine:
             container.feeds.clear()
         for event_feed in list(self._event_feeds) if events else ():
             event_feed.put(broken)
-            self._event_feeds.discard(event_feed)
+            self._event_feeds.pop(event_feed, None)
 
     def set_clock(self, clock: Callable[[], datetime]) -> None:
         """Set its clock, for a far engine whose clock is wrong."""
@@ -263,8 +263,8 @@ class FakeEngine:
         """Listen to a container's output from now on."""
         await self._enter("attach")
         container = self._container(handle)
-        feed = FrameFeed(container.feeds.discard)
-        container.feeds.add(feed)
+        feed = FrameFeed(lambda closed: container.feeds.pop(closed, None))
+        container.feeds[feed] = None
         return feed
 
     async def start(
@@ -308,12 +308,12 @@ class FakeEngine:
         await self._enter("logs")
         container = self._container(handle)
         following = follow and container.status.state in (RunState.CREATED, RunState.RUNNING)
-        feed = FrameFeed(container.feeds.discard, timestamps=timestamps)
+        feed = FrameFeed(lambda closed: container.feeds.pop(closed, None), timestamps=timestamps)
         for frame in container.frames:
             if since is None or frame.at is None or frame.at >= since:
                 feed.put_frame(frame)
         if following:
-            container.feeds.add(feed)
+            container.feeds[feed] = None
         else:
             feed.put(None)
         return feed
@@ -350,8 +350,8 @@ class FakeEngine:
     async def events(self) -> EventFeed:
         """Subscribe to what happens to this installation's containers."""
         await self._enter("events")
-        feed = EventFeed(self._event_feeds.discard)
-        self._event_feeds.add(feed)
+        feed = EventFeed(lambda closed: self._event_feeds.pop(closed, None))
+        self._event_feeds[feed] = None
         return feed
 
     async def list_ours(self) -> list[OwnRun]:

@@ -51,6 +51,7 @@ NOT_RUN = {
     },
     "docs/operations.md": {"FILE is a placeholder"},
     "docs/reference/api.md": {"it requires the generators"},
+    "docs/simulation.md": {"it runs these tests"},
     "docs/tutorial.md": {"it sets up this environment"},
 }
 

@@ -26,6 +26,8 @@ def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets of strings must be the same everywhere
         command = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, command, os.environ | {"PYTHONHASHSEED": "0"})  # noqa: S606
+    if given.tracebacks:
+        os.environ["SIMULATION_TRACEBACKS"] = "1"
     if given.mutation:
         mutations.plant(mutations.by_name(given.mutation))
     # Loaded only now, so that the defect is in what it loads.
@@ -66,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plan", type=Path, help="a plan in JSON instead of seeds")
     parser.add_argument("--jobs", type=int, default=1, help="number of worlds at once")
     parser.add_argument("--trace", action="store_true", help="print what happened")
+    parser.add_argument(
+        "--tracebacks", action="store_true", help="print tracebacks of what daemons log as errors"
+    )
     parser.add_argument("--digest", action="store_true", help="print a hash of each trace")
     parser.add_argument("--shrink", action="store_true", help="make failing plans as small as possible")
     parser.add_argument("--mutation", help="plant one of the defects of mutations.py")

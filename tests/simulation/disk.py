@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,11 @@ TROUBLES: Final = {
     "full": "database or disk is full",
     "broken": "disk I/O error",
 }
+#: The value of `PRAGMA synchronous` from which on a commit is synced.
 SYNCED: Final = 2
+#: Bytes before the frames of a write-ahead log, and before the page in each.
+LOG_HEADER: Final = 32
+FRAME_HEADER: Final = 24
 
 
 class Disk:
@@ -39,6 +44,7 @@ class Disk:
     Attributes:
         trouble: the trouble that every transaction meets now: a key of `TROUBLES`, or None.
         at_commit: whether it is met at the commit instead of at the beginning.
+        is_synced: whether the last commit was synced, and with it all before.
     """
 
     def __init__(self, path: Path, source: random.Random) -> None:
@@ -47,8 +53,8 @@ class Disk:
         self.at_commit = False
         self._source = source
         self._connections: dict[Process, list[sqlite3.Connection]] = {}
-        self._kept = 0
-        self._is_synced = True
+        self._kept = (b"", 0)
+        self.is_synced = True
         self._observer = sqlite3.connect(path, isolation_level=None)
         self._version = self._seen()
         event.listen(Engine, "connect", self._connected)
@@ -78,8 +84,8 @@ class Disk:
         if version == self._version:
             return False
         self._version = version
-        if self._is_synced:
-            self._kept = self._log_size()
+        if self.is_synced:
+            self._kept = self._log_end()
         return True
 
     def disconnect(self, process: Process) -> None:
@@ -90,11 +96,14 @@ class Disk:
 
     def cut_power(self) -> None:
         """Lose what was not synced, or a part of it; every process that used it must be dead."""
-        size = self._log_size()
-        kept = self._kept + int((size - self._kept) * self._source.random()) if size > self._kept else size
+        generation, end = self._log_end()
+        # The log begins anew once all of it was copied into the database, which is synced then.
+        synced = self._kept[1] if self._kept[0] == generation else 0
+        kept = self._source.randint(synced, end)
         saved = {name: self.path.with_name(f"{name}.saved") for name in self._files()}
         for name, copy in saved.items():
             shutil.copyfile(self.path.with_name(name), copy)
+        page_size = int(self._observer.execute("PRAGMA page_size").fetchone()[0])
         self._observer.close()
         for process in list(self._connections):
             self.disconnect(process)
@@ -105,20 +114,22 @@ class Disk:
         log = self.path.with_name(f"{self.path.name}-wal")
         if log.exists():
             with log.open("r+b") as file:
-                file.truncate(kept)
+                file.truncate(LOG_HEADER + kept * (FRAME_HEADER + page_size) if kept else 0)
         self._observer = sqlite3.connect(self.path, isolation_level=None)
-        self._kept = self._log_size()
         self._version = self._seen()
+        self._kept = self._log_end()
 
     def _files(self) -> list[str]:
         names = (self.path.name, f"{self.path.name}-wal")
         return [name for name in names if self.path.with_name(name).exists()]
 
-    def _log_size(self) -> int:
+    def _log_end(self) -> tuple[bytes, int]:
+        """What tells generations of the log apart, and its number of frames (SQLite's "WAL-Index Format")."""
         try:
-            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+            index = self.path.with_name(f"{self.path.name}-shm").read_bytes()[:48]
         except FileNotFoundError:
-            return 0
+            return b"", 0
+        return index[32:40], int.from_bytes(index[16:20], sys.byteorder)
 
     def _seen(self) -> int:
         return int(self._observer.execute("PRAGMA data_version").fetchone()[0])
@@ -134,7 +145,7 @@ class Disk:
         if self.trouble is not None and self.at_commit:
             self._raise()
         raw = connection.connection.driver_connection
-        self._is_synced = raw.execute("PRAGMA synchronous").fetchone()[0] >= SYNCED
+        self.is_synced = raw.execute("PRAGMA synchronous").fetchone()[0] >= SYNCED
 
     def _raise(self) -> None:
         assert self.trouble is not None

@@ -113,7 +113,6 @@ class Host(FakeEngine):
     Attributes:
         behaviour: what it does when it dies.
         is_up: whether it answers.
-        hangs: while set to None, it answers; else it does not.
         lives: how often it was started.
         starts: how often a process was started for each run.
         going: the processes that run now, also those that the engine has forgotten, by run.
@@ -182,6 +181,8 @@ class Host(FakeEngine):
                 self._forget(key, container)
             else:
                 container.exits_with = UNKNOWN_CODE if self._source.random() < 0.3 else KILLED
+                if self._source.random() < 0.3:  # what it had not written to its log yet
+                    del container.frames[-self._source.randint(1, 2) :]
                 assert container.task is not None
                 container.task.cancel()
 

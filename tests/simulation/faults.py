@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.simulation.checks import Ledger, Outage
+from tests.simulation.checks import Span
+from tests.simulation.committed import Ledger
+from tests.simulation.engine import CALL_LIMIT
 from tests.simulation.loop import WORLD, Process, spawn
 from tests.simulation.machines import Machine, Surroundings
+
+#: Seconds after a fault within which what was asked for during it may still arrive.
+LATEST = 2 * CALL_LIMIT
 
 
 class Faults:
@@ -56,22 +61,24 @@ class Faults:
 
         spawn(WORLD, work())
 
-    def _excuse(self, kind: str) -> None:
-        self._around.witness.excuses.add(kind)
+    def _excuse(self, kind: str, seconds: float) -> None:
+        """Note that runs may be lost from now on until some seconds after the fault: requests arrive late."""
+        now = self._around.loop.time()
+        self._around.witness.excuses.append((kind, Span(now, now + seconds + LATEST)))
 
     # ---- daemons ------------------------------------------------------------------------------------------
 
     def _crash(self, machine: Machine, seconds: float) -> None:
         if machine.process is None:
             return
-        self._leave_alone()
+        self._leave_alone(seconds)
         machine.kill()
         self._later(seconds, lambda: None if machine.process is not None else machine.boot())
 
-    def _leave_alone(self) -> None:
+    def _leave_alone(self, seconds: float) -> None:
         """Note that other daemons may take over."""
         if len(self._machines) > 1:
-            self._excuse("another daemon")
+            self._excuse("another daemon", seconds)
 
     async def crash(self, daemon: int, seconds: float) -> None:
         """A daemon dies, and is started again."""
@@ -86,7 +93,7 @@ class Faults:
     async def restart(self, daemon: int, seconds: float) -> None:
         """An operator stops a daemon, and starts it again."""
         machine = self._machines[daemon]
-        self._leave_alone()
+        self._leave_alone(seconds)
 
         async def work() -> None:
             await machine.stop()
@@ -98,46 +105,71 @@ class Faults:
 
     async def freeze(self, daemon: int, seconds: float) -> None:
         """A daemon is stopped by SIGSTOP, and continues."""
-        self._leave_alone()
+        self._leave_alone(seconds)
         if (thaw := self._machines[daemon].freeze()) is not None:
             self._later(seconds, thaw)
 
-    async def cut_power(self, seconds: float) -> None:
-        """The power of the daemons and their database fails; what was not synced may be lost."""
+    async def cut_power(self, engine: bool, seconds: float) -> None:
+        """The power of the daemons and their database fails, and of the engine if it is on the same machine.
+
+        What was not synced may be lost.
+        """
+        if engine:
+            await self.engine_dies(seconds)
         for machine in self._machines:
             self._crash(machine, seconds)
         self._around.disk.cut_power()
-        self._ledger.forget_after_power_cut()
+        self._ledger.lose_power()
 
-    async def set_clock(self, daemon: int, by: float, seconds: float) -> None:  # noqa: ARG002
-        """The clocks of all daemons are set."""
-        for machine in self._machines:
-            machine.clock.offset += by
-        self._around.witness.outages.append(Outage(float("-inf")))
+    async def set_clock(self, daemon: int, alone: bool, by: float, seconds: float) -> None:
+        """The clock of a machine is set, and that of the others, too, or only later."""
+        now = self._around.loop.time()
+        self._around.witness.outages.append((None, Span(now - abs(by), now + abs(by) + seconds)))
+        self._leave_alone(seconds)
+        others = [machine for machine in self._machines if machine.index != daemon]
+
+        def set_others() -> None:
+            for machine in others:
+                machine.clock.set(by)
+
+        self._machines[daemon].clock.set(by)
+        if alone:
+            self._later(seconds, set_others)
+        else:
+            set_others()
+
+    async def set_engine_clock(self, by: float, seconds: float) -> None:
+        """The clock of the engine's machine is set, and set back later."""
+        self._around.engine_clock.set(by)
+        self._later(seconds, lambda: self._around.engine_clock.set(-by))
 
     # ---- the engine and the way to it ---------------------------------------------------------------------
 
     async def engine_dies(self, seconds: float) -> None:
         """The engine is killed, and started again."""
-        self._excuse("engine_dies")
+        self._excuse("engine_dies", seconds)
         self._around.host.die()
         self._later(seconds, self._around.host.come_back)
 
     async def engine_dies_at_start(self, start: int, takes_effect: bool, seconds: float) -> None:
         """The engine dies over one of the next starts."""
-        self._excuse("engine_dies_at_start")
         host = self._around.host
-        host.die_at_start(start, takes_effect=takes_effect, then=lambda: self._later(seconds, host.come_back))
+
+        def come_back_later() -> None:
+            self._excuse("engine_dies_at_start", seconds)
+            self._later(seconds, host.come_back)
+
+        host.die_at_start(start, takes_effect=takes_effect, then=come_back_later)
 
     async def engine_hangs(self, seconds: float) -> None:
         """The engine accepts requests and does not answer."""
-        self._excuse("engine_hangs")
+        self._excuse("engine_hangs", seconds)
         self._around.host.hang()
         self._later(seconds, self._around.host.answer_again)
 
     async def network_fails(self, lost: float, late: float, seconds: float) -> None:
         """Requests and answers are lost, or late."""
-        self._excuse("network_fails")
+        self._excuse("network_fails", seconds)
 
         def fail(lost: float, late: float) -> None:
             for machine in self._machines:
@@ -148,7 +180,7 @@ class Faults:
 
     async def network_cut(self, daemon: int, seconds: float) -> None:
         """A daemon cannot reach the engine, and its connections break."""
-        self._excuse("network_cut")
+        self._excuse("network_cut", seconds)
         network = self._machines[daemon].network
         network.cut()
         self._later(seconds, network.join)
@@ -167,8 +199,8 @@ class Faults:
 
     async def database_fails(self, trouble: str, at_commit: bool, seconds: float) -> None:
         """No transaction succeeds."""
-        outage = Outage(self._around.loop.time())
-        self._around.witness.outages.append(outage)
+        outage = Span(self._around.loop.time())
+        self._around.witness.outages.append((None, outage))
         disk = self._around.disk
         disk.trouble, disk.at_commit = trouble, at_commit
 
@@ -177,6 +209,14 @@ class Faults:
             outage.end = self._around.loop.time()
 
         self._later(seconds, work)
+
+    async def database_hangs(self, seconds: float) -> None:
+        """No transaction begins for a while; those that were asked for take effect later."""
+        loop = self._around.loop
+        outage = Span(loop.time(), loop.time() + seconds)
+        self._around.witness.outages.append((None, outage))
+        loop.blocked_until = outage.end
+        self._later(seconds, lambda: None)
 
     async def receiver_fails(self, how: str, seconds: float) -> None:
         """The receiver of webhooks fails."""

@@ -121,6 +121,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         after_work: called after each piece of work for a thread, in the process that asked for it.
         before_step: called before each step with the process that makes it; the process may be dead afterwards.
         work_seconds: draws how long a piece of work for a thread takes before and after it has its effect.
+        blocked_until: before when no work for a thread begins, because all threads hang.
         errors: what nobody handled.
         busiest: the most steps within `WINDOW` seconds.
     """
@@ -139,6 +140,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self.after_work: Callable[[], None] = lambda: None
         self.before_step: Callable[[Process], None] = lambda _: None
         self.work_seconds: Callable[[], float] = lambda: self._source.expovariate(4000.0)
+        self.blocked_until = 0.0
         self.errors: list[dict[str, Any]] = []
         WORLD.ready.clear()
         WORLD.tasks.clear()
@@ -280,7 +282,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Future[T]:
         """Do a piece of work for a thread in a later step; an executor of one thread keeps the order."""
         answer = self.create_future()
-        begins = self._time + self.work_seconds()
+        begins = max(self._time, self.blocked_until) + self.work_seconds()
         if isinstance(executor, Worker) or getattr(executor, "_max_workers", 0) == 1:
             begins = max(begins, getattr(executor, "busy_until", 0.0) + 1e-9)
             executor.busy_until = begins  # type: ignore[attr-defined]

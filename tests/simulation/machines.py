@@ -17,7 +17,7 @@ from scheduler.process.data_dir import INSTANCE_FILE, LOCK_FILE
 from scheduler.secrets.keys import KEY_FILE
 from scheduler.service import Service
 from scheduler.settings.settings import Settings
-from tests.simulation.checks import Outage, Witness
+from tests.simulation.checks import Span, Witness
 from tests.simulation.disk import Disk
 from tests.simulation.engine import Client, Host, Network
 from tests.simulation.loop import WORLD, Process, SimulatedLoop, spawn
@@ -36,11 +36,18 @@ class WallClock:
 
     Attributes:
         offset: how far it is ahead, in seconds.
+        offsets: how far it was ahead at any time.
     """
 
     def __init__(self, loop: SimulatedLoop, offset: float = 0.0) -> None:
         self._loop = loop
         self.offset = offset
+        self.offsets = [offset]
+
+    def set(self, by: float) -> None:
+        """Set it forward, or back."""
+        self.offset += by
+        self.offsets.append(self.offset)
 
     def now(self) -> datetime:
         """The wall clock's time."""
@@ -58,6 +65,7 @@ class Surroundings:
     loop: SimulatedLoop
     disk: Disk
     host: Host
+    engine_clock: WallClock
     receiver: Receiver
     witness: Witness
     note: Callable[[str], None]
@@ -90,7 +98,7 @@ class Machine:
         self._around = around
         self._daemon: Daemon | None = None
         self._lives = 0
-        self._outage: Outage | None = None
+        self._outage: Span | None = None
         folder.mkdir(mode=0o700)
         (folder / KEY_FILE).write_text(KEY)
         (folder / KEY_FILE).chmod(0o600)
@@ -190,8 +198,8 @@ class Machine:
 
     def _begin_outage(self) -> None:
         if self._outage is None:
-            self._outage = Outage(self._around.loop.time())
-            self._around.witness.outages.append(self._outage)
+            self._outage = Span(self._around.loop.time())
+            self._around.witness.outages.append((self.index, self._outage))
 
     def _end_outage(self) -> None:
         if self._outage is not None:

@@ -156,8 +156,8 @@ MUTATIONS: Final = (
         "rest-unread",
         "after an interruption, the rest of an ended container's output is not read",
         "running.run",
-        "        await self._output.read_rest(handle)\n        await self._settle(handle, status)",
-        "        await self._settle(handle, status)",
+        "        await self._output.read_rest(handle)\n        if had_ended:",
+        "        if had_ended:",
     ),
     _one(
         "retry-not-stored",
@@ -173,12 +173,17 @@ MUTATIONS: Final = (
         "    if outcome.delivered:\n",
         "    if outcome.delivered or len(delivery.attempts) >= 1:\n",
     ),
-    _one(
+    Mutation(
         "message-never-released",
         "what a dead daemon was delivering is never tried again",
-        "store.deliveries",
-        "deliveries.c.claimed_until <= now",
-        "deliveries.c.claimed_until <= 0",
+        (
+            ("scheduler.store.deliveries", "deliveries.c.claimed_until <= now,", "sa.false(),"),
+            (
+                "scheduler.notify.deliverer",
+                "            await self._until_available(self._outbox.release)\n            while True:",
+                "            while True:",
+            ),
+        ),
     ),
     _one(
         "orphans-of-the-living",
@@ -212,8 +217,8 @@ MUTATIONS: Final = (
         "engine-clock-trusted",
         "a timeout is measured by the engine's clock against the daemon's own",
         "running.run",
-        "await self._region.time_of(self.exec.started_at), 0.0",
-        "asyncio.get_running_loop().time() - (self._parts.clock.now() - self.exec.started_at).total_seconds(), 0.0",
+        "return await self._region.time_of(started_at)",
+        "return asyncio.get_running_loop().time() - (self._parts.clock.now() - started_at).total_seconds()",
     ),
     _one(
         "dispatch-not-exclusive",
@@ -224,10 +229,46 @@ MUTATIONS: Final = (
     ),
     _one(
         "asks-without-pause",
-        "a daemon whose lease has expired tries to take runs again and again, without a pause",
+        "a daemon whose lease has expired tries to take runs without a pause",
         "running.dispatcher",
         '                raise UnavailableError("The lease of this daemon has expired")',
         "                return {}, queue.held_by_others(connection, self._instance)",
+    ),
+    Mutation(
+        "never-synced",
+        "nothing that is committed is synced",
+        (
+            ("scheduler.store.connecting", '"synchronous=FULL"', '"synchronous=NORMAL"'),
+            ("scheduler.store.database", "'FULL' if durable else 'NORMAL'", "'NORMAL'"),
+        ),
+    ),
+    _one(
+        "timeouts-never-fire",
+        "a run may take as long as it likes",
+        "running.stopping",
+        "        if self._limit is None:\n",
+        "        if True:\n",
+    ),
+    _one(
+        "retries-never-made",
+        "a failure is final, whatever the job says",
+        "running.decisions",
+        "if end.fail_reason not in run.spec.retry_on or run.attempt > run.spec.max_retries:",
+        "if True:",
+    ),
+    _one(
+        "starts-untold",
+        "webhooks hear of ends only",
+        "store.execs",
+        "if receivers := outbox.receivers_of(connection, exec_id, event):",
+        "if after is not ExecStatus.RUNNING and (receivers := outbox.receivers_of(connection, exec_id, event)):",
+    ),
+    _one(
+        "skips-everything",
+        "a job that forbids overlapping runs never runs",
+        "planning.claims",
+        "    if overlap is Overlap.SKIP:\n",
+        "    if job.definition.concurrency_policy is ConcurrencyPolicy.FORBID:\n",
     ),
     _one(
         "gap-unsaid",
@@ -237,6 +278,12 @@ MUTATIONS: Final = (
         "if False:",
     ),
 )
+
+
+def table() -> str:
+    """The planted defects for people, as a table in Markdown."""
+    rows = [f"| `{one.name}` | {one.meaning} | {one.found_at} |" for one in MUTATIONS]
+    return "\n".join(["| defect | what is wrong | found by seed |", "|---|---|---|", *rows])
 
 
 def by_name(name: str) -> Mutation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -161,13 +161,15 @@ FAULTS: Final = {
     "freeze": 3,
     "cut_power": 2,
     "set_clock": 2,
+    "set_engine_clock": 1,
     "engine_dies": 4,
-    "engine_dies_at_start": 4,
+    "engine_dies_at_start": 6,
     "engine_hangs": 2,
     "network_fails": 3,
     "network_cut": 2,
     "events_fail": 2,
     "database_fails": 3,
+    "database_hangs": 2,
     "receiver_fails": 2,
 }
 #: Operations of users.
@@ -177,7 +179,7 @@ OPERATIONS: Final = {"trigger": 4, "rush": 2, "stop": 2, "change": 2, "switch": 
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
     dice = random.Random(f"plan {seed}")
-    jobs = tuple(_draw_job(dice) for _ in range(dice.randint(1, 4)))
+    jobs = tuple(_draw_job(dice) for _ in range(dice.randint(1, 3)))
     daemons = dice.choice((1, 1, 1, 2, 2, 3))
     happenings = [draw_operation(dice, jobs) for _ in range(dice.randint(0, 5))]
     happenings += [draw_fault(dice, daemons) for _ in range(dice.choice((0, 1, 2, 3, 4, 6)))]
@@ -185,7 +187,7 @@ def draw(seed: int) -> Plan:
     return Plan(
         seed=seed,
         daemons=daemons,
-        behaviour=dice.choice(list(Kind)),
+        behaviour=dice.choice((*Kind, Kind.REPLACES)),
         cpus=dice.choice((0.3, 0.5, 1.0)),
         skew=(skew[0], *(0.0 if daemons > 1 else value for value in skew[1:])),
         slow=dice.choice((0.002, 0.02, 0.2)),
@@ -243,26 +245,36 @@ def draw_fault(dice: random.Random, daemons: int) -> Happening:
     options: dict[str, Any] = {"seconds": lasts}
     if kind in ("crash", "crash_soon", "restart", "freeze", "set_clock", "network_cut"):
         options["daemon"] = dice.randrange(daemons)
-    match kind:
-        case "crash_soon":
-            options["steps"] = dice.randrange(1, 400)
-        case "set_clock":
-            options["by"] = dice.choice((-3600.0, -40.0, -5.0, 5.0, 40.0, 3600.0))
-        case "engine_dies_at_start":
-            options["start"] = dice.randint(1, 12)
-            options["takes_effect"] = dice.random() < 0.8
-        case "network_fails":
-            options["lost"] = dice.choice((0.05, 0.3))
-            options["late"] = dice.choice((0.0, 0.0, 0.1))
-        case "events_fail":
-            options["unheard"] = dice.choice((0.0, 0.3, 1.0))
-            options["doubled"] = dice.choice((0.0, 0.5))
-        case "database_fails":
-            options["trouble"] = dice.choice(("locked", "full", "broken"))
-            options["at_commit"] = dice.random() < 0.4
-        case "receiver_fails":
-            options["how"] = dice.choice(("500", "hangs", "answer lost"))
+    options |= _OPTIONS[kind](dice) if kind in _OPTIONS else {}
+    if daemons == 1 and "alone" in options:
+        options["alone"] = False
     return Happening(at=_moment(dice), kind=kind, options=options)
+
+
+#: How each fault is drawn, beyond how long it lasts and whom it meets.
+_OPTIONS: Final[Mapping[str, Callable[[random.Random], dict[str, Any]]]] = {
+    "crash_soon": lambda dice: {"steps": dice.randrange(1, 400)},
+    "set_clock": lambda dice: {
+        "by": dice.choice((-3600.0, -40.0, -5.0, 5.0, 40.0, 600.0)),
+        "alone": dice.random() < 0.5,
+    },
+    "set_engine_clock": lambda dice: {"by": dice.choice((-600.0, -20.0, 20.0, 600.0))},
+    "cut_power": lambda dice: {"engine": dice.random() < 0.5},
+    "engine_dies_at_start": lambda dice: {
+        "start": dice.randint(1, 4),
+        "takes_effect": dice.random() < 0.8,
+    },
+    "network_fails": lambda dice: {"lost": dice.choice((0.05, 0.3)), "late": dice.choice((0.0, 0.0, 0.1))},
+    "events_fail": lambda dice: {
+        "unheard": dice.choice((0.0, 0.3, 1.0)),
+        "doubled": dice.choice((0.0, 0.5)),
+    },
+    "database_fails": lambda dice: {
+        "trouble": dice.choice(("locked", "full", "broken")),
+        "at_commit": dice.random() < 0.4,
+    },
+    "receiver_fails": lambda dice: {"how": dice.choice(("500", "hangs", "answer lost"))},
+}
 
 
 def _moment(dice: random.Random) -> float:

@@ -33,7 +33,7 @@ from tests.simulation.machines import Machine
 from tests.simulation.plan import Plan
 from tests.simulation.world import World
 
-#: Set this variable to see the tracebacks of what daemons log as errors.
+#: Set this variable to print the tracebacks of what daemons log as errors; `--tracebacks` does.
 TRACEBACKS: Final = "SIMULATION_TRACEBACKS"
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]+")
 

@@ -20,13 +20,16 @@ def program_of(script: Script, witness: Witness, note: Callable[[str], None]) ->
 
     async def program(process: FakeProcess) -> int:
         exec_id = process.spec.exec_id
-        printed = Printed(exec_id)
+        loop = asyncio.get_running_loop()
+        printed = Printed(exec_id, process.spec.job_id, loop.time())
         witness.printed.setdefault(exec_id, []).append(printed)
         try:
             printed.exit_code = await _play(script, process, printed)
         except asyncio.CancelledError:
             printed.exit_code = KILLED
             raise
+        finally:
+            printed.end = loop.time()
         note(f"process of {exec_id} ends with {printed.exit_code}")
         return printed.exit_code
 

@@ -141,17 +141,20 @@ class Soak:
             "CREATE TABLE processes (number INTEGER PRIMARY KEY, exec_id TEXT, exit_code INTEGER)"
         )
         self._dice = random.Random("soak containers")
+        engine_clock = WallClock(self.loop)
         self._host = _Host(
             Kind.REPLACES,
             installation="simulated",
             source=random.Random("soak engine"),
-            clock=WallClock(self.loop).now,
+            clock=engine_clock.now,
             cpus=CPUS * max(self.jobs // JOBS_PER_PLACE, LEAST_PLACES),
         )
         self._host.calls = deque(maxlen=0)  # type: ignore[assignment]
         self._host.programs["soak",] = self._program
         receiver = Receiver(random.Random("soak receiver"), self.witness, _ignore)
-        around = Surroundings(self.loop, self._disk, self._host, receiver, self.witness, _ignore)
+        around = Surroundings(
+            self.loop, self._disk, self._host, engine_clock, receiver, self.witness, _ignore
+        )
         network = Network(random.Random("soak network"), slow=0.005)
         self.machine = Machine(0, folder / "daemon", WallClock(self.loop), network, around)
         self._began, self._began_processor = time.monotonic(), time.process_time()

@@ -13,9 +13,8 @@ from scheduler.domain.errors import TimeballError, UnavailableError
 from scheduler.domain.hook import HookEvent, SubjectType
 from scheduler.service import Service
 from tests.lab.fake_engine import FAKE_IMAGE
-from tests.simulation.disk import Disk
 from tests.simulation.loop import WORLD, spawn
-from tests.simulation.machines import Machine
+from tests.simulation.machines import Machine, Surroundings
 from tests.simulation.plan import JobPlan
 
 ADMIN: Final = Caller("admin", None, Role.ADMIN)
@@ -30,10 +29,9 @@ class Users:
 
     Args:
         machines: whose daemons they ask.
-        disk: where they see what is stored.
+        around: the rest of the world.
         plans: the jobs of the plan.
         source: decides whom they ask.
-        note: writes a line of the trace.
 
     Attributes:
         jobs: the ids of the jobs that were created, by their index in the plan.
@@ -42,17 +40,17 @@ class Users:
     def __init__(
         self,
         machines: Sequence[Machine],
-        disk: Disk,
+        around: Surroundings,
         plans: Sequence[JobPlan],
         source: random.Random,
-        note: Callable[[str], None],
     ) -> None:
         self.jobs: dict[int, int] = {}
         self._machines = machines
-        self._disk = disk
+        self._disk = around.disk
+        self._witness = around.witness
         self._plans = plans
         self._source = source
-        self._note = note
+        self._note = around.note
 
     async def ask(self, call: Callable[[Service], Awaitable[Any]], *, first: Machine | None = None) -> Any:
         """The answer to a question; None if it was refused, or nobody answered.
@@ -111,14 +109,18 @@ class Users:
     async def trigger(self, job: int) -> None:
         """Somebody triggers a run."""
         if (job_id := self.jobs.get(job)) is not None:
-            spawn(WORLD, self.ask(lambda service: service.execs.trigger(ADMIN, str(job_id))))
+            spawn(WORLD, self._trigger(job_id))
 
     async def rush(self, job: int) -> None:
         """Several people trigger runs on every daemon at once."""
         if (job_id := self.jobs.get(job)) is not None:
             for machine in (*self._machines, *self._machines):
-                asked = self.ask(lambda service: service.execs.trigger(ADMIN, str(job_id)), first=machine)
-                spawn(WORLD, asked)
+                spawn(WORLD, self._trigger(job_id, first=machine))
+
+    async def _trigger(self, job_id: int, *, first: Machine | None = None) -> None:
+        view = await self.ask(lambda service: service.execs.trigger(ADMIN, str(job_id)), first=first)
+        if view is not None:
+            self._witness.triggered.append(view.exec.id)
 
     async def stop(self, job: int) -> None:
         """Somebody stops the job's latest open run."""
@@ -148,6 +150,7 @@ class Users:
         """Somebody deletes a job."""
         job_id = self.jobs.get(job)
         if job_id is not None and not self._plans[job].is_fixed:
+            self._witness.deleted.add(job_id)
             await self.ask(lambda service: service.jobs.delete(ADMIN, str(job_id)))
 
     async def switch_all_off(self) -> None:

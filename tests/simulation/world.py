@@ -12,6 +12,7 @@ from typing import Final
 from scheduler.domain.job import ONE_AT_A_TIME
 from scheduler.engine.types import LaunchSpec, RunState
 from tests.simulation import checks
+from tests.simulation.committed import Ledger
 from tests.simulation.disk import Disk
 from tests.simulation.engine import Host, Network
 from tests.simulation.faults import Faults
@@ -51,7 +52,7 @@ class World:
     def __init__(self, plan: Plan, folder: Path, template: Path) -> None:
         self.plan = plan
         self.trace: list[str] = []
-        self.witness = checks.Witness()
+        self.witness = checks.Witness(plan.daemons)
         self.loop = SimulatedLoop(self._dice("order"))
         work = self._dice("work")
         self.loop.work_seconds = lambda: work.expovariate(WORK_RATE)
@@ -59,12 +60,13 @@ class World:
         folder.mkdir(parents=True)
         shutil.copyfile(template, folder / DATABASE)
         self.disk = Disk(folder / DATABASE, self._dice("disk"))
-        self._ledger = checks.Ledger(self.witness, plan.cpus)
+        self._ledger = Ledger(self.witness, plan.cpus)
+        engine_clock = WallClock(self.loop, plan.skew_of(0))
         self._host = Host(
             plan.behaviour,
             installation=INSTALLATION,
             source=self._dice("engine"),
-            clock=WallClock(self.loop, plan.skew_of(0)).now,
+            clock=engine_clock.now,
             cpus=plan.cpus,
         )
         self._host.on_start = self._process_starts
@@ -72,6 +74,7 @@ class World:
             self.loop,
             self.disk,
             self._host,
+            engine_clock,
             Receiver(self._dice("receiver"), self.witness, self.note),
             self.witness,
             self.note,
@@ -87,7 +90,7 @@ class World:
             )
             for index in range(plan.daemons)
         ]
-        self._users = Users(self.machines, self.disk, plan.jobs, self._dice("users"), self.note)
+        self._users = Users(self.machines, around, plan.jobs, self._dice("users"))
         self._faults = Faults(self.machines, around, self._ledger)
         self.loop.before_step = self._faults.count_down
 
@@ -146,7 +149,9 @@ class World:
 
     def _look_at_the_database(self) -> None:
         if self.disk.has_changed():
-            for change in self._ledger.look(self.disk.observer):
+            for change in self._ledger.look(
+                self.disk.observer, self.loop.time(), is_synced=self.disk.is_synced
+            ):
                 self.note(f"run {change}")
 
     def _process_starts(self, spec: LaunchSpec) -> None:
@@ -161,8 +166,8 @@ class World:
             self.witness.wrong(f"job {spec.job_id} has two processes, though its policy is {policy}")
 
     def _check_due_times(self) -> None:
-        """The ledger has all due times before the next one of each job, which lies ahead."""
-        clock = self.machines[0].clock
+        """The ledger has all due times of a job before its next one, which lies ahead."""
+        now = self.machines[0].clock.now()
         for index, job_id in self._users.jobs.items():
             job = self.plan.jobs[index]
             if job.step is None or not job.is_fixed:
@@ -171,18 +176,22 @@ class World:
                 "SELECT next_due_at, schedule_mode FROM jobs WHERE id = ?", (job_id,)
             ).fetchone()
             following = checks.moment_of(row[0])
-            if following < clock.now() - timedelta(seconds=2):
+            if following < now - timedelta(seconds=2):
                 self.witness.wrong(f"job {job_id} has been due since {following:%H:%M:%S}, undecided")
             start = datetime.fromisoformat(row[1].split("/")[1])
-            checks.check_due_times(
-                self.witness,
-                self.disk.observer,
-                checks.Due(job_id, start, timedelta(seconds=job.step), following),
-                policy=job.fields.get("concurrency_policy", "allow"),
-                seconds_of=lambda moment: (moment - BEGIN).total_seconds() - clock.offset,
-            )
+            due = checks.Due(job_id, start, timedelta(seconds=job.step), following)
+            checks.check_gaps(self.witness, self.disk.observer, due)
+
+    def _times_of(self, moment: datetime) -> list[float]:
+        """When a time of the machines' clocks may have been, in seconds of the simulation."""
+        offsets = dict.fromkeys(offset for machine in self.machines for offset in machine.clock.offsets)
+        return [(moment - BEGIN).total_seconds() - offset for offset in offsets]
 
     def _check_the_rest(self) -> None:
+        for index, job_id in self._users.jobs.items():
+            fields = self.plan.jobs[index].fields
+            policies = checks.Policies(fields["concurrency_policy"], fields["misfire_policy"], self._times_of)
+            checks.check_outcomes(self.witness, self.disk.observer, job_id, policies)
         checks.check_runs(self.witness, self.disk.observer)
         checks.check_messages(self.witness, self.disk.observer)
         for container in self._host.containers.values():
