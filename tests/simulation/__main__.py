@@ -38,7 +38,7 @@ def main() -> int:
     seeds = range(int(first), int(last or first) + 1)
     plans = [Plan.from_json(given.plan.read_text())] if given.plan else map(draw, seeds)
     began, worlds, runs, steps, seconds, failed = time.monotonic(), 0, 0, 0, 0.0, 0
-    with _folder() as folder, _pool(given.jobs) as pool:
+    with private_folder() as folder, _pool(given.jobs) as pool:
         template = make_template(folder)
         work = ((plan, given.shrink, template) for plan in plans)
         for plan, report, small in pool(_run, work):
@@ -89,7 +89,7 @@ def _pool(jobs: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def private_folder() -> Iterator[Path]:
     """A folder in memory, if there is a place for it: nothing here is worth a real disk's time."""
     parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="timeball-simulation-", dir=parent))

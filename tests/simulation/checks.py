@@ -1,4 +1,4 @@
-"""What must be true of every world: after each commit, at each start of a process, and once everything is at rest."""
+"""What must be true of every world: at each start of a process, and once everything is at rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from scheduler.domain.execution import TRANSITIONS, ExecStatus
 from scheduler.domain.stream import Stream
 from scheduler.logs.chunks import STREAM_BITS, decode
 from tests.lab.fake_engine import KILLED
@@ -101,83 +100,6 @@ class Witness:
 
 #: The faults that can cost output, because the engine had it only in memory.
 ENGINE_DEATHS: Final = ("engine_dies", "engine_dies_at_start")
-
-
-class Ledger:
-    """Checks after each commit that what is stored changes only as it may.
-
-    Args:
-        witness: receives the problems.
-        cpus: the capacity of the region.
-    """
-
-    def __init__(self, witness: Witness, cpus: float) -> None:
-        self._witness = witness
-        self._cpus = cpus
-        self._known = _Known()
-        self._synced = _Known()
-
-    def look(self, connection: sqlite3.Connection, now: float, *, is_synced: bool) -> list[str]:
-        """Compare what is committed now with what was committed before; returns the changes of runs.
-
-        Args:
-            connection: to the database.
-            now: the time in seconds of the simulation.
-            is_synced: whether all of it survives a power cut.
-        """
-        changes, known = [], self._known
-        rows = connection.execute(
-            "SELECT id, status, exit_code, fail_reason, started_at, ended_at, dispatched_at, cpus FROM execs"
-        ).fetchall()
-        held = sum(row[7] for row in rows if row[6] is not None and row[5] is None)
-        if held > self._cpus + 1e-6:
-            self._witness.wrong(f"runs hold {held:g} of {self._cpus:g} processors")
-        for exec_id, code, *end in rows:
-            status = ExecStatus(code)
-            before = known.statuses.get(exec_id)
-            if before is not status:
-                changes.append(f"{exec_id} {status.name.lower()} {end[0]} {end[1]}")
-                if before is not None and status not in TRANSITIONS[before]:
-                    self._witness.wrong(f"run {exec_id} changed from {before.name} to {status.name}")
-                known.statuses[exec_id] = status
-                seen = self._witness.seen.setdefault(exec_id, Span(now))
-                seen.end = float("inf") if TRANSITIONS[status] else now
-            if not TRANSITIONS[status] and known.ends.setdefault(exec_id, tuple(end[:4])) != tuple(end[:4]):
-                self._witness.wrong(f"the end of run {exec_id} was changed afterwards")
-        self._look_at_outcomes(connection)
-        if is_synced:
-            self._synced = known.copy()
-        return changes
-
-    def _look_at_outcomes(self, connection: sqlite3.Connection) -> None:
-        stored = {
-            (job_id, due_at): tuple(entry)
-            for job_id, due_at, *entry in connection.execute(
-                "SELECT job_id, due_at, outcome, exec_id FROM occurrences"
-            )
-        }
-        for key, entry in self._known.outcomes.items():
-            if key[0] not in self._witness.deleted and stored.get(key) != entry:
-                self._witness.wrong(
-                    f"the outcome of job {key[0]} at {key[1]} was {entry}, now {stored.get(key)}"
-                )
-        self._known.outcomes.update(stored)
-
-    def lose_power(self) -> None:
-        """Only what was synced is certain now."""
-        self._known = self._synced.copy()
-
-
-@dataclass(slots=True)
-class _Known:
-    """What was committed: the status of each run, the end of each ended one, and the outcome of each due time."""
-
-    statuses: dict[str, ExecStatus] = field(default_factory=dict)
-    ends: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    outcomes: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
-
-    def copy(self) -> _Known:
-        return _Known(dict(self.statuses), dict(self.ends), dict(self.outcomes))
 
 
 def moment_of(stored: Any) -> datetime:

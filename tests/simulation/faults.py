@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.simulation.checks import Ledger, Span
+from tests.simulation.checks import Span
+from tests.simulation.committed import Ledger
 from tests.simulation.engine import CALL_LIMIT
 from tests.simulation.loop import WORLD, Process, spawn
 from tests.simulation.machines import Machine, Surroundings

@@ -15,6 +15,8 @@ import asyncio
 import contextvars
 import heapq
 import random
+import sys
+import warnings
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -32,6 +34,8 @@ T = TypeVar("T")
 STEP: Final = 20e-6
 #: Seconds in which steps are counted, to notice what never rests.
 WINDOW: Final = 2.0
+#: How often a coroutine is closed that waits while it is closed.
+MOST_CLOSES: Final = 20
 _numbers = count()
 
 
@@ -159,6 +163,22 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         for task in process.tasks:
             task._log_destroy_pending = False
         self._processes.remove(process)
+
+    def bury(self, process: Process) -> None:
+        """Close what is left of the tasks of a process, without effect on anything; nothing keeps them afterwards."""
+        was_closed, self._closed = self._closed, True  # what a 'finally' plans, is dropped
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for task in list(process.tasks):
+                    task._log_destroy_pending = False
+                    process.context().run(_close, task.get_coro())
+                process.tasks.clear()
+                process.ready.clear()
+        finally:
+            self._closed = was_closed
+            sys.unraisablehook = hook
 
     # ---- running --------------------------------------------------------------------------------------------
 
@@ -326,6 +346,18 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: Exception | None) -
         answer.set_result(result)
     else:
         answer.set_exception(error)
+
+
+def _close(coroutine: Any) -> None:
+    """Close a coroutine; one that waits for something in a 'finally' has to be told again."""
+    for _ in range(MOST_CLOSES):
+        try:
+            coroutine.close()
+        except RuntimeError:
+            continue
+        except BaseException:  # noqa: BLE001, S110 - nobody is left to care
+            pass
+        return
 
 
 def spawn(process: Process, work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:

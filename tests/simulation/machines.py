@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from scheduler.access.passwords import Passwords
 from scheduler.daemon import Daemon
@@ -69,6 +69,7 @@ class Surroundings:
     receiver: Receiver
     witness: Witness
     note: Callable[[str], None]
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class Machine:
@@ -119,7 +120,10 @@ class Machine:
     async def _live(self, process: Process) -> None:
         around = self._around
         settings = Settings(
-            data_dir=self._folder, host="127.0.0.1", database_url=f"sqlite:///{around.disk.path}"
+            data_dir=self._folder,
+            host="127.0.0.1",
+            database_url=f"sqlite:///{around.disk.path}",
+            **around.settings,
         )
         daemon = Daemon(
             settings,

@@ -86,6 +86,7 @@ class Plan:
         jobs: the jobs.
         happenings: operations and faults.
         length: seconds until the faults stop.
+        settings: further settings of the daemons.
     """
 
     seed: int
@@ -97,6 +98,7 @@ class Plan:
     jobs: tuple[JobPlan, ...] = ()
     happenings: tuple[Happening, ...] = ()
     length: float = LENGTH
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def skew_of(self, index: int) -> float:
         """How far the clock of the engine (0) or of a daemon (from 1) is off."""
@@ -179,8 +181,8 @@ def draw(seed: int) -> Plan:
     dice = random.Random(f"plan {seed}")
     jobs = tuple(_draw_job(dice) for _ in range(dice.randint(1, 3)))
     daemons = dice.choice((1, 1, 1, 2, 2, 3))
-    happenings = [_draw_operation(dice, jobs) for _ in range(dice.randint(0, 5))]
-    happenings += [_draw_fault(dice, daemons) for _ in range(dice.choice((0, 1, 2, 3, 4, 6)))]
+    happenings = [draw_operation(dice, jobs) for _ in range(dice.randint(0, 5))]
+    happenings += [draw_fault(dice, daemons) for _ in range(dice.choice((0, 1, 2, 3, 4, 6)))]
     skew = tuple(round(dice.gauss(0, 20), 3) if dice.random() < 0.3 else 0.0 for _ in range(daemons + 1))
     return Plan(
         seed=seed,
@@ -194,7 +196,8 @@ def draw(seed: int) -> Plan:
     )
 
 
-def _draw_job(dice: random.Random) -> JobPlan:
+def draw_fields(dice: random.Random) -> dict[str, Any]:
+    """Further fields of a job's definition."""
     fields: dict[str, Any] = {
         "misfire_policy": dice.choice(("latest", "all", "skip")),
         "misfire_grace_seconds": dice.choice((0, 2, 30)),
@@ -208,6 +211,11 @@ def _draw_job(dice: random.Random) -> JobPlan:
         fields["retry_backoff_seconds"] = dice.choice((1, 5))
     if dice.random() < 0.2:
         fields["max_running"] = dice.choice((1, 2))
+    return fields
+
+
+def _draw_job(dice: random.Random) -> JobPlan:
+    fields = draw_fields(dice)
     script = Script(
         lines=dice.choice((0, 1, 4, 12)),
         pause=dice.choice((0.0, 0.05, 0.4)),
@@ -224,12 +232,14 @@ def _draw_job(dice: random.Random) -> JobPlan:
     )
 
 
-def _draw_operation(dice: random.Random, jobs: tuple[JobPlan, ...]) -> Happening:
+def draw_operation(dice: random.Random, jobs: tuple[JobPlan, ...]) -> Happening:
+    """What a user does."""
     kind = dice.choices(list(OPERATIONS), list(OPERATIONS.values()))[0]
     return Happening(at=_moment(dice), kind=kind, options={"job": dice.randrange(len(jobs))})
 
 
-def _draw_fault(dice: random.Random, daemons: int) -> Happening:
+def draw_fault(dice: random.Random, daemons: int) -> Happening:
+    """A fault of a world with so many daemons."""
     kind = dice.choices(list(FAULTS), list(FAULTS.values()))[0]
     lasts = round(dice.choice((0.05, 0.5, 3.0, 12.0, 25.0)) * dice.uniform(0.5, 1.5), 3)
     options: dict[str, Any] = {"seconds": lasts}

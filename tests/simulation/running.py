@@ -13,14 +13,13 @@ import os
 import random
 import re
 import shutil
-import sys
 import traceback
-import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import apscheduler.schedulers.base
 import structlog
@@ -28,7 +27,9 @@ import structlog
 from scheduler.domain import chance
 from scheduler.store.database import Database
 from scheduler.store.migrate import upgrade
-from tests.simulation.loop import PROCESS, WORLD
+from tests.simulation.checks import Witness
+from tests.simulation.loop import PROCESS, WORLD, Process
+from tests.simulation.machines import Machine
 from tests.simulation.plan import Plan
 from tests.simulation.world import World
 
@@ -91,7 +92,17 @@ def shrink(folder: Path, template: Path, plan: Plan) -> tuple[Plan, list[str]]:
 
 # ---- one world ------------------------------------------------------------------------------------------------
 
-_world: World | None = None
+
+class Place(Protocol):
+    """What the code below needs of a world."""
+
+    witness: Witness
+
+    def machine_of(self, process: Process) -> Machine:
+        """The machine on which a process runs."""
+
+
+_world: Place | None = None
 
 
 class _Datetime(datetime):
@@ -113,28 +124,39 @@ def _heard(_: Any, __: str, entry: dict[str, Any]) -> Any:
     raise structlog.DropEvent
 
 
-def _simulate(plan: Plan, folder: Path, template: Path) -> Report:
+@contextmanager
+def installed(world: Place, seed: object) -> Iterator[None]:
+    """Context in which daemons have the world's clocks, draw their chances from a seed, and log to its witness."""
     global _world  # noqa: PLW0603 - one world at a time
     structlog.configure(
         processors=[_heard],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         cache_logger_on_first_use=False,
     )
-    source = chance.draw_from(random.Random(f"{plan.seed} chance"))
+    source = chance.draw_from(random.Random(f"{seed} chance"))
     moments, apscheduler.schedulers.base.datetime = apscheduler.schedulers.base.datetime, _Datetime
-    gc.disable()  # what it frees would run at moments that are not in the plan
-    _world = world = World(plan, folder, template)
+    _world = world
     try:
-        world.loop.run_until_complete(world.live())
-    except Exception as error:  # noqa: BLE001 - a world that cannot end is a problem as others
-        world.witness.wrong(f"the world ended with {error!r}")
-        if os.environ.get(TRACEBACKS):
-            traceback.print_exception(error)
+        yield
     finally:
         _world = None
-        _bury(world)
         chance.draw_from(source)
         apscheduler.schedulers.base.datetime = moments
+
+
+def _simulate(plan: Plan, folder: Path, template: Path) -> Report:
+    gc.disable()  # what it frees would run at moments that are not in the plan
+    try:
+        world = World(plan, folder, template)
+        with installed(world, plan.seed):
+            try:
+                world.loop.run_until_complete(world.live())
+            except Exception as error:  # noqa: BLE001 - a world that cannot end is a problem as others
+                world.witness.wrong(f"the world ended with {error!r}")
+                if os.environ.get(TRACEBACKS):
+                    traceback.print_exception(error)
+        _bury(world)
+    finally:
         gc.enable()
     for context in world.loop.errors:
         world.witness.wrong(f"unhandled: {context.get('message')}: {context.get('exception')!r}")
@@ -151,20 +173,9 @@ def _simulate(plan: Plan, folder: Path, template: Path) -> Report:
 def _bury(world: World) -> None:
     """Close the tasks of all processes, without effect on anything."""
     world.loop.close()
-    graves = [process for machine in world.machines for process in (*machine.buried, machine.process)]
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for process in (*graves, WORLD):
-                if process is None:
-                    continue
-                for task in list(process.tasks):
-                    task._log_destroy_pending = False
-                    with suppress(BaseException):
-                        task.get_coro().close()  # type: ignore[union-attr]
-                process.tasks.clear()
-                process.ready.clear()
-            world.disk.close()
-    finally:
-        sys.unraisablehook = hook
+    for machine in world.machines:
+        for process in (*machine.buried, machine.process):
+            if process is not None:
+                world.loop.bury(process)
+    world.loop.bury(WORLD)
+    world.disk.close()

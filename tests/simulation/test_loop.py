@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -116,6 +118,36 @@ def test_a_single_thread_keeps_the_order(loop: SimulatedLoop) -> None:
 
     loop.run_until_complete(main())
     assert done == list(range(50))
+
+
+def test_a_buried_process_leaves_nothing_and_has_no_effect(loop: SimulatedLoop) -> None:
+    """Its tasks are closed, also those that wait in a finally block; what they start then is dropped."""
+    log: list[str] = []
+    process = Process("a")
+    loop.add(process)
+
+    async def speak() -> None:
+        log.append("spoke")
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            loop.create_task(speak())
+            await asyncio.sleep(1)
+            log.append("cleaned up")
+
+    async def main() -> None:
+        task = weakref.ref(spawn(process, work()))
+        await asyncio.sleep(1)
+        loop.kill(process)
+        loop.bury(process)
+        await asyncio.sleep(200)
+        gc.collect()
+        assert task() is None
+
+    loop.run_until_complete(main())
+    assert (log, loop.errors, process.tasks) == ([], [], {})
 
 
 def _orders(seed: int) -> list[str]:

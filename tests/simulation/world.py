@@ -12,6 +12,7 @@ from typing import Final
 from scheduler.domain.job import ONE_AT_A_TIME
 from scheduler.engine.types import LaunchSpec, RunState
 from tests.simulation import checks
+from tests.simulation.committed import Ledger
 from tests.simulation.disk import Disk
 from tests.simulation.engine import Host, Network
 from tests.simulation.faults import Faults
@@ -59,7 +60,7 @@ class World:
         folder.mkdir(parents=True)
         shutil.copyfile(template, folder / DATABASE)
         self.disk = Disk(folder / DATABASE, self._dice("disk"))
-        self._ledger = checks.Ledger(self.witness, plan.cpus)
+        self._ledger = Ledger(self.witness, plan.cpus)
         engine_clock = WallClock(self.loop, plan.skew_of(0))
         self._host = Host(
             plan.behaviour,
@@ -77,6 +78,7 @@ class World:
             Receiver(self._dice("receiver"), self.witness, self.note),
             self.witness,
             self.note,
+            plan.settings,
         )
         self.machines = [
             Machine(
