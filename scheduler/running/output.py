@@ -98,7 +98,7 @@ class RunOutput:
     async def note_death(self, handle: Handle, status: RunStatus) -> None:
         """Note in the log that output may be missing if the engine may have died while no daemon watched the run.
 
-        Called if the container had ended when the run was adopted, and nobody had asked for its end.
+        Called if the container had ended when the run was adopted.
         """
         was_killed = status.exit_code in KILLED_BY_ENGINE and not status.oom_killed
         if was_killed and not await self._region.engine.has_created(handle):

@@ -280,7 +280,7 @@ class Run:
         """Continue reading where the stored output ends, from the engine's own log, to the end."""
         point(Point.RESUMING)
         ended = self._region.ended(self.exec.id)
-        had_ended = self._output.is_adopted and not self._stopping.wanted.is_set()
+        had_ended = self._output.is_adopted
         self._output.note_breaks()
         began, patience = await self._began(), 0.0
         while (status := await self._region.status_at_end(handle, ended, patience)) is None:

@@ -137,7 +137,8 @@ class Plan:
                     happenings=tuple(_without_job(self.happenings, index)),
                 )
         if self.daemons > 1:
-            yield replace(self, daemons=self.daemons - 1)
+            rest = tuple(one for one in self.happenings if one.options.get("daemon", 0) < self.daemons - 1)
+            yield replace(self, daemons=self.daemons - 1, happenings=rest)
         if any(self.skew):
             yield replace(self, skew=())
 

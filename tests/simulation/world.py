@@ -123,6 +123,7 @@ class World:
         self.note("the faults have stopped")
         await asyncio.sleep(CAUGHT_UP)
         self._check_due_times()
+        self._check_outcomes()
         await self._users.switch_all_off()
         await self._come_to_rest()
         self._check_the_rest()
@@ -182,16 +183,26 @@ class World:
             due = checks.Due(job_id, start, timedelta(seconds=job.step), following)
             checks.check_gaps(self.witness, self.disk.observer, due)
 
+    def _check_outcomes(self) -> None:
+        """Every outcome is true."""
+        for index, job_id in self._users.jobs.items():
+            if job_id in self.witness.deleted:
+                continue
+            job = self.plan.jobs[index]
+            policies = checks.Policies(
+                job.fields["concurrency_policy"],
+                job.fields["misfire_policy"],
+                self._times_of,
+                may_expire=not job.is_fixed,
+            )
+            checks.check_outcomes(self.witness, self.disk.observer, job_id, policies)
+
     def _times_of(self, moment: datetime) -> list[float]:
         """When a time of the machines' clocks may have been, in seconds of the simulation."""
         offsets = dict.fromkeys(offset for machine in self.machines for offset in machine.clock.offsets)
         return [(moment - BEGIN).total_seconds() - offset for offset in offsets]
 
     def _check_the_rest(self) -> None:
-        for index, job_id in self._users.jobs.items():
-            fields = self.plan.jobs[index].fields
-            policies = checks.Policies(fields["concurrency_policy"], fields["misfire_policy"], self._times_of)
-            checks.check_outcomes(self.witness, self.disk.observer, job_id, policies)
         checks.check_runs(self.witness, self.disk.observer)
         checks.check_messages(self.witness, self.disk.observer)
         for container in self._host.containers.values():
