@@ -173,6 +173,13 @@ class Daemon:
             dispatcher.offer(claims.execs)
 
         logs = LogReader(database, hub)
+        planner = Planner(
+            database,
+            clock,
+            settings.all_sizes(),
+            horizon=timedelta(seconds=settings.horizon_seconds),
+            on_claims=take_claims,
+        )
         return Parts(
             database=database,
             clock=clock,
@@ -182,18 +189,19 @@ class Daemon:
             default_size=settings.default_size,
             policy_of=policy_of,
             vault=vault,
-            planner=Planner(
-                database,
-                clock,
-                settings.all_sizes(),
-                horizon=timedelta(seconds=settings.horizon_seconds),
-                on_claims=take_claims,
-            ),
+            planner=planner,
             dispatcher=dispatcher,
             runner=runner,
             hub=hub,
             followers=Followers(database, hub, logs),
-            ownership=Ownership(database, clock, lease, dispatcher, runner),
+            ownership=Ownership(
+                database,
+                clock,
+                lease,
+                dispatcher,
+                runner,
+                on_peers=lambda are_there: planner.note_peers(are_there=are_there),
+            ),
             tokens=tokens,
             passwords=self._passwords,
             login_lifetime=timedelta(days=settings.login_token_days) or None,

@@ -52,6 +52,10 @@ STANDSTILL = 10.0
 PACE_INTERVAL = 1.0
 #: Maximum number of ledger entries per job after one outage; older due times share an entry.
 LONGEST_BACKLOG = 100_000
+#: If other daemons use the database: seconds between checks for jobs that they have created or changed, and how far
+#: ahead these look. Otherwise, only the next scan would find them, and too late if the other daemon has died.
+PEER_INTERVAL = 1.0
+PEER_AHEAD = timedelta(seconds=5)
 #: Seconds before a claim is retried after a database error.
 RETRY_INTERVAL = 1.0
 
@@ -81,6 +85,7 @@ class Planner:
         self._sizes = sizes
         self._horizon = horizon
         self._on_claims = on_claims
+        self._has_peers = False
         self._near: dict[int, Job] = {}
         self._due: dict[int, None] = {}  # an ordered set of job ids
         self._wake = asyncio.Event()
@@ -106,6 +111,7 @@ class Planner:
                 tasks.create_task(self._scan_for_ever())
                 tasks.create_task(self._claim_for_ever())
                 tasks.create_task(self._watch_clock())
+                tasks.create_task(self._watch_peers())
         finally:
             self._scheduler.shutdown(wait=False)
 
@@ -118,6 +124,10 @@ class Planner:
     def look_again(self) -> None:
         """Read the jobs that are due soon again: something may have been stored without a notification."""
         self._rescan.set()
+
+    def note_peers(self, *, are_there: bool) -> None:
+        """Notice whether other daemons use the database."""
+        self._has_peers = are_there
 
     def job_deleted(self, job_id: int) -> None:
         """Forget a job."""
@@ -174,7 +184,10 @@ class Planner:
     async def _scan(self) -> None:
         """Extend the horizon and load every job that is due within it."""
         self._horizon_end = self._clock.now() + self._horizon
-        until = self._horizon_end
+        await self._load(self._horizon_end)
+
+    async def _load(self, until: datetime) -> None:
+        """Load every job that is due until a moment and not in memory."""
         after: tuple[datetime, int] | None = None
         while True:
             due = await self._database.read(
@@ -275,6 +288,13 @@ class Planner:
                 self._drop(job_id)
             else:
                 self.job_changed(job)
+
+    async def _watch_peers(self) -> None:
+        while True:
+            await asyncio.sleep(PEER_INTERVAL)
+            if self._has_peers:
+                with suppress(UnavailableError):  # the next check or scan finds them
+                    await self._load(min(self._clock.now() + PEER_AHEAD, self._horizon_end))
 
     async def _watch_clock(self) -> None:
         while True:

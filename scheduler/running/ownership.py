@@ -8,7 +8,7 @@ other daemons for this daemon's runs (a stop, a deletion) are read from the data
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -47,16 +47,25 @@ class Ownership:
         lease: this daemon's lease.
         dispatcher: adopts the runs that are taken over.
         runner: manages this daemon's runs.
+        on_peers: called with whether other daemons use the database.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, lease: Lease, dispatcher: Dispatcher, runner: Runner
+        self,
+        database: Database,
+        clock: Clock,
+        lease: Lease,
+        dispatcher: Dispatcher,
+        runner: Runner,
+        *,
+        on_peers: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._lease = lease
         self._dispatcher = dispatcher
         self._runner = runner
+        self._on_peers = on_peers
         self._neglected: dict[str, None] = {}
 
     async def keep(self) -> None:
@@ -92,6 +101,7 @@ class Ownership:
 
         peers, own, taken = await self._database.write(work)
         self._dispatcher.note_peers(are_there=bool(peers))
+        self._on_peers(bool(peers))
         for run in [*own, *taken]:
             point(Point.ADOPTED)
             log.info("daemon.adopted", exec=run.id, status=run.status.name.lower())

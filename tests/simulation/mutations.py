@@ -204,7 +204,7 @@ MUTATIONS: Final = (
         "a start whose answer was lost is taken for one that never reached the engine",
         "running.starting",
         "except (EngineUnreachableError, RunGoneError):",
-        "except (EngineUnavailableError, RunGoneError):",
+        "except (EngineUnreachableError.__base__, RunGoneError):",
     ),
     _one(
         "restart-of-the-engine-unseen",
@@ -269,6 +269,13 @@ MUTATIONS: Final = (
         "planning.claims",
         "    if overlap is Overlap.SKIP:\n",
         "    if job.definition.concurrency_policy is ConcurrencyPolicy.FORBID:\n",
+    ),
+    _one(
+        "blind-to-peers",
+        "a daemon does not look for jobs that others have just created",
+        "planning.planner",
+        "            if self._has_peers:\n",
+        "            if False:\n",
     ),
     _one(
         "gap-unsaid",

@@ -256,7 +256,7 @@ def draw_fault(dice: random.Random, daemons: int) -> Happening:
 _OPTIONS: Final[Mapping[str, Callable[[random.Random], dict[str, Any]]]] = {
     "crash_soon": lambda dice: {"steps": dice.randrange(1, 400)},
     "set_clock": lambda dice: {
-        "by": dice.choice((-3600.0, -40.0, -5.0, 5.0, 40.0, 600.0)),
+        "by": dice.choice((-900.0, -40.0, -5.0, 5.0, 40.0, 600.0)),
         "alone": dice.random() < 0.5,
     },
     "set_engine_clock": lambda dice: {"by": dice.choice((-600.0, -20.0, 20.0, 600.0))},
