@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.conftest import Simulate
-from tests.simulation.mutations import MUTATIONS, ROOT, Mutation, source_of, table
+from tests.simulation.mutations import (
+    FOUND_AT,
+    MUTATIONS,
+    ROOT,
+    TRIED_ALWAYS,
+    UNFOUND,
+    Mutation,
+    source_of,
+    table,
+)
 
 #: How many seeds are tried for a planted defect before it counts as not found.
 ENOUGH = 100
@@ -32,7 +41,7 @@ def test_a_seed_has_the_same_trace_each_time(simulate: Simulate) -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize("mutation", (*MUTATIONS, *UNFOUND), ids=lambda mutation: mutation.name)
 def test_a_planted_defect_changes_the_source(mutation: Mutation) -> None:
     """What it replaces occurs exactly once: otherwise, it would plant nothing, or something else."""
     for module, before, after in mutation.edits:
@@ -50,7 +59,7 @@ def test_the_manual_lists_the_planted_defects() -> None:
 @pytest.mark.parametrize(
     "mutation",
     [
-        pytest.param(mutation, marks=() if mutation.is_tried_always else pytest.mark.slow)
+        pytest.param(mutation, marks=() if mutation.name in TRIED_ALWAYS else pytest.mark.slow)
         for mutation in MUTATIONS
     ],
     ids=lambda mutation: mutation.name,
@@ -58,7 +67,7 @@ def test_the_manual_lists_the_planted_defects() -> None:
 def test_a_planted_defect_is_found(simulate: Simulate, mutation: Mutation) -> None:
     """Within a hundred seeds."""
     done = simulate(
-        "--mutation", mutation.name, "--seeds", f"{mutation.found_at}-{ENOUGH - 1}", "--until-found"
+        "--mutation", mutation.name, "--seeds", f"{FOUND_AT[mutation.name]}-{ENOUGH - 1}", "--until-found"
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 with problems" in done.stdout
