@@ -240,7 +240,7 @@ FOUND_AT: Final = {
 }
 #: Those that the usual tests plant, too.
 TRIED_ALWAYS: Final = ("no-durable-mark", "cursor-from-the-beginning", "next-but-one", "skips-everything")
-#: Defects that the worlds of the seeds 0 to 99 do not show: what they do is rare, or something else prevents its effect.
+#: Defects that the seeds 0 to 99 do not show: what they do is rare, or something else prevents its effect.
 UNFOUND: Final = (
     _one(
         "no-capacity-check",

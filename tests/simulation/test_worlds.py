@@ -41,7 +41,7 @@ def test_a_seed_has_the_same_trace_each_time(simulate: Simulate) -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("mutation", (*MUTATIONS, *UNFOUND), ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize("mutation", [*MUTATIONS, *UNFOUND], ids=lambda mutation: mutation.name)
 def test_a_planted_defect_changes_the_source(mutation: Mutation) -> None:
     """What it replaces occurs exactly once: otherwise, it would plant nothing, or something else."""
     for module, before, after in mutation.edits:
