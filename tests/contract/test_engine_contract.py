@@ -47,7 +47,7 @@ from tests.lab.engine_scene import (
     fake_scene,
     text_of,
 )
-from tests.simulation.engine import Host
+from tests.simulation.host import Host
 from tests.simulation.scene import simulated_scene
 
 FAKE_AND_REAL = [

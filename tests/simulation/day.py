@@ -26,7 +26,7 @@ from scheduler.notify import deliverer
 from scheduler.planning import planner
 from scheduler.running import dispatcher, orphans, ownership, regions, run
 from tests.simulation.__main__ import private_folder
-from tests.simulation.engine import Kind
+from tests.simulation.host import Kind
 from tests.simulation.plan import Happening, JobPlan, Plan, Script, draw_fault, draw_fields, draw_operation
 from tests.simulation.running import Report, make_template, simulate_in
 

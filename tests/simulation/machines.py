@@ -19,7 +19,8 @@ from scheduler.service import Service
 from scheduler.settings.settings import Settings
 from tests.simulation.checks import Span, Witness
 from tests.simulation.disk import Disk
-from tests.simulation.engine import Client, Host, Network
+from tests.simulation.engine import Client, Network
+from tests.simulation.host import Host
 from tests.simulation.loop import WORLD, Process, SimulatedLoop, spawn
 from tests.simulation.receiver import Receiver, SimulatedPoster
 

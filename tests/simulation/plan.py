@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from tests.simulation.engine import Kind
+from tests.simulation.host import Kind
 
 #: Seconds in which faults happen, and afterwards at most until everything is at rest.
 LENGTH: Final = 30.0
@@ -137,10 +137,16 @@ class Plan:
                     happenings=tuple(_without_job(self.happenings, index)),
                 )
         if self.daemons > 1:
-            rest = tuple(one for one in self.happenings if one.options.get("daemon", 0) < self.daemons - 1)
+            rest = tuple(_with_fewer_daemons(self.happenings, self.daemons - 1))
             yield replace(self, daemons=self.daemons - 1, happenings=rest)
         if any(self.skew):
             yield replace(self, skew=())
+
+
+def _with_fewer_daemons(happenings: tuple[Happening, ...], daemons: int) -> Iterator[Happening]:
+    for one in happenings:
+        daemon = one.options.get("daemon")
+        yield one if daemon is None else replace(one, options={**one.options, "daemon": daemon % daemons})
 
 
 def _without_job(happenings: tuple[Happening, ...], index: int) -> Iterator[Happening]:

@@ -6,7 +6,8 @@ import random
 
 from tests.lab.engine_scene import FAKE_PROGRAMS, Scene
 from tests.lab.fake_engine import FAKE_IMAGE, FakeImage
-from tests.simulation.engine import Client, Host, Kind, Network
+from tests.simulation.engine import Client, Network
+from tests.simulation.host import Host, Kind
 
 INSTALLATION = "simulated"
 

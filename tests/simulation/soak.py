@@ -33,7 +33,8 @@ from tests.simulation import soak_checks
 from tests.simulation.__main__ import private_folder
 from tests.simulation.checks import Witness
 from tests.simulation.disk import Disk
-from tests.simulation.engine import Host, Kind, Network
+from tests.simulation.engine import Network
+from tests.simulation.host import Host, Kind
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.machines import BEGIN, Machine, Surroundings, WallClock
 from tests.simulation.receiver import Receiver

@@ -14,8 +14,9 @@ from scheduler.engine.types import LaunchSpec, RunState
 from tests.simulation import checks
 from tests.simulation.committed import Ledger
 from tests.simulation.disk import Disk
-from tests.simulation.engine import Host, Network
+from tests.simulation.engine import Network
 from tests.simulation.faults import Faults
+from tests.simulation.host import Host
 from tests.simulation.loop import WINDOW, Process, SimulatedLoop
 from tests.simulation.machines import BEGIN, Machine, Surroundings, WallClock
 from tests.simulation.plan import FAULTS, Plan
