@@ -361,6 +361,6 @@ def _close(coroutine: Any) -> None:
 
 
 def spawn(process: Process, work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
-    """Start a task that belongs to a process, whoever asks for it."""
+    """Start a task that belongs to the given process instead of the current one."""
     loop = asyncio.get_running_loop()
     return loop.create_task(work, name=name, context=process.context())

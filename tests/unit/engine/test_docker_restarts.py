@@ -1,4 +1,4 @@
-"""What is made of an engine's answers about its default network, and when its events are asked instead."""
+"""How an engine's answers about its default network are understood, and when its events are used instead."""
 
 from __future__ import annotations
 
